@@ -1,0 +1,68 @@
+#include "core/base/err.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static _Thread_local char detail[512];
+
+int err_set(int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	assert(code > 0);
+	va_start(ap, fmt);
+	vsnprintf(detail, sizeof(detail), fmt, ap);
+	va_end(ap);
+	return -code;
+}
+
+const char *err_detail(void)
+{
+	return detail;
+}
+
+void err_clear(void)
+{
+	detail[0] = '\0';
+}
+
+int err_errno(int r)
+{
+	switch (-r) {
+#define X(name, code, os, status, text) \
+	case name:                      \
+		return os;
+		ERR_LIST(X)
+#undef X
+	default:
+		return r < 0 ? -r : 0;
+	}
+}
+
+int err_exit_status(int r)
+{
+	switch (-r) {
+#define X(name, code, os, status, text) \
+	case name:                      \
+		return status;
+		ERR_LIST(X)
+#undef X
+	default:
+		return r < 0 ? 1 : 0;
+	}
+}
+
+const char *err_text(int r)
+{
+	switch (-r) {
+#define X(name, code, os, status, text) \
+	case name:                      \
+		return text;
+		ERR_LIST(X)
+#undef X
+	default:
+		return r < 0 ? strerror(-r) : "done";
+	}
+}

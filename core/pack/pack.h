@@ -1,0 +1,105 @@
+/* pack.h - packs: files of compressed, sealed chunks, written once, then never changed; and
+ * the cache of decoded chunks.
+ *
+ * Layout (pack_format.h): header (magic, version, store id, pack number, salt), framed
+ * chunks, a directory (offset, sizes, algorithm of each chunk), a footer signed with
+ * Ed25519 over store id, pack number, chunk count, length, hash of the directory and hash
+ * of the previous footer. A pack's key comes from its salt; a chunk's nonce is its index;
+ * its AAD: store id, pack number, index, sizes, algorithm. A chunk is authenticated before
+ * it is decompressed, and its output is bounded by CHUNK_BYTES_MAX.
+ *
+ * One thread writes (the checkpointer); any thread reads. */
+#ifndef ROPEFS_PACK_PACK_H
+#define ROPEFS_PACK_PACK_H
+
+#include "core/base/buf.h"
+#include "core/io/io.h"
+#include "core/keys/keys.h"
+
+#define CHUNK_BYTES 131072u	/* plaintext a chunk is filled up to */
+#define CHUNK_BYTES_MAX CHUNK_BYTES
+#define PACK_BYTES (32u << 20)	/* a pack is ended when it has reached this */
+
+struct packs;
+
+struct packs_opts {
+	struct io *io;
+	const struct keys *keys;
+	int zstd_level;		/* 1 by default */
+	size_t cache_bytes;	/* decoded chunks */
+	uint64_t next_pack;	/* super.next_pack; the greater of it and what is there wins */
+	bool read_only;
+};
+
+int packs_open(const struct packs_opts *opts, struct packs **ret);	/* folder "packs" */
+struct packs *packs_close(struct packs *ps);
+void packs_set_budget(struct packs *ps, size_t cache_bytes);
+uint64_t packs_next(struct packs *ps);
+
+/* --- writing --- */
+struct chunk_place {
+	uint64_t pack;
+	uint32_t index;
+	uint32_t off;		/* within the chunk's plaintext */
+};
+struct pack_writer;
+int pack_writer_new(struct packs *ps, struct pack_writer **ret);
+/* Adds n (1..CHUNK_BYTES) bytes, never split: a chunk that they don't fit is ended first.
+ * Their place is known at once; the bytes may be read once finish returned 0. */
+int pack_writer_add(struct pack_writer *w, const uint8_t *p, size_t n,
+		    struct chunk_place *ret);
+/* Ends the chunk under way if it holds at least `min` bytes (a file ends here). */
+int pack_writer_break(struct pack_writer *w, size_t min);
+/* Ends chunk and pack, makes all packs of this writer durable (fdatasync, rename to their
+ * names, sync of the folder) and readable, frees w. On failure: as abort. */
+int pack_writer_finish(struct pack_writer *w);
+/* Removes what was written, frees w. NULL is fine; returns NULL. */
+struct pack_writer *pack_writer_abort(struct pack_writer *w);
+
+/* --- reading --- */
+/* Copies len bytes at off of a chunk's plaintext. -E_CORRUPT (names pack and chunk), -EIO,
+ * -ENOENT (no such pack; as E_CORRUPT for the outside), -ENOMEM. */
+int packs_read(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off, uint32_t len,
+	       uint8_t *out);
+/* The same, but only when it takes no I/O: -EAGAIN when the chunk is not in the cache. */
+int packs_read_cached(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
+		      uint32_t len, uint8_t *out);
+/* While pinned (counted), a pack that packs_remove() is told to remove stays readable, and
+ * one that is rewritten keeps its old chunks. For reads planned under the engine lock and
+ * done after it. -ENOENT. */
+int packs_pin(struct packs *ps, uint64_t pack);
+void packs_unpin(struct packs *ps, uint64_t pack);
+
+/* --- upkeep (checkpointer thread) --- */
+struct pack_info {
+	uint64_t pack;
+	uint64_t file_bytes;
+	uint32_t chunks;	/* in the directory, removed ones included */
+	uint64_t stored_bytes;	/* sealed bytes of the chunks still in it */
+};
+/* Each published pack in rising order; a non-zero return of fn stops and is returned. */
+int packs_each(struct packs *ps, int (*fn)(void *arg, const struct pack_info *info),
+	       void *arg);
+/* Sealed size of each chunk: ret[index], 0 for a removed one; ret has info.chunks places. */
+int packs_chunk_sizes(struct packs *ps, uint64_t pack, uint32_t *ret);
+int packs_remove(struct packs *ps, uint64_t pack);
+/* Writes the pack anew with only the chunks whose bit is set in live, sealed bytes copied as
+ * they are under the same number and salt, so that extents stay true; replaces the file
+ * by rename. */
+int packs_rewrite(struct packs *ps, uint64_t pack, const uint8_t *live);
+
+struct packs_stats {
+	uint64_t packs, file_bytes, chunks_written, plain_bytes, sealed_bytes, hits, misses,
+		cache_bytes;
+};
+void packs_get_stats(struct packs *ps, struct packs_stats *ret);
+
+/* For fsck: signature, directory, and every chunk opened and unpacked. Calls bad for each
+ * thing wrong with a sentence; returns 0 or -E_CORRUPT. */
+int packs_verify(struct packs *ps, uint64_t pack, void (*bad)(void *arg, const char *line),
+		 void *arg);
+/* For dump: one pack file in words. */
+int pack_inspect(struct io *io, const struct keys *keys, const char *name,
+		 void (*print)(void *arg, const char *line), void *arg);
+
+#endif

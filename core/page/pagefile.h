@@ -1,0 +1,81 @@
+/* pagefile.h - the copy-on-write page file: 4 KiB pages, sealed, their tags kept by whoever
+ * points at them; two superblocks; free space as a bitmap in pages of the same file.
+ *
+ * Invariants:
+ *  1. A page reachable from the newest durable superblock is never written.
+ *  2. A commit writes pages and bitmap, fdatasyncs, writes the other superblock,
+ *     fdatasyncs. A power cut at any point leaves the old or the new one.
+ *  3. A page given back becomes free only when a superblock that doesn't reach it is
+ *     durable.
+ * One thread at a time calls alloc, write, give_back and commit (the checkpointer); read may
+ * run in any thread beside it. */
+#ifndef ROPEFS_PAGE_PAGEFILE_H
+#define ROPEFS_PAGE_PAGEFILE_H
+
+#include "core/io/io.h"
+#include "core/keys/keys.h"
+#include "core/page/noderef.h"
+
+#define PAGE_BYTES 4096u
+#define PAGE_PAYLOAD 4072u	/* PAGE_BYTES less the nonce */
+
+struct pagefile;
+
+/* What a superblock says about the rest of the store. */
+struct super {
+	uint64_t generation;	/* one more each commit */
+	uint64_t lsn;		/* the log is needed after this LSN only */
+	uint64_t epoch;		/* last node epoch in the tree */
+	uint64_t snap_epoch;	/* pages with birth <= this may belong to a snapshot */
+	uint64_t next_ino;
+	uint64_t next_pack;
+	uint64_t inodes;	/* live inodes */
+	uint64_t live_bytes;	/* sum of file sizes less holes, for statfs */
+	struct noderef catalog;	/* root of the catalog B+tree */
+	bool clean;		/* written by a clean shutdown */
+};
+
+/* Makes the file with an empty tree and both superblocks; fsyncs. -EEXIST. */
+int pagefile_create(struct io *io, const struct keys *keys, const struct super *first);
+/* Opens, takes the newest superblock that verifies, loads the bitmap. -E_CORRUPT when
+ * neither does. A bitmap that doesn't verify is no error: nothing is reused until
+ * pagefile_adopt(), and pagefile_needs_sweep() says so. */
+int pagefile_open(struct io *io, const struct keys *keys, bool read_only, struct super *ret,
+		  struct pagefile **ret_pf);
+struct pagefile *pagefile_close(struct pagefile *pf);	/* NULL is fine; returns NULL */
+
+/* Reads and opens the page ref points at into out (PAGE_PAYLOAD bytes).
+ * -E_CORRUPT names the page; -EIO as the disk said. */
+int pagefile_read(struct pagefile *pf, const struct noderef *ref, uint8_t *out);
+
+/* A free page for this commit; grows the file. -ENOSPC. */
+int pagefile_alloc(struct pagefile *pf, uint64_t *ret_page);
+/* Seals payload (PAGE_PAYLOAD bytes) with a random nonce into page and fills ref's at and
+ * tag. aad: store id, page number. */
+int pagefile_write(struct pagefile *pf, uint64_t page, const uint8_t *payload,
+		   struct noderef *ref);
+/* The page is not reachable from the tree being committed: free after the commit. */
+void pagefile_give_back(struct pagefile *pf, uint64_t page);
+/* Makes all that was written since the last commit the durable state. On failure the old
+ * state stays, and what was allocated or given back since is forgotten (as abort does). */
+int pagefile_commit(struct pagefile *pf, const struct super *sb);
+void pagefile_abort(struct pagefile *pf);
+/* After a sweep: exactly these pages are reachable from the committed tree (bit n of
+ * marks is page n, n_bits of them; bitmap pages and superblocks are added by itself);
+ * every other page that was in use at that commit is free. */
+int pagefile_adopt(struct pagefile *pf, const uint8_t *marks, uint64_t n_bits);
+bool pagefile_needs_sweep(struct pagefile *pf);
+
+struct pagefile_stats {
+	uint64_t pages, used, written, read;
+};
+void pagefile_get_stats(struct pagefile *pf, struct pagefile_stats *ret);
+
+/* For dump and fsck: each superblock slot in words; fsck also compares the bitmap with
+ * marks: prints pages in use but unmarked (leaked), and marked but free (-E_CORRUPT). */
+int pagefile_inspect(struct io *io, const struct keys *keys,
+		     void (*print)(void *arg, const char *line), void *arg);
+int pagefile_check_bitmap(struct pagefile *pf, const uint8_t *marks, uint64_t n_bits,
+			  uint64_t *ret_leaked);
+
+#endif

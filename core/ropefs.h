@@ -1,0 +1,271 @@
+/* ropefs.h - libropefs: a store of byte-ropes and their names, without FUSE.
+ *
+ * Every function returns 0 or a count, or a negative error: an errno, or a code of
+ * ropefs_error_name(). ret_ outputs are untouched on failure. ropefs_error() gives the
+ * sentence that belongs to the last failure in the calling thread. All functions may be
+ * called from many threads at once unless they say otherwise.
+ *
+ * Durability: a change is in memory and in the log's buffer when a function returns, on its
+ * way to disk within `window_ms`, and durable when ropefs_sync() has returned. Changes
+ * become durable in the order they were made: what is there after a power cut is a prefix
+ * of the history, no shorter than what was synced. */
+#ifndef ROPEFS_H
+#define ROPEFS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ROPEFS_VERSION "0.1.0"
+#define ROPEFS_NAME_MAX 255
+#define ROPEFS_ROOT_INO 1
+#define ROPEFS_WRITE_MAX (1u << 20)	/* bytes that one write or insert takes as one step */
+
+struct ropefs;
+
+/* --- errors --- */
+const char *ropefs_error(void);			/* last sentence of this thread, or "" */
+const char *ropefs_error_text(int r);		/* general sentence of a negative result */
+int ropefs_error_errno(int r);			/* positive errno for it */
+int ropefs_error_exit_status(int r);		/* 1 failed, 3 wrong key, 4 in use, 5 corrupt,
+						 * 6 not a store, 7 newer format */
+
+/* --- making, opening, closing --- */
+struct ropefs_init_opts {
+	const char *key_file;	/* NULL: the default place, see ropefs_key_path() */
+	const char *cipher;	/* NULL: "xchacha20-poly1305"; "aes256-gcm", "none" */
+};
+/* Makes a store in the folder path (made when absent; must be empty) and its key file, which
+ * must lie outside of it. *ret_key_path (may be NULL) is the caller's to free. */
+int ropefs_init(const char *path, const struct ropefs_init_opts *opts, char **ret_key_path);
+
+enum ropefs_durability {
+	ROPEFS_ASYNC = 0,	/* synced within window_ms */
+	ROPEFS_SYNC = 1,	/* each change waits for the log */
+};
+
+struct ropefs_opts {
+	const char *key_file;		/* NULL: the default place */
+	bool read_only;			/* writes nothing at all to the store */
+	uint64_t memory_bytes;		/* 0: 256 MiB; at least 32 MiB */
+	enum ropefs_durability durability;
+	unsigned window_ms;		/* 0: 100 */
+	int zstd_level;			/* 0: 1 */
+	unsigned checkpoint_s;		/* 0: 30 */
+};
+/* opts may be NULL. Recovers by itself. One process at a time: "in use" names its pid. */
+int ropefs_open(const char *path, const struct ropefs_opts *opts, struct ropefs **ret);
+/* Checkpoints, marks the store clean and frees fs whatever happens; the error tells what
+ * could not be written (it is still in the log, then). */
+int ropefs_close(struct ropefs *fs);
+
+/* --- inodes and names --- */
+struct ropefs_time {
+	int64_t ns;	/* since 1970 */
+};
+struct ropefs_attr {
+	uint64_t ino;
+	uint32_t mode, nlink, uid, gid;
+	uint64_t rdev;
+	uint64_t size;		/* bytes; of a directory: its entries; of a symlink: its length */
+	uint64_t blocks;	/* of 512 bytes, holes left out */
+	struct ropefs_time atime, mtime, ctime, btime;
+};
+enum ropefs_set {
+	ROPEFS_SET_MODE = 1, ROPEFS_SET_UID = 2, ROPEFS_SET_GID = 4, ROPEFS_SET_SIZE = 8,
+	ROPEFS_SET_ATIME = 16, ROPEFS_SET_MTIME = 32, ROPEFS_SET_ATIME_NOW = 64,
+	ROPEFS_SET_MTIME_NOW = 128, ROPEFS_SET_CTIME = 256,
+};
+int ropefs_getattr(struct ropefs *fs, uint64_t ino, struct ropefs_attr *ret);
+int ropefs_setattr(struct ropefs *fs, uint64_t ino, const struct ropefs_attr *to,
+		   unsigned set, struct ropefs_attr *ret);
+
+/* Names are n bytes, 1..255, any but '/' and NUL, not "." or ".." (-EINVAL; longer:
+ * -ENAMETOOLONG). */
+struct ropefs_name {
+	const char *p;
+	size_t n;
+};
+struct ropefs_name ropefs_name(const char *s);
+int ropefs_lookup(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
+		  struct ropefs_attr *ret);
+/* mode has S_IFMT: regular file, directory, fifo, socket, device. */
+struct ropefs_new {
+	uint32_t mode, uid, gid;
+	uint64_t rdev;
+};
+int ropefs_create(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
+		  const struct ropefs_new *what, struct ropefs_attr *ret);
+/* A file without a name: gone when its last hold is released, unless linked before. Comes
+ * with one hold. */
+int ropefs_create_unnamed(struct ropefs *fs, const struct ropefs_new *what,
+			  struct ropefs_attr *ret);
+int ropefs_symlink(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
+		   struct ropefs_name target, const struct ropefs_new *what,
+		   struct ropefs_attr *ret);
+/* *ret_target is the caller's to free; NUL-ended. */
+int ropefs_readlink(struct ropefs *fs, uint64_t ino, char **ret_target);
+int ropefs_link(struct ropefs *fs, uint64_t ino, uint64_t dir, struct ropefs_name name,
+		struct ropefs_attr *ret);
+int ropefs_unlink(struct ropefs *fs, uint64_t dir, struct ropefs_name name);
+int ropefs_rmdir(struct ropefs *fs, uint64_t dir, struct ropefs_name name);
+/* flags: RENAME_NOREPLACE, RENAME_EXCHANGE of <stdio.h>. */
+int ropefs_rename(struct ropefs *fs, uint64_t dir, struct ropefs_name name, uint64_t to_dir,
+		  struct ropefs_name to_name, unsigned flags);
+/* Walks '/'-separated names from the root without following symlinks. */
+int ropefs_resolve(struct ropefs *fs, const char *path, struct ropefs_attr *ret);
+
+struct ropefs_entry {
+	uint64_t ino;
+	uint64_t cookie;	/* pass as `after` to go on behind this entry; always > 15 */
+	uint8_t type;		/* DT_REG ... */
+	char name[ROPEFS_NAME_MAX + 1];
+	size_t name_len;
+};
+/* Fills up to max entries with cookies > after, in cookie order; returns how many. attrs
+ * may be NULL, else gets their attributes. "." and ".." are not among them. Cookies are stable:
+ * an entry that stays is given exactly once in a walk. */
+int ropefs_readdir(struct ropefs *fs, uint64_t dir, uint64_t after,
+		   struct ropefs_entry *ret, struct ropefs_attr *attrs, unsigned max);
+/* The directory a directory is in (root: itself). */
+int ropefs_parent(struct ropefs *fs, uint64_t dir, uint64_t *ret_ino);
+
+/* Keeps an inode that loses its last name until released as often; not durable. */
+int ropefs_hold(struct ropefs *fs, uint64_t ino);
+void ropefs_release(struct ropefs *fs, uint64_t ino, uint64_t times);
+
+/* xattrs: flags XATTR_CREATE, XATTR_REPLACE. get and list return the size; with n == 0 only
+ * that; -ERANGE when n is too small. */
+ssize_t ropefs_getxattr(struct ropefs *fs, uint64_t ino, const char *name, void *value,
+			size_t n);
+ssize_t ropefs_listxattr(struct ropefs *fs, uint64_t ino, char *list, size_t n);
+int ropefs_setxattr(struct ropefs *fs, uint64_t ino, const char *name, const void *value,
+		    size_t n, int flags);
+int ropefs_removexattr(struct ropefs *fs, uint64_t ino, const char *name);
+
+/* --- bytes --- */
+enum ropefs_io_flags {
+	/* -EAGAIN instead of waiting for the disk (a cold read) or for memory (a change while
+	 * the store is over its budget): call again without it in a thread that may wait. */
+	ROPEFS_NOWAIT = 1,
+	ROPEFS_APPEND = 2,	/* write at the end, whatever `at` says */
+};
+/* Reads up to n bytes at `at`; fewer only at the end of the file. Returns the count. */
+ssize_t ropefs_read(struct ropefs *fs, uint64_t ino, uint64_t at, void *p, size_t n,
+		    unsigned flags);
+/* Overwrites and extends. Up to ROPEFS_WRITE_MAX bytes are one atomic step; more are
+ * several. Returns n or a negative error; *ret_at (may be NULL) says where it went. */
+ssize_t ropefs_write(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p, size_t n,
+		     unsigned flags, uint64_t *ret_at);
+/* O(log size) edits. at (and at + n for cut) must lie within the file: -ERANGE. */
+ssize_t ropefs_insert(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p,
+		      size_t n, unsigned flags);
+int ropefs_cut(struct ropefs *fs, uint64_t ino, uint64_t at, uint64_t n);
+int ropefs_truncate(struct ropefs *fs, uint64_t ino, uint64_t size);
+
+struct ropefs_range {
+	uint64_t ino, at, n;
+};
+/* dst's bytes are taken out and src's put in their place, as one step, sharing the stored
+ * bytes. dst.n and src.n may differ and may be 0; src may be dst's own file when the
+ * ranges do not overlap. Ranges must lie within the files: -ERANGE. */
+int ropefs_replace(struct ropefs *fs, struct ropefs_range dst, struct ropefs_range src);
+/* As copy_file_range: overwrites at dst.at (dst.n is ignored), up to src's end; returns
+ * the count. Shares bytes; a whole file onto an empty one is O(1). */
+ssize_t ropefs_copy(struct ropefs *fs, struct ropefs_range dst, struct ropefs_range src);
+/* Makes [at, at+n) a hole; keep_size as FALLOC_FL_KEEP_SIZE, else the file may grow. */
+int ropefs_punch(struct ropefs *fs, uint64_t ino, uint64_t at, uint64_t n, bool keep_size);
+/* SEEK_DATA and SEEK_HOLE: -ENXIO past the end. */
+int ropefs_seek(struct ropefs *fs, uint64_t ino, uint64_t at, int whence,
+		uint64_t *ret_at);
+
+/* --- durability --- */
+int ropefs_sync(struct ropefs *fs);	/* all that returned before is durable */
+/* The same without waiting: done(arg, result) is called once, from another thread or
+ * from within the call. */
+void ropefs_sync_async(struct ropefs *fs, void (*done)(void *arg, int result), void *arg);
+/* Writes a checkpoint now: log emptied, packs and trees written. Waits. */
+int ropefs_checkpoint(struct ropefs *fs);
+/* Collects garbage now (dead packs, leaked pages), then waits for a checkpoint. */
+int ropefs_collect(struct ropefs *fs);
+
+/* --- state --- */
+struct ropefs_statfs {
+	uint64_t total_bytes, free_bytes, inodes;
+};
+int ropefs_statfs(struct ropefs *fs, struct ropefs_statfs *ret);
+
+struct ropefs_status {
+	char store_id[33];		/* hex */
+	const char *cipher;
+	bool read_only;
+	const char *read_only_why;	/* "" when writable */
+	bool was_clean;			/* the last shutdown */
+	double recovery_s;
+	uint64_t recovered_records;
+	uint64_t memory_budget, hot_bytes, dirty_node_bytes, cache_bytes;
+	uint64_t inodes, file_bytes;	/* sum of file sizes less holes */
+	uint64_t log_bytes, log_records, log_syncs, log_body_bytes, log_file_bytes;
+	uint64_t lsn, durable_lsn, checkpoint_lsn;
+	uint64_t checkpoints, checkpoint_errors;
+	double checkpoint_last_s, freeze_max_us;
+	uint64_t packs, pack_bytes, plain_bytes, sealed_bytes, dead_bytes;
+	uint64_t pages, pages_used, pages_leaked;
+	uint64_t chunk_hits, chunk_misses, node_hits, node_misses;
+	uint64_t collections, packs_removed, packs_rewritten, leaves_defragmented;
+	const char *last_error;		/* of a background job, "" when none */
+};
+void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret);
+/* The same as one JSON object; *ret is the caller's to free. */
+int ropefs_status_json(struct ropefs *fs, char **ret);
+
+/* Reads a store's header without a key: id in hex, cipher, format version. */
+struct ropefs_store_info {
+	char store_id[33];
+	const char *cipher;
+	uint32_t format;
+	pid_t pid;		/* of the process that has it open; 0: none */
+};
+int ropefs_store_info(const char *path, struct ropefs_store_info *ret);
+/* The default place of a store's key file; the caller frees *ret_path. */
+int ropefs_key_path(const char *store_id, char **ret_path);
+
+/* Checks every invariant and every byte of an unmounted store, read-only. Each thing wrong is a
+ * line through bad(). 0, or an error whose exit status is 5. */
+struct ropefs_check {
+	const char *key_file;
+	void (*bad)(void *arg, const char *line);
+	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
+	void *arg;
+	uint64_t files, bytes, pages, packs, chunks, problems, leaked_pages;	/* results */
+};
+int ropefs_check(const char *path, struct ropefs_check *check);
+/* Prints any file of a store in words; with a key file also what is sealed. */
+int ropefs_dump(const char *store, const char *file, const char *key_file,
+		void (*print)(void *arg, const char *line), void *arg);
+
+/* --- views --- */
+/* NAME@SELECTOR[,SELECTOR...]; docs/VIEWS.md has the grammar. */
+struct ropefs_view {
+	size_t name_len;	/* of the part before the '@' */
+	bool has_from, has_to;	/* bytes=FROM..TO */
+	bool from_end, to_end;	/* counted back from the end of the file */
+	uint64_t from, to;
+};
+/* 0; -ENOENT: the name's tail is no selector, so it is an ordinary name; -EINVAL: a known
+ * selector with a bad value (ropefs_error() says which part). */
+int ropefs_view_parse(const char *name, size_t n, struct ropefs_view *ret);
+/* The range of a view on a file of `size` bytes. -ERANGE: outside of it or reversed. */
+int ropefs_view_range(const struct ropefs_view *v, uint64_t size, uint64_t *ret_from,
+		      uint64_t *ret_to);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

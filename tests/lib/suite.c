@@ -1,0 +1,114 @@
+#include "tests/lib/suite.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+static char tmpdir[4096];
+static pid_t tmpdir_owner;
+
+int suite_main(Suite *suite)
+{
+	SRunner *runner = srunner_create(suite);
+	const char *no_fork = getenv("SUITE_NOFORK");
+	int failed;
+
+	suite_seed();
+	if (no_fork && !strcmp(no_fork, "1"))
+		srunner_set_fork_status(runner, CK_NOFORK);
+	srunner_set_tap(runner, "-");
+	srunner_run_all(runner, CK_SILENT);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+uint64_t suite_seed(void)
+{
+	static uint64_t seed;
+	static int known;
+	const char *word = getenv("SEED");
+
+	if (known)
+		return seed;
+	if (word)
+		seed = strtoull(word, NULL, 0);
+	else if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		seed = (uint64_t)getpid();
+	known = 1;
+	printf("# SEED=0x%llx\n", (unsigned long long)seed);
+	fflush(stdout);
+	return seed;
+}
+
+unsigned suite_seconds(unsigned otherwise)
+{
+	const char *word = getenv("TEST_SECONDS");
+
+	return word ? (unsigned)strtoul(word, NULL, 10) : otherwise;
+}
+
+struct rng rng_seeded(uint64_t seed)
+{
+	return (struct rng){ seed };
+}
+
+uint64_t rng_next(struct rng *r)
+{
+	uint64_t z = r->state += 0x9e3779b97f4a7c15u;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+uint64_t rng_below(struct rng *r, uint64_t n)
+{
+	return rng_next(r) % n;
+}
+
+void rng_fill(struct rng *r, void *p, size_t n)
+{
+	unsigned char *at = p;
+
+	for (; n >= 8; n -= 8, at += 8) {
+		uint64_t v = rng_next(r);
+
+		memcpy(at, &v, 8);
+	}
+	if (n) {
+		uint64_t v = rng_next(r);
+
+		memcpy(at, &v, n);
+	}
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	return remove(path);
+}
+
+static void remove_tmpdir(void)
+{
+	if (getpid() == tmpdir_owner)
+		nftw(tmpdir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *suite_tmpdir(void)
+{
+	const char *base = getenv("TMPDIR");
+
+	if (tmpdir_owner == getpid())
+		return tmpdir;
+	snprintf(tmpdir, sizeof(tmpdir), "%s/ropefs-test-XXXXXX", base ? base : "/tmp");
+	if (!mkdtemp(tmpdir)) {
+		perror("mkdtemp");
+		abort();
+	}
+	tmpdir_owner = getpid();
+	atexit(remove_tmpdir);
+	return tmpdir;
+}
