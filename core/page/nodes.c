@@ -1,0 +1,353 @@
+/* nodes.c - the node cache and copy-on-write; see nodes_priv.h for states and invariants. */
+#include "core/page/nodes.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/page/nodes_priv.h"
+
+int page_list_reserve(struct page_list *l, size_t n)
+{
+	size_t cap = MAX(l->cap, (size_t)64);
+	uint64_t *pages;
+
+	if (l->cap - l->n >= n)
+		return 0;
+	while (cap - l->n < n)
+		cap *= 2;
+	pages = reallocarray(l->pages, cap, sizeof(*pages));
+	if (!pages)
+		return -ENOMEM;
+	l->pages = pages;
+	l->cap = cap;
+	return 0;
+}
+
+int page_list_add(struct page_list *l, uint64_t page)
+{
+	int r = page_list_reserve(l, 1);
+
+	if (r < 0)
+		return r;
+	l->pages[l->n++] = page;
+	return 0;
+}
+
+int nodes_new_cache(const struct nodes_opts *opts, struct nodes **ret)
+{
+	struct nodes *ns = calloc(1, sizeof(*ns));
+
+	if (!ns)
+		return -ENOMEM;
+	ns->pf = opts->pf;
+	ns->cache_bytes = opts->cache_bytes;
+	ns->epoch = opts->epoch + 1;
+	ns->frozen_epoch = opts->epoch;
+	ns->snap_epoch = opts->snap_epoch;
+	ns->floor = MAX(ns->frozen_epoch, ns->snap_epoch);
+	assert(ns->epoch > ns->floor);
+	*ret = ns;
+	return 0;
+}
+
+static void list_free(struct node_list *l)
+{
+	for (struct node *n = l->first, *next; n; n = next) {
+		next = n->next;
+		free(n);
+	}
+	*l = (struct node_list){ 0 };
+}
+
+struct nodes *nodes_free_cache(struct nodes *ns)
+{
+	if (!ns)
+		return NULL;
+	list_free(&ns->live);
+	list_free(&ns->walked);
+	list_free(&ns->frozen);
+	list_free(&ns->settled);
+	list_free(&ns->clean);
+	list_free(&ns->doomed);
+	list_free(&ns->blank);
+	htab_release(&ns->cache);
+	free(ns->freed.pages);
+	free(ns->freed_frozen.pages);
+	free(ns);
+	return NULL;
+}
+
+void nodes_set_type(struct nodes *ns, enum node_kind kind, const struct node_type *type)
+{
+	assert(kind > 0 && kind < NODE_KIND_MAX);
+	assert(type);
+	ns->types[kind] = type;
+}
+
+/* --- the cache of clean nodes --- */
+
+/* Takes n out of the cache. It stays on its list, where the clock finds it first, because
+ * its image may be borrowed, and a settled one may be referred to by address. */
+static void cache_forget(struct nodes *ns, struct node *n)
+{
+	uint64_t page = le64_get(n->place.at);
+
+	assert(!n->dirty);
+	if (htab_get(&ns->cache, page) == n)
+		htab_del(&ns->cache, page);
+	n->used = false;
+}
+
+int nodes_cache_put(struct nodes *ns, struct node *n)
+{
+	uint64_t page = le64_get(n->place.at);
+	struct node *stale = htab_get(&ns->cache, page);
+
+	assert(!n->dirty && !noderef_in_memory(&n->place));
+	if (stale)
+		cache_forget(ns, stale);
+	return htab_put(&ns->cache, page, n);
+}
+
+/* --- copy-on-write --- */
+
+static struct node *node_blank(struct nodes *ns)
+{
+	struct node *n = ns->blank.first;
+
+	if (!n)
+		return malloc(sizeof(*n));
+	list_remove(&ns->blank, n);
+	ns->n_blank--;
+	return n;
+}
+
+/* n, whose image is whole, becomes a node of this epoch, and *slot points at it. */
+static void node_start(struct nodes *ns, struct node *n, struct noderef *slot)
+{
+	assert(!((uintptr_t)n & NODEREF_MEMORY));
+	node_head(n)->birth = le64_put(ns->epoch);
+	n->place = NODEREF_NONE;
+	n->writing = 0;
+	n->next_written = NULL;
+	n->walked = 0;
+	n->dirty = true;
+	n->used = false;
+	n->superseded = false;
+	list_append(&ns->live, n);
+	ns->n_live++;
+	*slot = (struct noderef){ .at = le64_put((uintptr_t)n | NODEREF_MEMORY),
+				  .birth = le64_put(ns->epoch) };
+}
+
+void nodes_free_page(struct nodes *ns, uint64_t page)
+{
+	assert(page && !(page & NODEREF_MEMORY));
+	if (page_list_add(&ns->freed, page) < 0)
+		ns->leaked_pages++;
+}
+
+/* The tree uses the node that ref points at no more; n is that node, if it is known. */
+static void node_supersede(struct nodes *ns, const struct noderef *ref, struct node *n,
+			   bool owned)
+{
+	if (n && n->dirty) {
+		/* A live one has no page. A frozen one will get one, unless its checkpoint
+		 * fails: nodes_finish() frees it. */
+		if (owned)
+			n->superseded = true;
+		return;
+	}
+	if (!owned) {
+		ns->leaked_pages++;
+		return;
+	}
+	if (n)
+		cache_forget(ns, n);
+	nodes_free_page(ns, n ? le64_get(n->place.at) : le64_get(ref->at));
+}
+
+static bool node_owned(const struct nodes *ns, const struct noderef *ref, uint64_t shared)
+{
+	uint64_t birth = le64_get(ref->birth);
+
+	return birth > shared && birth > ns->snap_epoch;
+}
+
+int nodes_make(struct nodes *ns, enum node_kind kind, uint8_t level, struct noderef *slot,
+	       uint8_t **ret_image)
+{
+	struct node *n = node_blank(ns);
+
+	assert(kind > 0 && kind < NODE_KIND_MAX);
+	if (!n)
+		return -ENOMEM;
+	memset(n->image, 0, sizeof(n->image));
+	node_head(n)->kind = (uint8_t)kind;
+	node_head(n)->level = level;
+	node_start(ns, n, slot);
+	*ret_image = n->image;
+	return 0;
+}
+
+static int node_find(struct nodes *ns, const struct noderef *ref, struct node **ret)
+{
+	assert(!noderef_is_none(ref));
+	assert(noderef_in_memory(ref));
+	*ret = node_at(ref);
+	return 0;
+}
+
+int nodes_get(struct nodes *ns, const struct noderef *ref, const uint8_t **ret_image)
+{
+	struct node *n;
+	int r;
+
+	if (noderef_in_memory(ref)) {
+		*ret_image = node_at(ref)->image;
+		return 0;
+	}
+	r = node_find(ns, ref, &n);
+	if (r < 0)
+		return r;
+	*ret_image = n->image;
+	return 0;
+}
+
+/* The clean node n, which nobody shares, itself becomes the dirty one. */
+static void node_take_over(struct nodes *ns, struct node *n, struct noderef *slot)
+{
+	cache_forget(ns, n);
+	list_remove(&ns->clean, n);
+	ns->n_clean--;
+	nodes_free_page(ns, le64_get(n->place.at));
+	node_start(ns, n, slot);
+}
+
+static int node_copy(struct nodes *ns, struct noderef *slot, uint64_t shared,
+		     uint8_t **ret_image)
+{
+	bool owned = node_owned(ns, slot, shared);
+	struct node *from, *n;
+	int r;
+
+	r = node_find(ns, slot, &from);
+	if (r < 0)
+		return r;
+	if (owned && !from->dirty && ns->phase != PHASE_FINISHING) {
+		node_take_over(ns, from, slot);
+		*ret_image = from->image;
+		return 0;
+	}
+	n = node_blank(ns);
+	if (!n)
+		return -ENOMEM;
+	memcpy(n->image, from->image, sizeof(n->image));
+	node_supersede(ns, slot, from, owned);
+	node_start(ns, n, slot);
+	ns->copies++;
+	*ret_image = n->image;
+	return 0;
+}
+
+int nodes_edit(struct nodes *ns, struct noderef *slot, uint64_t shared, uint8_t **ret_image)
+{
+	uint64_t birth = le64_get(slot->birth);
+	struct node *n;
+
+	if (!noderef_in_memory(slot) || birth <= ns->floor || birth <= shared)
+		return node_copy(ns, slot, shared, ret_image);
+
+	n = node_at(slot);
+	assert(n->dirty && node_birth(n) == birth);
+	if (ns->phase == PHASE_FINISHING && n->walked == ns->writing) {
+		/* It may be given references to frozen nodes now: look at it again. */
+		n->walked = 0;
+		list_remove(&ns->walked, n);
+		list_append(&ns->live, n);
+	}
+	*ret_image = n->image;
+	return 0;
+}
+
+void nodes_discard(struct nodes *ns, struct noderef *slot, uint64_t shared)
+{
+	bool owned = node_owned(ns, slot, shared);
+	struct node *n;
+
+	assert(!noderef_is_none(slot));
+	if (noderef_in_memory(slot))
+		n = node_at(slot);
+	else
+		n = htab_get(&ns->cache, le64_get(slot->at));
+	node_supersede(ns, slot, n, owned);
+	*slot = NODEREF_NONE;
+}
+
+int nodes_reserve(struct nodes *ns, unsigned n)
+{
+	int r = page_list_reserve(&ns->freed, n);
+
+	if (r < 0)
+		return r;
+	while (ns->n_blank < n) {
+		struct node *blank = malloc(sizeof(*blank));
+
+		if (!blank)
+			return -ENOMEM;
+		list_append(&ns->blank, blank);
+		ns->n_blank++;
+	}
+	return 0;
+}
+
+uint64_t nodes_epoch(const struct nodes *ns)
+{
+	return ns->epoch;
+}
+
+uint64_t nodes_share(struct nodes *ns)
+{
+	return ns->epoch++;
+}
+
+void nodes_trim(struct nodes *ns)
+{
+	struct node *n;
+
+	list_free(&ns->doomed);
+	while ((n = ns->clean.first) && ns->n_clean * sizeof(*n) > ns->cache_bytes) {
+		list_remove(&ns->clean, n);
+		if (n->used) {
+			n->used = false;
+			list_append(&ns->clean, n);
+			continue;
+		}
+		cache_forget(ns, n);
+		ns->n_clean--;
+		free(n);
+	}
+}
+
+void nodes_set_budget(struct nodes *ns, size_t cache_bytes)
+{
+	ns->cache_bytes = cache_bytes;
+}
+
+void nodes_get_stats(const struct nodes *ns, struct nodes_stats *ret)
+{
+	*ret = (struct nodes_stats){
+		.clean = ns->n_clean,
+		.dirty = ns->n_live + ns->n_frozen,
+		.hits = ns->hits,
+		.misses = ns->misses,
+		.copies = ns->copies,
+		.leaked_pages = ns->leaked_pages,
+	};
+}
+
+uint64_t nodes_dirty_bytes(const struct nodes *ns)
+{
+	return (ns->n_live + ns->n_frozen) * sizeof(struct node);
+}
