@@ -10,7 +10,7 @@ enum io_sim_call {		/* for faults and counters; a bit each */
 	IO_SIM_PREAD = 1 << 0,
 	IO_SIM_PWRITE = 1 << 1,
 	IO_SIM_SYNC = 1 << 2,
-	IO_SIM_OPEN = 1 << 3,
+	IO_SIM_OPEN = 1 << 3,		/* and mkdir */
 	IO_SIM_RENAME = 1 << 4,
 	IO_SIM_UNLINK = 1 << 5,
 	IO_SIM_TRUNCATE = 1 << 6,	/* and allocate */
@@ -27,10 +27,12 @@ void io_sim_power_cut(struct io *io);
 /* kill -9: open files die and locks are gone, all that was written stays. */
 void io_sim_kill(struct io *io);
 /* From the n-th next call of the mask on (1 is the next), every call fails with -EIO as if
- * the machine were off, until io_sim_power_cut() or io_sim_kill(). 0 disarms. */
+ * the machine were off, until io_sim_power_cut() or io_sim_kill(). The n-th call itself may
+ * have been done, or, a write, done in part. 0 disarms. */
 void io_sim_stop_at(struct io *io, unsigned mask, uint64_t n);
 /* The n-th next call of the mask fails with -err, once, or for ever from then on. A sync
- * that fails drops the durability of what it should have synced. 0 disarms. */
+ * that fails drops the durability of what it should have synced; a write that fails may
+ * have written some. Stays armed over cuts. 0 disarms. */
 void io_sim_fail_at(struct io *io, unsigned mask, uint64_t n, int err, bool forever);
 /* How many calls of the mask were made so far. */
 uint64_t io_sim_calls(struct io *io, unsigned mask);
