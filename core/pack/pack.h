@@ -76,16 +76,22 @@ struct pack_info {
 	uint64_t file_bytes;
 	uint32_t chunks;	/* in the directory, removed ones included */
 	uint64_t stored_bytes;	/* sealed bytes of the chunks still in it */
+	/* Footer or directory does not verify, or nothing could be read at all: chunks and
+	 * stored_bytes tell what was found, extents may name more. Leave it to fsck: it is
+	 * never rewritten, and to remove it may lose what another tool could still save. */
+	bool damaged;
 };
 /* Each published pack in rising order; a non-zero return of fn stops and is returned. */
 int packs_each(struct packs *ps, int (*fn)(void *arg, const struct pack_info *info),
 	       void *arg);
-/* Sealed size of each chunk: ret[index], 0 for a removed one; ret has info.chunks places. */
+/* Sealed size of each chunk: ret[index], 0 for a removed one; ret has info.chunks places.
+ * For packs that are not damaged. */
 int packs_chunk_sizes(struct packs *ps, uint64_t pack, uint32_t *ret);
 int packs_remove(struct packs *ps, uint64_t pack);
 /* Writes the pack anew with only the chunks whose bit is set in live, sealed bytes copied as
  * they are under the same number and salt, so that extents stay true; replaces the file
- * by rename. */
+ * by rename. live has a bit (index & 7 of byte index / 8) for each of info.chunks.
+ * -E_CORRUPT, and nothing changed, when the pack is damaged or lacks a live chunk. */
 int packs_rewrite(struct packs *ps, uint64_t pack, const uint8_t *live);
 
 struct packs_stats {
@@ -98,7 +104,8 @@ void packs_get_stats(struct packs *ps, struct packs_stats *ret);
  * thing wrong with a sentence; returns 0 or -E_CORRUPT. */
 int packs_verify(struct packs *ps, uint64_t pack, void (*bad)(void *arg, const char *line),
 		 void *arg);
-/* For dump: one pack file in words. */
+/* For dump: one pack file (name is "packs/...") in words. keys may be NULL: then signature
+ * and store are not checked. -E_CORRUPT after printing what can be when it is damaged. */
 int pack_inspect(struct io *io, const struct keys *keys, const char *name,
 		 void (*print)(void *arg, const char *line), void *arg);
 

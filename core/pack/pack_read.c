@@ -1,0 +1,155 @@
+/* pack_read.c - reading chunks through the cache.
+ *
+ * Who misses first loads: it lists the chunk as loading, decodes without the lock, and wakes
+ * those that found it so meanwhile. When loading fails each of them tries for itself, so
+ * that everybody's error is its own. */
+#include "core/pack/pack_priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct chunk_at {
+	uint64_t pack;
+	uint32_t index;
+};
+
+/* Finds a ready chunk, waiting for one that is being loaded. Held, or NULL when it is not
+ * listed (and was not since the lock was last taken). */
+static struct cached_chunk *cached_wait_locked(struct packs *ps, struct chunk_at at)
+{
+	struct cached_chunk *e;
+
+	assert(lock_held(&ps->lock));
+	while ((e = chunk_cache_get(&ps->cache, chunk_key(at.pack, at.index)))) {
+		while (e->state == CACHED_LOADING)
+			lock_wait(&ps->lock, &ps->cond, 0);
+		if (e->state == CACHED_READY)
+			return e;
+		chunk_cache_put(&ps->cache, e);
+	}
+	return NULL;
+}
+
+static int chunk_decode(struct packs *ps, const struct pack_image *img, uint32_t index,
+			uint8_t *out)
+{
+	struct chunk_scratch *s;
+	int r;
+
+	r = scratch_take(ps, &s);
+	if (r < 0)
+		return r;
+	r = pack_image_chunk(img, index, s, out);
+	scratch_give(ps, s);
+	return r;
+}
+
+/* Loads a chunk of a pack that is held. Drops the lock meanwhile. */
+static int chunk_load_locked(struct packs *ps, const struct pack_image *img,
+			     struct chunk_at at, struct cached_chunk **ret)
+{
+	struct cached_chunk *e;
+	int r;
+
+	r = pack_image_has(img, at.index);
+	if (r < 0)
+		return r;
+	r = chunk_cache_add(&ps->cache, chunk_key(at.pack, at.index),
+			    img->chunks[at.index].plain, &e);
+	if (r < 0)
+		return r;
+	ps->stats.misses++;
+	packs_lock_drop(ps);
+	r = chunk_decode(ps, img, at.index, e->bytes);
+	lock_take(&ps->lock);
+	chunk_cache_done(&ps->cache, e, r == 0);
+	pthread_cond_broadcast(&ps->cond);
+	if (r < 0)
+		chunk_cache_put(&ps->cache, e);
+	else
+		*ret = e;
+	return r;
+}
+
+static int chunk_get_locked(struct packs *ps, struct chunk_at at, struct cached_chunk **ret)
+{
+	struct cached_chunk *e = cached_wait_locked(ps, at);
+	struct pack *p;
+	int r = 0;
+
+	if (e) {
+		ps->stats.hits++;
+		*ret = e;
+		return 0;
+	}
+	p = pack_find_locked(ps, at.pack);
+	if (!p)
+		return pack_missing(at.pack);
+	r = pack_hold_locked(ps, p);
+	if (r < 0)
+		return r;
+	/* Opening let others in: one may have loaded, or be loading, the same chunk. */
+	e = cached_wait_locked(ps, at);
+	if (!e)
+		r = chunk_load_locked(ps, pack_widest(p), at, &e);
+	pack_unpin_locked(ps, p);
+	if (r == 0)
+		*ret = e;
+	return r;
+}
+
+/* Copies from a held chunk and puts it. Enters with the lock, leaves without. */
+static int chunk_copy(struct packs *ps, struct cached_chunk *e, struct chunk_at at,
+		      uint32_t off, uint32_t len, uint8_t *out)
+{
+	bool inside = off <= e->n && len <= e->n - off;
+
+	assert(e->state == CACHED_READY && e->refs > 0);
+	packs_lock_drop(ps);
+	if (inside)
+		memcpy(out, e->bytes + off, len);
+	lock_take(&ps->lock);
+	chunk_cache_put(&ps->cache, e);
+	packs_lock_drop(ps);
+	if (!inside)
+		return chunk_unusable(at.pack, at.index, "an extent reaches beyond its end");
+	return 0;
+}
+
+int packs_read(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off, uint32_t len,
+	       uint8_t *out)
+{
+	struct chunk_at at = { pack, index };
+	struct cached_chunk *e = NULL;
+	int r;
+
+	if (index >= PACK_CHUNKS_MAX)
+		return chunk_unusable(pack, index, "no pack has so many chunks");
+	lock_take(&ps->lock);
+	r = chunk_get_locked(ps, at, &e);
+	if (r < 0) {
+		packs_lock_drop(ps);
+		return r;
+	}
+	return chunk_copy(ps, e, at, off, len, out);
+}
+
+int packs_read_cached(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
+		      uint32_t len, uint8_t *out)
+{
+	struct chunk_at at = { pack, index };
+	struct cached_chunk *e;
+
+	if (index >= PACK_CHUNKS_MAX)
+		return -EAGAIN;
+	lock_take(&ps->lock);
+	e = chunk_cache_get(&ps->cache, chunk_key(pack, index));
+	if (!e || e->state != CACHED_READY) {
+		if (e)
+			chunk_cache_put(&ps->cache, e);
+		packs_lock_drop(ps);
+		return -EAGAIN;
+	}
+	ps->stats.hits++;
+	return chunk_copy(ps, e, at, off, len, out);
+}

@@ -1,0 +1,283 @@
+/* pack_upkeep.c - what the checkpointer does with packs once they are written: lists,
+ * removes and rewrites them. Readers go on meanwhile; pins (pack_priv.h) keep what they
+ * planned to read. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/pack/pack_priv.h"
+
+static int number_compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int numbers_collect(struct packs *ps, struct buf *ret)
+{
+	struct htab_slot *slot;
+	size_t at = 0;
+	int r = 0;
+
+	lock_take(&ps->lock);
+	while (r == 0 && (slot = htab_next(&ps->table, &at))) {
+		const struct pack *p = slot->value;
+
+		if (!p->removed)
+			r = buf_append(ret, &p->number, sizeof(p->number));
+	}
+	packs_lock_drop(ps);
+	if (r == 0 && ret->n)
+		qsort(ret->p, ret->n / sizeof(uint64_t), sizeof(uint64_t), number_compare);
+	return r;
+}
+
+/* -ENOENT when the pack was removed meanwhile. One that cannot be opened at all is told of
+ * as damaged and empty: a listing must not end at it. */
+static int info_get(struct packs *ps, uint64_t number, struct pack_info *ret)
+{
+	struct pack_info info = { .pack = number, .damaged = true };
+	struct pack *p;
+	int r = 0;
+
+	lock_take(&ps->lock);
+	p = pack_find_locked(ps, number);
+	if (!p || p->removed) {
+		packs_lock_drop(ps);
+		return -ENOENT;
+	}
+	info.file_bytes = p->file_bytes;
+	if (!p->info_known) {
+		r = pack_hold_locked(ps, p);
+		if (r == 0) {
+			p->info.damaged |= p->image->io_failed;
+			info = p->info;
+			pack_unpin_locked(ps, p);
+		}
+	} else {
+		info = p->info;
+	}
+	packs_lock_drop(ps);
+	if (r == -ENOMEM)
+		return r;
+	*ret = info;
+	return 0;
+}
+
+int packs_each(struct packs *ps, int (*fn)(void *arg, const struct pack_info *info),
+	       void *arg)
+{
+	_cleanup_(buf_release) struct buf numbers = BUF_INIT;
+	int r;
+
+	r = numbers_collect(ps, &numbers);
+	for (size_t at = 0; r == 0 && at < numbers.n; at += sizeof(uint64_t)) {
+		struct pack_info info;
+		uint64_t number;
+
+		memcpy(&number, numbers.p + at, sizeof(number));
+		r = info_get(ps, number, &info);
+		if (r == 0)
+			r = fn(arg, &info);
+		else if (r == -ENOENT)
+			r = 0;
+	}
+	return r;
+}
+
+/* Finds and holds a pack. */
+static int pack_get(struct packs *ps, uint64_t number, struct pack **ret)
+{
+	struct pack *p;
+	int r;
+
+	lock_take(&ps->lock);
+	p = pack_find_locked(ps, number);
+	if (!p || p->removed)
+		r = pack_missing(number);
+	else
+		r = pack_hold_locked(ps, p);
+	packs_lock_drop(ps);
+	if (r == 0)
+		*ret = p;
+	return r;
+}
+
+static void pack_put(struct packs *ps, struct pack *p)
+{
+	lock_take(&ps->lock);
+	pack_unpin_locked(ps, p);
+	packs_lock_drop(ps);
+}
+
+int packs_chunk_sizes(struct packs *ps, uint64_t pack, uint32_t *ret)
+{
+	struct pack *p = NULL;
+	int r;
+
+	r = pack_get(ps, pack, &p);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < p->image->n; i++)
+		ret[i] = p->image->chunks[i].sealed;
+	pack_put(ps, p);
+	return 0;
+}
+
+/* --- remove --- */
+
+/* Marks the pack removed and pins it. One that is pinned already is opened first: its file
+ * is about to lose its name. */
+static int remove_begin(struct packs *ps, uint64_t number, struct pack **ret)
+{
+	struct pack *p;
+	int r = 0;
+
+	lock_take(&ps->lock);
+	p = pack_find_locked(ps, number);
+	if (!p || p->removed) {
+		packs_lock_drop(ps);
+		return pack_missing(number);
+	}
+	p->pins++;
+	if (p->pins > 1 && !p->image) {
+		r = pack_hold_locked(ps, p);
+		if (r == 0)
+			pack_unpin_locked(ps, p);
+	}
+	/* A pack that cannot be opened cannot be read by those that pinned it either. */
+	p->removed = true;
+	ps->stats.packs--;
+	ps->stats.file_bytes -= p->file_bytes;
+	packs_lock_drop(ps);
+	*ret = p;
+	return 0;
+}
+
+int packs_remove(struct packs *ps, uint64_t pack)
+{
+	char name[PACK_NAME_BYTES];
+	struct pack *p = NULL;
+	int r;
+
+	assert(!ps->read_only);
+	r = remove_begin(ps, pack, &p);
+	if (r < 0)
+		return r;
+	pack_name(name, pack, "pack");
+	r = ps->io->ops->unlink(ps->io, name);
+	if (r == -ENOENT)
+		r = 0;
+
+	lock_take(&ps->lock);
+	if (r < 0) {
+		p->removed = false;
+		ps->stats.packs++;
+		ps->stats.file_bytes += p->file_bytes;
+	}
+	pack_unpin_locked(ps, p);
+	packs_lock_drop(ps);
+	return r;
+}
+
+/* --- rewrite --- */
+
+static bool bit_get(const uint8_t *bits, uint32_t i)
+{
+	return bits[i / 8] >> (i % 8) & 1;
+}
+
+/* The one place that refuses to rewrite. */
+static int rewrite_check(const struct pack_image *img, const uint8_t *live)
+{
+	bool ok = !pack_image_damaged(img) && !img->io_failed;
+
+	for (uint32_t i = 0; ok && i < img->n; i++)
+		ok = !bit_get(live, i) || img->chunks[i].sealed;
+	if (ok)
+		return 0;
+	return err_set(E_CORRUPT, "pack %010llx is damaged or lacks a chunk in use, so it is "
+		       "not rewritten; run fsck", (unsigned long long)img->home.pack);
+}
+
+static int live_copy(const struct pack_image *img, const uint8_t *live,
+		     struct pack_file *pf)
+{
+	for (uint32_t i = 0; i < img->n; i++) {
+		uint8_t *frame;
+		int r = 0;
+
+		if (bit_get(live, i)) {
+			r = pack_file_room(pf, &frame);
+			if (r == 0)
+				r = pack_image_frame(img, i, frame);
+		}
+		if (r == 0)
+			r = pack_file_add(pf, bit_get(live, i) ? &img->chunks[i] : NULL);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Writes packs/N.tmp, durable. */
+static int rewrite_write(struct packs *ps, const struct pack_image *img, const uint8_t *live,
+			 struct pack_file *pf)
+{
+	struct pack_footer f = img->footer;
+	int r;
+
+	f.rewrites = le32_put(le32_get(f.rewrites) + 1);
+	r = pack_file_begin(pf, ps, img->home.pack, img->home.salt);
+	if (r == 0)
+		r = live_copy(img, live, pf);
+	if (r == 0)
+		r = pack_file_end(pf, ps->keys, &f);
+	return r;
+}
+
+/* The new file has the name: readers that come from now on open it. */
+static void rewrite_swap(struct packs *ps, struct pack *p, const uint8_t *live,
+			 uint64_t file_bytes)
+{
+	lock_take(&ps->lock);
+	for (uint32_t i = 0; i < p->image->n; i++)
+		if (!bit_get(live, i))
+			chunk_cache_drop(&ps->cache, chunk_key(p->number, i));
+	ps->stats.file_bytes += file_bytes - p->file_bytes;
+	p->file_bytes = file_bytes;
+	pack_retire_image_locked(ps, p);
+	packs_lock_drop(ps);
+}
+
+int packs_rewrite(struct packs *ps, uint64_t pack, const uint8_t *live)
+{
+	struct pack_file pf = { 0 };
+	char from[PACK_NAME_BYTES], to[PACK_NAME_BYTES];
+	struct pack *p = NULL;
+	int r;
+
+	assert(!ps->read_only);
+	r = pack_get(ps, pack, &p);
+	if (r < 0)
+		return r;
+	r = rewrite_check(p->image, live);
+	if (r == 0)
+		r = rewrite_write(ps, p->image, live, &pf);
+	pack_name(from, pack, "tmp");
+	pack_name(to, pack, "pack");
+	if (r == 0) {
+		r = ps->io->ops->rename(ps->io, from, to);
+		if (r < 0) {
+			ps->io->ops->unlink(ps->io, from);
+		} else {
+			rewrite_swap(ps, p, live, pf.written);
+			r = ps->io->ops->sync_dir(ps->io, "packs");
+		}
+	}
+	pack_file_release(&pf);
+	pack_put(ps, p);
+	return r;
+}

@@ -1,0 +1,394 @@
+/* pack_write.c - writing packs.
+ *
+ *	add ──▶ chunk (plain) ──▶ seal ──▶ piece ──▶ packs/N.tmp ── full ──▶ end: directory,
+ *	                                                              footer, fdatasync
+ *	finish: rename all to packs/N.pack, sync the folder, add to the table
+ *	any failure, abort: remove what was made
+ *
+ * Invariants:
+ *  1. A name ending in .pack is only ever given to a file whose fdatasync succeeded.
+ *  2. A pack's number is taken from packs.next and never given again by this process. */
+#include <errno.h>
+#include <string.h>
+
+#include "core/base/crc.h"
+#include "core/pack/pack_priv.h"
+
+/* --- one file --- */
+
+static int piece_flush(struct pack_file *pf)
+{
+	int r = io_pwrite(pf->file, pf->piece.p, pf->piece.n, pf->written);
+
+	if (r < 0)
+		return r;
+	pf->written += pf->piece.n;
+	pf->piece.n = 0;
+	return 0;
+}
+
+uint64_t pack_file_bytes(const struct pack_file *pf)
+{
+	return pf->written + pf->piece.n;
+}
+
+static struct pack_header header_of(const struct chunk_home *home)
+{
+	struct pack_header h = {
+		.version = le32_put(PACK_VERSION),
+		.pack = le64_put(home->pack),
+	};
+
+	memcpy(h.magic, PACK_HEADER_MAGIC, sizeof(h.magic));
+	memcpy(h.store_id, home->store_id, sizeof(h.store_id));
+	memcpy(h.salt, home->salt, sizeof(h.salt));
+	h.crc = le32_put(crc32c(0, &h, offsetof(struct pack_header, crc)));
+	return h;
+}
+
+int pack_file_begin(struct pack_file *pf, struct packs *ps, uint64_t number,
+		    const uint8_t *salt)
+{
+	char name[PACK_NAME_BYTES];
+	struct pack_header h;
+	int r;
+
+	assert(!pf->file && !pf->home.aead);
+	assert(!ps->read_only);
+	pf->io = ps->io;
+	pf->home.pack = number;
+	memcpy(pf->home.store_id, keys_store_id(ps->keys), STORE_ID_BYTES);
+	if (salt)
+		memcpy(pf->home.salt, salt, KEY_SALT_BYTES);
+	else
+		io_random(ps->io, pf->home.salt, KEY_SALT_BYTES);
+	r = keys_aead(ps->keys, KEY_PACK, pf->home.salt, &pf->home.aead);
+	if (r < 0)
+		return r;
+	pack_name(name, number, "tmp");
+	r = io_open(ps->io, name, IO_CREATE, &pf->file);
+	if (r == 0)
+		r = pf->file->ops->truncate(pf->file, 0);
+	if (r < 0)
+		return r;
+	pf->written = 0;
+	pf->piece.n = 0;
+	pf->directory.n = 0;
+	pf->chunks = 0;
+	pf->stored_bytes = 0;
+	h = header_of(&pf->home);
+	return buf_append(&pf->piece, &h, sizeof(h));
+}
+
+int pack_file_room(struct pack_file *pf, uint8_t **ret_frame)
+{
+	int r = 0;
+
+	assert(pf->file);
+	if (pf->piece.n >= PIECE_BYTES)
+		r = piece_flush(pf);
+	if (r == 0)
+		r = buf_reserve(&pf->piece, FRAME_BYTES_MAX);
+	if (r == 0)
+		*ret_frame = pf->piece.p + pf->piece.n;
+	return r;
+}
+
+int pack_file_add(struct pack_file *pf, const struct chunk_entry *e)
+{
+	struct chunk_entry at = { 0 };
+	struct pack_entry entry;
+	int r;
+
+	assert(pf->chunks < PACK_CHUNKS_MAX);
+	if (e) {
+		at = *e;
+		at.off = pack_file_bytes(pf);
+	}
+	entry = pack_entry_put(&at);
+	r = buf_append(&pf->directory, &entry, sizeof(entry));
+	if (r < 0)
+		return r;
+	if (e) {
+		assert(pf->piece.cap - pf->piece.n >= frame_bytes(e));
+		pf->piece.n += frame_bytes(e);
+		pf->stored_bytes += e->sealed;
+	}
+	pf->chunks++;
+	return 0;
+}
+
+static void footer_fill(const struct pack_file *pf, const struct keys *keys,
+			struct pack_footer *f)
+{
+	uint64_t directory = pack_file_bytes(pf);
+
+	assert(pf->directory.n == pf->chunks * sizeof(struct pack_entry));
+	memcpy(f->magic, PACK_FOOTER_MAGIC, sizeof(f->magic));
+	f->version = le32_put(PACK_VERSION);
+	f->chunks = le32_put(pf->chunks);
+	memcpy(f->store_id, pf->home.store_id, sizeof(f->store_id));
+	f->pack = le64_put(pf->home.pack);
+	memcpy(f->salt, pf->home.salt, sizeof(f->salt));
+	f->directory = le64_put(directory);
+	f->file_bytes = le64_put(directory + pf->directory.n + sizeof(*f));
+	hash256(buf_span(&pf->directory), f->hash);
+	f->zero = le32_put(0);
+	keys_sign(keys, span_of(f, PACK_SIGNED_BYTES), f->signature);
+}
+
+int pack_file_end(struct pack_file *pf, const struct keys *keys, struct pack_footer *f)
+{
+	int r;
+
+	assert(pf->file && pf->chunks > 0);
+	footer_fill(pf, keys, f);
+	r = buf_append(&pf->piece, pf->directory.p, pf->directory.n);
+	if (r == 0)
+		r = buf_append(&pf->piece, f, sizeof(*f));
+	if (r == 0)
+		r = piece_flush(pf);
+	if (r == 0)
+		r = io_sync(pf->file);
+	if (r < 0)
+		return r;
+	assert(pf->written == le64_get(f->file_bytes));
+	io_closep(&pf->file);
+	pf->home.aead = aead_free(pf->home.aead);
+	return 0;
+}
+
+void pack_file_release(struct pack_file *pf)
+{
+	char name[PACK_NAME_BYTES];
+
+	if (pf->file) {
+		io_closep(&pf->file);
+		pack_name(name, pf->home.pack, "tmp");
+		pf->io->ops->unlink(pf->io, name);
+	}
+	pf->home.aead = aead_free(pf->home.aead);
+	buf_release(&pf->piece);
+	buf_release(&pf->directory);
+}
+
+/* --- the writer --- */
+
+struct pack_writer {
+	struct packs *ps;
+	ZSTD_CCtx *zstd;
+	struct pack_file file;		/* the pack under way, if one is */
+	struct buf done;		/* struct pack_info of each pack that is durable */
+	struct pack_prev prev;
+	uint64_t chunks, plain_bytes, sealed_bytes;
+	int failed;			/* only abort is left */
+	size_t n;			/* bytes in chunk */
+	uint8_t chunk[CHUNK_BYTES];
+};
+
+int pack_writer_new(struct packs *ps, struct pack_writer **ret)
+{
+	struct pack_writer *w;
+
+	assert(!ps->read_only);
+	w = malloc(sizeof(*w));
+	if (!w)
+		return -ENOMEM;
+	memset(w, 0, offsetof(struct pack_writer, chunk));
+	w->ps = ps;
+	w->zstd = ZSTD_createCCtx();
+	if (!w->zstd || buf_reserve(&w->file.piece, PIECE_BYTES + FRAME_BYTES_MAX) < 0) {
+		pack_writer_abort(w);
+		return -ENOMEM;
+	}
+	ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, ps->zstd_level);
+	lock_take(&ps->lock);
+	w->prev = ps->prev;
+	packs_lock_drop(ps);
+	*ret = w;
+	return 0;
+}
+
+static int pack_begin(struct pack_writer *w)
+{
+	uint64_t number;
+
+	lock_take(&w->ps->lock);
+	number = w->ps->next++;
+	packs_lock_drop(w->ps);
+	return pack_file_begin(&w->file, w->ps, number, NULL);
+}
+
+static int pack_end(struct pack_writer *w)
+{
+	struct pack_footer f = { .prev = le64_put(w->prev.pack) };
+	struct pack_info info;
+	int r;
+
+	memcpy(f.prev_hash, w->prev.hash, sizeof(f.prev_hash));
+	r = buf_reserve(&w->done, sizeof(info));
+	if (r == 0)
+		r = pack_file_end(&w->file, w->ps->keys, &f);
+	if (r < 0)
+		return r;
+	info = (struct pack_info){
+		.pack = w->file.home.pack,
+		.file_bytes = w->file.written,
+		.chunks = w->file.chunks,
+		.stored_bytes = w->file.stored_bytes,
+	};
+	buf_append(&w->done, &info, sizeof(info));	/* reserved: cannot fail */
+	w->prev.pack = info.pack;
+	hash256(span_of(&f, sizeof(f)), w->prev.hash);
+	return 0;
+}
+
+static int chunk_end(struct pack_writer *w)
+{
+	struct chunk_entry e;
+	uint8_t *frame;
+	int r;
+
+	assert(w->n > 0 && w->file.file);
+	r = pack_file_room(&w->file, &frame);
+	if (r < 0)
+		return r;
+	chunk_seal(w->zstd, &w->file.home, w->file.chunks, w->chunk, w->n, frame, &e);
+	r = pack_file_add(&w->file, &e);
+	if (r < 0)
+		return r;
+	w->chunks++;
+	w->plain_bytes += w->n;
+	w->sealed_bytes += e.sealed;
+	w->n = 0;
+	return pack_file_bytes(&w->file) >= PACK_BYTES ? pack_end(w) : 0;
+}
+
+int pack_writer_add(struct pack_writer *w, const uint8_t *p, size_t n,
+		    struct chunk_place *ret)
+{
+	int r = w->failed;
+
+	assert(n > 0 && n <= CHUNK_BYTES);
+	if (r == 0 && w->n + n > CHUNK_BYTES)
+		r = chunk_end(w);
+	if (r == 0 && !w->file.file)
+		r = pack_begin(w);
+	w->failed = r;
+	if (r < 0)
+		return r;
+	*ret = (struct chunk_place){ w->file.home.pack, w->file.chunks, (uint32_t)w->n };
+	memcpy(w->chunk + w->n, p, n);
+	w->n += n;
+	return 0;
+}
+
+int pack_writer_break(struct pack_writer *w, size_t min)
+{
+	if (w->failed == 0 && w->n > 0 && w->n >= min)
+		w->failed = chunk_end(w);
+	return w->failed;
+}
+
+static size_t done_count(const struct pack_writer *w)
+{
+	return w->done.n / sizeof(struct pack_info);
+}
+
+static struct pack_info done_get(const struct pack_writer *w, size_t i)
+{
+	struct pack_info info;
+
+	assert(i < done_count(w));
+	memcpy(&info, w->done.p + i * sizeof(info), sizeof(info));
+	return info;
+}
+
+static int files_publish(struct pack_writer *w)
+{
+	struct io *io = w->ps->io;
+
+	for (size_t i = 0; i < done_count(w); i++) {
+		uint64_t number = done_get(w, i).pack;
+		char from[PACK_NAME_BYTES], to[PACK_NAME_BYTES];
+		int r;
+
+		pack_name(from, number, "tmp");
+		pack_name(to, number, "pack");
+		r = io->ops->rename(io, from, to);
+		if (r < 0)
+			return r;
+	}
+	return io->ops->sync_dir(io, "packs");
+}
+
+/* All of the writer's packs become known, or none. */
+static int packs_make_known(struct pack_writer *w)
+{
+	struct packs *ps = w->ps;
+	size_t i, n = done_count(w);
+	int r = 0;
+
+	lock_take(&ps->lock);
+	for (i = 0; i < n && r == 0; i++) {
+		struct pack_info info = done_get(w, i);
+		struct pack p = { .number = info.pack, .file_bytes = info.file_bytes,
+				  .info_known = true, .info = info };
+
+		r = pack_add_locked(ps, &p);
+	}
+	if (r == 0) {
+		ps->prev = w->prev;
+		ps->stats.chunks_written += w->chunks;
+		ps->stats.plain_bytes += w->plain_bytes;
+		ps->stats.sealed_bytes += w->sealed_bytes;
+	} else {
+		for (size_t k = 0; k + 1 < i; k++)
+			pack_forget_locked(ps, pack_find_locked(ps, done_get(w, k).pack));
+	}
+	packs_lock_drop(ps);
+	return r;
+}
+
+static void writer_free(struct pack_writer *w)
+{
+	pack_file_release(&w->file);
+	ZSTD_freeCCtx(w->zstd);
+	buf_release(&w->done);
+	free(w);
+}
+
+int pack_writer_finish(struct pack_writer *w)
+{
+	int r = pack_writer_break(w, 1);
+
+	if (r == 0 && w->file.file)
+		r = pack_end(w);
+	if (r == 0 && w->done.n)
+		r = files_publish(w);
+	if (r == 0 && w->done.n)
+		r = packs_make_known(w);
+	if (r < 0)
+		pack_writer_abort(w);
+	else
+		writer_free(w);
+	return r;
+}
+
+struct pack_writer *pack_writer_abort(struct pack_writer *w)
+{
+	if (!w)
+		return NULL;
+	for (size_t i = 0; i < done_count(w); i++) {
+		uint64_t number = done_get(w, i).pack;
+		struct io *io = w->ps->io;
+		char name[PACK_NAME_BYTES];
+
+		pack_name(name, number, "tmp");
+		io->ops->unlink(io, name);
+		pack_name(name, number, "pack");
+		io->ops->unlink(io, name);
+	}
+	writer_free(w);
+	return NULL;
+}
