@@ -92,9 +92,10 @@ static void print_words(const struct ropefs_check *check, const char *store, int
 		printf("%sclean%s\n", term_paint(stdout, TERM_GOOD),
 		       term_paint(stdout, TERM_PLAIN));
 	else
-		printf("%s%s problems%s: mount it read-only (-o ro) and copy out what is "
-		       "readable\n", term_paint(stdout, TERM_BAD),
-		       term_count(check->problems).s, term_paint(stdout, TERM_PLAIN));
+		printf("%sdamaged%s in %s place%s: mount it read-only (-o ro) and copy out what "
+		       "is readable\n", term_paint(stdout, TERM_BAD),
+		       term_paint(stdout, TERM_PLAIN), term_count(check->problems).s,
+		       check->problems == 1 ? "" : "s");
 	free(name);
 }
 

@@ -1,0 +1,207 @@
+/* main.c - ropectl: finds the verb and runs it. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/ropefs.h"
+#include "mountctl/term.h"
+#include "mountctl/verbs.h"
+
+static const struct verb verbs[] = {
+	{ "init", "STORE [--key-file FILE] [--cipher NAME]", "make a new store",
+	  "Makes an empty store in the folder STORE (made when absent) and a key file outside of\n"
+	  "it. Whoever loses the key file loses the data: copy it to a safe place.\n"
+	  "\n"
+	  "  -k, --key-file FILE  where the key goes (else ~/.config/ropefs/keys/ID.key, or\n"
+	  "                       /etc/ropefs/keys/ID.key for root)\n"
+	  "  -c, --cipher NAME    xchacha20-poly1305 (the default), aes256-gcm or none\n"
+	  "\n"
+	  "Example: ropectl init /data/store\n",
+	  verb_init },
+	{ "mount", "STORE DIR [-o OPTIONS]", "show a store's files in a folder",
+	  "Starts the daemon ropefs and returns once the files are there.\n"
+	  "\n"
+	  "  -o OPTIONS           as ropefs(8): ro, allow_other, durability=sync, memory=128M ...\n"
+	  "  -k, --key-file FILE  the store's key (else its default place)\n"
+	  "  -f, --foreground     stay in front until unmounted\n"
+	  "\n"
+	  "Example: ropectl mount /data/store /mnt/data -o memory=128M\n",
+	  verb_mount },
+	{ "umount", "DIR", "unmount, and wait until the store is closed",
+	  "Unmounts DIR and returns once the daemon has written everything and has ended, so\n"
+	  "that the store can be copied or mounted elsewhere.\n"
+	  "\n"
+	  "  -l, --lazy           take the mount away now, even when programs use it; they keep\n"
+	  "                       their open files, and the store stays open until they end\n"
+	  "\n"
+	  "Example: ropectl umount /mnt/data\n",
+	  verb_umount },
+	{ "status", "MOUNT|STORE [--json]", "say how a mount or a store is",
+	  "Of a mount it asks the daemon; of an unmounted store it opens the store read-only,\n"
+	  "which needs its key and changes nothing.\n"
+	  "\n"
+	  "  -j, --json           everything known, as one JSON object\n"
+	  "  -k, --key-file FILE  the key of an unmounted store (else its default place)\n"
+	  "\n"
+	  "Example: ropectl status /mnt/data\n",
+	  verb_status },
+	{ "insert", "FILE AT [--from FILE]", "insert bytes into the middle of a mounted file",
+	  "Reads bytes from standard input and inserts them before byte AT of FILE, as one\n"
+	  "atomic step that costs the same in a small and a huge file. AT counts from 0, takes\n"
+	  "K, M and G, and counts back from the end when negative.\n"
+	  "\n"
+	  "  -f, --from FILE      insert this file's bytes ('-': standard input)\n"
+	  "\n"
+	  "Example: echo 'new line' | ropectl insert /mnt/data/notes 100\n",
+	  verb_insert },
+	{ "cut", "FILE FROM..TO", "cut bytes out of a mounted file",
+	  "Takes out the bytes from FROM up to and without TO, as one atomic step. Both count\n"
+	  "from 0, take K, M and G, and count back from the end when negative; 'FROM..' goes to\n"
+	  "the end and '..TO' begins at the start.\n"
+	  "\n"
+	  "Example: ropectl cut /mnt/data/notes 100..140\n",
+	  verb_cut },
+	{ "sync", "MOUNT", "wait until everything written is on the disk",
+	  "MOUNT is a mount, or any file in it. What was written before is durable when this\n"
+	  "returns: it survives a power cut.\n"
+	  "\n"
+	  "Example: ropectl sync /mnt/data\n",
+	  verb_sync },
+	{ "version", "[--json]", "print the version",
+	  "  -j, --json           as a JSON object\n"
+	  "\n"
+	  "Example: ropectl version\n",
+	  verb_version },
+};
+
+#define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+static void print_help(void)
+{
+	printf("Usage: ropectl VERB ...\n"
+	       "Makes, mounts and looks after ropefs stores, and edits files in them.\n\n");
+	for (size_t i = 0; i < N_VERBS; i++)
+		printf("  %-8s %-42s %s\n", verbs[i].name, verbs[i].synopsis,
+		       verbs[i].summary);
+	printf("\n'ropectl VERB --help' says more and shows an example.\n"
+	       "Example: ropectl init /data/store && ropectl mount /data/store /mnt/data\n\n"
+	       TERM_STATUS_HELP);
+}
+
+static void print_verb_help(const struct verb *verb)
+{
+	printf("Usage: ropectl %s %s\n%s\n" TERM_STATUS_HELP, verb->name, verb->synopsis,
+	       verb->help);
+}
+
+#define MAX_OPTIONS 6
+
+/* getopt_long()'s own tables of the verb's options, and --help. */
+static void fill_tables(const struct verb_option *options, struct option *ret_long,
+			char *ret_short)
+{
+	size_t n = 0;
+
+	*ret_short++ = ':';
+	for (; options && options[n].name; n++) {
+		if (n == MAX_OPTIONS)
+			abort();
+		ret_long[n] = (struct option){ options[n].name, options[n].has_value, NULL,
+					       256 + (int)n };
+		if (!options[n].letter)
+			continue;
+		*ret_short++ = options[n].letter;
+		if (options[n].has_value)
+			*ret_short++ = ':';
+	}
+	*ret_short++ = 'h';
+	*ret_short = '\0';
+	ret_long[n] = (struct option){ "help", 0, NULL, 'h' };
+	ret_long[n + 1] = (struct option){ 0 };
+}
+
+/* "-5" and "-10..": counts back from the end, so an operand and no option. */
+static bool is_negative_number(const char *word)
+{
+	return word && word[0] == '-' && word[1] >= '0' && word[1] <= '9';
+}
+
+/* getopt_long() would take a negative number for an option: moves them behind all other
+ * words, in their order, and returns where they begin. */
+static int hide_negative_numbers(int argc, char **argv)
+{
+	int end = argc;
+
+	for (int i = 1; i < end && strcmp(argv[i], "--") != 0; i++) {
+		char *word = argv[i];
+
+		if (!is_negative_number(word))
+			continue;
+		memmove(&argv[i], &argv[i + 1], (size_t)(argc - i - 1) * sizeof(*argv));
+		argv[argc - 1] = word;
+		end--;
+		i--;
+	}
+	return end;
+}
+
+int verb_options(const struct verb *verb, int argc, char **argv,
+		 const struct verb_option *options, int least, int most, int *ret_first)
+{
+	struct option long_options[MAX_OPTIONS + 2];
+	char short_options[2 * MAX_OPTIONS + 3];
+	int operands, c;
+	int end = hide_negative_numbers(argc, argv);
+
+	fill_tables(options, long_options, short_options);
+	opterr = 0;
+	while ((c = getopt_long(end, argv, short_options, long_options, NULL)) != -1) {
+		size_t i = 0;
+
+		if (c == 'h') {
+			print_verb_help(verb);
+			*ret_first = EXIT_DONE;
+			return -1;
+		}
+		if (c == '?' || c == ':') {
+			*ret_first = term_usage(verb->name,
+						c == '?' ? "%s: there is no option '%s'"
+							 : "%s: '%s' needs a value",
+						verb->name, argv[optind - 1]);
+			return -1;
+		}
+		if (c >= 256)
+			i = (size_t)(c - 256);
+		else
+			while (options[i].letter != c)
+				i++;
+		*options[i].value = optarg ? optarg : "";
+	}
+	*ret_first = optind;
+	operands = argc - optind;
+	if (operands < least || operands > most) {
+		*ret_first = term_usage(verb->name, "%s: %s; it takes: %s", verb->name,
+					operands < least ? "something is missing"
+							 : "that is too much",
+					verb->synopsis);
+		return -1;
+	}
+	return operands;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2)
+		return term_usage(NULL, "a verb is missing");
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+		print_help();
+		return EXIT_DONE;
+	}
+	if (!strcmp(argv[1], "--version"))
+		argv[1] = (char *)"version";
+	for (size_t i = 0; i < N_VERBS; i++)
+		if (!strcmp(argv[1], verbs[i].name))
+			return verbs[i].run(&verbs[i], argc - 1, argv + 1);
+	return term_usage(NULL, "there is no verb '%s'", argv[1]);
+}

@@ -1,0 +1,222 @@
+/* mount_verbs.c - mount, umount and sync. The daemon is a program of its own: mount becomes
+ * it, umount waits for its end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/ropefs.h"
+#include "mountctl/mounts.h"
+#include "mountctl/term.h"
+#include "mountctl/verbs.h"
+
+#define DAEMON_NAME "ropefs"
+/* From ropectl's folder: installed beside it, or in the build tree. */
+static const char *const daemon_places[] = { DAEMON_NAME, "../fs/" DAEMON_NAME };
+
+/* Becomes the daemon; returns only with an errno. One of our own version is preferred to
+ * whatever PATH has. */
+static int exec_daemon(char **argv)
+{
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash, *path;
+
+	self[n < 0 ? 0 : n] = '\0';
+	slash = strrchr(self, '/');
+	for (size_t i = 0; slash && i < sizeof(daemon_places) / sizeof(*daemon_places); i++) {
+		if (asprintf(&path, "%.*s/%s", (int)(slash - self), self,
+			     daemon_places[i]) < 0)
+			abort();
+		if (access(path, X_OK) == 0)
+			execv(path, argv);
+		free(path);
+	}
+	execvp(DAEMON_NAME, argv);
+	return errno;
+}
+
+/* Such a mount answers everything with ENOTCONN, and can't be mounted over. */
+static int refuse_dead_mount(const char *dir)
+{
+	struct mount m;
+	char *real = mount_realpath(dir);
+	bool dead = false;
+
+	if (real && mount_find(dir, &m) == 0) {
+		dead = !strcmp(m.dir, real) && !mount_is_alive(&m) && errno == ENOTCONN;
+		mount_release(&m);
+	}
+	free(real);
+	if (!dead)
+		return EXIT_DONE;
+	return term_say("%s is a mount whose daemon has died: run 'ropectl umount %s' first",
+			dir, dir);
+}
+
+int verb_mount(const struct verb *verb, int argc, char **argv)
+{
+	const char *mount_options = NULL, *key_file = NULL, *in_front = NULL;
+	const struct verb_option options[] = {
+		{ "options", 'o', true, &mount_options },
+		{ "key-file", 'k', true, &key_file },
+		{ "foreground", 'f', false, &in_front },
+		{ 0 },
+	};
+	const char *words[10];
+	int first, n = 0, err, status;
+
+	if (verb_options(verb, argc, argv, options, 2, 2, &first) < 0)
+		return first;
+	status = refuse_dead_mount(argv[first + 1]);
+	if (status)
+		return status;
+	words[n++] = DAEMON_NAME;
+	if (in_front)
+		words[n++] = "-f";
+	if (key_file) {
+		words[n++] = "--key-file";
+		words[n++] = key_file;
+	}
+	if (mount_options) {
+		words[n++] = "-o";
+		words[n++] = mount_options;
+	}
+	words[n++] = "--";
+	words[n++] = argv[first];
+	words[n++] = argv[first + 1];
+	words[n] = NULL;
+	err = exec_daemon((char **)words);
+	return term_say("the daemon " DAEMON_NAME " can't be started: %s; it belongs beside "
+			"ropectl or into PATH", strerror(err));
+}
+
+/* Runs fusermount3, the way out for those who are not root; its own words on failure go
+ * to stderr. */
+static int run_fusermount(const char *dir, bool lazy)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		execlp("fusermount3", "fusermount3", lazy ? "-uzq" : "-uq", "--", dir,
+		       (char *)NULL);
+		_exit(127);
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 127 ? -ENOENT : -EBUSY;
+}
+
+static int unmount(const char *dir, bool lazy)
+{
+	int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
+
+	if (umount2(dir, flags) == 0)
+		return 0;
+	if (errno != EPERM)
+		return -errno;
+	return run_fusermount(dir, lazy);
+}
+
+/* Returns once the process is gone; says so when that takes a while. */
+static int wait_for_end(int pidfd, pid_t pid)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	bool said = false;
+
+	for (;;) {
+		int r = poll(&p, 1, said ? -1 : 2000);
+
+		if (r > 0)
+			return EXIT_DONE;
+		if (r < 0 && errno != EINTR)
+			return term_fail_errno(errno, "waiting for the daemon");
+		if (r == 0)
+			fprintf(stderr, "Unmounted; waiting for the daemon (pid %ld) to write "
+				"what is left and close the store ...\n", (long)pid);
+		said = true;
+	}
+}
+
+static int say_umount_error(int err, const char *dir)
+{
+	if (err == EBUSY)
+		return term_say("%s is busy: a program has a file or its working folder there; "
+				"'fuser -vm %s' or 'lsof %s' names it; end it and try again, "
+				"or use --lazy", dir, dir, dir);
+	if (err == ENOENT)
+		return term_say("%s: only root may unmount without the program fusermount3 "
+				"(Debian package fuse3)", dir);
+	return term_fail_errno(err, dir);
+}
+
+int verb_umount(const struct verb *verb, int argc, char **argv)
+{
+	const char *lazy = NULL;
+	const struct verb_option options[] = { { "lazy", 'l', false, &lazy }, { 0 } };
+	struct mount m;
+	int first, r, pidfd = -1, status = EXIT_DONE;
+	char *real;
+	pid_t pid = 0;
+
+	if (verb_options(verb, argc, argv, options, 1, 1, &first) < 0)
+		return first;
+	real = mount_realpath(argv[first]);
+	if (!real)
+		return term_fail_errno(errno, argv[first]);
+	r = mount_find(argv[first], &m);
+	if (r < 0 || strcmp(m.dir, real) != 0) {
+		if (r == 0)
+			mount_release(&m);
+		free(real);
+		return term_say("%s is not a ropefs mount; 'findmnt -t fuse.ropefs' lists them",
+				argv[first]);
+	}
+	free(real);
+	/* Opened before the unmount, so that it can't mean a later process of that number. */
+	if (mount_is_alive(&m) || errno != ENOTCONN)
+		pid = mount_pid(&m);
+	if (pid > 0)
+		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	r = unmount(m.dir, lazy != NULL);
+	if (r < 0)
+		status = say_umount_error(-r, m.dir);
+	else if (pidfd >= 0 && !lazy)
+		status = wait_for_end(pidfd, pid);
+	if (pidfd >= 0)
+		close(pidfd);
+	mount_release(&m);
+	return status;
+}
+
+int verb_sync(const struct verb *verb, int argc, char **argv)
+{
+	struct mount m;
+	int first, fd, status = EXIT_DONE;
+
+	if (verb_options(verb, argc, argv, NULL, 1, 1, &first) < 0)
+		return first;
+	if (mount_find(argv[first], &m) < 0)
+		return term_say("%s is not in a ropefs mount", argv[first]);
+	fd = open(m.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* syncfs() writes what was changed through mmap; an fsync of any file or folder
+	 * then waits for the log, which is one for the whole store. */
+	if (fd < 0 || syncfs(fd) < 0 || fsync(fd) < 0)
+		status = term_fail_errno(errno, m.dir);
+	if (fd >= 0)
+		close(fd);
+	mount_release(&m);
+	return status;
+}

@@ -1,0 +1,223 @@
+#include "mountctl/mounts.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "core/ropefs.h"
+
+void mount_release(struct mount *m)
+{
+	free(m->store);
+	free(m->dir);
+	*m = MOUNT_INIT;
+}
+
+/* mountinfo writes blanks, tabs, newlines and backslashes as \ooo. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	while (*s) {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] && s[3]) {
+			*to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
+			s += 4;
+		} else {
+			*to++ = *s++;
+		}
+	}
+	*to = '\0';
+}
+
+/* One line: id parent major:minor root dir options [tags] - type source options. Cuts the
+ * line up; false when it is no ropefs mount. */
+static bool parse_line(char *line, struct mount *ret)
+{
+	char *rest = strstr(line, " - ");
+	char *save = NULL, *word = NULL, *dir = NULL, *type, *source;
+	unsigned major_no, minor_no;
+
+	if (!rest)
+		return false;
+	*rest = '\0';
+	type = strtok_r(rest + 3, " ", &save);
+	source = strtok_r(NULL, " ", &save);
+	if (!type || !source || strcmp(type, "fuse.ropefs"))
+		return false;
+	if (sscanf(line, "%*s %*s %u:%u", &major_no, &minor_no) != 2)
+		return false;
+	word = strtok_r(line, " ", &save);
+	for (int i = 0; word && i < 4; i++)
+		dir = word = strtok_r(NULL, " ", &save);
+	if (!dir)
+		return false;
+	unescape(source);
+	unescape(dir);
+	*ret = (struct mount){ .store = source, .dir = dir,
+			       .dev = makedev(major_no, minor_no) };
+	return true;
+}
+
+static bool lies_in(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	if (n == 1)	/* "/" */
+		return true;
+	return !strncmp(path, dir, n) && (path[n] == '/' || !path[n]);
+}
+
+struct wanted {
+	const char *path;	/* lies in the mount, or */
+	const char *store;	/* is what is mounted, or */
+	dev_t dev;		/* is its device */
+};
+
+static bool is_wanted(const struct wanted *w, const struct mount *m)
+{
+	if (w->path)
+		return lies_in(w->path, m->dir);
+	if (w->store)
+		return !strcmp(w->store, m->store);
+	return w->dev == m->dev;
+}
+
+/* The wanted mount with the longest folder, of equals the last: the one on top. */
+static int find(const struct wanted *w, struct mount *ret)
+{
+	struct mount best = MOUNT_INIT, m;
+	char *line = NULL;
+	size_t cap = 0;
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+
+	if (!f)
+		return -errno;
+	while (getline(&line, &cap, f) > 0) {
+		line[strcspn(line, "\n")] = '\0';
+		if (!parse_line(line, &m) || !is_wanted(w, &m))
+			continue;
+		if (best.dir && strlen(m.dir) < strlen(best.dir))
+			continue;
+		mount_release(&best);
+		best = (struct mount){ strdup(m.store), strdup(m.dir), m.dev };
+	}
+	free(line);
+	fclose(f);
+	if (!best.dir)
+		return -ENOENT;
+	*ret = best;
+	return 0;
+}
+
+int mount_find(const char *path, struct mount *ret)
+{
+	char *real = mount_realpath(path);
+	int r;
+
+	if (!real)
+		return -errno;
+	r = find(&(struct wanted){ .path = real }, ret);
+	free(real);
+	return r;
+}
+
+int mount_find_dev(dev_t dev, struct mount *ret)
+{
+	return find(&(struct wanted){ .dev = dev }, ret);
+}
+
+int mount_find_store(const char *store, struct mount *ret)
+{
+	char *real = mount_realpath(store);
+	int r;
+
+	if (!real)
+		return -errno;
+	r = find(&(struct wanted){ .store = real }, ret);
+	free(real);
+	return r;
+}
+
+bool mount_is_alive(const struct mount *m)
+{
+	struct stat st;
+
+	return stat(m->dir, &st) == 0;
+}
+
+char *mount_realpath(const char *path)
+{
+	char *real = realpath(path, NULL);
+	char *copy, *slash, *parent, *joined = NULL;
+
+	if (real || errno == ENOENT || errno == ENOTDIR)
+		return real;
+	copy = strdup(path);
+	while (strlen(copy) > 1 && copy[strlen(copy) - 1] == '/')
+		copy[strlen(copy) - 1] = '\0';
+	slash = strrchr(copy, '/');
+	if (slash)
+		*slash = '\0';
+	parent = realpath(!slash ? "." : *copy ? copy : "/", NULL);
+	if (parent && asprintf(&joined, "%s/%s", parent[1] ? parent : "",
+			       slash ? slash + 1 : copy) < 0)
+		joined = NULL;
+	free(parent);
+	free(copy);
+	return joined;
+}
+
+char *mount_read_file(const struct mount *m, const char *name)
+{
+	char *path = NULL, *text = NULL;
+	size_t n = 0, cap = 0;
+	ssize_t got = 1;
+	int fd;
+
+	if (asprintf(&path, "%s/.ropefs/%s", m->dir, name) < 0)
+		return NULL;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	free(path);
+	if (fd < 0)
+		return NULL;
+	while (got > 0) {
+		if (cap - n < 4096) {
+			cap = 2 * cap + 8192;
+			text = realloc(text, cap);
+			if (!text)
+				abort();
+		}
+		got = read(fd, text + n, cap - n - 1);
+		if (got > 0)
+			n += (size_t)got;
+	}
+	close(fd);
+	if (got < 0) {
+		free(text);
+		return NULL;
+	}
+	text[n] = '\0';
+	return text;
+}
+
+pid_t mount_pid(const struct mount *m)
+{
+	struct ropefs_store_info info;
+	char *text = mount_read_file(m, "status");
+	cJSON *json = text ? cJSON_Parse(text) : NULL;
+	cJSON *pid = cJSON_GetObjectItemCaseSensitive(json, "pid");
+	pid_t ret = cJSON_IsNumber(pid) ? (pid_t)pid->valuedouble : 0;
+
+	cJSON_Delete(json);
+	free(text);
+	/* A daemon that hangs or refuses us still holds the lock of its store. */
+	if (ret <= 0 && ropefs_store_info(m->store, &info) == 0)
+		ret = info.pid;
+	return ret;
+}

@@ -1,0 +1,34 @@
+/* mounts.h - which ropefs mounts there are, by /proc/self/mountinfo: it answers without
+ * asking the filesystem, so also for a mount whose daemon has died. */
+#ifndef ROPEFS_MOUNTCTL_MOUNTS_H
+#define ROPEFS_MOUNTCTL_MOUNTS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct mount {
+	char *store;	/* the folder mounted, as the daemon named it */
+	char *dir;	/* where */
+	dev_t dev;
+};
+
+#define MOUNT_INIT ((struct mount){ 0 })
+void mount_release(struct mount *m);
+
+/* The ropefs mount that path lies in, or is: 0, -ENOENT when it lies in none, or an error. */
+int mount_find(const char *path, struct mount *ret);
+/* The mount whose files have this st_dev: 0 or -ENOENT. */
+int mount_find_dev(dev_t dev, struct mount *ret);
+/* A mount of this store: 0 or -ENOENT. */
+int mount_find_store(const char *store, struct mount *ret);
+/* False when the daemon behind the mount has died or does not let us in. */
+bool mount_is_alive(const struct mount *m);
+
+/* realpath(), but one that also works when the last part is a dead mount. NULL with errno. */
+char *mount_realpath(const char *path);
+/* The whole of a file below the mount's .ropefs folder; NULL with errno. The caller frees. */
+char *mount_read_file(const struct mount *m, const char *name);
+/* The daemon's pid, 0 when unknown (or in another pid namespace). */
+pid_t mount_pid(const struct mount *m);
+
+#endif

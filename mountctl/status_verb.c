@@ -1,0 +1,284 @@
+/* status_verb.c - how a mount or a store is, for a tired person: the state and what to do
+ * about it first, then the sizes. Both kinds give the same JSON object, so that one
+ * function prints them. */
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/ropefs.h"
+#include "mountctl/mounts.h"
+#include "mountctl/term.h"
+#include "mountctl/verbs.h"
+
+static double number(const cJSON *json, const char *name)
+{
+	const cJSON *value = cJSON_GetObjectItemCaseSensitive(json, name);
+
+	return cJSON_IsNumber(value) ? value->valuedouble : 0;
+}
+
+static const char *string(const cJSON *json, const char *name)
+{
+	const cJSON *value = cJSON_GetObjectItemCaseSensitive(json, name);
+
+	return cJSON_IsString(value) ? value->valuestring : "";
+}
+
+static bool is_true(const cJSON *json, const char *name)
+{
+	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, name));
+}
+
+static struct term_text count_of(const cJSON *json, const char *name)
+{
+	return term_count((uint64_t)number(json, name));
+}
+
+static struct term_text bytes_of(const cJSON *json, const char *name)
+{
+	return term_bytes(number(json, name));
+}
+
+__attribute__((format(printf, 3, 4)))
+static void line(const char *label, enum term_paint paint, const char *fmt, ...)
+{
+	char *text = NULL, *shown;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		abort();
+	va_end(ap);
+	shown = term_name(stdout, text);
+	printf("%-11s %s%s%s\n", label, paint ? term_paint(stdout, paint) : "", shown,
+	       paint ? term_paint(stdout, TERM_PLAIN) : "");
+	free(shown);
+	free(text);
+}
+
+static void print_state(const cJSON *json, const struct mount *m)
+{
+	const char *where = m ? "mounted" : "not mounted";
+
+	if (is_true(json, "read_only") && *string(json, "read_only_why"))
+		line("state", TERM_BAD, "READ-ONLY: %s; copy out what matters, then run "
+		     "ropefs-fsck on the unmounted store", string(json, "read_only_why"));
+	else if (m && is_true(json, "read_only"))
+		line("state", TERM_GOOD, "mounted read-only, as asked");
+	else
+		line("state", TERM_GOOD, "%s, all is well", where);
+	if (is_true(json, "was_clean"))
+		return;
+	line("", TERM_PLAIN, m ? "not shut down cleanly before; %s changes came back from the "
+				 "log in %s"
+			       : "not shut down cleanly; %s changes come back from the log "
+				 "when it is mounted (%s)",
+	     count_of(json, "recovered_records").s,
+	     term_seconds(number(json, "recovery_s")).s);
+}
+
+static void print_durable(const cJSON *json)
+{
+	double behind = number(json, "lsn") - number(json, "durable_lsn");
+
+	if (behind <= 0)
+		line("durable", TERM_GOOD, "yes: all that was written is on the disk");
+	else
+		line("durable", TERM_WARN, "not yet: the last %s changes are on their way to "
+		     "the disk", term_count((uint64_t)behind).s);
+}
+
+static void print_errors(const cJSON *json)
+{
+	const char *last = string(json, "last_error");
+
+	if (*last)
+		line("last error", TERM_BAD, "%s", last);
+	else
+		line("last error", TERM_PLAIN, "none");
+}
+
+static void print_sizes(const cJSON *json)
+{
+	line("files", TERM_PLAIN, "%s, with %s", count_of(json, "inodes").s,
+	     bytes_of(json, "file_bytes").s);
+	line("packs", TERM_PLAIN, "%s in %s files, %s of it no longer needed",
+	     bytes_of(json, "pack_bytes").s, count_of(json, "packs").s,
+	     bytes_of(json, "dead_bytes").s);
+	line("log", TERM_PLAIN, "%s to replay after a crash", bytes_of(json, "log_bytes").s);
+}
+
+static void print_daemon(const cJSON *json)
+{
+	line("memory", TERM_PLAIN, "%s of %s: %s unpacked, %s of trees, %s of cache",
+	     term_bytes(number(json, "hot_bytes") + number(json, "dirty_node_bytes") +
+			number(json, "cache_bytes")).s,
+	     bytes_of(json, "memory_budget").s, bytes_of(json, "hot_bytes").s,
+	     bytes_of(json, "dirty_node_bytes").s, bytes_of(json, "cache_bytes").s);
+	line("checkpoints", number(json, "checkpoint_errors") > 0 ? TERM_BAD : TERM_PLAIN,
+	     "%s done, %s failed, the last took %s", count_of(json, "checkpoints").s,
+	     count_of(json, "checkpoint_errors").s,
+	     term_seconds(number(json, "checkpoint_last_s")).s);
+	line("daemon", TERM_PLAIN, "pid %.0f, up %s", number(json, "pid"),
+	     term_seconds(number(json, "uptime_s")).s);
+}
+
+/* m is NULL for an unmounted store. */
+static void print_words(const cJSON *json, const char *store, const struct mount *m)
+{
+	if (m)
+		line("mount", TERM_BOLD, "%s", m->dir);
+	line("store", m ? TERM_PLAIN : TERM_BOLD, "%s", store);
+	print_state(json, m);
+	print_durable(json);
+	print_errors(json);
+	print_sizes(json);
+	if (m)
+		print_daemon(json);
+	line("cipher", TERM_PLAIN, "%s", string(json, "cipher"));
+}
+
+static void print_json(const cJSON *json)
+{
+	char *text = cJSON_Print(json);
+
+	puts(text ? text : "{}");
+	free(text);
+}
+
+/* Adds what the engine can't know; names may hold any byte, JSON may not. */
+static void add_place(cJSON *json, const char *store, const struct mount *m,
+		      const char *state)
+{
+	char *text = term_escape(store);
+
+	cJSON_DeleteItemFromObjectCaseSensitive(json, "store");
+	cJSON_AddStringToObject(json, "store", text);
+	free(text);
+	cJSON_DeleteItemFromObjectCaseSensitive(json, "mountpoint");
+	if (m) {
+		text = term_escape(m->dir);
+		cJSON_AddStringToObject(json, "mountpoint", text);
+		free(text);
+	}
+	cJSON_AddStringToObject(json, "state", state);
+}
+
+static int print(const char *text, const char *store, const struct mount *m, bool as_json)
+{
+	cJSON *json = cJSON_Parse(text);
+
+	if (!cJSON_IsObject(json)) {
+		cJSON_Delete(json);
+		return term_say("%s: the status is no JSON object: is it of another version?",
+				store);
+	}
+	add_place(json, store, m, m ? "mounted" : "unmounted");
+	if (as_json)
+		print_json(json);
+	else
+		print_words(json, store, m);
+	cJSON_Delete(json);
+	return EXIT_DONE;
+}
+
+static int dead_mount(const struct mount *m, bool as_json)
+{
+	cJSON *json;
+
+	if (as_json) {
+		json = cJSON_CreateObject();
+		add_place(json, m->store, m, "dead");
+		print_json(json);
+		cJSON_Delete(json);
+		return EXIT_FAILED;
+	}
+	line("mount", TERM_BOLD, "%s", m->dir);
+	line("store", TERM_PLAIN, "%s", m->store);
+	line("state", TERM_BAD, "DEAD: its daemon has ended; all that was synced is in the store");
+	line("", TERM_PLAIN, "to have it back: ropectl umount --lazy %s && ropectl mount %s %s",
+	     m->dir, m->store, m->dir);
+	return EXIT_FAILED;
+}
+
+static int mount_status(const struct mount *m, bool as_json)
+{
+	char *text;
+	int status;
+
+	if (!mount_is_alive(m) && errno == ENOTCONN)
+		return dead_mount(m, as_json);
+	text = mount_read_file(m, "status");
+	if (!text)
+		return term_fail_errno(errno, m->dir);
+	status = print(text, m->store, m, as_json);
+	free(text);
+	return status;
+}
+
+static int store_status(const char *store, const char *key_file, bool as_json)
+{
+	struct ropefs_opts opts = { .key_file = key_file, .read_only = true };
+	struct ropefs *fs;
+	char *text = NULL;
+	int r, status;
+
+	r = ropefs_open(store, &opts, &fs);
+	if (r < 0)
+		return term_fail(r, store);
+	r = ropefs_status_json(fs, &text);
+	status = r < 0 ? term_fail(r, store) : print(text, store, NULL, as_json);
+	free(text);
+	ropefs_close(fs);
+	return status;
+}
+
+/* A path can be a mount, a store (mounted somewhere or not) or a file in a mount. */
+static int status_of(const char *path, const char *key_file, bool as_json)
+{
+	struct ropefs_store_info info;
+	struct mount m = MOUNT_INIT;
+	char *real = mount_realpath(path);
+	int status, r;
+
+	if (!real)
+		return term_fail_errno(errno, path);
+	r = mount_find(path, &m);
+	if (r == 0 && !strcmp(m.dir, real)) {
+		status = mount_status(&m, as_json);
+	} else {
+		int is_store = ropefs_store_info(path, &info);
+
+		if (is_store == 0) {
+			mount_release(&m);
+			r = mount_find_store(path, &m);
+		}
+		if (r == 0)
+			status = mount_status(&m, as_json);
+		else if (is_store == 0)
+			status = store_status(path, key_file, as_json);
+		else
+			status = term_fail(is_store, path);
+	}
+	mount_release(&m);
+	free(real);
+	return status;
+}
+
+int verb_status(const struct verb *verb, int argc, char **argv)
+{
+	const char *as_json = NULL, *key_file = NULL;
+	const struct verb_option options[] = {
+		{ "json", 'j', false, &as_json },
+		{ "key-file", 'k', true, &key_file },
+		{ 0 },
+	};
+	int first;
+
+	if (verb_options(verb, argc, argv, options, 1, 1, &first) < 0)
+		return first;
+	return status_of(argv[first], key_file, as_json != NULL);
+}
