@@ -7,33 +7,6 @@
 #include "core/base/err.h"
 #include "core/page/nodes_priv.h"
 
-int page_list_reserve(struct page_list *l, size_t n)
-{
-	size_t cap = MAX(l->cap, (size_t)64);
-	uint64_t *pages;
-
-	if (l->cap - l->n >= n)
-		return 0;
-	while (cap - l->n < n)
-		cap *= 2;
-	pages = reallocarray(l->pages, cap, sizeof(*pages));
-	if (!pages)
-		return -ENOMEM;
-	l->pages = pages;
-	l->cap = cap;
-	return 0;
-}
-
-int page_list_add(struct page_list *l, uint64_t page)
-{
-	int r = page_list_reserve(l, 1);
-
-	if (r < 0)
-		return r;
-	l->pages[l->n++] = page;
-	return 0;
-}
-
 int nodes_new_cache(const struct nodes_opts *opts, struct nodes **ret)
 {
 	struct nodes *ns = calloc(1, sizeof(*ns));
@@ -72,8 +45,8 @@ struct nodes *nodes_free_cache(struct nodes *ns)
 	list_free(&ns->doomed);
 	list_free(&ns->blank);
 	htab_release(&ns->cache);
-	free(ns->freed.pages);
-	free(ns->freed_frozen.pages);
+	page_list_release(&ns->freed);
+	page_list_release(&ns->freed_frozen);
 	free(ns);
 	return NULL;
 }
@@ -83,6 +56,18 @@ void nodes_set_type(struct nodes *ns, enum node_kind kind, const struct node_typ
 	assert(kind > 0 && kind < NODE_KIND_MAX);
 	assert(type);
 	ns->types[kind] = type;
+}
+
+/* All fields but the list and the image. */
+static void node_reset(struct node *n, bool dirty, struct noderef place)
+{
+	n->place = place;
+	n->writing = 0;
+	n->next_written = NULL;
+	n->walked = 0;
+	n->dirty = dirty;
+	n->used = false;
+	n->superseded = false;
 }
 
 /* --- the cache of clean nodes --- */
@@ -110,6 +95,69 @@ int nodes_cache_put(struct nodes *ns, struct node *n)
 	return htab_put(&ns->cache, page, n);
 }
 
+/* What was read is what ref's tag was made for; is it a node as well? */
+static int node_check(const struct nodes *ns, const struct noderef *ref, struct node *n)
+{
+	const struct node_head *head = node_head(n);
+	unsigned long long page = le64_get(ref->at);
+	const struct node_type *type = NULL;
+
+	if (head->kind < NODE_KIND_MAX)
+		type = ns->types[head->kind];
+	if (!type)
+		return err_set(E_CORRUPT, "page %llu of the page file holds a node of unknown "
+					  "kind %u: run ropefs-fsck", page, head->kind);
+	if (node_birth(n) != le64_get(ref->birth))
+		return err_set(E_CORRUPT, "page %llu of the page file holds a node of another "
+					  "epoch than its parent says: run ropefs-fsck", page);
+	return type->check ? type->check(n->image) : 0;
+}
+
+static int node_load(struct nodes *ns, const struct noderef *ref, struct node **ret)
+{
+	struct node *n = malloc(sizeof(*n));
+	int r;
+
+	assert(ns->pf);
+	if (!n)
+		return -ENOMEM;
+	r = pagefile_read(ns->pf, ref, n->image);
+	if (r == 0)
+		r = node_check(ns, ref, n);
+	if (r == 0) {
+		node_reset(n, false, *ref);
+		r = nodes_cache_put(ns, n);
+	}
+	if (r < 0) {
+		free(n);
+		return r;
+	}
+	list_append(&ns->clean, n);
+	ns->n_clean++;
+	ns->misses++;
+	*ret = n;
+	return 0;
+}
+
+static int node_find(struct nodes *ns, const struct noderef *ref, struct node **ret)
+{
+	struct node *n;
+
+	assert(!noderef_is_none(ref));
+	if (noderef_in_memory(ref)) {
+		*ret = node_at(ref);
+		return 0;
+	}
+	n = htab_get(&ns->cache, le64_get(ref->at));
+	/* Another tag: ref is older or newer than what the page held when it was read. */
+	if (!n || memcmp(n->place.tag, ref->tag, sizeof(ref->tag)))
+		return node_load(ns, ref, ret);
+	n->used = true;
+	ns->hits++;
+	*ret = n;
+	return 0;
+}
+
 /* --- copy-on-write --- */
 
 static struct node *node_blank(struct nodes *ns)
@@ -128,13 +176,7 @@ static void node_start(struct nodes *ns, struct node *n, struct noderef *slot)
 {
 	assert(!((uintptr_t)n & NODEREF_MEMORY));
 	node_head(n)->birth = le64_put(ns->epoch);
-	n->place = NODEREF_NONE;
-	n->writing = 0;
-	n->next_written = NULL;
-	n->walked = 0;
-	n->dirty = true;
-	n->used = false;
-	n->superseded = false;
+	node_reset(n, true, NODEREF_NONE);
 	list_append(&ns->live, n);
 	ns->n_live++;
 	*slot = (struct noderef){ .at = le64_put((uintptr_t)n | NODEREF_MEMORY),
@@ -188,14 +230,6 @@ int nodes_make(struct nodes *ns, enum node_kind kind, uint8_t level, struct node
 	node_head(n)->level = level;
 	node_start(ns, n, slot);
 	*ret_image = n->image;
-	return 0;
-}
-
-static int node_find(struct nodes *ns, const struct noderef *ref, struct node **ret)
-{
-	assert(!noderef_is_none(ref));
-	assert(noderef_in_memory(ref));
-	*ret = node_at(ref);
 	return 0;
 }
 

@@ -24,6 +24,7 @@
 
 #include "core/base/htab.h"
 #include "core/page/nodes.h"
+#include "core/page/page_list.h"
 
 struct node {
 	struct node *prev, *next;	/* the list it is on */
@@ -41,11 +42,6 @@ struct node {
 
 struct node_list {
 	struct node *first, *last;
-};
-
-struct page_list {
-	uint64_t *pages;
-	size_t n, cap;
 };
 
 enum nodes_phase {
@@ -131,11 +127,6 @@ static inline struct node *node_at(const struct noderef *ref)
 	assert(noderef_in_memory(ref));
 	return (struct node *)(uintptr_t)(le64_get(ref->at) & ~NODEREF_MEMORY);
 }
-
-/* 0, or -ENOMEM with the page not noted. */
-int page_list_add(struct page_list *l, uint64_t page);
-/* Room for n more; -ENOMEM. */
-int page_list_reserve(struct page_list *l, size_t n);
 
 /* Puts a clean node (place is known) into the cache; a stale one under the same page is
  * forgotten. -ENOMEM: it is not in the cache. The caller keeps its list. */

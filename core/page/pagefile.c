@@ -1,0 +1,712 @@
+/* pagefile.c - the page file: space, reading and writing of sealed pages, commit.
+ *
+ * Where a page is between two commits, and the function on each edge:
+ *
+ *	free --alloc--> fresh --commit--> used --give_back--> given --commit--> free
+ *	        fresh --abort--> free;  given --abort--> used
+ *	        fresh --commit failed after the superblock was written--> limbo
+ *	        limbo --next good commit--> free
+ *
+ * Invariants, beside those in pagefile.h:
+ *  1. A page's bit in `used` is clear only when it is free; bits past the last page are set.
+ *  2. The next superblock goes to the slot that does not hold the newest known durable one,
+ *     so that one survives however often a commit fails.
+ *  3. After a failed sync of a superblock nobody knows which of the two is durable: what
+ *     either reaches is kept (limbo).
+ * Format: page_format.h. */
+#include "core/page/pagefile.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/page/page_list.h"
+#include "core/page/superblock.h"
+
+#define PAGES_FIRST 64u		/* of a new file */
+#define GROW_MIN 64u		/* pages */
+#define GROW_MAX 256u
+#define PAGES_MAX ((uint64_t)1 << 48)
+
+struct pagefile {
+	struct io *io;
+	struct io_file *file;
+	struct aead *aead;
+	uint8_t store_id[STORE_ID_BYTES];
+	bool read_only;
+	bool needs_sweep;
+
+	struct super_state durable;
+	uint64_t *used;		/* a bit each page */
+	size_t n_words;
+	size_t cursor;		/* word where the last free page was found */
+	struct page_list fresh, given, limbo;
+	struct page_list bitmap;	/* pages of the durable bitmap */
+
+	/* Only these are touched by more than the checkpointer. */
+	_Atomic uint64_t pages;		/* in the file */
+	_Atomic uint64_t n_used;
+	_Atomic uint64_t written, read;
+};
+
+/* --- bits --- */
+
+static size_t words_of(uint64_t pages)
+{
+	return (size_t)((pages + 63) / 64);
+}
+
+static bool bit_get(const uint64_t *words, uint64_t bit)
+{
+	return (words[bit / 64] >> bit % 64 & 1) != 0;
+}
+
+static void bit_set(uint64_t *words, uint64_t bit)
+{
+	words[bit / 64] |= (uint64_t)1 << bit % 64;
+}
+
+static void bit_clear(uint64_t *words, uint64_t bit)
+{
+	words[bit / 64] &= ~((uint64_t)1 << bit % 64);
+}
+
+static bool mark_get(const uint8_t *marks, uint64_t n_bits, uint64_t bit)
+{
+	return bit < n_bits && (marks[bit / 8] >> bit % 8 & 1) != 0;
+}
+
+static void bits_clear_list(uint64_t *words, const struct page_list *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		assert(bit_get(words, l->pages[i]));
+		bit_clear(words, l->pages[i]);
+	}
+}
+
+/* Bits of words that stand for pages, less those past the end. */
+static uint64_t bits_count(const uint64_t *words, uint64_t pages)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < words_of(pages); i++)
+		n += (uint64_t)__builtin_popcountll(words[i]);
+	return n - (words_of(pages) * 64 - pages);
+}
+
+/* --- sealed pages --- */
+
+static struct page_aad page_aad(const uint8_t *store_id, uint64_t page)
+{
+	struct page_aad aad = { .page = le64_put(page) };
+
+	memcpy(aad.store, store_id, sizeof(aad.store));
+	return aad;
+}
+
+int pagefile_read(struct pagefile *pf, const struct noderef *ref, uint8_t *out)
+{
+	uint64_t page = le64_get(ref->at);
+	struct page_aad aad = page_aad(pf->store_id, page);
+	uint8_t sealed[PAGE_BYTES];
+	struct nonce nonce;
+	int r;
+
+	if (page < SUPER_SLOTS || page >= PAGES_MAX)
+		return err_set(E_CORRUPT, "a reference in the page file points outside of it "
+					  "(page %" PRIu64 "): run ropefs-fsck", page);
+	r = io_pread_all(pf->file, sealed, sizeof(sealed), page * PAGE_BYTES);
+	if (r == -ENODATA)
+		return err_set(E_CORRUPT, "the page file ends before page %" PRIu64
+					  ": run ropefs-fsck", page);
+	if (r < 0)
+		return r;
+	atomic_fetch_add_explicit(&pf->read, 1, memory_order_relaxed);
+	memcpy(&nonce, sealed, sizeof(nonce));
+	r = aead_open(pf->aead, &nonce, span_of(&aad, sizeof(aad)), sealed + sizeof(nonce),
+		      PAGE_PAYLOAD, ref->tag, out);
+	if (r < 0)
+		return err_set(E_CORRUPT, "page %" PRIu64 " of the page file does not verify"
+					  ": run ropefs-fsck", page);
+	return 0;
+}
+
+int pagefile_write(struct pagefile *pf, uint64_t page, const uint8_t *payload,
+		   struct noderef *ref)
+{
+	struct page_aad aad = page_aad(pf->store_id, page);
+	uint8_t sealed[PAGE_BYTES];
+	uint8_t tag[AEAD_TAG_BYTES];
+	struct nonce nonce;
+	int r;
+
+	assert(page >= SUPER_SLOTS && page < pf->pages);
+	assert(bit_get(pf->used, page));
+	io_random(pf->io, &nonce, sizeof(nonce));
+	memcpy(sealed, &nonce, sizeof(nonce));
+	aead_seal(pf->aead, &nonce, span_of(&aad, sizeof(aad)), payload, PAGE_PAYLOAD,
+		  sealed + sizeof(nonce), tag);
+	r = io_pwrite(pf->file, sealed, sizeof(sealed), page * PAGE_BYTES);
+	if (r < 0)
+		return r;
+	atomic_fetch_add_explicit(&pf->written, 1, memory_order_relaxed);
+	ref->at = le64_put(page);
+	memcpy(ref->tag, tag, sizeof(ref->tag));
+	return 0;
+}
+
+/* --- space --- */
+
+/* Makes `used` speak of the first `pages` pages; new ones are free. */
+static int space_extend(struct pagefile *pf, uint64_t pages)
+{
+	size_t n = words_of(pages);
+
+	assert(pages >= pf->pages);
+	if (n > pf->n_words) {
+		uint64_t *words = reallocarray(pf->used, n, sizeof(*words));
+
+		if (!words)
+			return -ENOMEM;
+		memset(words + pf->n_words, 0xff, (n - pf->n_words) * sizeof(*words));
+		pf->used = words;
+		pf->n_words = n;
+	}
+	for (uint64_t p = pf->pages; p < pages; p++)
+		bit_clear(pf->used, p);
+	pf->pages = pages;
+	return 0;
+}
+
+static int space_grow(struct pagefile *pf)
+{
+	uint64_t step = MIN(MAX(pf->pages / 8, GROW_MIN), GROW_MAX);
+	int r;
+
+	/* The last pages of a full disk are worth having. */
+	do {
+		r = pf->file->ops->allocate(pf->file, (pf->pages + step) * PAGE_BYTES);
+		if (r == 0)
+			return space_extend(pf, pf->pages + step);
+		step /= 2;
+	} while (r == -ENOSPC && step > 0);
+	return r;
+}
+
+static bool space_find(struct pagefile *pf, uint64_t *ret_page)
+{
+	if (pf->n_used == pf->pages)
+		return false;
+	for (size_t i = 0; i < pf->n_words; i++) {
+		size_t w = pf->cursor + i;
+
+		if (w >= pf->n_words)
+			w -= pf->n_words;
+		if (~pf->used[w] == 0)
+			continue;
+		pf->cursor = w;
+		*ret_page = w * 64 + (uint64_t)__builtin_ctzll(~pf->used[w]);
+		return true;
+	}
+	return false;
+}
+
+int pagefile_alloc(struct pagefile *pf, uint64_t *ret_page)
+{
+	uint64_t page;
+	int r;
+
+	assert(!pf->read_only);
+	r = page_list_reserve(&pf->fresh, 1);
+	if (r < 0)
+		return r;
+	if (!space_find(pf, &page)) {
+		r = space_grow(pf);
+		if (r < 0)
+			return r;
+		if (!space_find(pf, &page))
+			assert(!"a file that grew has a free page");
+	}
+	assert(page >= SUPER_SLOTS && page < pf->pages);
+	bit_set(pf->used, page);
+	pf->n_used++;
+	pf->fresh.pages[pf->fresh.n++] = page;
+	*ret_page = page;
+	return 0;
+}
+
+void pagefile_give_back(struct pagefile *pf, uint64_t page)
+{
+	assert(page >= SUPER_SLOTS && page < pf->pages);
+	assert(bit_get(pf->used, page));
+	/* Without memory to note it the page leaks, and a sweep finds it. */
+	(void)page_list_add(&pf->given, page);
+}
+
+void pagefile_abort(struct pagefile *pf)
+{
+	bits_clear_list(pf->used, &pf->fresh);
+	pf->n_used -= pf->fresh.n;
+	pf->fresh.n = 0;
+	pf->given.n = 0;
+}
+
+/* --- the bitmap on disk --- */
+
+/* Allocates the pages that the next bitmap will need. */
+static int bitmap_alloc(struct pagefile *pf, struct page_list *pages)
+{
+	uint64_t page;
+	int r;
+
+	/* Allocating may grow the file and with it the bitmap. */
+	while (pages->n * BITMAP_WORDS < words_of(pf->pages)) {
+		r = pagefile_alloc(pf, &page);
+		if (r == 0)
+			r = page_list_add(pages, page);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Writes words as a chain, from its end. */
+static int bitmap_write(struct pagefile *pf, const struct page_list *pages,
+			const uint64_t *words, struct noderef *ret_first)
+{
+	size_t n_words = words_of(pf->pages);
+	struct noderef next = NODEREF_NONE;
+	struct bitmap_page bp;
+
+	for (size_t i = pages->n; i-- > 0;) {
+		size_t first = i * BITMAP_WORDS;
+		size_t n = MIN(n_words - first, (size_t)BITMAP_WORDS);
+		int r;
+
+		assert(first < n_words);
+		bp = (struct bitmap_page){
+			.next = next,
+			.first_word = le64_put(first),
+			.n_words = le32_put((uint32_t)n),
+		};
+		for (size_t w = 0; w < n; w++)
+			bp.words[w] = le64_put(words[first + w]);
+		r = pagefile_write(pf, pages->pages[i], (const uint8_t *)&bp, &next);
+		if (r < 0)
+			return r;
+	}
+	*ret_first = next;
+	return 0;
+}
+
+/* Reads the durable bitmap into `used`, whose words are there already. */
+static int bitmap_read(struct pagefile *pf)
+{
+	size_t n_words = words_of(pf->durable.pages);
+	struct noderef at = pf->durable.bitmap;
+	struct bitmap_page bp;
+
+	for (size_t first = 0; first < n_words;) {
+		uint32_t n;
+		int r;
+
+		r = pagefile_read(pf, &at, (uint8_t *)&bp);
+		if (r == 0)
+			r = page_list_add(&pf->bitmap, le64_get(at.at));
+		if (r < 0)
+			return r;
+		n = le32_get(bp.n_words);
+		if (le64_get(bp.first_word) != first || n == 0 || n > BITMAP_WORDS ||
+		    n > n_words - first)
+			return err_set(E_CORRUPT, "page %" PRIu64 " of the page file is not the "
+						  "piece of the bitmap expected: run ropefs-fsck",
+				       le64_get(at.at));
+		for (uint32_t w = 0; w < n; w++)
+			pf->used[first + w] = le64_get(bp.words[w]);
+		first += n;
+		at = bp.next;
+	}
+	return 0;
+}
+
+/* --- open, create, close --- */
+
+static struct super_env super_env(const struct pagefile *pf)
+{
+	return (struct super_env){ pf->io, pf->file, pf->aead, pf->store_id };
+}
+
+static int pagefile_new(struct io *io, const struct keys *keys, unsigned flags,
+			struct pagefile **ret)
+{
+	struct pagefile *pf = calloc(1, sizeof(*pf));
+	int r;
+
+	if (!pf)
+		return -ENOMEM;
+	pf->io = io;
+	memcpy(pf->store_id, keys_store_id(keys), sizeof(pf->store_id));
+	r = keys_aead(keys, KEY_PAGE, NULL, &pf->aead);
+	if (r == 0)
+		r = io_open(io, PAGEFILE_NAME, flags, &pf->file);
+	if (r < 0) {
+		pagefile_close(pf);
+		return r;
+	}
+	*ret = pf;
+	return 0;
+}
+
+struct pagefile *pagefile_close(struct pagefile *pf)
+{
+	if (!pf)
+		return NULL;
+	io_closep(&pf->file);
+	pf->aead = aead_free(pf->aead);
+	free(pf->used);
+	page_list_release(&pf->fresh);
+	page_list_release(&pf->given);
+	page_list_release(&pf->limbo);
+	page_list_release(&pf->bitmap);
+	free(pf);
+	return NULL;
+}
+
+static void pagefile_closep(struct pagefile **pf)
+{
+	*pf = pagefile_close(*pf);
+}
+
+static int create_pages(struct pagefile *pf, const struct super *first)
+{
+	_cleanup_(page_list_release) struct page_list pages = { 0 };
+	struct super_state s = { .super = *first };
+	struct super_env env = super_env(pf);
+	int r;
+
+	r = pf->file->ops->allocate(pf->file, PAGES_FIRST * PAGE_BYTES);
+	if (r == 0)
+		r = space_extend(pf, PAGES_FIRST);
+	if (r < 0)
+		return r;
+	for (unsigned slot = 0; slot < SUPER_SLOTS; slot++)
+		bit_set(pf->used, slot);
+	pf->n_used = SUPER_SLOTS;
+	r = bitmap_alloc(pf, &pages);
+	if (r == 0)
+		r = bitmap_write(pf, &pages, pf->used, &s.bitmap);
+	s.pages = pf->pages;
+	for (unsigned slot = 0; r == 0 && slot < SUPER_SLOTS; slot++) {
+		s.super.generation = slot;
+		r = superblock_write(&env, &s);
+	}
+	return r;
+}
+
+int pagefile_create(struct io *io, const struct keys *keys, const struct super *first)
+{
+	_cleanup_(pagefile_closep) struct pagefile *pf = NULL;
+	int r;
+
+	assert(noderef_is_none(&first->catalog));
+	r = pagefile_new(io, keys, IO_CREATE | IO_WRITE | IO_EXCL, &pf);
+	if (r < 0)
+		return r;
+	r = create_pages(pf, first);
+	if (r == 0)
+		r = io_sync(pf->file);
+	if (r == 0)
+		r = io->ops->sync_dir(io, "");
+	if (r < 0)
+		io->ops->unlink(io, PAGEFILE_NAME);	/* r is the better news */
+	return r;
+}
+
+/* Nothing below the file's end may be reused: `used` is all set, but what is in use is not
+ * known. */
+static void bitmap_lost(struct pagefile *pf)
+{
+	memset(pf->used, 0xff, pf->n_words * sizeof(*pf->used));
+	pf->bitmap.n = 0;
+	pf->needs_sweep = true;
+}
+
+static int open_space(struct pagefile *pf)
+{
+	uint64_t bytes;
+	int r;
+
+	r = io_size(pf->file, &bytes);
+	if (r < 0)
+		return r;
+	if (pf->durable.pages < SUPER_SLOTS || pf->durable.pages > PAGES_MAX)
+		return err_set(E_CORRUPT, "the superblock of the page file speaks of %" PRIu64
+					  " pages: restore the store from a copy",
+			       pf->durable.pages);
+	r = space_extend(pf, MAX(bytes / PAGE_BYTES, pf->durable.pages));
+	if (r < 0)
+		return r;
+	pf->needs_sweep = pf->durable.sweep;
+	r = bitmap_read(pf);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0) {
+		bitmap_lost(pf);
+	} else {
+		/* The last word may have room for pages that the file got since. */
+		for (uint64_t p = pf->durable.pages; p % 64 && p < pf->pages; p++)
+			bit_clear(pf->used, p);
+	}
+	pf->n_used = bits_count(pf->used, pf->pages);
+	return 0;
+}
+
+int pagefile_open(struct io *io, const struct keys *keys, bool read_only, struct super *ret,
+		  struct pagefile **ret_pf)
+{
+	_cleanup_(pagefile_closep) struct pagefile *pf = NULL;
+	struct super_env env;
+	int r;
+
+	r = pagefile_new(io, keys, read_only ? IO_READ : IO_WRITE, &pf);
+	if (r < 0)
+		return r;
+	pf->read_only = read_only;
+	/* What a killed process wrote may be in the cache of the system only; pages of the
+	 * state before it are reused once it is relied upon. */
+	if (!read_only) {
+		r = io_sync(pf->file);
+		if (r < 0)
+			return r;
+	}
+	env = super_env(pf);
+	r = superblock_newest(&env, &pf->durable);
+	if (r == 0)
+		r = open_space(pf);
+	if (r < 0)
+		return r;
+
+	*ret = pf->durable.super;
+	*ret_pf = pf;
+	pf = NULL;
+	return 0;
+}
+
+/* --- commit --- */
+
+/* What `used` will be once the commit is durable. */
+static uint64_t *space_after(const struct pagefile *pf)
+{
+	uint64_t *words = reallocarray(NULL, pf->n_words, sizeof(*words));
+
+	if (!words)
+		return NULL;
+	memcpy(words, pf->used, pf->n_words * sizeof(*words));
+	bits_clear_list(words, &pf->given);
+	bits_clear_list(words, &pf->limbo);
+	bits_clear_list(words, &pf->bitmap);
+	return words;
+}
+
+static int commit_pages(struct pagefile *pf, struct page_list *bitmap,
+			uint64_t **ret_words, struct noderef *ret_first)
+{
+	_cleanup_free_ uint64_t *words = NULL;
+	int r;
+
+	r = bitmap_alloc(pf, bitmap);
+	if (r < 0)
+		return r;
+	/* All memory that is needed later, while failing is cheap. */
+	r = page_list_reserve(&pf->limbo, pf->fresh.n);
+	if (r < 0)
+		return r;
+	words = space_after(pf);
+	if (!words)
+		return -ENOMEM;
+	r = bitmap_write(pf, bitmap, words, ret_first);
+	if (r == 0)
+		r = io_sync(pf->file);
+	if (r < 0)
+		return r;
+	*ret_words = words;
+	words = NULL;
+	return 0;
+}
+
+static int commit_super(struct pagefile *pf, const struct super_state *s)
+{
+	struct super_env env = super_env(pf);
+	int r;
+
+	assert(s->super.generation == pf->durable.super.generation + 1);
+	r = superblock_write(&env, s);
+	if (r == 0)
+		r = io_sync(pf->file);
+	if (r < 0) {
+		/* Room was reserved. */
+		(void)page_list_move(&pf->limbo, &pf->fresh);
+		pf->given.n = 0;
+	}
+	return r;
+}
+
+int pagefile_commit(struct pagefile *pf, const struct super *sb)
+{
+	_cleanup_(page_list_release) struct page_list bitmap = { 0 };
+	struct super_state s = { .super = *sb, .sweep = pf->needs_sweep };
+	uint64_t *words;
+	int r;
+
+	if (pf->read_only)
+		return err_set(E_READ_ONLY, "the page file was opened read-only");
+	r = commit_pages(pf, &bitmap, &words, &s.bitmap);
+	if (r < 0) {
+		pagefile_abort(pf);
+		return r;
+	}
+	s.pages = pf->pages;
+	s.super.generation = pf->durable.super.generation + 1;
+	r = commit_super(pf, &s);
+	if (r < 0) {
+		free(words);
+		return r;
+	}
+
+	free(pf->used);
+	pf->used = words;
+	pf->n_used = bits_count(words, pf->pages);
+	pf->durable = s;
+	pf->fresh.n = 0;
+	pf->given.n = 0;
+	pf->limbo.n = 0;
+	page_list_release(&pf->bitmap);
+	pf->bitmap = bitmap;
+	bitmap = (struct page_list){ 0 };
+	return 0;
+}
+
+/* --- sweep, fsck, dump --- */
+
+/* Like `used`, with only those bits set that the file itself accounts for. NULL: -ENOMEM. */
+static uint64_t *space_known(const struct pagefile *pf)
+{
+	uint64_t *words = calloc(pf->n_words, sizeof(*words));
+	const struct page_list *lists[] = { &pf->fresh, &pf->limbo, &pf->bitmap };
+
+	if (!words)
+		return NULL;
+	for (unsigned slot = 0; slot < SUPER_SLOTS; slot++)
+		bit_set(words, slot);
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		for (size_t k = 0; k < lists[i]->n; k++)
+			bit_set(words, lists[i]->pages[k]);
+	for (uint64_t p = pf->pages; p < pf->n_words * 64; p++)
+		bit_set(words, p);
+	return words;
+}
+
+/* Adds marks to words; a marked page must be in use, and not by something else. */
+static int space_add_marks(const struct pagefile *pf, uint64_t *words, const uint8_t *marks,
+			   uint64_t n_bits)
+{
+	for (uint64_t p = 0; p < n_bits; p++) {
+		if (!mark_get(marks, n_bits, p))
+			continue;
+		if (p >= pf->pages || !bit_get(pf->used, p))
+			return err_set(E_CORRUPT, "page %" PRIu64 " of the page file is in use but "
+						  "the bitmap has it as free: run ropefs-fsck", p);
+		bit_set(words, p);
+	}
+	return 0;
+}
+
+int pagefile_adopt(struct pagefile *pf, const uint8_t *marks, uint64_t n_bits)
+{
+	_cleanup_free_ uint64_t *words = NULL;
+	size_t n = 0;
+	int r;
+
+	assert(!pf->read_only);
+	words = space_known(pf);
+	if (!words)
+		return -ENOMEM;
+	r = space_add_marks(pf, words, marks, n_bits);
+	if (r < 0)
+		return r;
+
+	for (size_t i = 0; i < pf->given.n; i++)
+		if (bit_get(words, pf->given.pages[i]))
+			pf->given.pages[n++] = pf->given.pages[i];
+	pf->given.n = n;
+	free(pf->used);
+	pf->used = words;
+	words = NULL;
+	pf->n_used = bits_count(pf->used, pf->pages);
+	pf->needs_sweep = false;
+	return 0;
+}
+
+bool pagefile_needs_sweep(struct pagefile *pf)
+{
+	return pf->needs_sweep;
+}
+
+int pagefile_check_bitmap(struct pagefile *pf, const uint8_t *marks, uint64_t n_bits,
+			  uint64_t *ret_leaked)
+{
+	_cleanup_free_ uint64_t *words = NULL;
+	int r;
+
+	words = space_known(pf);
+	if (!words)
+		return -ENOMEM;
+	r = space_add_marks(pf, words, marks, n_bits);
+	if (r < 0)
+		return r;
+	*ret_leaked = pf->n_used - bits_count(words, pf->pages);
+	return 0;
+}
+
+void pagefile_get_stats(struct pagefile *pf, struct pagefile_stats *ret)
+{
+	*ret = (struct pagefile_stats){
+		.pages = pf->pages,
+		.used = pf->n_used,
+		.written = pf->written,
+		.read = pf->read,
+	};
+}
+
+int pagefile_inspect(struct io *io, const struct keys *keys,
+		     void (*print)(void *arg, const char *line), void *arg)
+{
+	_cleanup_(pagefile_closep) struct pagefile *pf = NULL;
+	struct super_state s;
+	struct super_env env;
+	unsigned n_bad = 0;
+	int r;
+
+	r = pagefile_new(io, keys, IO_READ, &pf);
+	if (r < 0)
+		return r;
+	env = super_env(pf);
+	for (unsigned slot = 0; slot < SUPER_SLOTS; slot++) {
+		char line[512], words[480];
+
+		r = superblock_read(&env, slot, &s);
+		if (r == 0)
+			super_state_to_text(&s, words, sizeof(words));
+		else
+			snprintf(words, sizeof(words), "%s", err_text(r));
+		snprintf(line, sizeof(line), "superblock %u: %s", slot, words);
+		print(arg, line);
+		if (r < 0)
+			n_bad++;
+	}
+	/* One that does not verify is what a power cut leaves. */
+	return n_bad < SUPER_SLOTS ? 0 : r;
+}
