@@ -8,7 +8,10 @@
  * Invariants (rope_check):
  *  1. bytes is the sum of the lengths of all extents; each inner entry's bytes is that of
  *     its subtree; no extent is empty; bytes <= EXTENT_BYTES_MAX.
- *  2. All leaves have the same level 0; every node but the root is at least a third full.
+ *  2. All leaves have the same level 0; no node is empty. An edit that takes entries from a
+ *     node and leaves it less than a third full merges or levels it with a neighbour; nodes
+ *     may be emptier than that where a checkpoint joined extents or a series of insertions
+ *     ended.
  *  3. A hot extent lies within one hot block, so at most HOT_BLOCK_MAX bytes.
  *  4. Neighbours in one block or chunk that continue each other are one extent, unless both
  *     are hot and their block's number is below hot_floor (a checkpoint may give those two
