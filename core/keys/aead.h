@@ -14,7 +14,7 @@
 
 enum cipher {		/* values are on disk */
 	CIPHER_XCHACHA20 = 1,	/* XChaCha20-Poly1305 */
-	CIPHER_AES256GCM = 2,	/* key for 24-byte nonces derived as XAES-256-GCM does */
+	CIPHER_AES256GCM = 2,	/* nonces that are no counters: a key by BLAKE2b for each */
 	CIPHER_NONE = 3,
 };
 
@@ -42,5 +42,6 @@ int aead_open(const struct aead *a, const struct nonce *nonce, struct span aad,
 int cipher_parse(const char *word, enum cipher *ret);
 const char *cipher_name(enum cipher cipher);
 bool cipher_available(enum cipher cipher);
+int cipher_need(enum cipher cipher);	/* 0, or -E_CIPHER when not available */
 
 #endif
