@@ -416,6 +416,8 @@ int sim_disk_rename(struct sim_disk *d, const char *from, const char *to)
 	if (node->folder && from_folder != to_folder)
 		return -EXDEV;	/* nobody needs it, and it could make cycles */
 	old = entries_find(&to_folder->names, to_at.base);
+	if (old && old->node == from_folder)
+		return -ENOTEMPTY;
 	if (old && old->node == node)
 		return 0;	/* as POSIX has it: two names of one file both stay */
 	r = may_replace(old ? old->node : NULL, node);
@@ -569,10 +571,9 @@ int sim_file_truncate(struct sim_disk *d, struct sim_node *file, uint64_t bytes)
 
 int sim_file_allocate(struct sim_disk *d, struct sim_node *file, uint64_t bytes)
 {
-	if (bytes <= file->now.bytes)
-		return 0;
-	if (bytes - file->now.bytes > sim_disk_free_bytes(d))
+	if (bytes > file->now.bytes && bytes - file->now.bytes > sim_disk_free_bytes(d))
 		return -ENOSPC;
+	/* Also where the file is long enough now: it may durably be shorter. */
 	change_make(d, file, (struct file_change){ CHANGE_ALLOCATE, bytes });
 	return 0;
 }
@@ -651,15 +652,17 @@ static uint64_t end_draw(struct sim_rng *rng, uint64_t before, uint64_t end)
 	return MAX(before, MIN(end, at * SECTOR_BYTES));
 }
 
-/* Any subset of the write's sectors (of 512 bytes, or 4 KiB) reaches m. Bytes past its end
- * are not part of the file: the caller has moved the end. */
+/* Any subset of the write's sectors (of 512 bytes, or 4 KiB) reaches m, as far as the file
+ * goes; the caller has moved its end. No piece of 512 bytes is ever cut. */
 static void write_tear(struct sim_rng *rng, struct sim_pages *m, const struct file_change *c)
 {
-	uint64_t sector = sim_rng_below(rng, 2) ? SECTOR_BYTES : 4096;
 	static const unsigned odds[] = { 2, 8, 14 };
 	unsigned kept = odds[sim_rng_below(rng, ARRAY_LEN(odds))];
-	uint64_t end = MIN(c->off + c->n, m->bytes);
+	uint64_t sector = sim_rng_below(rng, 2) ? SECTOR_BYTES : 4096;
+	uint64_t end = c->off + c->n;
 
+	if (end > m->bytes)
+		end = m->bytes / SECTOR_BYTES * SECTOR_BYTES;
 	for (uint64_t at = c->off; at < end;) {
 		uint64_t next = MIN(end, (at / sector + 1) * sector);
 
