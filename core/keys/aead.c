@@ -76,7 +76,8 @@ int cipher_need(enum cipher cipher)
 {
 	if (cipher_available(cipher))
 		return 0;
-	return err_set(E_CIPHER, "cipher %s (%d) can't be used on this machine: open the store "
+	return err_set(E_CIPHER,
+		       "cipher %s (%d) can't be used on this machine: open the store "
 		       "on one that has it, or make a store with xchacha20-poly1305",
 		       cipher_name(cipher), (int)cipher);
 }
@@ -114,13 +115,15 @@ static const crypto_aead_aes256gcm_state *gcm_schedule(const struct aead *a,
 						       const struct nonce *nonce,
 						       crypto_aead_aes256gcm_state *sub)
 {
-	static const uint8_t personal[crypto_generichash_blake2b_PERSONALBYTES] = "ropefs gcm";
+	static const uint8_t personal[crypto_generichash_blake2b_PERSONALBYTES] =
+		"ropefs gcm";
 	uint8_t key[AEAD_KEY_BYTES];
 
 	if (sodium_is_zero(nonce->b, GCM_PREFIX_BYTES))
 		return &a->gcm;
-	crypto_generichash_blake2b_salt_personal(key, sizeof(key), nonce->b, GCM_PREFIX_BYTES,
-						 a->key, AEAD_KEY_BYTES, NULL, personal);
+	crypto_generichash_blake2b_salt_personal(key, sizeof(key), nonce->b,
+						 GCM_PREFIX_BYTES, a->key, AEAD_KEY_BYTES,
+						 NULL, personal);
 	crypto_aead_aes256gcm_beforenm(sub, key);
 	sodium_memzero(key, sizeof(key));
 	return sub;
@@ -132,8 +135,9 @@ static void gcm_seal(const struct aead *a, const struct nonce *nonce, struct spa
 	crypto_aead_aes256gcm_state sub;
 	const crypto_aead_aes256gcm_state *state = gcm_schedule(a, nonce, &sub);
 
-	crypto_aead_aes256gcm_encrypt_detached_afternm(out, tag, NULL, in, n, aad.p, aad.n, NULL,
-						       nonce->b + GCM_PREFIX_BYTES, state);
+	crypto_aead_aes256gcm_encrypt_detached_afternm(
+		out, tag, NULL, in, n, aad.p, aad.n, NULL, nonce->b + GCM_PREFIX_BYTES,
+		state);
 	if (state == &sub)
 		sodium_memzero(&sub, sizeof(sub));
 }
@@ -184,8 +188,12 @@ static int plain_open(const struct aead *a, const struct nonce *nonce, struct sp
 void aead_seal(const struct aead *a, const struct nonce *nonce, struct span aad,
 	       const uint8_t *in, size_t n, uint8_t *out, uint8_t tag[AEAD_TAG_BYTES])
 {
+	uint8_t nothing[1] = { 0 };	/* libsodium's pointers are never NULL */
+
 	assert(a && nonce && tag);
 	assert(n == 0 || (in && out));
+	if (n == 0)
+		in = out = nothing;
 	switch (a->cipher) {
 	case CIPHER_XCHACHA20:
 		crypto_aead_xchacha20poly1305_ietf_encrypt_detached(
@@ -203,12 +211,16 @@ void aead_seal(const struct aead *a, const struct nonce *nonce, struct span aad,
 }
 
 int aead_open(const struct aead *a, const struct nonce *nonce, struct span aad,
-	      const uint8_t *in, size_t n, const uint8_t tag[AEAD_TAG_BYTES], uint8_t *out)
+	      const uint8_t *in, size_t n, const uint8_t tag[AEAD_TAG_BYTES],
+	      uint8_t *out)
 {
+	uint8_t nothing[1] = { 0 };	/* libsodium's pointers are never NULL */
 	int r = -1;
 
 	assert(a && nonce && tag);
 	assert(n == 0 || (in && out));
+	if (n == 0)
+		in = out = nothing;
 	switch (a->cipher) {
 	case CIPHER_XCHACHA20:
 		r = crypto_aead_xchacha20poly1305_ietf_decrypt_detached(

@@ -14,7 +14,7 @@
 
 enum cipher {		/* values are on disk */
 	CIPHER_XCHACHA20 = 1,	/* XChaCha20-Poly1305 */
-	CIPHER_AES256GCM = 2,	/* nonces that are no counters: a key by BLAKE2b for each */
+	CIPHER_AES256GCM = 2,	/* a key by BLAKE2b for each random nonce */
 	CIPHER_NONE = 3,
 };
 

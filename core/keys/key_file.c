@@ -27,12 +27,14 @@
 #define KEY_WORD "\nkey "
 #define ID_HEX_BYTES (2 * (size_t)STORE_ID_BYTES)
 #define KEY_TEXT_BYTES 44	/* base64 of 32 bytes, padded */
-#define TEXT_BYTES \
-	(sizeof(FIRST_LINE) - 1 + ID_HEX_BYTES + sizeof(KEY_WORD) - 1 + KEY_TEXT_BYTES + 1)
+#define TEXT_BYTES                                                                       \
+	(sizeof(FIRST_LINE) - 1 + ID_HEX_BYTES + sizeof(KEY_WORD) - 1 + KEY_TEXT_BYTES + \
+	 1)
 #define TEXT_MAX 256
 #define BASE64 sodium_base64_VARIANT_ORIGINAL
 
-static_assert(sodium_base64_ENCODED_LEN(AEAD_KEY_BYTES, 1) == KEY_TEXT_BYTES + 1, "base64");
+static_assert(sodium_base64_ENCODED_LEN(AEAD_KEY_BYTES, 1) == KEY_TEXT_BYTES + 1,
+	      "base64");
 static_assert(TEXT_BYTES + 2 <= TEXT_MAX, "text");
 
 static void closep(int *fd)
@@ -194,7 +196,8 @@ int key_file_create(const char *path, const uint8_t store_id[STORE_ID_BYTES])
 
 static int text_parse(const char *p, size_t n, struct key_file *kf)
 {
-	const char *key = p + sizeof(FIRST_LINE) - 1 + ID_HEX_BYTES + sizeof(KEY_WORD) - 1;
+	const char *key =
+		p + sizeof(FIRST_LINE) - 1 + ID_HEX_BYTES + sizeof(KEY_WORD) - 1;
 	size_t got;
 
 	if (n + 1 != TEXT_BYTES && (n != TEXT_BYTES || p[n - 1] != '\n'))
@@ -202,13 +205,14 @@ static int text_parse(const char *p, size_t n, struct key_file *kf)
 	if (memcmp(p, FIRST_LINE, sizeof(FIRST_LINE) - 1))
 		return -EBADMSG;
 	p += sizeof(FIRST_LINE) - 1;
-	if (sodium_hex2bin(kf->store_id, STORE_ID_BYTES, p, ID_HEX_BYTES, NULL, &got, NULL) ||
+	if (sodium_hex2bin(kf->store_id, STORE_ID_BYTES, p, ID_HEX_BYTES, NULL, &got,
+			   NULL) ||
 	    got != STORE_ID_BYTES)
 		return -EBADMSG;
 	if (memcmp(p + ID_HEX_BYTES, KEY_WORD, sizeof(KEY_WORD) - 1))
 		return -EBADMSG;
-	if (sodium_base642bin(kf->key, AEAD_KEY_BYTES, key, KEY_TEXT_BYTES, NULL, &got, NULL,
-			      BASE64) ||
+	if (sodium_base642bin(kf->key, AEAD_KEY_BYTES, key, KEY_TEXT_BYTES, NULL, &got,
+			      NULL, BASE64) ||
 	    got != AEAD_KEY_BYTES)
 		return -EBADMSG;
 	return 0;
@@ -222,18 +226,24 @@ static int open_safe(const char *path, int *ret_fd)
 
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 && errno == ENOENT)
-		return refuse(path, "does not exist: give its place, or bring it back from the "
+		return refuse(path,
+			      "does not exist: give its place, or bring it back from the "
 			      "copy you keep; without it the store can't be opened");
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return refuse(path, "can't be read: run as its owner, or mend its permissions "
+		return refuse(path,
+			      "can't be read: run as its owner, or mend its permissions "
 			      "and those of its folders");
 	if (!S_ISREG(st.st_mode))
-		return refuse(path, "is not a regular file: give the place of a key file");
+		return refuse(path,
+			      "is not a regular file: give the place of a key file");
 	if (st.st_uid != geteuid() && st.st_uid != 0)
-		return refuse(path, "belongs to another user: chown it to the user who mounts");
+		return refuse(path,
+			      "belongs to another user: chown it to the user who mounts");
 	if (st.st_mode & (S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH))
-		return refuse(path, "is open to other users: chmod 600 it, and make a new one if "
-			      "others may have read it");
+		return refuse(
+			path,
+			"is open to other users: chmod 600 it, and make a new one if "
+			"others may have read it");
 	*ret_fd = fd;
 	fd = -1;
 	return 0;
@@ -265,8 +275,10 @@ int key_file_read(const char *path, struct key_file **ret)
 	if (n < 0)
 		return (int)n;
 	if (text_parse(text, (size_t)n, kf) < 0)
-		return refuse(path, "is no ropefs key file of version 1 or is damaged: bring it "
-			      "back from the copy you keep");
+		return refuse(
+			path,
+			"is no ropefs key file of version 1 or is damaged: bring it "
+			"back from the copy you keep");
 	*ret = kf;
 	kf = NULL;
 	return 0;
@@ -308,7 +320,8 @@ int key_file_default_path(const uint8_t store_id[STORE_ID_BYTES], char **ret_pat
 	else if (home)
 		r = asprintf(&path, "%s/.config/ropefs/%s.key", home, hex);
 	else
-		return err_set(ENOENT, "no home folder for the key file: set XDG_CONFIG_HOME, or "
+		return err_set(ENOENT,
+			       "no home folder for the key file: set XDG_CONFIG_HOME, or "
 			       "give the key file's place");
 	if (r < 0)
 		return -ENOMEM;

@@ -118,7 +118,8 @@ static int unwrap(const struct key_file *kf, struct keys *k, const uint8_t *wrap
 		return r;
 	memcpy(nonce.b, wrapped, AEAD_NONCE_BYTES);
 	r = aead_open(a, &nonce, span_of(&aad, sizeof(aad)), wrapped + AEAD_NONCE_BYTES,
-		      AEAD_KEY_BYTES, wrapped + AEAD_NONCE_BYTES + AEAD_KEY_BYTES, k->master);
+		      AEAD_KEY_BYTES, wrapped + AEAD_NONCE_BYTES + AEAD_KEY_BYTES,
+		      k->master);
 	aead_free(a);
 	return r;
 }
@@ -130,10 +131,14 @@ static int wrong_key(const struct key_file *kf, const uint8_t store_id[STORE_ID_
 	sodium_bin2hex(want, sizeof(want), store_id, STORE_ID_BYTES);
 	sodium_bin2hex(got, sizeof(got), kf->store_id, STORE_ID_BYTES);
 	if (!strcmp(want, got))
-		return err_set(E_WRONG_KEY, "the key file names store %s but its key does not "
-			       "open it: find the key file made with this store", want);
-	return err_set(E_WRONG_KEY, "the key file belongs to store %s, this is store %s: give "
-		       "the key file of this store", got, want);
+		return err_set(E_WRONG_KEY,
+			       "the key file names store %s but its key does not "
+			       "open it: find the key file made with this store",
+			       want);
+	return err_set(E_WRONG_KEY,
+		       "the key file belongs to store %s, this is store %s: give "
+		       "the key file of this store",
+		       got, want);
 }
 
 static bool same_store(const struct key_file *kf, const uint8_t store_id[STORE_ID_BYTES])
@@ -142,8 +147,8 @@ static bool same_store(const struct key_file *kf, const uint8_t store_id[STORE_I
 }
 
 int keys_create(const struct key_file *kf, enum cipher cipher,
-		const uint8_t store_id[STORE_ID_BYTES], uint8_t ret_wrapped[WRAPPED_KEY_BYTES],
-		struct keys **ret)
+		const uint8_t store_id[STORE_ID_BYTES],
+		uint8_t ret_wrapped[WRAPPED_KEY_BYTES], struct keys **ret)
 {
 	_cleanup_(secret_freep) struct keys *k = NULL;
 	uint8_t wrapped[WRAPPED_KEY_BYTES];
@@ -168,8 +173,8 @@ int keys_create(const struct key_file *kf, enum cipher cipher,
 }
 
 int keys_open(const struct key_file *kf, enum cipher cipher,
-	      const uint8_t store_id[STORE_ID_BYTES], const uint8_t wrapped[WRAPPED_KEY_BYTES],
-	      struct keys **ret)
+	      const uint8_t store_id[STORE_ID_BYTES],
+	      const uint8_t wrapped[WRAPPED_KEY_BYTES], struct keys **ret)
 {
 	_cleanup_(secret_freep) struct keys *k = NULL;
 	int r;
@@ -227,7 +232,8 @@ int keys_aead(const struct keys *k, enum key_purpose purpose,
 	if (salt) {
 		uint8_t salted[AEAD_KEY_BYTES];
 
-		crypto_generichash(salted, sizeof(salted), salt, KEY_SALT_BYTES, key, sizeof(key));
+		crypto_generichash(salted, sizeof(salted), salt, KEY_SALT_BYTES, key,
+				   sizeof(key));
 		memcpy(key, salted, sizeof(key));
 		sodium_memzero(salted, sizeof(salted));
 	}
@@ -263,7 +269,9 @@ void keys_public(const struct keys *k, uint8_t ret_public[SIGN_PUBLIC_BYTES])
 int sign_verify(const uint8_t public_key[SIGN_PUBLIC_BYTES], struct span message,
 		const uint8_t sig[SIGN_BYTES])
 {
-	return crypto_sign_verify_detached(sig, message.p, message.n, public_key) ? -EBADMSG : 0;
+	return crypto_sign_verify_detached(sig, message.p, message.n, public_key)
+		       ? -EBADMSG
+		       : 0;
 }
 
 void hash256(struct span message, uint8_t ret_hash[32])

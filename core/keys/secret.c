@@ -31,8 +31,10 @@ int secret_new(size_t n, void **ret)
 	assert(ret);
 	p = sodium_malloc(n);
 	if (!p)
-		return err_set(ENOMEM, "no memory for a key (%zu bytes between guard pages): "
-			       "raise the limits on memory or on mappings", n);
+		return err_set(ENOMEM,
+			       "no memory for a key (%zu bytes between guard pages): "
+			       "raise the limits on memory or on mappings",
+			       n);
 	r = keep_out_of_cores(p, n);
 	if (r < 0) {
 		sodium_free(p);

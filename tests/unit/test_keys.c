@@ -78,15 +78,17 @@ START_TEST(any_flipped_bit_is_refused_and_nothing_is_given_out)
 		all[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		memcpy(nonce.b, tag + 16, AEAD_NONCE_BYTES);
 		memset(out, 1, sizeof(out));
-		ck_assert_int_eq(aead_open(a, &nonce, span_of(aad, 9), sealed, 40, tag, out),
-				 -EBADMSG);
+		ck_assert_int_eq(
+			aead_open(a, &nonce, span_of(aad, 9), sealed, 40, tag, out),
+			-EBADMSG);
 		ck_assert_mem_eq(out, zeros, sizeof(out));
 		all[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	}
 	memcpy(nonce.b, tag + 16, AEAD_NONCE_BYTES);
 	ck_assert_int_eq(aead_open(other, &nonce, span_of(aad, 9), sealed, 40, tag, out),
 			 -EBADMSG);
-	ck_assert_int_eq(aead_open(a, &nonce, span_of(aad, 8), sealed, 40, tag, out), -EBADMSG);
+	ck_assert_int_eq(aead_open(a, &nonce, span_of(aad, 8), sealed, 40, tag, out),
+			 -EBADMSG);
 	ck_ok(aead_open(a, &nonce, span_of(aad, 9), sealed, 40, tag, out));
 	aead_free(a);
 	aead_free(other);
@@ -111,12 +113,14 @@ START_TEST(aes_uses_the_key_itself_for_counters_only)
 {
 	struct aead *a = aead_fixed(CIPHER_AES256GCM, 7);
 	struct nonce nonce = nonce_counter(0x0102030405);
-	uint8_t key[32], plain[20] = "nineteen characters", mine[20], theirs[20], t1[16], t2[16];
+	uint8_t key[32], plain[20] = "nineteen characters", mine[20], theirs[20], t1[16],
+			 t2[16];
 
 	memset(key, 7, sizeof(key));
 	aead_seal(a, &nonce, span_of("x", 1), plain, 20, mine, t1);
 	crypto_aead_aes256gcm_encrypt_detached(theirs, t2, NULL, plain, 20,
-					       (const uint8_t *)"x", 1, NULL, nonce.b + 12, key);
+					       (const uint8_t *)"x", 1, NULL,
+					       nonce.b + 12, key);
 	ck_assert_mem_eq(mine, theirs, 20);
 	ck_assert_mem_eq(t1, t2, 16);
 	for (int i = 0; i < 12; i++) {
@@ -179,8 +183,10 @@ START_TEST(name_hashes_are_stable_and_signatures_verify_only_their_message)
 	uint8_t sig[SIGN_BYTES], pub[SIGN_PUBLIC_BYTES];
 
 	ck_ok(keys_for_test(CIPHER_NONE, &k));
-	ck_assert_uint_eq(keys_name_hash(k, SPAN_STR("a")), keys_name_hash(k, SPAN_STR("a")));
-	ck_assert_uint_ne(keys_name_hash(k, SPAN_STR("a")), keys_name_hash(k, SPAN_STR("b")));
+	ck_assert_uint_eq(keys_name_hash(k, SPAN_STR("a")),
+			  keys_name_hash(k, SPAN_STR("a")));
+	ck_assert_uint_ne(keys_name_hash(k, SPAN_STR("a")),
+			  keys_name_hash(k, SPAN_STR("b")));
 	keys_sign(k, SPAN_STR("footer"), sig);
 	keys_public(k, pub);
 	ck_ok(sign_verify(pub, SPAN_STR("footer"), sig));
@@ -208,7 +214,8 @@ START_TEST(a_store_opens_with_its_key_file_only)
 	static const uint8_t other_id[STORE_ID_BYTES] = { 9 };
 	struct key_file *mine = key_file_fresh("open/mine", ID);
 	struct key_file *stranger = key_file_fresh("open/stranger", ID);
-	uint8_t wrapped[WRAPPED_KEY_BYTES], before[SIGN_PUBLIC_BYTES], after[SIGN_PUBLIC_BYTES];
+	uint8_t wrapped[WRAPPED_KEY_BYTES], before[SIGN_PUBLIC_BYTES],
+		after[SIGN_PUBLIC_BYTES];
 	struct keys *k = NULL;
 
 	ck_ok(keys_create(mine, CIPHER_XCHACHA20, ID, wrapped, &k));
@@ -220,9 +227,11 @@ START_TEST(a_store_opens_with_its_key_file_only)
 	ck_assert_mem_eq(keys_store_id(k), ID, STORE_ID_BYTES);
 	k = keys_free(k);
 
-	ck_assert_int_eq(keys_open(stranger, CIPHER_XCHACHA20, ID, wrapped, &k), -E_WRONG_KEY);
+	ck_assert_int_eq(keys_open(stranger, CIPHER_XCHACHA20, ID, wrapped, &k),
+			 -E_WRONG_KEY);
 	ck_assert_int_eq(keys_open(mine, CIPHER_NONE, ID, wrapped, &k), -E_WRONG_KEY);
-	ck_assert_int_eq(keys_open(mine, CIPHER_XCHACHA20, other_id, wrapped, &k), -E_WRONG_KEY);
+	ck_assert_int_eq(keys_open(mine, CIPHER_XCHACHA20, other_id, wrapped, &k),
+			 -E_WRONG_KEY);
 	ck_assert(strstr(err_detail(), "09000000"));
 	ck_assert_int_eq(keys_open(mine, (enum cipher)9, ID, wrapped, &k), -E_CIPHER);
 	for (size_t i = 0; i < sizeof(wrapped); i++) {
@@ -296,8 +305,9 @@ static void ck_refused(const char *path, const char *because)
 
 START_TEST(unsafe_or_damaged_key_files_are_refused_by_name)
 {
-	static const char text[] = "ropefs-key 1\nstore 0102030400000000000000000000000f\n"
-				   "key AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+	static const char text[] =
+		"ropefs-key 1\nstore 0102030400000000000000000000000f\n"
+		"key AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
 	char path[PATH_MAX], broken[sizeof(text)];
 	struct key_file *kf;
 
@@ -350,14 +360,17 @@ static Suite *make_suite(void)
 
 	keys_init_library();
 	n = (int)ARRAY_LEN(ciphers) - !cipher_available(CIPHER_AES256GCM);
-	tcase_add_loop_test(aead, every_length_opens_to_what_was_sealed_also_in_place, 0, n);
-	tcase_add_loop_test(aead, any_flipped_bit_is_refused_and_nothing_is_given_out, 0, n);
+	tcase_add_loop_test(aead, every_length_opens_to_what_was_sealed_also_in_place, 0,
+			    n);
+	tcase_add_loop_test(aead, any_flipped_bit_is_refused_and_nothing_is_given_out, 0,
+			    n);
 	tcase_add_loop_test(aead, bytes_cannot_move_between_aad_and_text, 0, n);
 	if (cipher_available(CIPHER_AES256GCM))
 		tcase_add_test(aead, aes_uses_the_key_itself_for_counters_only);
 	tcase_add_test(aead, cipher_words_go_both_ways_and_unknown_ones_are_refused);
 	tcase_add_test(keys, each_purpose_and_salt_has_a_key_of_its_own);
-	tcase_add_test(keys, name_hashes_are_stable_and_signatures_verify_only_their_message);
+	tcase_add_test(keys,
+		       name_hashes_are_stable_and_signatures_verify_only_their_message);
 	tcase_add_test(keys, a_store_opens_with_its_key_file_only);
 	tcase_add_test(keys, two_stores_get_two_masters);
 	tcase_add_test(files, a_key_file_is_private_and_never_replaced);
