@@ -87,6 +87,8 @@ int packs_each(struct packs *ps, int (*fn)(void *arg, const struct pack_info *in
 /* Sealed size of each chunk: ret[index], 0 for a removed one; ret has info.chunks places.
  * For packs that are not damaged. */
 int packs_chunk_sizes(struct packs *ps, uint64_t pack, uint32_t *ret);
+/* Plaintext bytes of one chunk. -E_CORRUPT: there is no such chunk. */
+int packs_chunk_plain(struct packs *ps, uint64_t pack, uint32_t index, uint32_t *ret);
 int packs_remove(struct packs *ps, uint64_t pack);
 /* Writes the pack anew with only the chunks whose bit is set in live, sealed bytes copied as
  * they are under the same number and salt, so that extents stay true; replaces the file

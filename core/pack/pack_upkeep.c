@@ -126,6 +126,23 @@ int packs_chunk_sizes(struct packs *ps, uint64_t pack, uint32_t *ret)
 	return 0;
 }
 
+int packs_chunk_plain(struct packs *ps, uint64_t pack, uint32_t index, uint32_t *ret)
+{
+	struct pack *p = NULL;
+	int r;
+
+	r = pack_get(ps, pack, &p);
+	if (r < 0)
+		return r;
+	if (index < p->image->n && p->image->chunks[index].sealed)
+		*ret = p->image->chunks[index].plain;
+	else
+		r = err_set(E_CORRUPT, "pack %llu has no chunk %u", (unsigned long long)pack,
+			    index);
+	pack_put(ps, p);
+	return r;
+}
+
 /* --- remove --- */
 
 /* Marks the pack removed and pins it. One that is pinned already is opened first: its file

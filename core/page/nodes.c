@@ -95,18 +95,27 @@ int nodes_cache_put(struct nodes *ns, struct node *n)
 	return htab_put(&ns->cache, page, n);
 }
 
+const struct node_type *nodes_type(const struct nodes *ns, const uint8_t *image)
+{
+	const struct node_head *head = (const void *)image;
+
+	return head->kind < NODE_KIND_MAX ? ns->types[head->kind] : NULL;
+}
+
+void nodes_reset_leaked(struct nodes *ns)
+{
+	ns->leaked_pages = 0;
+}
+
 /* What was read is what ref's tag was made for; is it a node as well? */
 static int node_check(const struct nodes *ns, const struct noderef *ref, struct node *n)
 {
-	const struct node_head *head = node_head(n);
+	const struct node_type *type = nodes_type(ns, n->image);
 	unsigned long long page = le64_get(ref->at);
-	const struct node_type *type = NULL;
 
-	if (head->kind < NODE_KIND_MAX)
-		type = ns->types[head->kind];
 	if (!type)
 		return err_set(E_CORRUPT, "page %llu of the page file holds a node of unknown "
-					  "kind %u: run ropefs-fsck", page, head->kind);
+					  "kind %u: run ropefs-fsck", page, node_head(n)->kind);
 	if (node_birth(n) != le64_get(ref->birth))
 		return err_set(E_CORRUPT, "page %llu of the page file holds a node of another "
 					  "epoch than its parent says: run ropefs-fsck", page);

@@ -77,6 +77,8 @@ struct nodes_opts {
 int nodes_new_cache(const struct nodes_opts *opts, struct nodes **ret);
 struct nodes *nodes_free_cache(struct nodes *ns);	/* dirty nodes are lost */
 void nodes_set_type(struct nodes *ns, enum node_kind kind, const struct node_type *type);
+/* The type of an image's kind, NULL when unknown. Types never change once set: no lock. */
+const struct node_type *nodes_type(const struct nodes *ns, const uint8_t *image);
 
 /* The image of a node; reads the page when needed (then -EIO, -E_CORRUPT, -ENOMEM). */
 int nodes_get(struct nodes *ns, const struct noderef *ref, const uint8_t **ret_image);
@@ -141,6 +143,7 @@ struct nodes_stats {
 	uint64_t clean, dirty, hits, misses, copies, leaked_pages;
 };
 void nodes_get_stats(const struct nodes *ns, struct nodes_stats *ret);
+void nodes_reset_leaked(struct nodes *ns);	/* a sweep has found them */
 uint64_t nodes_dirty_bytes(const struct nodes *ns);	/* of the live epoch and frozen */
 
 #endif

@@ -1,0 +1,367 @@
+/* api_data.c - the public functions on bytes and on durability. */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/err.h"
+#include "core/store_priv.h"
+
+/* --- reading: places are planned under the engine lock, packs are read without it --- */
+
+struct piece {
+	struct extent e;	/* of a chunk; its pack is pinned */
+	uint8_t *to;
+};
+
+#define PIECES_INLINE 16
+
+struct plan {
+	struct ropefs *fs;
+	uint8_t *p;
+	uint64_t at;	/* file offset of p[0] */
+	struct piece first[PIECES_INLINE], *pieces;
+	size_t n, cap;
+};
+
+static int plan_add(struct plan *plan, const struct extent *e, uint8_t *to)
+{
+	int r;
+
+	if (plan->n == plan->cap) {
+		size_t cap = plan->cap * 2;
+		struct piece *bigger = malloc(cap * sizeof(*bigger));
+
+		if (!bigger)
+			return -ENOMEM;
+		memcpy(bigger, plan->pieces, plan->n * sizeof(*bigger));
+		if (plan->pieces != plan->first)
+			free(plan->pieces);
+		plan->pieces = bigger;
+		plan->cap = cap;
+	}
+	r = packs_pin(plan->fs->packs, extent_pack(e));
+	if (r < 0)
+		return r;
+	plan->pieces[plan->n++] = (struct piece){ *e, to };
+	return 0;
+}
+
+static int plan_extent(void *arg, const struct extent *e, uint64_t at)
+{
+	struct plan *plan = arg;
+	uint8_t *to = plan->p + (at - plan->at);
+
+	switch (extent_kind(e)) {
+	case EXTENT_HOLE:
+		memset(to, 0, extent_bytes(e));
+		return 0;
+	case EXTENT_HOT:
+		memcpy(to, hot_bytes(plan->fs->hot, e), extent_bytes(e));
+		return 0;
+	case EXTENT_CHUNK:
+		return plan_add(plan, e, to);
+	}
+	return err_set(E_CORRUPT, "an extent of unknown kind at byte %llu",
+		       (unsigned long long)at);
+}
+
+static int plan_read(struct plan *plan, bool nowait)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < plan->n && r >= 0; i++) {
+		const struct piece *pc = &plan->pieces[i];
+
+		r = (nowait ? packs_read_cached : packs_read)(
+			plan->fs->packs, extent_pack(&pc->e), extent_chunk_index(&pc->e),
+			le32_get(pc->e.off), le32_get(pc->e.len), pc->to);
+	}
+	return r;
+}
+
+static void plan_release(struct plan *plan)
+{
+	for (size_t i = 0; i < plan->n; i++)
+		packs_unpin(plan->fs->packs, extent_pack(&plan->pieces[i].e));
+	if (plan->pieces != plan->first)
+		free(plan->pieces);
+}
+
+ssize_t ropefs_read(struct ropefs *fs, uint64_t ino, uint64_t at, void *p, size_t n,
+		    unsigned flags)
+{
+	struct plan plan = { .fs = fs, .p = p, .at = at, .cap = PIECES_INLINE };
+	struct inode *in;
+	uint64_t size;
+	int r;
+
+	err_clear();
+	plan.pieces = plan.first;
+	lock_take(&fs->engine);
+	nodes_trim(fs->nodes);
+	inode_trim(fs);
+	r = inode_get(fs, ino, &in);
+	if (r >= 0 && !S_ISREG(le32_get(in->row.mode)))
+		r = S_ISDIR(le32_get(in->row.mode)) ? -EISDIR : -EINVAL;
+	if (r >= 0) {
+		size = rope_bytes(&in->row.rope);
+		n = at >= size ? 0 : (size_t)MIN((uint64_t)n, size - at);
+		n = MIN(n, (size_t)SSIZE_MAX);
+		if (n)
+			r = rope_each(&fs->env, &in->row.rope, at, n, plan_extent, &plan);
+	}
+	lock_drop(&fs->engine);
+	if (r >= 0)
+		r = plan_read(&plan, flags & ROPEFS_NOWAIT);
+	plan_release(&plan);
+	return r < 0 ? r : (ssize_t)n;
+}
+
+/* --- writing --- */
+
+ssize_t ropefs_write(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p, size_t n,
+		     unsigned flags, uint64_t *ret_at)
+{
+	const uint8_t *from = p;
+	size_t done = 0;
+
+	while (done < n) {
+		struct op op = { .type = OP_WRITE, .ino = ino, .at = at + done };
+		struct inode *in;
+		int r;
+
+		op.data = span_of(from + done, MIN(n - done, (size_t)ROPEFS_WRITE_MAX));
+		r = change_begin(fs, &op, flags, false);
+		if (r >= 0 && flags & ROPEFS_APPEND) {
+			r = inode_get(fs, ino, &in);
+			if (r < 0)
+				change_abort(fs, r);
+			else
+				op.at = rope_bytes(&in->row.rope);
+		}
+		if (r >= 0 && !done && ret_at)
+			*ret_at = op.at;
+		if (r >= 0)
+			r = change_end(fs, &op, 0, NULL);
+		if (r < 0)
+			return done ? (ssize_t)done : r;
+		done += op.data.n;
+	}
+	return (ssize_t)n;
+}
+
+ssize_t ropefs_insert(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p, size_t n,
+		      unsigned flags)
+{
+	struct op op = { .type = OP_INSERT, .ino = ino, .at = at, .data = span_of(p, n) };
+	int r;
+
+	if (n > ROPEFS_WRITE_MAX)
+		return err_set(EFBIG, "an insert takes at most %u bytes at once; use "
+				      "ropefs_replace() with a file of any size",
+			       ROPEFS_WRITE_MAX);
+	r = change_begin(fs, &op, flags, false);
+	if (r >= 0)
+		r = change_end(fs, &op, 0, NULL);
+	return r < 0 ? r : (ssize_t)n;
+}
+
+/* A change of ranges that brings no new bytes. */
+static int change_range(struct ropefs *fs, struct op *op, bool frees)
+{
+	int r = change_begin(fs, op, 0, frees);
+
+	return r < 0 ? r : change_end(fs, op, 0, NULL);
+}
+
+int ropefs_cut(struct ropefs *fs, uint64_t ino, uint64_t at, uint64_t n)
+{
+	struct op op = { .type = OP_CUT, .ino = ino, .at = at, .n = n };
+
+	return change_range(fs, &op, true);
+}
+
+int ropefs_truncate(struct ropefs *fs, uint64_t ino, uint64_t size)
+{
+	struct op op = { .type = OP_TRUNCATE, .ino = ino, .n = size };
+
+	return change_range(fs, &op, true);
+}
+
+int ropefs_punch(struct ropefs *fs, uint64_t ino, uint64_t at, uint64_t n, bool keep_size)
+{
+	struct op op = { .type = OP_PUNCH,
+			 .ino = ino,
+			 .at = at,
+			 .n = n,
+			 .flags = keep_size ? OP_FLAG_KEEP_SIZE : 0 };
+
+	return change_range(fs, &op, true);
+}
+
+int ropefs_replace(struct ropefs *fs, struct ropefs_range dst, struct ropefs_range src)
+{
+	struct op op = {
+		.type = OP_REPLACE,
+		.ino = dst.ino,
+		.at = dst.at,
+		.n = dst.n,
+		.src = src.ino,
+		.src_at = src.at,
+		.src_n = src.n,
+	};
+
+	return change_range(fs, &op, false);
+}
+
+/* Turns a copy into the op that does it. 0: nothing to copy; 1: do op. */
+static int plan_copy(struct ropefs *fs, struct op *op, struct ropefs_range dst,
+		     struct ropefs_range src)
+{
+	struct inode *to, *from;
+	uint64_t size, from_size, n;
+	int r;
+
+	r = inode_get(fs, dst.ino, &to);
+	if (r >= 0)
+		r = inode_get(fs, src.ino, &from);
+	if (r < 0)
+		return r;
+	if (!S_ISREG(le32_get(to->row.mode)) || !S_ISREG(le32_get(from->row.mode)))
+		return -EINVAL;
+	size = rope_bytes(&to->row.rope);
+	from_size = rope_bytes(&from->row.rope);
+	if (src.at >= from_size)
+		return 0;
+	n = MIN(src.n, from_size - src.at);
+	if (!n)
+		return 0;
+	if (dst.at > EXTENT_BYTES_MAX - n)
+		return -EFBIG;
+	op->ino = dst.ino;
+	op->src = src.ino;
+	if (!size && !dst.at && !src.at && n == from_size) {
+		op->type = OP_CLONE;
+	} else if (dst.at > size) {	/* the gap becomes a hole first */
+		op->type = OP_TRUNCATE;
+		op->n = dst.at;
+	} else {
+		op->type = OP_REPLACE;
+		op->at = dst.at;
+		op->n = MIN(n, size - dst.at);
+		op->src_at = src.at;
+		op->src_n = n;
+	}
+	return 1;
+}
+
+ssize_t ropefs_copy(struct ropefs *fs, struct ropefs_range dst, struct ropefs_range src)
+{
+	for (;;) {
+		struct op op = { 0 };
+		struct inode *from;
+		uint64_t n;
+		int r = change_begin(fs, &op, 0, false);
+
+		if (r < 0)
+			return r;
+		r = plan_copy(fs, &op, dst, src);
+		if (r <= 0)
+			return change_abort(fs, r);
+		if (op.type == OP_CLONE) {
+			r = inode_get(fs, src.ino, &from);
+			if (r < 0)
+				return change_abort(fs, r);
+			n = rope_bytes(&from->row.rope);
+		} else {
+			n = op.src_n;
+		}
+		r = change_end(fs, &op, 0, NULL);
+		if (r < 0)
+			return r;
+		if (op.type != OP_TRUNCATE)
+			return (ssize_t)n;
+	}
+}
+
+/* --- holes --- */
+
+struct seeking {
+	bool data;	/* sought: data, else a hole */
+	uint64_t found;
+};
+
+static int seek_extent(void *arg, const struct extent *e, uint64_t at)
+{
+	struct seeking *s = arg;
+
+	if ((extent_kind(e) != EXTENT_HOLE) != s->data)
+		return 0;
+	s->found = at;
+	return 1;
+}
+
+int ropefs_seek(struct ropefs *fs, uint64_t ino, uint64_t at, int whence, uint64_t *ret_at)
+{
+	struct seeking s = { .data = whence == SEEK_DATA };
+	struct inode *in;
+	uint64_t size = 0;
+	int r;
+
+	if (whence != SEEK_DATA && whence != SEEK_HOLE)
+		return -EINVAL;
+	err_clear();
+	lock_take(&fs->engine);
+	nodes_trim(fs->nodes);
+	r = inode_get(fs, ino, &in);
+	if (r >= 0) {
+		size = rope_bytes(&in->row.rope);
+		r = at >= size ? -ENXIO
+			       : rope_each(&fs->env, &in->row.rope, at, size - at, seek_extent,
+					   &s);
+	}
+	lock_drop(&fs->engine);
+	if (r < 0)
+		return r;
+	if (r == 0 && s.data)
+		return -ENXIO;
+	*ret_at = r ? s.found : size;
+	return 0;
+}
+
+/* --- durability --- */
+
+int ropefs_sync(struct ropefs *fs)
+{
+	err_clear();
+	return fs->wal ? log_sync(fs, wal_last_lsn(fs->wal)) : 0;
+}
+
+void ropefs_sync_async(struct ropefs *fs, void (*done)(void *arg, int result), void *arg)
+{
+	struct sync_waiter *w;
+	uint64_t lsn = fs->wal ? wal_last_lsn(fs->wal) : 0;
+
+	if (!fs->wal || lsn <= wal_durable_lsn(fs->wal)) {
+		done(arg, 0);
+		return;
+	}
+	w = fs->threads ? malloc(sizeof(*w)) : NULL;
+	if (!w) {
+		done(arg, log_sync(fs, lsn));
+		return;
+	}
+	*w = (struct sync_waiter){ .lsn = lsn, .done = done, .arg = arg };
+	lock_take(&fs->engine);
+	STAILQ_INSERT_TAIL(&fs->waiters, w, link);
+	background_kick_flusher_locked(fs);
+	lock_drop(&fs->engine);
+}
+
+int ropefs_checkpoint(struct ropefs *fs)
+{
+	err_clear();
+	return checkpoint_run(fs, false);
+}

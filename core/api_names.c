@@ -1,0 +1,436 @@
+/* api_names.c - the public functions on names and attributes. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include "core/base/err.h"
+#include "core/store_priv.h"
+
+static struct span span_name(struct ropefs_name name)
+{
+	return span_of(name.p, name.n);
+}
+
+struct ropefs_name ropefs_name(const char *s)
+{
+	return (struct ropefs_name){ s, strlen(s) };
+}
+
+/* For reading: the lock, and caches within their budget. */
+static void look_begin(struct ropefs *fs)
+{
+	err_clear();
+	lock_take(&fs->engine);
+	nodes_trim(fs->nodes);
+	inode_trim(fs);
+}
+
+static int look_end(struct ropefs *fs, int r)
+{
+	lock_drop(&fs->engine);
+	return r;
+}
+
+static int attr_of(struct ropefs *fs, uint64_t ino, struct ropefs_attr *ret)
+{
+	struct inode *in;
+	int r = inode_get(fs, ino, &in);
+
+	if (r >= 0)
+		attr_from_inode(in, ret);
+	return r;
+}
+
+int ropefs_getattr(struct ropefs *fs, uint64_t ino, struct ropefs_attr *ret)
+{
+	look_begin(fs);
+	return look_end(fs, attr_of(fs, ino, ret));
+}
+
+int ropefs_setattr(struct ropefs *fs, uint64_t ino, const struct ropefs_attr *to,
+		   unsigned set, struct ropefs_attr *ret)
+{
+	struct op op = {
+		.type = OP_SETATTR,
+		.ino = ino,
+		.set = set & ~(unsigned)ROPEFS_SET_SIZE,
+		.mode = to->mode,
+		.uid = to->uid,
+		.gid = to->gid,
+		.atime = to->atime.ns,
+		.mtime = to->mtime.ns,
+	};
+	int r;
+
+	if (set & ROPEFS_SET_SIZE) {
+		r = ropefs_truncate(fs, ino, to->size);
+		if (r < 0)
+			return r;
+		if (!op.set)
+			return ret ? ropefs_getattr(fs, ino, ret) : 0;
+	}
+	r = change_begin(fs, &op, 0, true);
+	if (r < 0)
+		return r;
+	if (set & ROPEFS_SET_ATIME_NOW)
+		op.atime = op.time;
+	if (set & ROPEFS_SET_MTIME_NOW)
+		op.mtime = op.time;
+	return change_end(fs, &op, ino, ret);
+}
+
+int ropefs_lookup(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
+		  struct ropefs_attr *ret)
+{
+	struct inode *in;
+	struct entry e;
+	int r;
+
+	look_begin(fs);
+	r = name_check(span_name(name));
+	if (r >= 0)
+		r = dir_get(fs, dir, &in);
+	if (r >= 0)
+		r = catalog_lookup(&fs->catalog, dir, span_name(name), &e);
+	if (r >= 0)
+		r = attr_of(fs, e.ino, ret);
+	return look_end(fs, r);
+}
+
+static int create(struct ropefs *fs, struct op *op, const struct ropefs_new *what,
+		  struct ropefs_attr *ret)
+{
+	struct ropefs_attr attr;
+	int r;
+
+	op->type = OP_CREATE;
+	op->uid = what->uid;
+	op->gid = what->gid;
+	op->rdev = what->rdev;
+	r = change_begin(fs, op, 0, false);
+	if (r < 0)
+		return r;
+	op->ino = fs->next_ino;
+	return change_end(fs, op, op->ino, ret ? ret : &attr);
+}
+
+int ropefs_create(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
+		  const struct ropefs_new *what, struct ropefs_attr *ret)
+{
+	struct op op = { .dir = dir, .name = span_name(name), .mode = what->mode };
+
+	if (!name.n || S_ISLNK(what->mode) || !(what->mode & S_IFMT))
+		return -EINVAL;
+	return create(fs, &op, what, ret);
+}
+
+int ropefs_create_unnamed(struct ropefs *fs, const struct ropefs_new *what,
+			  struct ropefs_attr *ret)
+{
+	struct op op = { .mode = what->mode };
+	int r;
+
+	if (!S_ISREG(what->mode))
+		return -EINVAL;
+	r = create(fs, &op, what, ret);
+	return r < 0 ? r : ropefs_hold(fs, ret->ino);
+}
+
+int ropefs_symlink(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
+		   struct ropefs_name target, const struct ropefs_new *what,
+		   struct ropefs_attr *ret)
+{
+	struct op op = {
+		.dir = dir,
+		.name = span_name(name),
+		.mode = S_IFLNK | 0777,
+		.data = span_name(target),
+	};
+
+	if (!name.n || !target.n)
+		return -ENOENT;
+	if (target.n > CATALOG_TARGET_MAX)
+		return -ENAMETOOLONG;
+	return create(fs, &op, what, ret);
+}
+
+int ropefs_readlink(struct ropefs *fs, uint64_t ino, char **ret_target)
+{
+	_cleanup_(buf_release) struct buf target = BUF_INIT;
+	struct inode *in;
+	int r;
+
+	look_begin(fs);
+	r = inode_get(fs, ino, &in);
+	if (r >= 0 && !S_ISLNK(le32_get(in->row.mode)))
+		r = -EINVAL;
+	if (r >= 0)
+		r = catalog_get_target(&fs->catalog, ino, &target);
+	if (r >= 0)
+		r = buf_append(&target, "", 1);
+	if (r >= 0) {
+		*ret_target = (char *)target.p;
+		target = BUF_INIT;
+	}
+	return look_end(fs, r);
+}
+
+int ropefs_link(struct ropefs *fs, uint64_t ino, uint64_t dir, struct ropefs_name name,
+		struct ropefs_attr *ret)
+{
+	struct op op = { .type = OP_LINK, .ino = ino, .dir = dir, .name = span_name(name) };
+	int r = change_begin(fs, &op, 0, false);
+
+	return r < 0 ? r : change_end(fs, &op, ino, ret);
+}
+
+/* Whether the inode of dir/name goes for good when that name goes. */
+static bool goes_with(struct ropefs *fs, uint64_t dir, struct span name)
+{
+	struct inode *in;
+	struct entry e;
+
+	return catalog_lookup(&fs->catalog, dir, name, &e) >= 0 &&
+	       inode_get(fs, e.ino, &in) >= 0 && !in->holds &&
+	       (le32_get(in->row.nlink) == 1 || S_ISDIR(le32_get(in->row.mode)));
+}
+
+static int remove_name(struct ropefs *fs, enum op_type type, uint64_t dir,
+		       struct ropefs_name name)
+{
+	struct op op = { .type = (uint8_t)type, .dir = dir, .name = span_name(name) };
+	int r = change_begin(fs, &op, 0, true);
+
+	if (r < 0)
+		return r;
+	if (goes_with(fs, dir, op.name))
+		op.flags = OP_FLAG_REAP;
+	return change_end(fs, &op, 0, NULL);
+}
+
+int ropefs_unlink(struct ropefs *fs, uint64_t dir, struct ropefs_name name)
+{
+	return remove_name(fs, OP_UNLINK, dir, name);
+}
+
+int ropefs_rmdir(struct ropefs *fs, uint64_t dir, struct ropefs_name name)
+{
+	return remove_name(fs, OP_RMDIR, dir, name);
+}
+
+int ropefs_rename(struct ropefs *fs, uint64_t dir, struct ropefs_name name, uint64_t to_dir,
+		  struct ropefs_name to_name, unsigned flags)
+{
+	struct op op = {
+		.type = OP_RENAME,
+		.dir = dir,
+		.name = span_name(name),
+		.src = to_dir,
+		.name2 = span_name(to_name),
+		.mode = flags,
+	};
+	int r = change_begin(fs, &op, 0, true);
+
+	if (r < 0)
+		return r;
+	if (goes_with(fs, to_dir, op.name2))
+		op.flags = OP_FLAG_REAP_TARGET;
+	return change_end(fs, &op, 0, NULL);
+}
+
+int ropefs_resolve(struct ropefs *fs, const char *path, struct ropefs_attr *ret)
+{
+	struct ropefs_attr at;
+	int r = ropefs_getattr(fs, ROPEFS_ROOT_INO, &at);
+
+	while (r >= 0) {
+		size_t n;
+
+		path += strspn(path, "/");
+		n = strcspn(path, "/");
+		if (!n) {
+			*ret = at;
+			return 0;
+		}
+		r = ropefs_lookup(fs, at.ino, (struct ropefs_name){ path, n }, &at);
+		path += n;
+	}
+	return r;
+}
+
+int ropefs_readdir(struct ropefs *fs, uint64_t dir, uint64_t after, struct ropefs_entry *ret,
+		   struct ropefs_attr *attrs, unsigned max)
+{
+	struct inode *in;
+	struct entry e;
+	unsigned n = 0;
+	int r;
+
+	look_begin(fs);
+	r = dir_get(fs, dir, &in);
+	while (r >= 0 && n < max) {
+		r = catalog_next_entry(&fs->catalog, dir, after, &e);
+		if (r <= 0)
+			break;
+		if (attrs) {
+			r = attr_of(fs, e.ino, &attrs[n]);
+			if (r < 0)	/* shown all the same; a look at it tells the error */
+				attrs[n] = (struct ropefs_attr){ .ino = e.ino };
+			r = 0;
+		}
+		ret[n] = (struct ropefs_entry){
+			.ino = e.ino,
+			.cookie = e.cookie,
+			.type = e.type,
+			.name_len = e.name_len,
+		};
+		memcpy(ret[n].name, e.name, e.name_len + 1u);
+		after = e.cookie;
+		n++;
+	}
+	return look_end(fs, r < 0 ? r : (int)n);
+}
+
+int ropefs_parent(struct ropefs *fs, uint64_t dir, uint64_t *ret_ino)
+{
+	struct inode *in;
+	int r;
+
+	look_begin(fs);
+	r = dir_get(fs, dir, &in);
+	if (r >= 0)
+		*ret_ino = dir == ROPEFS_ROOT_INO ? dir : le64_get(in->row.parent);
+	return look_end(fs, r);
+}
+
+int ropefs_hold(struct ropefs *fs, uint64_t ino)
+{
+	struct inode *in;
+	int r;
+
+	look_begin(fs);
+	r = inode_get(fs, ino, &in);
+	if (r >= 0) {
+		in->holds++;
+		inode_settle(fs, in);
+	}
+	return look_end(fs, r);
+}
+
+void ropefs_release(struct ropefs *fs, uint64_t ino, uint64_t times)
+{
+	struct op op = { .type = OP_REAP, .ino = ino };
+	struct inode *in;
+	bool gone;
+
+	look_begin(fs);
+	in = htab_get(&fs->inodes, ino);
+	assert(in && in->holds >= times);
+	in->holds -= times;
+	inode_settle(fs, in);
+	gone = !in->holds && !le32_get(in->row.nlink);
+	look_end(fs, 0);
+	if (!gone)
+		return;
+
+	/* When this fails the orphan stays, and the next mount removes it. */
+	if (change_begin(fs, &op, 0, true) < 0)
+		return;
+	in = htab_get(&fs->inodes, ino);
+	if (in && !in->holds && !le32_get(in->row.nlink))
+		change_end(fs, &op, 0, NULL);
+	else
+		change_abort(fs, 0);
+}
+
+static int xattr_name_check(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n == 0 || n > ROPEFS_NAME_MAX ? -ERANGE : 0;
+}
+
+static ssize_t give(const struct buf *b, void *p, size_t n)
+{
+	if (n == 0)
+		return (ssize_t)b->n;
+	if (n < b->n)
+		return -ERANGE;
+	if (b->n)
+		memcpy(p, b->p, b->n);
+	return (ssize_t)b->n;
+}
+
+ssize_t ropefs_getxattr(struct ropefs *fs, uint64_t ino, const char *name, void *value,
+			size_t n)
+{
+	_cleanup_(buf_release) struct buf b = BUF_INIT;
+	struct inode *in;
+	int r = xattr_name_check(name);
+
+	if (r < 0)
+		return r;
+	look_begin(fs);
+	r = inode_get(fs, ino, &in);
+	if (r >= 0)
+		r = catalog_get_xattr(&fs->catalog, ino, SPAN_STR(name), &b);
+	look_end(fs, r);
+	return r < 0 ? r : give(&b, value, n);
+}
+
+ssize_t ropefs_listxattr(struct ropefs *fs, uint64_t ino, char *list, size_t n)
+{
+	_cleanup_(buf_release) struct buf b = BUF_INIT;
+	struct inode *in;
+	int r;
+
+	look_begin(fs);
+	r = inode_get(fs, ino, &in);
+	if (r >= 0)
+		r = catalog_list_xattr(&fs->catalog, ino, &b);
+	look_end(fs, r);
+	return r < 0 ? r : give(&b, list, n);
+}
+
+int ropefs_setxattr(struct ropefs *fs, uint64_t ino, const char *name, const void *value,
+		    size_t n, int flags)
+{
+	_cleanup_(buf_release) struct buf old = BUF_INIT;
+	struct op op = {
+		.type = OP_SETXATTR,
+		.ino = ino,
+		.name = SPAN_STR(name),
+		.data = span_of(value, n),
+	};
+	int r = xattr_name_check(name);
+
+	if (r < 0)
+		return r;
+	if (n > CATALOG_XATTR_MAX)
+		return -E2BIG;
+	r = change_begin(fs, &op, 0, false);
+	if (r < 0)
+		return r;
+	if (flags & (XATTR_CREATE | XATTR_REPLACE)) {
+		r = catalog_get_xattr(&fs->catalog, ino, op.name, &old);
+		if (r < 0 && r != -ENODATA)
+			return change_abort(fs, r);
+		if (r >= 0 && flags & XATTR_CREATE)
+			return change_abort(fs, -EEXIST);
+		if (r < 0 && flags & XATTR_REPLACE)
+			return change_abort(fs, -ENODATA);
+	}
+	return change_end(fs, &op, 0, NULL);
+}
+
+int ropefs_removexattr(struct ropefs *fs, uint64_t ino, const char *name)
+{
+	struct op op = { .type = OP_RMXATTR, .ino = ino, .name = SPAN_STR(name) };
+	int r = xattr_name_check(name);
+
+	if (r >= 0)
+		r = change_begin(fs, &op, 0, true);
+	return r < 0 ? r : change_end(fs, &op, 0, NULL);
+}

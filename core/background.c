@@ -1,0 +1,173 @@
+/* background.c - two threads: the flusher brings the log to disk for those who wait and within
+ * the window for those who don't; the checkpointer empties the log and collects garbage. */
+#include <errno.h>
+#include <signal.h>
+
+#include "core/base/err.h"
+#include "core/store_priv.h"
+
+#define MS_NS 1000000u
+#define PUSH_NS (2 * MS_NS)	/* what a killed daemon may lose of changes nobody synced */
+#define RETRY_NS (1000 * (uint64_t)MS_NS)
+
+void background_kick_flusher_locked(struct ropefs *fs)
+{
+	if (fs->threads_started && (fs->flusher_idle || !STAILQ_EMPTY(&fs->waiters))) {
+		fs->flusher_idle = false;
+		pthread_cond_signal(&fs->flusher_wake);
+	}
+}
+
+void background_kick_checkpoint_locked(struct ropefs *fs)
+{
+	if (fs->threads_started && !fs->checkpoint_wanted) {
+		fs->checkpoint_wanted = true;
+		pthread_cond_signal(&fs->checkpointer_wake);
+	}
+}
+
+/* Syncs for everyone who waits now. Drops the lock meanwhile. */
+static void serve_waiters(struct ropefs *fs)
+{
+	STAILQ_HEAD(, sync_waiter) mine = STAILQ_HEAD_INITIALIZER(mine);
+	struct sync_waiter *w;
+	uint64_t lsn = 0;
+	int r;
+
+	STAILQ_CONCAT(&mine, &fs->waiters);
+	STAILQ_FOREACH(w, &mine, link)
+		lsn = MAX(lsn, w->lsn);
+	lock_drop(&fs->engine);
+	r = log_sync(fs, lsn);
+	while ((w = STAILQ_FIRST(&mine))) {
+		STAILQ_REMOVE_HEAD(&mine, link);
+		w->done(w->arg, r);
+		free(w);
+	}
+	lock_take(&fs->engine);
+}
+
+static void *flusher_main(void *arg)
+{
+	struct ropefs *fs = arg;
+	uint64_t dirty_since = 0, window = (uint64_t)fs->opts.window_ms * MS_NS;
+
+	lock_take(&fs->engine);
+	while (!fs->stopping || !STAILQ_EMPTY(&fs->waiters)) {
+		uint64_t now = io_mono_ns(fs->io), last = wal_last_lsn(fs->wal);
+
+		if (!STAILQ_EMPTY(&fs->waiters)) {
+			serve_waiters(fs);
+			dirty_since = 0;
+		} else if (last <= wal_durable_lsn(fs->wal) || fs->read_only) {
+			dirty_since = 0;
+			fs->flusher_idle = true;
+			lock_wait(&fs->engine, &fs->flusher_wake, 0);
+			fs->flusher_idle = false;
+		} else if (!dirty_since) {
+			dirty_since = now;
+			lock_wait(&fs->engine, &fs->flusher_wake, now + PUSH_NS);
+		} else {
+			bool late = now - dirty_since >= window;
+
+			lock_drop(&fs->engine);
+			/* A failure shows at the next sync, and in wal_failed(). */
+			if (late)
+				log_sync(fs, last);
+			else
+				wal_push(fs->wal);
+			lock_take(&fs->engine);
+			if (late)
+				dirty_since = 0;
+			else if (!fs->stopping && STAILQ_EMPTY(&fs->waiters))
+				lock_wait(&fs->engine, &fs->flusher_wake, now + PUSH_NS);
+		}
+	}
+	lock_drop(&fs->engine);
+	return NULL;
+}
+
+static void work(struct ropefs *fs)
+{
+	bool due;
+
+	if (checkpoint_run(fs, false) < 0)
+		return;
+	lock_take(&fs->engine);
+	due = collect_due_locked(fs);
+	lock_drop(&fs->engine);
+	if (!due)
+		return;
+	lock_take(&fs->checkpoint);
+	collect_run_held(fs);	/* its failure is in last_error */
+	lock_drop(&fs->checkpoint);
+}
+
+static void *checkpointer_main(void *arg)
+{
+	struct ropefs *fs = arg;
+	uint64_t period = (uint64_t)fs->opts.checkpoint_s * 1000 * MS_NS;
+	uint64_t next = io_mono_ns(fs->io) + period;
+
+	lock_take(&fs->engine);
+	while (!fs->stopping) {
+		uint64_t now = io_mono_ns(fs->io);
+
+		if (!fs->checkpoint_wanted && now < next) {
+			lock_wait(&fs->engine, &fs->checkpointer_wake, next);
+			continue;
+		}
+		fs->checkpoint_wanted = false;
+		next = now + period;
+		if (fs->read_only || wal_last_lsn(fs->wal) <= fs->checkpoint_lsn)
+			continue;
+		lock_drop(&fs->engine);
+		work(fs);
+		lock_take(&fs->engine);
+		if (fs->checkpoint_result < 0 && !fs->stopping)
+			lock_wait(&fs->engine, &fs->checkpointer_wake,
+				  io_mono_ns(fs->io) + RETRY_NS);
+	}
+	lock_drop(&fs->engine);
+	return NULL;
+}
+
+int background_start(struct ropefs *fs)
+{
+	sigset_t all, old;
+	int r;
+
+	/* Signals are for the program's own threads. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	fs->threads_started = true;
+	r = pthread_create(&fs->flusher, NULL, flusher_main, fs);
+	if (r == 0) {
+		r = pthread_create(&fs->checkpointer, NULL, checkpointer_main, fs);
+		if (r != 0) {
+			lock_take(&fs->engine);
+			fs->stopping = true;
+			pthread_cond_broadcast(&fs->flusher_wake);
+			lock_drop(&fs->engine);
+			pthread_join(fs->flusher, NULL);
+		}
+	}
+	if (r != 0)
+		fs->threads_started = false;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -r;
+}
+
+void background_stop(struct ropefs *fs)
+{
+	if (!fs->threads_started)
+		return;
+	lock_take(&fs->engine);
+	fs->stopping = true;
+	pthread_cond_broadcast(&fs->flusher_wake);
+	pthread_cond_broadcast(&fs->checkpointer_wake);
+	lock_drop(&fs->engine);
+	pthread_join(fs->flusher, NULL);
+	pthread_join(fs->checkpointer, NULL);
+	fs->threads_started = false;
+}

@@ -1,0 +1,198 @@
+/* change.c - the way of every change: admitted, applied in memory, logged, and, where
+ * durability asks for it, awaited. */
+#include "core/op.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+#include "core/base/err.h"
+#include "core/store_priv.h"
+
+#define SPACE_CHECK_NS 100000000u
+#define SPACE_CHECK_BYTES (4 * MIB)
+#define SPACE_RESERVE (8 * MIB)		/* for what a checkpoint of names and trees needs */
+#define PUSH_BYTES (4 * MIB)		/* a writer that is this far ahead of the log writes it */
+
+void attr_from_inode(const struct inode *in, struct ropefs_attr *ret)
+{
+	const struct inode_row *row = &in->row;
+	uint32_t mode = le32_get(row->mode);
+
+	*ret = (struct ropefs_attr){
+		.ino = in->ino,
+		.mode = mode,
+		.nlink = le32_get(row->nlink),
+		.uid = le32_get(row->uid),
+		.gid = le32_get(row->gid),
+		.rdev = le64_get(row->rdev),
+		.size = S_ISREG(mode) ? rope_bytes(&row->rope) : le64_get(row->entries),
+		.blocks = (le64_get(row->data_bytes) + 511) / 512,
+		.atime.ns = (int64_t)le64_get(row->atime),
+		.mtime.ns = (int64_t)le64_get(row->mtime),
+		.ctime.ns = (int64_t)le64_get(row->ctime),
+		.btime.ns = (int64_t)le64_get(row->btime),
+	};
+}
+
+static int look_at_space(struct ropefs *fs)
+{
+	struct io_space space;
+	int r = fs->io->ops->space(fs->io, &space);
+
+	if (r < 0)
+		return r;
+	fs->space_left = space.free_bytes;
+	fs->space_at_ns = io_mono_ns(fs->io);
+	return 0;
+}
+
+/* Refuses what the next checkpoint could not write: the log has its room already. */
+static int admit_space(struct ropefs *fs, uint64_t n)
+{
+	uint64_t need = hot_total(fs->hot) + 2 * nodes_dirty_bytes(fs->nodes) + n +
+			SPACE_RESERVE;
+	uint64_t now = io_mono_ns(fs->io);
+
+	if (fs->space_left < need + SPACE_CHECK_BYTES ||
+	    now - fs->space_at_ns > SPACE_CHECK_NS) {
+		int r = look_at_space(fs);
+
+		if (r < 0)
+			return r;
+	}
+	if (fs->space_left < need)
+		return err_set(ENOSPC, "the disk below the store is full: %llu MiB free, and a "
+				       "checkpoint needs up to %llu MiB",
+			       (unsigned long long)(fs->space_left / MIB),
+			       (unsigned long long)(need / MIB + 1));
+	fs->space_left -= n;
+	return 0;
+}
+
+static bool over_budget(struct ropefs *fs)
+{
+	return hot_total(fs->hot) + nodes_dirty_bytes(fs->nodes) > fs->hot_hard;
+}
+
+/* Waits until a checkpoint has made room in memory. */
+static int admit_memory(struct ropefs *fs, unsigned io_flags)
+{
+	while (over_budget(fs)) {
+		if (fs->read_only)
+			return -E_READ_ONLY;
+		if (io_flags & ROPEFS_NOWAIT)
+			return -EAGAIN;
+		if (fs->checkpoint_result < 0)
+			return fs->checkpoint_result;
+		if (fs->threads) {
+			background_kick_checkpoint_locked(fs);
+			lock_wait(&fs->engine, &fs->room, 0);
+		} else {
+			int r;
+
+			lock_drop(&fs->engine);
+			r = checkpoint_run(fs, false);
+			lock_take(&fs->engine);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+/* Without threads the caller does what the checkpointer would. Its failure is remembered as
+ * the checkpointer's is; the log still has everything. */
+static void keep_house(struct ropefs *fs)
+{
+	bool due;
+
+	lock_take(&fs->engine);
+	due = !fs->read_only && checkpoint_due_locked(fs);
+	lock_drop(&fs->engine);
+	if (due)
+		checkpoint_run(fs, false);
+}
+
+int change_begin(struct ropefs *fs, struct op *op, unsigned io_flags, bool frees)
+{
+	int r = 0;
+
+	err_clear();
+	if (!fs->threads)
+		keep_house(fs);
+	lock_take(&fs->engine);
+	if (fs->read_only) {
+		r = err_set(E_READ_ONLY, "the store is read-only: %s", fs->read_only_why);
+		return change_abort(fs, r);
+	}
+	r = admit_memory(fs, io_flags);
+	if (r >= 0 && !frees)
+		r = admit_space(fs, op->data.n);
+	if (r >= 0)
+		r = wal_reserve(fs->wal, OP_HEAD_MAX + op->data.n);
+	if (r < 0)
+		return change_abort(fs, r);
+	nodes_trim(fs->nodes);
+	inode_trim(fs);
+	op->time = (int64_t)io_real_ns(fs->io);
+	return 0;
+}
+
+int change_abort(struct ropefs *fs, int r)
+{
+	lock_drop(&fs->engine);
+	return r;
+}
+
+int log_sync(struct ropefs *fs, uint64_t lsn)
+{
+	int r = wal_sync(fs->wal, lsn);
+
+	if (r < 0 && wal_failed(fs->wal)) {
+		lock_take(&fs->engine);
+		store_fail_locked(fs, r, "the log can't be written");
+		lock_drop(&fs->engine);
+	}
+	return r;
+}
+
+int change_end(struct ropefs *fs, const struct op *op, uint64_t ino, struct ropefs_attr *ret)
+{
+	struct op_head head;
+	struct iovec iov[2];
+	struct inode *in;
+	uint64_t lsn;
+	bool behind;
+	int r;
+
+	r = op_apply(fs, op);
+	if (r < 0)
+		return change_abort(fs, r);
+	op_encode(op, &head);
+	iov[0] = (struct iovec){ head.b, head.n };
+	iov[1] = (struct iovec){ (void *)(uintptr_t)op->data.p, op->data.n };
+	r = wal_append(fs->wal, op->type, 0, iov, 2, &lsn);
+	if (r < 0) {	/* reserved: only a log that has just failed for good says no */
+		store_fail_locked(fs, r, "the log can't be written");
+		return change_abort(fs, r);
+	}
+	if (ret) {
+		r = inode_get(fs, ino, &in);
+		if (r < 0)
+			return change_abort(fs, r);
+		attr_from_inode(in, ret);
+	}
+	background_kick_flusher_locked(fs);
+	if (checkpoint_due_locked(fs))
+		background_kick_checkpoint_locked(fs);
+	lock_drop(&fs->engine);
+
+	behind = wal_pending_bytes(fs->wal) > PUSH_BYTES;
+	if (fs->opts.durability == ROPEFS_SYNC)
+		return log_sync(fs, lsn);
+	/* A push that fails shows at the sync that needs it. */
+	if (behind)
+		wal_push(fs->wal);
+	return 0;
+}

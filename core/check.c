@@ -1,0 +1,385 @@
+/* check.c - fsck: opens a store read-only, replays its log in memory, and checks every page,
+ * every extent, every chunk, every row and every count against each other. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/base/err.h"
+#include "core/store_priv.h"
+
+struct checking {
+	struct ropefs *fs;
+	struct ropefs_check *c;
+	uint8_t *pages;
+	uint64_t n_pages;
+	uint64_t done, total;
+};
+
+static void _printf_(2, 3) bad(struct checking *k, const char *fmt, ...)
+{
+	char line[600];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	k->c->problems++;
+	if (k->c->bad)
+		k->c->bad(k->c->arg, line);
+}
+
+static const char *why(int r)
+{
+	return *err_detail() ? err_detail() : err_text(r);
+}
+
+static void progress(struct checking *k, uint64_t bytes)
+{
+	k->done += bytes;
+	if (k->c->progress)
+		k->c->progress(k->c->arg, MIN(k->done, k->total), k->total);
+}
+
+/* --- the committed tree, page by page --- */
+
+static int check_page(struct walk *w, const struct noderef *ref)
+{
+	struct checking *k = w->arg;
+	uint64_t page = le64_get(ref->at);
+
+	if (page >= k->n_pages) {
+		bad(k, "pages: a reference to page %llu, beyond the file's end",
+		    (unsigned long long)page);
+		return 1;
+	}
+	if (k->pages[page / 8] & 1u << page % 8)
+		return 1;
+	k->pages[page / 8] |= (uint8_t)(1u << page % 8);
+	k->c->pages++;
+	progress(k, PAGE_BYTES);
+	return 0;
+}
+
+static int check_broken(struct walk *w, const struct noderef *ref, int r)
+{
+	bad(w->arg, "pages: %s; what is below page %llu can't be read", why(r),
+	    (unsigned long long)le64_get(ref->at));
+	return 0;
+}
+
+static int check_extent(struct walk *w, const struct extent *e)
+{
+	struct checking *k = w->arg;
+	uint64_t end = (uint64_t)le32_get(e->off) + le32_get(e->len);
+	uint32_t plain;
+	int r;
+
+	if (extent_kind(e) == EXTENT_HOLE)
+		return 0;
+	if (extent_kind(e) != EXTENT_CHUNK) {
+		bad(k, "pages: an extent that points into memory");
+		return 0;
+	}
+	r = packs_chunk_plain(k->fs->packs, extent_pack(e), extent_chunk_index(e), &plain);
+	if (r < 0)
+		bad(k, "packs: a file's bytes are in chunk %u of pack %llu, which can't be had: %s",
+		    extent_chunk_index(e), (unsigned long long)extent_pack(e), why(r));
+	else if (end > plain)
+		bad(k, "packs: bytes %u..%llu of chunk %u of pack %llu, which has %u",
+		    le32_get(e->off), (unsigned long long)end, extent_chunk_index(e),
+		    (unsigned long long)extent_pack(e), plain);
+	return 0;
+}
+
+static int check_tree(struct checking *k)
+{
+	struct walk w = { .fs = k->fs,
+			  .arg = k,
+			  .page = check_page,
+			  .extent = check_extent,
+			  .broken = check_broken };
+	int r = walk_tree(&w, &k->fs->super.catalog);
+
+	if (r < 0)
+		return r;
+	r = pagefile_check_bitmap(k->fs->pf, k->pages, k->n_pages, &k->c->leaked_pages);
+	if (r == -E_CORRUPT) {
+		bad(k, "pages: %s", why(r));
+		r = 0;
+	}
+	return r;
+}
+
+/* --- packs --- */
+
+static void bad_line(void *arg, const char *line)
+{
+	bad(arg, "%s", line);
+}
+
+static int check_pack(void *arg, const struct pack_info *info)
+{
+	struct checking *k = arg;
+	int r = packs_verify(k->fs->packs, info->pack, bad_line, k);
+
+	k->c->packs++;
+	k->c->chunks += info->chunks;
+	progress(k, info->file_bytes);
+	return r == -E_CORRUPT ? 0 : r;
+}
+
+/* --- rows: after the replay of the log --- */
+
+struct links {
+	uint64_t entries;	/* names that point here */
+	uint64_t subdirs;
+};
+
+static int links_of(struct htab *all, uint64_t ino, struct links **ret)
+{
+	struct links *l = htab_get(all, ino);
+	int r;
+
+	if (!l) {
+		l = calloc(1, sizeof(*l));
+		if (!l)
+			return -ENOMEM;
+		r = htab_put(all, ino, l);
+		if (r < 0) {
+			free(l);
+			return r;
+		}
+	}
+	*ret = l;
+	return 0;
+}
+
+/* Every entry of a directory leads to an inode of its type. */
+static int check_entries(struct checking *k, struct htab *all, uint64_t dir,
+			 const struct inode_row *row)
+{
+	struct catalog *cat = &k->fs->catalog;
+	uint64_t after = 0, n = 0;
+	struct links *l;
+	struct entry e;
+	int r;
+
+	while ((r = catalog_next_entry(cat, dir, after, &e)) > 0) {
+		struct inode_row to;
+
+		after = e.cookie;
+		n++;
+		r = catalog_get_inode(cat, e.ino, &to);
+		if (r == -ENOENT || r == -E_CORRUPT) {
+			bad(k, "directory %llu: an entry names inode %llu, which can't be had",
+			    (unsigned long long)dir, (unsigned long long)e.ino);
+			continue;
+		}
+		if (r >= 0)
+			r = links_of(all, e.ino, &l);
+		if (r < 0)
+			return r;
+		l->entries++;
+		if (le32_get(to.mode) >> 12 != e.type)
+			bad(k, "directory %llu: an entry has another type than inode %llu",
+			    (unsigned long long)dir, (unsigned long long)e.ino);
+		if (!S_ISDIR(le32_get(to.mode)))
+			continue;
+		if (le64_get(to.parent) != dir)
+			bad(k, "directory %llu says it is in %llu, but is in %llu",
+			    (unsigned long long)e.ino, (unsigned long long)le64_get(to.parent),
+			    (unsigned long long)dir);
+		r = links_of(all, dir, &l);
+		if (r < 0)
+			return r;
+		l->subdirs++;
+	}
+	if (r == -E_CORRUPT) {
+		bad(k, "directory %llu: %s", (unsigned long long)dir, why(r));
+		return 0;
+	}
+	if (r == 0 && n != le64_get(row->entries))
+		bad(k, "directory %llu counts %llu entries and has %llu", (unsigned long long)dir,
+		    (unsigned long long)le64_get(row->entries), (unsigned long long)n);
+	return r;
+}
+
+static int count_data(void *arg, const struct extent *e, uint64_t at)
+{
+	if (extent_kind(e) != EXTENT_HOLE)
+		*(uint64_t *)arg += extent_bytes(e);
+	return 0;
+}
+
+static int check_bytes(struct checking *k, uint64_t ino, const struct inode_row *row)
+{
+	uint64_t data = 0;
+	int r = rope_check(&k->fs->env, &row->rope);
+
+	if (r >= 0)
+		r = rope_each(&k->fs->env, &row->rope, 0, rope_bytes(&row->rope), count_data,
+			      &data);
+	nodes_trim(k->fs->nodes);
+	if (r == -E_CORRUPT) {
+		bad(k, "inode %llu: %s", (unsigned long long)ino, why(r));
+		return 0;
+	}
+	if (r >= 0 && data != le64_get(row->data_bytes))
+		bad(k, "inode %llu counts %llu bytes of data and has %llu",
+		    (unsigned long long)ino, (unsigned long long)le64_get(row->data_bytes),
+		    (unsigned long long)data);
+	k->c->files++;
+	k->c->bytes += data;
+	return r;
+}
+
+static int check_inode(struct checking *k, struct htab *all, uint64_t ino,
+		       const struct inode_row *row)
+{
+	uint32_t mode = le32_get(row->mode);
+	struct links *l;
+	int r = links_of(all, ino, &l);
+
+	if (r < 0)
+		return r;
+	if (ino >= k->fs->next_ino)
+		bad(k, "inode %llu is beyond the next free number %llu", (unsigned long long)ino,
+		    (unsigned long long)k->fs->next_ino);
+	if (S_ISDIR(mode))
+		return check_entries(k, all, ino, row);
+	return S_ISREG(mode) ? check_bytes(k, ino, row) : 0;
+}
+
+static int check_links(struct checking *k, struct htab *all)
+{
+	struct inode_row row;
+	uint64_t ino = 0, n = 0;
+	int r;
+
+	while ((r = catalog_next_inode(&k->fs->catalog, ino, &ino, &row)) > 0) {
+		struct links *l = htab_get(all, ino);
+		uint64_t want;
+
+		n++;
+		nodes_trim(k->fs->nodes);
+		if (!l)
+			continue;
+		want = l->entries;
+		if (S_ISDIR(le32_get(row.mode)))
+			want = ino == ROPEFS_ROOT_INO || l->entries ? 2 + l->subdirs : 0;
+		if (want != le32_get(row.nlink))
+			bad(k, "inode %llu counts %u links and has %llu", (unsigned long long)ino,
+			    le32_get(row.nlink), (unsigned long long)want);
+	}
+	if (r >= 0 && n != k->fs->n_inodes)
+		bad(k, "the store counts %llu inodes and has %llu",
+		    (unsigned long long)k->fs->n_inodes, (unsigned long long)n);
+	return r;
+}
+
+static int check_rows(struct checking *k)
+{
+	struct htab all = HTAB_INIT;
+	struct htab_slot *slot;
+	struct inode_row row;
+	uint64_t ino = 0;
+	size_t at = 0;
+	int r;
+
+	lock_take(&k->fs->engine);
+	r = (int)MIN(inode_flush(k->fs, SIZE_MAX), (ssize_t)0);
+	while (r >= 0 && (r = catalog_next_inode(&k->fs->catalog, ino, &ino, &row)) > 0)
+		r = check_inode(k, &all, ino, &row);
+	if (r >= 0)
+		r = check_links(k, &all);
+	lock_drop(&k->fs->engine);
+	if (r == -E_CORRUPT || r == -ENOENT) {
+		bad(k, "catalog: %s", why(r));
+		r = 0;
+	}
+	while ((slot = htab_next(&all, &at)))
+		free(slot->value);
+	htab_release(&all);
+	return r;
+}
+
+/* --- all of it --- */
+
+static int check_open(struct checking *k)
+{
+	struct pagefile_stats pages;
+	struct packs_stats packs;
+	int r;
+
+	pagefile_get_stats(k->fs->pf, &pages);
+	packs_get_stats(k->fs->packs, &packs);
+	k->total = pages.used * PAGE_BYTES + packs.file_bytes;
+	k->n_pages = pages.pages;
+	k->pages = calloc(1, k->n_pages / 8 + 1);
+	if (!k->pages)
+		return -ENOMEM;
+	if (strcmp(k->fs->read_only_why, "opened so"))
+		bad(k, "log: %s", k->fs->read_only_why);
+	if (pagefile_needs_sweep(k->fs->pf))
+		bad(k, "pages: the map of free pages does not verify");
+	r = check_tree(k);
+	if (r >= 0)
+		r = packs_each(k->fs->packs, check_pack, k);
+	if (r >= 0)
+		r = check_rows(k);
+	return r;
+}
+
+static void ignore_line(void *arg, const char *line)
+{
+}
+
+/* What can be seen of the files before the store is opened. */
+static int check_files(struct checking *k, const char *path)
+{
+	struct io *io = NULL;
+	struct header h;
+	bool damaged = false;
+	int r;
+
+	r = io_posix_new(path, &io);
+	if (r < 0)
+		return r;
+	r = header_read(io, &h, &damaged);
+	if (r >= 0 && damaged)
+		bad(k, "ropefs: one of the two copies of the header is damaged");
+	if (r >= 0) {
+		int wal = wal_inspect(io, NULL, ignore_line, NULL, NULL);
+
+		if (wal == -E_CORRUPT)
+			bad(k, "log: %s", why(wal));
+	}
+	io_free(io);
+	return r;
+}
+
+int ropefs_check(const char *path, struct ropefs_check *check)
+{
+	struct ropefs_opts opts = { .read_only = true, .key_file = check->key_file };
+	struct checking k = { .c = check };
+	int r;
+
+	r = ropefs_open(path, &opts, &k.fs);
+	if (r == -E_CORRUPT) {
+		bad(&k, "%s", why(r));
+		return r;
+	}
+	if (r < 0)
+		return r;
+	r = check_files(&k, path);
+	if (r >= 0)
+		r = check_open(&k);
+	free(k.pages);
+	store_abandon(k.fs, false);
+	if (r >= 0 && check->problems)
+		r = err_set(E_CORRUPT, "%llu things are wrong with %s",
+			    (unsigned long long)check->problems, path);
+	return r;
+}

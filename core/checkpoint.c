@@ -1,0 +1,234 @@
+/* checkpoint.c - turns what is hot and dirty into packs and pages, so that the log may be
+ * emptied.
+ *
+ *   flush rows ─▶ freeze ─▶ log durable to L ─▶ write out ─▶ packs durable ─▶ superblock ─▶ settle ─▶ trim log
+ *   (in slices)   (lock)                        trees, hot bytes             says L       (lock,
+ *                                               into packs                               in slices)
+ *
+ * Only `freeze` and `settle` hold the engine lock; edits go on meanwhile, on copies of what
+ * is frozen. A power cut before the superblock leaves the old tree and the whole log; after it
+ * the new tree and the log behind L. A failure before it is undone in memory: frozen nodes and
+ * hot bytes stay, and the next checkpoint takes them along. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "core/base/err.h"
+#include "core/store_priv.h"
+
+#define FLUSH_SLICE 256
+#define SETTLE_SLICE 512
+
+struct packing {
+	struct ropefs *fs;
+	struct pack_writer *writer;
+};
+
+bool checkpoint_due_locked(struct ropefs *fs)
+{
+	return hot_live(fs->hot) + nodes_dirty_bytes(fs->nodes) +
+				       fs->n_dirty * sizeof(struct inode) >
+			       fs->hot_soft ||
+	       wal_bytes_since(fs->wal, fs->checkpoint_lsn) > fs->log_soft;
+}
+
+/* Takes a frozen hot extent to its chunk. */
+static int pack_extent(void *arg, struct extent *e)
+{
+	struct packing *pk = arg;
+	struct chunk_place place;
+	struct extent chunk;
+	int r;
+
+	if (extent_kind(e) != EXTENT_HOT)
+		return 0;
+	r = pack_writer_add(pk->writer, hot_frozen_bytes(pk->fs->hot, e), le32_get(e->len),
+			    &place);
+	if (r < 0)
+		return r;
+	chunk = extent_chunk(place.pack, place.index, place.off, le32_get(e->len));
+	r = hot_note_place(pk->fs->hot, e, &chunk);
+	if (r < 0)
+		return r;
+	*e = chunk;
+	return 0;
+}
+
+static int patch_extent(void *arg, struct extent *e)
+{
+	struct ropefs *fs = arg;
+	int r = hot_patch(fs->hot, e);
+
+	assert(r == 0);
+	if (r < 0)
+		store_fail_locked(fs, -EIO, "bytes of a checkpoint have no place");
+	return r;
+}
+
+struct frozen {
+	struct super super;
+	uint64_t lsn;
+	int result;
+};
+
+static int freeze(struct ropefs *fs, struct frozen *fz)
+{
+	uint64_t began, took;
+	ssize_t left;
+	int r;
+
+	do {	/* most rows before the lock is held for the freeze itself */
+		lock_take(&fs->engine);
+		left = inode_flush(fs, FLUSH_SLICE);
+		if (left <= FLUSH_SLICE)
+			break;
+		lock_drop(&fs->engine);
+	} while (left > 0);
+	began = io_mono_ns(fs->io);
+	while (left > 0)
+		left = inode_flush(fs, FLUSH_SLICE);
+	r = left < 0 ? (int)left : hot_freeze(fs->hot);
+	if (r < 0)
+		goto out;
+	fs->env.hot_floor = hot_floor(fs->hot);
+	fz->lsn = fs->replaying ? fs->replayed_lsn : wal_last_lsn(fs->wal);
+	fz->super = fs->super;
+	fz->super.generation++;
+	fz->super.lsn = fz->lsn;
+	fz->super.epoch = nodes_freeze(fs->nodes);
+	fz->super.next_ino = fs->next_ino;
+	fz->super.inodes = fs->n_inodes;
+	fz->super.live_bytes = fs->data_bytes;
+	fz->super.catalog = fs->catalog.bt.root;
+	took = io_mono_ns(fs->io) - began;
+	fs->freeze_max_ns = MAX(fs->freeze_max_ns, took);
+out:
+	lock_drop(&fs->engine);
+	return r;
+}
+
+static void give_back(void *arg, uint64_t page)
+{
+	pagefile_give_back(arg, page);
+}
+
+/* Packs, pages and superblock of what is frozen. */
+static int write_frozen(struct ropefs *fs, struct frozen *fz)
+{
+	struct packing pk = { .fs = fs };
+	struct nodes_sink sink = { .arg = &pk, .pack_extent = pack_extent };
+	struct noderef root = fz->super.catalog;
+	int r;
+
+	if (!fs->replaying) {
+		r = log_sync(fs, fz->lsn);
+		if (r < 0)
+			return r;
+	}
+	r = pack_writer_new(fs->packs, &pk.writer);
+	if (r < 0)
+		return r;
+	r = nodes_write_out(fs->nodes, &root, &sink, &fz->super.catalog);
+	if (r < 0) {
+		pack_writer_abort(pk.writer);
+		return r;
+	}
+	r = pack_writer_finish(pk.writer);
+	if (r < 0)
+		return r;
+	fz->super.next_pack = packs_next(fs->packs);
+	nodes_take_freed(fs->nodes, give_back, fs->pf);
+	return pagefile_commit(fs->pf, &fz->super);
+}
+
+/* Points everything that lives at what was written; then the frozen memory is given up. */
+static void settle(struct ropefs *fs)
+{
+	struct htab_slot *slot;
+	int more;
+
+	hot_places_done(fs->hot);
+	lock_take(&fs->engine);
+	for (;;) {
+		size_t at = 0;
+
+		while ((slot = htab_next(&fs->inodes, &at))) {
+			struct inode *in = slot->value;
+			struct rope *rope = &in->row.rope;
+
+			if (rope->levels)
+				nodes_patch(fs->nodes, &rope->u.root);
+			else
+				for (unsigned i = 0; i < rope->n_inline; i++)
+					patch_extent(fs, &rope->u.ext[i]);
+		}
+		nodes_patch(fs->nodes, &fs->catalog.bt.root);
+		more = nodes_finish(fs->nodes, patch_extent, fs, SETTLE_SLICE);
+		if (more <= 0)
+			break;
+		lock_drop(&fs->engine);
+		lock_take(&fs->engine);
+	}
+	if (more < 0)
+		store_fail_locked(fs, more, "a checkpoint could not be settled");
+	hot_drop_frozen(fs->hot);
+}
+
+static int run(struct ropefs *fs)
+{
+	struct frozen fz = { 0 };
+	int r;
+
+	r = freeze(fs, &fz);
+	if (r < 0)
+		return r;
+	r = write_frozen(fs, &fz);
+	if (r < 0) {
+		pagefile_abort(fs->pf);
+		lock_take(&fs->engine);
+		nodes_write_abort(fs->nodes);
+		hot_forget_places(fs->hot);
+		lock_drop(&fs->engine);
+		return r;
+	}
+	settle(fs);
+	fs->super = fz.super;
+	fs->checkpoint_lsn = fz.lsn;
+	lock_drop(&fs->engine);
+	return fs->replaying ? 0 : wal_trim(fs->wal, fz.lsn + 1);
+}
+
+int checkpoint_run_held(struct ropefs *fs, bool clean)
+{
+	uint64_t began = io_mono_ns(fs->io);
+	int r;
+
+	r = store_writable(fs);
+	if (r < 0)
+		return r;
+	fs->super.clean = clean;
+	r = run(fs);
+
+	lock_take(&fs->engine);
+	fs->checkpoint_result = r;
+	if (r < 0) {
+		fs->checkpoint_errors++;
+		snprintf(fs->last_error, sizeof(fs->last_error), "checkpoint: %s",
+			 *err_detail() ? err_detail() : err_text(r));
+	} else {
+		fs->checkpoints++;
+	}
+	fs->checkpoint_last_ns = io_mono_ns(fs->io) - began;
+	pthread_cond_broadcast(&fs->room);
+	lock_drop(&fs->engine);
+	return r;
+}
+
+int checkpoint_run(struct ropefs *fs, bool clean)
+{
+	int r;
+
+	lock_take(&fs->checkpoint);
+	r = checkpoint_run_held(fs, clean);
+	lock_drop(&fs->checkpoint);
+	return r;
+}

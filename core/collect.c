@@ -1,0 +1,195 @@
+/* collect.c - garbage: packs nobody points into, packs mostly dead, pages that sharing made
+ * nobody's. All is found by marking from the committed tree, which can't change while
+ * `checkpoint` is held.
+ *
+ * A chunk dead in the committed tree is dead in the live one too: live extents come from
+ * the committed tree or from the log, and the log's are hot. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/store_priv.h"
+
+#define COLLECT_BYTES_MIN (16 * MIB)
+#define COLLECT_PAGES_MIN 1024u
+
+struct pack_marks {
+	uint32_t chunks;
+	uint8_t bits[];
+};
+
+struct marking {
+	struct ropefs *fs;
+	uint8_t *pages;		/* a bit a page */
+	uint64_t n_pages;
+	struct htab packs;	/* pack number to struct pack_marks */
+	uint64_t removed, rewritten;
+};
+
+bool collect_due_locked(struct ropefs *fs)
+{
+	struct nodes_stats ns;
+	struct packs_stats ps;
+
+	nodes_get_stats(fs->nodes, &ns);
+	packs_get_stats(fs->packs, &ps);
+	return (fs->dead_bytes > COLLECT_BYTES_MIN && fs->dead_bytes > fs->data_bytes / 4) ||
+	       ns.leaked_pages > COLLECT_PAGES_MIN;
+}
+
+static int mark_page(struct walk *w, const struct noderef *ref)
+{
+	struct marking *m = w->arg;
+	uint64_t page = le64_get(ref->at);
+
+	if (page >= m->n_pages)
+		return err_set(E_CORRUPT, "page %llu is beyond the page file's end",
+			       (unsigned long long)page);
+	if (m->pages[page / 8] & 1u << page % 8)
+		return 1;	/* shared by clones: marked already */
+	m->pages[page / 8] |= (uint8_t)(1u << page % 8);
+	return 0;
+}
+
+static int mark_extent(struct walk *w, const struct extent *e)
+{
+	struct marking *m = w->arg;
+	uint32_t index = extent_chunk_index(e);
+	struct pack_marks *pm;
+
+	if (extent_kind(e) != EXTENT_CHUNK)
+		return 0;
+	pm = htab_get(&m->packs, extent_pack(e));
+	if (!pm || index >= pm->chunks)
+		return err_set(E_CORRUPT, "a file's bytes are in chunk %u of pack %llu, which is "
+					  "not there",
+			       index, (unsigned long long)extent_pack(e));
+	pm->bits[index / 8] |= (uint8_t)(1u << index % 8);
+	return 0;
+}
+
+static int note_pack(void *arg, const struct pack_info *info)
+{
+	struct marking *m = arg;
+	struct pack_marks *pm = calloc(1, sizeof(*pm) + info->chunks / 8 + 1);
+	int r;
+
+	if (!pm)
+		return -ENOMEM;
+	pm->chunks = info->chunks;
+	r = htab_put(&m->packs, info->pack, pm);
+	if (r < 0)
+		free(pm);
+	return r;
+}
+
+/* What of a pack's stored bytes is alive. */
+static int live_bytes(struct ropefs *fs, uint64_t pack, const struct pack_marks *pm,
+		      uint64_t *ret)
+{
+	_cleanup_free_ uint32_t *sizes = calloc(pm->chunks + 1u, sizeof(*sizes));
+	uint64_t live = 0;
+	int r;
+
+	if (!sizes)
+		return -ENOMEM;
+	r = packs_chunk_sizes(fs->packs, pack, sizes);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < pm->chunks; i++)
+		if (pm->bits[i / 8] & 1u << i % 8)
+			live += sizes[i];
+	*ret = live;
+	return 0;
+}
+
+static int sweep_pack(void *arg, const struct pack_info *info)
+{
+	struct marking *m = arg;
+	struct ropefs *fs = m->fs;
+	const struct pack_marks *pm = htab_get(&m->packs, info->pack);
+	uint64_t live = 0;
+	int r;
+
+	if (!pm)
+		return 0;
+	r = live_bytes(fs, info->pack, pm, &live);
+	if (r < 0)
+		return r;
+	if (!live) {
+		r = packs_remove(fs->packs, info->pack);
+		m->removed += r >= 0;
+	} else if (live < info->stored_bytes / 2) {
+		r = packs_rewrite(fs->packs, info->pack, pm->bits);
+		m->rewritten += r >= 0;
+	}
+	return r;
+}
+
+static void marking_release(struct marking *m)
+{
+	struct htab_slot *slot;
+	size_t at = 0;
+
+	while ((slot = htab_next(&m->packs, &at)))
+		free(slot->value);
+	htab_release(&m->packs);
+	free(m->pages);
+}
+
+int collect_run_held(struct ropefs *fs)
+{
+	struct marking m = { .fs = fs };
+	struct walk w = { .fs = fs, .arg = &m, .page = mark_page, .extent = mark_extent };
+	struct pagefile_stats pages;
+	uint64_t dead;
+	int r;
+
+	r = store_writable(fs);
+	if (r < 0)
+		return r;
+	lock_take(&fs->engine);
+	dead = fs->dead_bytes;
+	lock_drop(&fs->engine);
+	pagefile_get_stats(fs->pf, &pages);
+	m.n_pages = pages.pages;
+	m.pages = calloc(1, m.n_pages / 8 + 1);
+	r = m.pages ? packs_each(fs->packs, note_pack, &m) : -ENOMEM;
+	if (r >= 0)
+		r = walk_tree(&w, &fs->super.catalog);
+	if (r >= 0)
+		r = packs_each(fs->packs, sweep_pack, &m);
+	if (r >= 0)
+		r = pagefile_adopt(fs->pf, m.pages, m.n_pages);
+	marking_release(&m);
+
+	lock_take(&fs->engine);
+	fs->packs_removed += m.removed;
+	fs->packs_rewritten += m.rewritten;
+	if (r >= 0) {
+		fs->dead_bytes -= MIN(dead, fs->dead_bytes);
+		nodes_reset_leaked(fs->nodes);
+		fs->collections++;
+	} else {
+		snprintf(fs->last_error, sizeof(fs->last_error), "collection: %s",
+			 *err_detail() ? err_detail() : err_text(r));
+	}
+	lock_drop(&fs->engine);
+	return r;
+}
+
+int ropefs_collect(struct ropefs *fs)
+{
+	int r;
+
+	err_clear();
+	lock_take(&fs->checkpoint);
+	r = checkpoint_run_held(fs, false);
+	if (r >= 0)
+		r = collect_run_held(fs);
+	if (r >= 0)	/* what the sweep freed becomes durable */
+		r = checkpoint_run_held(fs, false);
+	lock_drop(&fs->checkpoint);
+	return r;
+}

@@ -1,0 +1,166 @@
+/* dump.c - any file of a store in words. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/store_priv.h"
+
+struct dumping {
+	void (*print)(void *arg, const char *line);
+	void *arg;
+};
+
+static void _printf_(2, 3) say(struct dumping *d, const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	d->print(d->arg, line);
+}
+
+static void dump_header(struct dumping *d, const struct header *h, bool damaged)
+{
+	char id[2 * STORE_ID_BYTES + 1], public[2 * SIGN_PUBLIC_BYTES + 1];
+
+	hex_put(h->store_id, STORE_ID_BYTES, id);
+	hex_put(h->public_key, SIGN_PUBLIC_BYTES, public);
+	say(d, "header: format %u, store %s, cipher %s, made %" PRIu64 " ns after 1970",
+	    h->version, id, cipher_name(h->cipher), h->created_ns);
+	say(d, "header: public key %s", public);
+	say(d, "header: %s", damaged ? "ONE OF TWO COPIES IS DAMAGED" : "both copies verify");
+}
+
+static int dump_record(void *arg, uint64_t lsn, uint8_t type, struct span body)
+{
+	char line[400];
+	struct op op;
+
+	if (op_decode(type, body, &op) < 0)
+		snprintf(line, sizeof(line), "MALFORMED: %s", err_detail());
+	else
+		op_to_text(&op, line, sizeof(line));
+	say(arg, "  record %" PRIu64 ": %s", lsn, line);
+	return 0;
+}
+
+/* The rows of the catalog and the nodes of every rope, the log replayed. */
+static int dump_trees(struct dumping *d, struct ropefs *fs)
+{
+	struct btree_cursor c;
+	struct span key, value;
+	int r;
+
+	lock_take(&fs->engine);
+	r = (int)MIN(inode_flush(fs, SIZE_MAX), (ssize_t)0);
+	if (r >= 0)
+		r = btree_seek(&fs->catalog.bt, span_of("", 0), &c);
+	while (r >= 0 && (r = btree_next(&c, &key, &value)) > 0) {
+		struct inode_row row;
+
+		catalog_row_to_text(key, value, d->print, d->arg);
+		if (key.n != 9 || key.p[0] != 'I' || value.n != sizeof(row))
+			continue;
+		memcpy(&row, value.p, sizeof(row));
+		if (rope_bytes(&row.rope))
+			r = rope_to_text(&fs->env, &row.rope, d->print, d->arg);
+	}
+	lock_drop(&fs->engine);
+	return r;
+}
+
+static int dump_pages(struct dumping *d, const char *store, struct io *io,
+		      const struct keys *keys, const char *key_file)
+{
+	struct ropefs_opts opts = { .read_only = true, .key_file = key_file };
+	struct ropefs *fs;
+	int r;
+
+	r = pagefile_inspect(io, keys, d->print, d->arg);
+	if (r < 0 || !keys)
+		return r;
+	r = ropefs_open(store, &opts, &fs);
+	if (r < 0)
+		return r;
+	r = dump_trees(d, fs);
+	store_abandon(fs, false);
+	return r;
+}
+
+struct pack_dump {
+	struct dumping *d;
+	struct io *io;
+	const struct keys *keys;
+};
+
+static int dump_pack(void *arg, const char *name)
+{
+	struct pack_dump *pd = arg;
+	char path[300];
+
+	snprintf(path, sizeof(path), "packs/%s", name);
+	return pack_inspect(pd->io, pd->keys, path, pd->d->print, pd->d->arg);
+}
+
+static int dump_some(struct dumping *d, const char *store, const char *file, struct io *io,
+		     const struct keys *keys, const char *key_file, const struct header *h,
+		     bool damaged)
+{
+	struct pack_dump pd = { d, io, keys };
+	int r = 0;
+
+	if (!file || !strcmp(file, "ropefs"))
+		dump_header(d, h, damaged);
+	if (!file || !strcmp(file, "pages"))
+		r = dump_pages(d, store, io, keys, key_file);
+	if (r >= 0 && (!file || !strncmp(file, "wal", 3)))
+		r = wal_inspect(io, keys, d->print, keys ? dump_record : NULL, d);
+	if (r >= 0 && !file)
+		return io->ops->list(io, "packs", dump_pack, &pd);
+	if (r >= 0 && !strncmp(file, "packs/", 6))
+		return pack_inspect(io, keys, file, d->print, d->arg);
+	return r;
+}
+
+static bool known_file(const char *file)
+{
+	return !file || !strcmp(file, "ropefs") || !strcmp(file, "pages") ||
+	       !strncmp(file, "wal", 3) || !strncmp(file, "packs/", 6);
+}
+
+int ropefs_dump(const char *store, const char *file, const char *key_file,
+		void (*print)(void *arg, const char *line), void *arg)
+{
+	struct dumping d = { print, arg };
+	struct key_file *kf = NULL;
+	struct keys *keys = NULL;
+	struct io *io = NULL;
+	struct header h;
+	bool damaged = false;
+	int r;
+
+	err_clear();
+	if (!known_file(file))
+		return err_set(EINVAL, "a store has the files ropefs, pages, wal/... and packs/...");
+	r = keys_init_library();
+	if (r >= 0)
+		r = io_posix_new(store, &io);
+	if (r >= 0)
+		r = header_read(io, &h, &damaged);
+	if (r >= 0 && key_file) {
+		r = key_file_read(key_file, &kf);
+		if (r >= 0)
+			r = keys_open(kf, h.cipher, h.store_id, h.wrapped, &keys);
+	}
+	if (r >= 0)
+		r = dump_some(&d, store, file, io, keys, key_file, &h, damaged);
+	keys_free(keys);
+	key_file_free(kf);
+	io_free(io);
+	return r;
+}

@@ -1,0 +1,140 @@
+/* inode.c - inodes in memory: loaded from the catalog, changed here, written back to it
+ * when a checkpoint begins.
+ *
+ * A row in the catalog may be older than the inode here, and may point at nodes the inode
+ * has left; nodes.h keeps those until the next checkpoint, which rewrites the row first. */
+#include <errno.h>
+
+#include "core/base/err.h"
+#include "core/store_priv.h"
+
+void inode_settle(struct ropefs *fs, struct inode *in)
+{
+	bool may = !in->dirty && in->holds == 0;
+
+	if (in->on_lru) {
+		TAILQ_REMOVE(&fs->lru, in, lru);
+		fs->n_lru--;
+	}
+	in->on_lru = may;
+	if (may) {
+		TAILQ_INSERT_TAIL(&fs->lru, in, lru);
+		fs->n_lru++;
+	}
+}
+
+int inode_add(struct ropefs *fs, uint64_t ino, const struct inode_row *row,
+	      struct inode **ret)
+{
+	struct inode *in = calloc(1, sizeof(*in));
+	int r;
+
+	if (!in)
+		return -ENOMEM;
+	in->ino = ino;
+	in->row = *row;
+	r = htab_put(&fs->inodes, ino, in);
+	if (r < 0) {
+		free(in);
+		return r;
+	}
+	inode_settle(fs, in);
+	*ret = in;
+	return 0;
+}
+
+int inode_get(struct ropefs *fs, uint64_t ino, struct inode **ret)
+{
+	struct inode *in = htab_get(&fs->inodes, ino);
+	struct inode_row row;
+	int r;
+
+	assert(lock_held(&fs->engine));
+	if (in) {
+		*ret = in;
+		return 0;
+	}
+	r = catalog_get_inode(&fs->catalog, ino, &row);
+	if (r < 0)
+		return r;
+	return inode_add(fs, ino, &row, ret);
+}
+
+void inode_mark_dirty(struct ropefs *fs, struct inode *in)
+{
+	if (in->dirty)
+		return;
+	in->dirty = true;
+	TAILQ_INSERT_TAIL(&fs->dirty, in, dirty_link);
+	fs->n_dirty++;
+	inode_settle(fs, in);
+}
+
+static void mark_clean(struct ropefs *fs, struct inode *in)
+{
+	assert(in->dirty);
+	in->dirty = false;
+	TAILQ_REMOVE(&fs->dirty, in, dirty_link);
+	fs->n_dirty--;
+	inode_settle(fs, in);
+}
+
+static void forget(struct ropefs *fs, struct inode *in)
+{
+	if (in->dirty)
+		mark_clean(fs, in);
+	if (in->on_lru) {
+		TAILQ_REMOVE(&fs->lru, in, lru);
+		fs->n_lru--;
+	}
+	htab_del(&fs->inodes, in->ino);
+	free(in);
+}
+
+int inode_destroy(struct ropefs *fs, struct inode *in)
+{
+	uint64_t bytes = le64_get(in->row.data_bytes);
+	int r;
+
+	r = rope_clear(&fs->env, &in->row.rope);
+	if (r < 0)
+		return r;
+	r = catalog_purge(&fs->catalog, in->ino);
+	if (r < 0)
+		return r;
+	fs->dead_bytes += bytes;
+	fs->data_bytes -= MIN(bytes, fs->data_bytes);
+	fs->n_inodes--;
+	forget(fs, in);
+	return 0;
+}
+
+ssize_t inode_flush(struct ropefs *fs, size_t max)
+{
+	struct inode *in;
+	int r;
+
+	while (max-- && (in = TAILQ_FIRST(&fs->dirty))) {
+		r = catalog_put_inode(&fs->catalog, in->ino, &in->row);
+		if (r < 0)
+			return r;
+		mark_clean(fs, in);
+	}
+	return (ssize_t)fs->n_dirty;
+}
+
+void inode_trim(struct ropefs *fs)
+{
+	while (fs->n_lru > INODES_KEPT)
+		forget(fs, TAILQ_FIRST(&fs->lru));
+}
+
+void inode_free_all(struct ropefs *fs)
+{
+	struct htab_slot *slot;
+	size_t at = 0;
+
+	while ((slot = htab_next(&fs->inodes, &at)))
+		free(slot->value);
+	htab_release(&fs->inodes);
+}

@@ -1,0 +1,61 @@
+/* op.h - every change of a store is one op: what the public functions fill in, what the log
+ * holds, and what replay applies again. Applying an op is deterministic: times and new inode
+ * numbers are in it. */
+#ifndef ROPEFS_OP_H
+#define ROPEFS_OP_H
+
+#include "core/base/buf.h"
+
+struct iovec;
+
+enum op_type {		/* values are in the log: never renumber */
+	OP_WRITE = 1,	/* overwrite or extend ino at `at` with data */
+	OP_INSERT = 2,
+	OP_CUT = 3,	/* take [at, at+n) out */
+	OP_TRUNCATE = 4,	/* size becomes n */
+	OP_PUNCH = 5,	/* [at, at+n) becomes a hole; FLAG_KEEP_SIZE */
+	OP_REPLACE = 6,	/* [at, at+n) of ino becomes [src_at, src_at+src_n) of src */
+	OP_CLONE = 7,	/* empty ino becomes src as a whole */
+	OP_CREATE = 8,	/* name in dir, or no name: an orphan; data: a symlink's target */
+	OP_LINK = 9,
+	OP_UNLINK = 10,	/* FLAG_REAP: nobody holds it */
+	OP_RMDIR = 11,
+	OP_RENAME = 12,	/* dir/name to src/name2; flags of renameat2 in `mode` */
+	OP_SETATTR = 13,	/* the fields named by `set` */
+	OP_SETXATTR = 14,	/* name, data */
+	OP_RMXATTR = 15,
+	OP_REAP = 16,	/* an orphan nobody holds any more */
+};
+#define OP_TYPE_MAX 17
+
+#define OP_FLAG_KEEP_SIZE 1u
+#define OP_FLAG_REAP 2u	/* the last name goes and nobody holds the inode */
+#define OP_FLAG_REAP_TARGET 4u	/* the same of a rename's replaced target */
+
+struct op {
+	uint8_t type;
+	uint32_t flags;
+	uint64_t ino;
+	uint64_t at, n;
+	uint64_t dir;
+	uint64_t src, src_at, src_n;
+	int64_t time;		/* ns since 1970 */
+	uint32_t mode, uid, gid, set;
+	uint64_t rdev;
+	int64_t atime, mtime;
+	struct span name, name2, data;
+};
+
+/* A record's body: a head of the fields its type has, then data. */
+#define OP_HEAD_MAX 700
+struct op_head {
+	uint8_t b[OP_HEAD_MAX];
+	size_t n;
+};
+void op_encode(const struct op *op, struct op_head *ret_head);
+/* Spans in *ret borrow from body. -E_CORRUPT. */
+int op_decode(uint8_t type, struct span body, struct op *ret);
+/* One line in words, for ropefs-dump; shows lengths, not bytes, of data. */
+void op_to_text(const struct op *op, char *line, size_t n);
+
+#endif

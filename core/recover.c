@@ -1,0 +1,88 @@
+/* recover.c - replay is the write path with the log left out: each record since the last
+ * checkpoint is decoded and applied. Needs no command and is not special code. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "core/base/err.h"
+#include "core/store_priv.h"
+
+static int replay_record(void *arg, uint64_t lsn, uint8_t type, struct span body)
+{
+	struct ropefs *fs = arg;
+	struct op op;
+	bool full;
+	int r;
+
+	r = op_decode(type, body, &op);
+	if (r < 0)
+		return r;
+	lock_take(&fs->engine);
+	nodes_trim(fs->nodes);
+	inode_trim(fs);
+	r = op_apply(fs, &op);
+	full = hot_total(fs->hot) + nodes_dirty_bytes(fs->nodes) > fs->hot_hard;
+	lock_drop(&fs->engine);
+	if (r < 0)
+		return err_set(r == -ENOMEM ? ENOMEM : E_CORRUPT,
+			       "record %llu of the log can't be applied: %s",
+			       (unsigned long long)lsn, *err_detail() ? err_detail() : err_text(r));
+	fs->replayed_lsn = lsn;
+	fs->recovered_records++;
+	if (full && !fs->opts.read_only)
+		return checkpoint_run(fs, false);
+	return 0;
+}
+
+/* Inodes that lost their last name while in use, and whose user is gone. */
+static int reap_orphans(struct ropefs *fs)
+{
+	uint64_t after = 0;
+	int r;
+
+	for (;;) {
+		struct op op = { .type = OP_REAP };
+
+		r = change_begin(fs, &op, 0, true);
+		if (r < 0)
+			return r;
+		r = catalog_next_orphan(&fs->catalog, after, &op.ino);
+		if (r <= 0)
+			return change_abort(fs, r);
+		after = op.ino;
+		r = change_end(fs, &op, 0, NULL);
+		if (r < 0)
+			return r;
+	}
+}
+
+static void serve_only(struct ropefs *fs, const char *why)
+{
+	lock_take(&fs->engine);
+	store_fail_locked(fs, -E_CORRUPT, why);
+	lock_drop(&fs->engine);
+}
+
+int recover(struct ropefs *fs)
+{
+	struct wal_replay_stats stats;
+	uint64_t began = io_mono_ns(fs->io);
+	int r;
+
+	fs->replaying = true;
+	fs->replayed_lsn = fs->checkpoint_lsn;
+	r = wal_replay(fs->wal, fs->checkpoint_lsn + 1, replay_record, fs, &stats);
+	fs->replaying = false;
+	if (r < 0)
+		return r;
+	if (stats.rot)
+		serve_only(fs, err_detail());
+	fs->recovery_ns = io_mono_ns(fs->io) - began;
+	if (fs->read_only) {
+		fs->wal = wal_close(fs->wal);
+		return 0;
+	}
+	r = wal_start(fs->wal, fs->replayed_lsn + 1);
+	if (r < 0)
+		return r;
+	return reap_orphans(fs);
+}

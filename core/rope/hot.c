@@ -1,0 +1,327 @@
+#include "core/rope/hot.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define BLOCK_FIRST_CAP 1024u
+#define SPARE_MAX 64u
+
+struct place {
+	uint32_t off, len;
+	struct extent chunk;
+};
+
+struct block {
+	uint8_t *bytes;
+	uint32_t len, cap;
+	struct place *places;
+	uint32_t n_places, places_cap;
+};
+
+/* Blocks first .. first + n - 1. */
+struct generation {
+	uint64_t first;
+	size_t n, cap;
+	struct block *blocks;
+	uint64_t bytes;		/* allocated in them */
+};
+
+struct hot {
+	struct generation live, frozen;
+	uint64_t shared_block;	/* open to every file; 0 when none */
+	uint8_t *spare[SPARE_MAX];	/* full-size blocks for reuse */
+	unsigned n_spare;
+};
+
+int hot_new(struct hot **ret)
+{
+	struct hot *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return -ENOMEM;
+	h->live.first = 1;
+	h->frozen.first = 1;
+	*ret = h;
+	return 0;
+}
+
+static void bytes_free(struct hot *h, uint8_t *p, uint32_t cap)
+{
+	if (cap == HOT_BLOCK_MAX && h->n_spare < SPARE_MAX)
+		h->spare[h->n_spare++] = p;
+	else
+		free(p);
+}
+
+static uint8_t *bytes_new(struct hot *h, uint32_t cap)
+{
+	if (cap == HOT_BLOCK_MAX && h->n_spare)
+		return h->spare[--h->n_spare];
+	return malloc(cap);
+}
+
+static void generation_release(struct hot *h, struct generation *g)
+{
+	for (size_t i = 0; i < g->n; i++) {
+		bytes_free(h, g->blocks[i].bytes, g->blocks[i].cap);
+		free(g->blocks[i].places);
+	}
+	free(g->blocks);
+	*g = (struct generation){ .first = g->first + g->n };
+}
+
+struct hot *hot_free(struct hot *h)
+{
+	if (!h)
+		return NULL;
+	generation_release(h, &h->frozen);
+	generation_release(h, &h->live);
+	while (h->n_spare)
+		free(h->spare[--h->n_spare]);
+	free(h);
+	return NULL;
+}
+
+static struct block *find(const struct hot *h, uint64_t number)
+{
+	const struct generation *g = number >= h->live.first ? &h->live : &h->frozen;
+
+	assert(number >= g->first && number - g->first < g->n);
+	return &g->blocks[number - g->first];
+}
+
+/* A new open block; returns its number, or 0 without memory. */
+static uint64_t block_new(struct hot *h, uint32_t cap)
+{
+	struct generation *g = &h->live;
+	uint8_t *bytes;
+
+	if (g->n == g->cap) {
+		size_t bigger_cap = MAX(g->cap * 2, (size_t)64);
+		struct block *bigger = realloc(g->blocks, bigger_cap * sizeof(*bigger));
+
+		if (!bigger)
+			return 0;
+		g->blocks = bigger;
+		g->cap = bigger_cap;
+	}
+	bytes = bytes_new(h, cap);
+	if (!bytes)
+		return 0;
+	g->blocks[g->n] = (struct block){ .bytes = bytes, .cap = cap };
+	g->bytes += cap;
+	return g->first + g->n++;
+}
+
+/* Grows a block's room towards n more bytes; it may get less. */
+static void block_widen(struct hot *h, struct block *b, size_t n)
+{
+	uint64_t want = MAX((uint64_t)b->cap * 4, (uint64_t)b->len + n);
+	uint32_t cap = (uint32_t)MIN(want, (uint64_t)HOT_BLOCK_MAX);
+	uint8_t *p;
+
+	if (b->cap - b->len >= n || b->cap == HOT_BLOCK_MAX)
+		return;
+	p = realloc(b->bytes, cap);
+	if (!p)
+		return;
+	h->live.bytes += cap - b->cap;
+	b->bytes = p;
+	b->cap = cap;
+}
+
+/* The block that the next n bytes of a file go to: where its last bytes ended, or the shared
+ * one for a newcomer, or one of its own. */
+static uint64_t block_for(struct hot *h, const struct hot_tail *tail, size_t n)
+{
+	bool knows = tail->block >= h->live.first;
+	struct block *b;
+
+	if (knows) {
+		b = find(h, tail->block);
+		if (b->len == tail->end && b->len < HOT_BLOCK_MAX) {
+			block_widen(h, b, n);
+			if (b->len < b->cap)
+				return tail->block;
+		}
+	} else if (n < BLOCK_FIRST_CAP) {
+		if (h->shared_block >= h->live.first) {
+			b = find(h, h->shared_block);
+			if (b->cap - b->len >= n)
+				return h->shared_block;
+		}
+		h->shared_block = block_new(h, HOT_BLOCK_MAX / 2);
+		return h->shared_block;
+	}
+	return block_new(h, n >= HOT_BLOCK_MAX / 2 ? HOT_BLOCK_MAX
+			    : MAX(BLOCK_FIRST_CAP, (uint32_t)align_up(n, 1024)));
+}
+
+int hot_put(struct hot *h, struct hot_tail *tail, const uint8_t *p, size_t n,
+	    struct extent *ret, unsigned max)
+{
+	unsigned used = 0;
+
+	assert(n > 0 && max >= n / HOT_BLOCK_MAX + 2);
+	while (n) {
+		uint64_t number = block_for(h, tail, n);
+		struct block *b;
+		uint32_t take;
+
+		if (!number)
+			return -ENOMEM;
+		b = find(h, number);
+		take = (uint32_t)MIN(n, (size_t)(b->cap - b->len));
+		memcpy(b->bytes + b->len, p, take);
+		assert(used < max);
+		ret[used++] = extent_hot(number, b->len, take);
+		b->len += take;
+		*tail = (struct hot_tail){ number, b->len };
+		p += take;
+		n -= take;
+	}
+	return (int)used;
+}
+
+const uint8_t *hot_bytes(const struct hot *h, const struct extent *e)
+{
+	const struct block *b = find(h, extent_hot_block(e));
+
+	assert(extent_kind(e) == EXTENT_HOT);
+	assert((uint64_t)le32_get(e->off) + le32_get(e->len) <= b->len);
+	return b->bytes + le32_get(e->off);
+}
+
+uint64_t hot_floor(const struct hot *h)
+{
+	return h->live.first;
+}
+
+uint64_t hot_total(const struct hot *h)
+{
+	return h->live.bytes + h->frozen.bytes;
+}
+
+uint64_t hot_live(const struct hot *h)
+{
+	return h->live.bytes;
+}
+
+int hot_freeze(struct hot *h)
+{
+	uint64_t next = h->live.first + h->live.n;
+
+	if (!h->frozen.n) {
+		free(h->frozen.blocks);
+		h->frozen = h->live;
+	} else {	/* what a failed checkpoint left joins what came since */
+		struct generation *f = &h->frozen;
+		size_t n = f->n + h->live.n;
+		struct block *all = realloc(f->blocks, MAX(n, (size_t)1) * sizeof(*all));
+
+		if (!all)
+			return -ENOMEM;
+		if (h->live.n)
+			memcpy(all + f->n, h->live.blocks, h->live.n * sizeof(*all));
+		free(h->live.blocks);
+		f->blocks = all;
+		f->n = f->cap = n;
+		f->bytes += h->live.bytes;
+	}
+	h->live = (struct generation){ .first = next };
+	h->shared_block = 0;
+	return 0;
+}
+
+const uint8_t *hot_frozen_bytes(const struct hot *h, const struct extent *e)
+{
+	uint64_t number = extent_hot_block(e);
+
+	assert(number >= h->frozen.first && number - h->frozen.first < h->frozen.n);
+	return h->frozen.blocks[number - h->frozen.first].bytes + le32_get(e->off);
+}
+
+int hot_note_place(struct hot *h, const struct extent *e, const struct extent *chunk)
+{
+	struct block *b = &h->frozen.blocks[extent_hot_block(e) - h->frozen.first];
+
+	assert(le32_get(e->len) == le32_get(chunk->len));
+	if (b->n_places == b->places_cap) {
+		uint32_t cap = b->places_cap ? b->places_cap * 2 : 1;
+		struct place *bigger = realloc(b->places, cap * sizeof(*bigger));
+
+		if (!bigger)
+			return -ENOMEM;
+		b->places = bigger;
+		b->places_cap = cap;
+	}
+	b->places[b->n_places++] =
+		(struct place){ le32_get(e->off), le32_get(e->len), *chunk };
+	return 0;
+}
+
+/* By offset; of two slices that begin together the longer one comes last. */
+static int place_cmp(const void *pa, const void *pb)
+{
+	const struct place *a = pa, *b = pb;
+
+	if (a->off != b->off)
+		return a->off < b->off ? -1 : 1;
+	return a->len < b->len ? -1 : a->len > b->len;
+}
+
+void hot_places_done(struct hot *h)
+{
+	for (size_t i = 0; i < h->frozen.n; i++) {
+		struct block *b = &h->frozen.blocks[i];
+
+		if (b->n_places > 1)
+			qsort(b->places, b->n_places, sizeof(*b->places), place_cmp);
+	}
+}
+
+int hot_patch(const struct hot *h, struct extent *e)
+{
+	uint64_t number = extent_hot_block(e);
+	uint32_t off = le32_get(e->off), len = le32_get(e->len);
+	const struct block *b;
+	size_t lo = 0, hi;
+
+	if (extent_kind(e) != EXTENT_HOT || number >= h->live.first)
+		return 0;
+	b = &h->frozen.blocks[number - h->frozen.first];
+	hi = b->n_places;
+	while (lo < hi) {	/* first place with off beyond ours */
+		size_t mid = (lo + hi) / 2;
+
+		if (b->places[mid].off <= off)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	/* Copies of ranges may have packed overlapping slices: look back for one that covers
+	 * ours. */
+	while (lo-- > 0) {
+		const struct place *p = &b->places[lo];
+
+		if (p->off <= off && (uint64_t)off + len <= (uint64_t)p->off + p->len) {
+			*e = extent_part(&p->chunk, off - p->off, len);
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+void hot_drop_frozen(struct hot *h)
+{
+	generation_release(h, &h->frozen);
+}
+
+void hot_forget_places(struct hot *h)
+{
+	for (size_t i = 0; i < h->frozen.n; i++) {
+		free(h->frozen.blocks[i].places);
+		h->frozen.blocks[i].places = NULL;
+		h->frozen.blocks[i].n_places = h->frozen.blocks[i].places_cap = 0;
+	}
+}

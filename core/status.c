@@ -1,0 +1,155 @@
+/* status.c - what a store says of itself, as a struct and as JSON. */
+#include <errno.h>
+
+#include <cjson/cJSON.h>
+
+#include "core/base/err.h"
+#include "core/store_priv.h"
+
+int ropefs_statfs(struct ropefs *fs, struct ropefs_statfs *ret)
+{
+	struct io_space space;
+	uint64_t hot;
+	int r = fs->io->ops->space(fs->io, &space);
+
+	if (r < 0)
+		return r;
+	lock_take(&fs->engine);
+	hot = hot_total(fs->hot) + 2 * nodes_dirty_bytes(fs->nodes);
+	*ret = (struct ropefs_statfs){
+		.total_bytes = space.total_bytes,
+		.free_bytes = space.free_bytes > hot ? space.free_bytes - hot : 0,
+		.inodes = fs->n_inodes,
+	};
+	lock_drop(&fs->engine);
+	return 0;
+}
+
+static void status_layers(struct ropefs *fs, struct ropefs_status *st)
+{
+	struct pagefile_stats pages;
+	struct packs_stats packs;
+	struct nodes_stats nodes;
+	struct wal_stats wal = { 0 };
+
+	pagefile_get_stats(fs->pf, &pages);
+	packs_get_stats(fs->packs, &packs);
+	nodes_get_stats(fs->nodes, &nodes);
+	if (fs->wal) {
+		wal_get_stats(fs->wal, &wal);
+		st->lsn = wal_last_lsn(fs->wal);
+		st->durable_lsn = wal_durable_lsn(fs->wal);
+		st->log_bytes = wal_bytes_since(fs->wal, fs->checkpoint_lsn);
+	}
+	st->log_records = wal.records;
+	st->log_syncs = wal.syncs;
+	st->log_body_bytes = wal.body_bytes;
+	st->log_file_bytes = wal.file_bytes;
+	st->packs = packs.packs;
+	st->pack_bytes = packs.file_bytes;
+	st->plain_bytes = packs.plain_bytes;
+	st->sealed_bytes = packs.sealed_bytes;
+	st->pages = pages.pages;
+	st->pages_used = pages.used;
+	st->pages_leaked = nodes.leaked_pages;
+	st->chunk_hits = packs.hits;
+	st->chunk_misses = packs.misses;
+	st->node_hits = nodes.hits;
+	st->node_misses = nodes.misses;
+	st->cache_bytes = packs.cache_bytes + nodes.clean * PAGE_BYTES;
+}
+
+void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret)
+{
+	struct ropefs_status st = { 0 };
+
+	hex_put(fs->header.store_id, STORE_ID_BYTES, st.store_id);
+	st.cipher = cipher_name(fs->header.cipher);
+	st.memory_budget = fs->opts.memory_bytes;
+	lock_take(&fs->engine);
+	status_layers(fs, &st);
+	st.read_only = fs->read_only;
+	st.read_only_why = fs->read_only ? fs->read_only_why : "";
+	st.was_clean = fs->was_clean;
+	st.recovery_s = (double)fs->recovery_ns / 1e9;
+	st.recovered_records = fs->recovered_records;
+	st.hot_bytes = hot_total(fs->hot);
+	st.dirty_node_bytes = nodes_dirty_bytes(fs->nodes);
+	st.inodes = fs->n_inodes;
+	st.file_bytes = fs->data_bytes;
+	st.checkpoint_lsn = fs->checkpoint_lsn;
+	st.checkpoints = fs->checkpoints;
+	st.checkpoint_errors = fs->checkpoint_errors;
+	st.checkpoint_last_s = (double)fs->checkpoint_last_ns / 1e9;
+	st.freeze_max_us = (double)fs->freeze_max_ns / 1e3;
+	st.dead_bytes = fs->dead_bytes;
+	st.collections = fs->collections;
+	st.packs_removed = fs->packs_removed;
+	st.packs_rewritten = fs->packs_rewritten;
+	st.leaves_defragmented = fs->leaves_defragmented;
+	st.last_error = fs->last_error;
+	lock_drop(&fs->engine);
+	*ret = st;
+}
+
+int ropefs_status_json(struct ropefs *fs, char **ret)
+{
+	struct ropefs_status st;
+	cJSON *o = cJSON_CreateObject();
+	char *text;
+
+	if (!o)
+		return -ENOMEM;
+	ropefs_get_status(fs, &st);
+	cJSON_AddStringToObject(o, "version", ROPEFS_VERSION);
+	cJSON_AddStringToObject(o, "store_id", st.store_id);
+	cJSON_AddStringToObject(o, "cipher", st.cipher);
+	cJSON_AddBoolToObject(o, "read_only", st.read_only);
+	cJSON_AddStringToObject(o, "read_only_why", st.read_only_why);
+	cJSON_AddBoolToObject(o, "was_clean", st.was_clean);
+	cJSON_AddStringToObject(o, "last_error", st.last_error);
+#define NUMBER(field) cJSON_AddNumberToObject(o, #field, (double)st.field)
+	NUMBER(recovery_s);
+	NUMBER(recovered_records);
+	NUMBER(memory_budget);
+	NUMBER(hot_bytes);
+	NUMBER(dirty_node_bytes);
+	NUMBER(cache_bytes);
+	NUMBER(inodes);
+	NUMBER(file_bytes);
+	NUMBER(log_bytes);
+	NUMBER(log_records);
+	NUMBER(log_syncs);
+	NUMBER(log_body_bytes);
+	NUMBER(log_file_bytes);
+	NUMBER(lsn);
+	NUMBER(durable_lsn);
+	NUMBER(checkpoint_lsn);
+	NUMBER(checkpoints);
+	NUMBER(checkpoint_errors);
+	NUMBER(checkpoint_last_s);
+	NUMBER(freeze_max_us);
+	NUMBER(packs);
+	NUMBER(pack_bytes);
+	NUMBER(plain_bytes);
+	NUMBER(sealed_bytes);
+	NUMBER(dead_bytes);
+	NUMBER(pages);
+	NUMBER(pages_used);
+	NUMBER(pages_leaked);
+	NUMBER(chunk_hits);
+	NUMBER(chunk_misses);
+	NUMBER(node_hits);
+	NUMBER(node_misses);
+	NUMBER(collections);
+	NUMBER(packs_removed);
+	NUMBER(packs_rewritten);
+	NUMBER(leaves_defragmented);
+#undef NUMBER
+	text = cJSON_Print(o);
+	cJSON_Delete(o);
+	if (!text)
+		return -ENOMEM;
+	*ret = text;
+	return 0;
+}

@@ -1,0 +1,510 @@
+/* store.c - making, opening and closing: puts the layers together and takes them apart. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/err.h"
+#include "core/store_priv.h"
+
+#define MEMORY_DEFAULT (256 * MIB)
+#define MEMORY_MIN (32 * MIB)
+#define SEGMENT_BYTES (64 * MIB)
+#define SEGMENT_BYTES_SMALL (12 * MIB)
+
+/* --- errors --- */
+
+const char *ropefs_error(void)
+{
+	return err_detail();
+}
+
+const char *ropefs_error_text(int r)
+{
+	return err_text(r);
+}
+
+int ropefs_error_errno(int r)
+{
+	return err_errno(r);
+}
+
+int ropefs_error_exit_status(int r)
+{
+	return err_exit_status(r);
+}
+
+void store_fail_locked(struct ropefs *fs, int r, const char *what)
+{
+	if (fs->read_only)
+		return;
+	fs->read_only = true;
+	snprintf(fs->read_only_why, sizeof(fs->read_only_why), "%s (%s)", what, err_text(r));
+	pthread_cond_broadcast(&fs->room);
+}
+
+int store_writable(struct ropefs *fs)
+{
+	int r = 0;
+
+	lock_take(&fs->engine);
+	if (fs->read_only)
+		r = err_set(E_READ_ONLY, "the store is read-only: %s", fs->read_only_why);
+	lock_drop(&fs->engine);
+	return r;
+}
+
+/* --- making --- */
+
+/* The root directory is there from the first checkpoint on. */
+static int make_tree(struct io *io, struct keys *keys)
+{
+	struct super first = { .generation = 1, .epoch = 1, .next_ino = ROPEFS_ROOT_INO + 1,
+			       .next_pack = 1, .clean = true };
+
+	return pagefile_create(io, keys, &first);
+}
+
+int store_init(struct io *io, const struct key_file *kf, enum cipher cipher,
+	       const uint8_t store_id[STORE_ID_BYTES])
+{
+	struct header h = { .version = HEADER_VERSION, .cipher = cipher };
+	struct keys *keys = NULL;
+	int r;
+
+	memcpy(h.store_id, store_id, STORE_ID_BYTES);
+	h.created_ns = io_real_ns(io);
+	r = keys_create(kf, cipher, store_id, h.wrapped, &keys);
+	if (r < 0)
+		return r;
+	keys_public(keys, h.public_key);
+	r = io->ops->mkdir(io, "wal");
+	if (r >= 0)
+		r = io->ops->mkdir(io, "packs");
+	if (r >= 0)
+		r = make_tree(io, keys);
+	if (r >= 0)	/* last: a folder without a header is no store */
+		r = header_write(io, &h);
+	keys_free(keys);
+	return r;
+}
+
+static int folder_is_empty(void *arg, const char *name)
+{
+	return err_set(ENOTEMPTY, "the folder is not empty (there is \"%s\"); a new store needs "
+				  "an empty folder",
+		       name);
+}
+
+/* The key file may not be inside the store: whoever copies the store would have it. */
+static int key_outside(const char *store, const char *key)
+{
+	_cleanup_free_ char *inside = realpath(store, NULL);
+	_cleanup_free_ char *folder = strdup(key);
+	_cleanup_free_ char *real = NULL;
+	char *slash;
+	size_t n;
+
+	if (!inside || !folder)
+		return -errno;
+	slash = strrchr(folder, '/');
+	if (slash)
+		slash[slash == folder] = '\0';
+	real = realpath(slash ? folder : ".", NULL);
+	if (!real)	/* not there yet, so not inside either */
+		return 0;
+	n = strlen(inside);
+	if (!strncmp(real, inside, n) && (real[n] == '/' || real[n] == '\0'))
+		return err_set(EINVAL, "the key file %s would lie inside the store; keep it "
+				       "elsewhere",
+			       key);
+	return 0;
+}
+
+static int init_in(const char *path, struct io *io, const struct ropefs_init_opts *opts,
+		   char **ret_key_path)
+{
+	_cleanup_free_ char *key_path = NULL;
+	uint8_t store_id[STORE_ID_BYTES];
+	enum cipher cipher = CIPHER_XCHACHA20;
+	struct key_file *kf = NULL;
+	int r;
+
+	if (opts && opts->cipher) {
+		r = cipher_parse(opts->cipher, &cipher);
+		if (r < 0)
+			return err_set(EINVAL, "unknown cipher \"%s\"; there are "
+					       "xchacha20-poly1305, aes256-gcm, none",
+				       opts->cipher);
+	}
+	if (!cipher_available(cipher))
+		return err_set(E_CIPHER, "this CPU has no AES instructions; use "
+					 "xchacha20-poly1305");
+	r = io->ops->list(io, "", folder_is_empty, NULL);
+	if (r < 0)
+		return r;
+	io_random(io, store_id, sizeof(store_id));
+	if (opts && opts->key_file) {
+		key_path = strdup(opts->key_file);
+		r = key_path ? 0 : -ENOMEM;
+	} else {
+		r = key_file_default_path(store_id, &key_path);
+	}
+	if (r >= 0)
+		r = key_outside(path, key_path);
+	if (r >= 0)
+		r = key_file_create(key_path, store_id);
+	if (r >= 0)
+		r = key_file_read(key_path, &kf);
+	if (r >= 0)
+		r = store_init(io, kf, cipher, store_id);
+	key_file_free(kf);
+	if (r >= 0 && ret_key_path) {
+		*ret_key_path = key_path;
+		key_path = NULL;
+	}
+	return r;
+}
+
+int ropefs_init(const char *path, const struct ropefs_init_opts *opts, char **ret_key_path)
+{
+	struct io *io = NULL;
+	int r;
+
+	err_clear();
+	r = keys_init_library();
+	if (r < 0)
+		return r;
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return err_set(errno, "%s can't be made: %s", path, strerror(errno));
+	r = io_posix_new(path, &io);
+	if (r < 0)
+		return r;
+	r = init_in(path, io, opts, ret_key_path);
+	io_free(io);
+	return r;
+}
+
+/* --- opening --- */
+
+static void defaults(struct store_opts *o, struct io *io)
+{
+	struct io_space space;
+
+	if (!o->pub.memory_bytes)
+		o->pub.memory_bytes = MEMORY_DEFAULT;
+	o->pub.memory_bytes = MAX(o->pub.memory_bytes, MEMORY_MIN);
+	if (!o->pub.window_ms)
+		o->pub.window_ms = 100;
+	if (!o->pub.zstd_level)
+		o->pub.zstd_level = 1;
+	if (!o->pub.checkpoint_s)
+		o->pub.checkpoint_s = 30;
+	if (o->segment_bytes)
+		return;
+	o->segment_bytes = SEGMENT_BYTES;
+	if (o->pub.memory_bytes < MEMORY_DEFAULT ||
+	    (io->ops->space(io, &space) >= 0 && space.total_bytes < 64 * SEGMENT_BYTES))
+		o->segment_bytes = SEGMENT_BYTES_SMALL;
+}
+
+static void dropped_extent(void *arg, const struct extent *e)
+{
+	struct ropefs *fs = arg;
+
+	if (extent_kind(e) == EXTENT_CHUNK)
+		fs->dead_bytes += le32_get(e->len);
+}
+
+static int open_trees(struct ropefs *fs, bool read_only)
+{
+	uint64_t memory = fs->opts.memory_bytes;
+	struct nodes_opts no;
+	int r;
+
+	r = pagefile_open(fs->io, fs->keys, read_only, &fs->super, &fs->pf);
+	if (r < 0)
+		return r;
+	no = (struct nodes_opts){
+		.pf = fs->pf,
+		.cache_bytes = memory / 8,
+		.epoch = fs->super.epoch,
+		.snap_epoch = fs->super.snap_epoch,
+	};
+	r = nodes_new_cache(&no, &fs->nodes);
+	if (r < 0)
+		return r;
+	rope_register(fs->nodes);
+	catalog_register(fs->nodes);
+	fs->catalog = (struct catalog){
+		.bt = { .nodes = fs->nodes, .root = fs->super.catalog },
+		.keys = fs->keys,
+	};
+	r = hot_new(&fs->hot);
+	if (r < 0)
+		return r;
+	fs->env = (struct rope_env){
+		.nodes = fs->nodes,
+		.hot_floor = hot_floor(fs->hot),
+		.dropped = dropped_extent,
+		.arg = fs,
+	};
+	fs->next_ino = fs->super.next_ino;
+	fs->n_inodes = fs->super.inodes;
+	fs->data_bytes = fs->super.live_bytes;
+	fs->checkpoint_lsn = fs->super.lsn;
+	fs->was_clean = fs->super.clean;
+	return 0;
+}
+
+static int open_layers(struct ropefs *fs, const struct key_file *kf,
+		       const struct store_opts *opts)
+{
+	struct packs_opts po;
+	struct wal_opts wo;
+	int r;
+
+	r = keys_open(kf, fs->header.cipher, fs->header.store_id, fs->header.wrapped,
+		      &fs->keys);
+	if (r < 0)
+		return r;
+	r = open_trees(fs, opts->pub.read_only);
+	if (r < 0)
+		return r;
+	po = (struct packs_opts){
+		.io = fs->io,
+		.keys = fs->keys,
+		.zstd_level = opts->pub.zstd_level,
+		.cache_bytes = opts->pub.memory_bytes / 4,
+		.next_pack = fs->super.next_pack,
+		.read_only = opts->pub.read_only,
+	};
+	r = packs_open(&po, &fs->packs);
+	if (r < 0)
+		return r;
+	wo = (struct wal_opts){
+		.io = fs->io,
+		.keys = fs->keys,
+		.segment_bytes = opts->segment_bytes,
+		.spare_max = 2,
+	};
+	return wal_open(&wo, &fs->wal);
+}
+
+/* The first opening of a new store makes the root directory. */
+static int make_root(struct ropefs *fs)
+{
+	struct inode_row row = {
+		.version = le32_put(1),
+		.mode = le32_put(S_IFDIR | 0755),
+		.uid = le32_put(getuid()),
+		.gid = le32_put(getgid()),
+		.nlink = le32_put(2),
+		.parent = le64_put(ROPEFS_ROOT_INO),
+	};
+	struct inode_row there;
+	int r;
+
+	lock_take(&fs->engine);
+	r = noderef_is_none(&fs->catalog.bt.root) ? -ENOENT
+		: catalog_get_inode(&fs->catalog, ROPEFS_ROOT_INO, &there);
+	if (r == -ENOENT && fs->super.generation == 1) {
+		row.atime = row.mtime = row.ctime = row.btime =
+			le64_put(fs->header.created_ns);
+		r = catalog_put_inode(&fs->catalog, ROPEFS_ROOT_INO, &row);
+		fs->n_inodes = 1;
+	} else if (r == -E_CORRUPT || r == -ENOENT) {
+		r = 0;	/* the rest may still be of use: reads of the root give the error */
+	}
+	lock_drop(&fs->engine);
+	return r;
+}
+
+int store_open(struct io *io, const struct key_file *kf, const struct store_opts *opts,
+	       struct ropefs **ret)
+{
+	struct store_opts o = *opts;
+	struct ropefs *fs;
+	int r;
+
+	fs = calloc(1, sizeof(*fs));
+	if (!fs) {
+		io_free(io);
+		return -ENOMEM;
+	}
+	defaults(&o, io);
+	fs->io = io;
+	fs->opts = o.pub;
+	fs->threads = o.threads;
+	fs->hot_soft = o.pub.memory_bytes / 4;
+	fs->hot_hard = o.pub.memory_bytes / 2;
+	fs->log_soft = MIN(256 * MIB, 2 * fs->hot_hard);
+	lock_init(&fs->checkpoint, RANK_CHECKPOINT);
+	lock_init(&fs->engine, RANK_ENGINE);
+	lock_cond_init(&fs->flusher_wake);
+	lock_cond_init(&fs->checkpointer_wake);
+	lock_cond_init(&fs->room);
+	TAILQ_INIT(&fs->lru);
+	TAILQ_INIT(&fs->dirty);
+	STAILQ_INIT(&fs->waiters);
+	if (o.pub.read_only) {
+		fs->read_only = true;
+		snprintf(fs->read_only_why, sizeof(fs->read_only_why), "opened so");
+	}
+
+	r = header_read(io, &fs->header, NULL);
+	if (r >= 0)
+		r = open_layers(fs, kf, &o);
+	if (r >= 0)
+		r = make_root(fs);
+	if (r >= 0)
+		r = recover(fs);
+	if (r >= 0 && fs->threads && !fs->read_only)
+		r = background_start(fs);
+	if (r < 0) {
+		store_abandon(fs, false);
+		return r;
+	}
+	*ret = fs;
+	return 0;
+}
+
+/* Whether the store may be ours to open at all. */
+static int take_lock(struct io *io, const char *path, bool read_only)
+{
+	pid_t pid = 0;
+	int r = io->ops->lock(io, "lock", &pid);
+
+	if (r == -EROFS && read_only)
+		return 0;
+	if (r == -EWOULDBLOCK)
+		return err_set(E_IN_USE, "%s is in use by process %d; unmount it first", path,
+			       (int)pid);
+	return r;
+}
+
+static int open_dir(const char *path, struct io **ret)
+{
+	struct io *io;
+	int r = io_posix_new(path, &io);
+
+	if (r == -ENOENT || r == -ENOTDIR)
+		return err_set(E_NOT_STORE, "%s is not there or not a folder; make a store with: "
+					    "ropectl init %s",
+			       path, path);
+	if (r < 0)
+		return err_set(-r, "%s can't be opened: %s", path, err_text(r));
+	*ret = io;
+	return 0;
+}
+
+int ropefs_open(const char *path, const struct ropefs_opts *opts, struct ropefs **ret)
+{
+	struct store_opts so = { .threads = true };
+	_cleanup_free_ char *key_path = NULL;
+	struct key_file *kf = NULL;
+	struct io *io = NULL;
+	struct header h;
+	int r;
+
+	err_clear();
+	if (opts)
+		so.pub = *opts;
+	r = keys_init_library();
+	if (r >= 0)
+		r = open_dir(path, &io);
+	if (r >= 0)
+		r = header_read(io, &h, NULL);
+	if (r >= 0 && !so.pub.key_file)
+		r = key_file_default_path(h.store_id, &key_path);
+	if (r >= 0)
+		r = key_file_read(so.pub.key_file ? so.pub.key_file : key_path, &kf);
+	if (r >= 0)
+		r = take_lock(io, path, so.pub.read_only);
+	if (r < 0)
+		io_free(io);
+	else
+		r = store_open(io, kf, &so, ret);
+	key_file_free(kf);
+	return r;
+}
+
+/* --- closing --- */
+
+struct io *store_abandon(struct ropefs *fs, bool keep_io)
+{
+	struct io *io = fs->io;
+
+	background_stop(fs);
+	inode_free_all(fs);
+	fs->wal = wal_close(fs->wal);
+	fs->packs = packs_close(fs->packs);
+	fs->nodes = nodes_free_cache(fs->nodes);
+	fs->pf = pagefile_close(fs->pf);
+	fs->hot = hot_free(fs->hot);
+	fs->keys = keys_free(fs->keys);
+	lock_release(&fs->engine);
+	lock_release(&fs->checkpoint);
+	free(fs);
+	return keep_io ? io : io_free(io);
+}
+
+int ropefs_close(struct ropefs *fs)
+{
+	bool changed;
+	int r = 0;
+
+	err_clear();
+	background_stop(fs);
+	if (!fs->read_only) {
+		changed = wal_last_lsn(fs->wal) > fs->checkpoint_lsn || !fs->super.clean;
+		if (changed)
+			r = checkpoint_run(fs, true);
+	}
+	store_abandon(fs, false);
+	return r;
+}
+
+/* --- facts that need no key --- */
+
+int ropefs_key_path(const char *store_id, char **ret_path)
+{
+	uint8_t id[STORE_ID_BYTES];
+
+	for (size_t i = 0; i < STORE_ID_BYTES; i++) {
+		char pair[3] = { store_id[2 * i], store_id[2 * i] ? store_id[2 * i + 1] : '\0', 0 };
+		char *end;
+
+		id[i] = (uint8_t)strtoul(pair, &end, 16);
+		if (end != pair + 2)
+			return -EINVAL;
+	}
+	return key_file_default_path(id, ret_path);
+}
+
+int ropefs_store_info(const char *path, struct ropefs_store_info *ret)
+{
+	struct io *io = NULL;
+	struct header h;
+	pid_t pid = 0;
+	int r;
+
+	err_clear();
+	r = open_dir(path, &io);
+	if (r < 0)
+		return r;
+	r = header_read(io, &h, NULL);
+	if (r >= 0) {
+		if (io->ops->lock(io, "lock", &pid) != -EWOULDBLOCK)
+			pid = 0;
+		*ret = (struct ropefs_store_info){
+			.cipher = cipher_name(h.cipher),
+			.format = h.version,
+			.pid = pid,
+		};
+		hex_put(h.store_id, STORE_ID_BYTES, ret->store_id);
+	}
+	io_free(io);
+	return r;
+}

@@ -1,0 +1,187 @@
+/* store_priv.h - an open store, as the flows that cross the layers see it.
+ *
+ * Locks (docs/LOCKING.md): `checkpoint` is held by whoever runs a checkpoint, a collection or
+ * the closing; `engine` guards everything here that has no other note. */
+#ifndef ROPEFS_STORE_PRIV_H
+#define ROPEFS_STORE_PRIV_H
+
+#include <pthread.h>
+#include <sys/queue.h>
+
+#include "core/base/htab.h"
+#include "core/base/lock.h"
+#include "core/catalog/catalog.h"
+#include "core/header.h"
+#include "core/op.h"
+#include "core/pack/pack.h"
+#include "core/page/nodes.h"
+#include "core/page/pagefile.h"
+#include "core/rope/hot.h"
+#include "core/ropefs.h"
+#include "core/wal/wal.h"
+
+#define INODE_SPARSE 1u		/* row.flags: has had holes, so data_bytes is counted */
+#define INODES_KEPT 8192u	/* clean inodes kept in memory */
+
+/* An inode in memory; newer than its row in the catalog while dirty. */
+struct inode {
+	uint64_t ino;
+	struct inode_row row;
+	struct hot_tail tail;
+	uint64_t holds;
+	bool dirty;
+	TAILQ_ENTRY(inode) lru;		/* clean and not held, else on no list */
+	TAILQ_ENTRY(inode) dirty_link;	/* on ropefs.dirty when dirty */
+	bool on_lru;
+};
+TAILQ_HEAD(inode_list, inode);
+
+struct sync_waiter {
+	STAILQ_ENTRY(sync_waiter) link;
+	uint64_t lsn;
+	void (*done)(void *arg, int result);
+	void *arg;
+};
+
+struct ropefs {
+	/* Set when opened, never changed. */
+	struct io *io;
+	struct keys *keys;
+	struct header header;
+	struct ropefs_opts opts;
+	bool threads;		/* false: everything runs in the caller (simulation) */
+	uint64_t hot_soft, hot_hard, log_soft;
+
+	struct lock checkpoint;
+	struct lock engine;
+
+	struct pagefile *pf;	/* the checkpointer's, but for reads */
+	struct packs *packs;	/* has its own lock */
+	struct wal *wal;	/* has its own lock; NULL when read-only */
+	struct nodes *nodes;
+	struct hot *hot;
+	struct catalog catalog;
+	struct rope_env env;
+
+	struct htab inodes;		/* by number */
+	struct inode_list lru, dirty;	/* lru: least recently used first */
+	size_t n_lru, n_dirty;
+	uint64_t next_ino, n_inodes, data_bytes;
+
+	bool replaying;
+	uint64_t replayed_lsn;
+	bool read_only;
+	char read_only_why[256];
+	uint64_t dead_bytes;	/* of chunks, about, since the last collection */
+	uint64_t space_left;	/* bytes the disk had free at space_at, less what came since */
+	uint64_t space_at_ns;
+	uint64_t checkpoint_lsn;	/* the log is needed after it only */
+	struct super super;	/* the last committed one; the checkpointer's */
+
+	pthread_t flusher, checkpointer;
+	bool threads_started, stopping;
+	pthread_cond_t flusher_wake, checkpointer_wake, room;
+	bool flusher_idle, checkpoint_wanted;
+	STAILQ_HEAD(, sync_waiter) waiters;
+
+	/* For status. */
+	bool was_clean;
+	uint64_t recovered_records, recovery_ns;
+	uint64_t checkpoints, checkpoint_errors, checkpoint_last_ns, freeze_max_ns;
+	uint64_t collections, packs_removed, packs_rewritten, leaves_defragmented;
+	char last_error[256];
+	int checkpoint_result;	/* of the last one: 0, or why it failed */
+};
+
+/* --- store.c --- */
+struct store_opts {	/* ropefs_opts and what tests want besides */
+	struct ropefs_opts pub;
+	bool threads;
+	uint64_t segment_bytes;	/* 0: 64 MiB, less for small budgets */
+};
+/* Takes io over, also on failure. The header and the key file must exist. */
+int store_open(struct io *io, const struct key_file *kf, const struct store_opts *opts,
+	       struct ropefs **ret);
+int store_init(struct io *io, const struct key_file *kf, enum cipher cipher,
+	       const uint8_t store_id[STORE_ID_BYTES]);
+/* Frees everything and writes nothing, as a killed process would. Returns the io when
+ * keep_io, else NULL. */
+struct io *store_abandon(struct ropefs *fs, bool keep_io);
+/* 0, or -E_READ_ONLY with the reason. Takes the engine lock. */
+int store_writable(struct ropefs *fs);
+/* Turns the store read-only for good (serving what it can), keeping the first reason. */
+void store_fail_locked(struct ropefs *fs, int r, const char *what);
+
+/* --- inode.c (engine lock held) --- */
+int inode_get(struct ropefs *fs, uint64_t ino, struct inode **ret);	/* -ENOENT */
+int inode_add(struct ropefs *fs, uint64_t ino, const struct inode_row *row,
+	      struct inode **ret);
+void inode_mark_dirty(struct ropefs *fs, struct inode *in);
+/* Drops its bytes, rows and memory. Not held any more. */
+int inode_destroy(struct ropefs *fs, struct inode *in);
+/* Writes rows of at most max dirty inodes into the catalog. Returns how many are left. */
+ssize_t inode_flush(struct ropefs *fs, size_t max);
+void inode_settle(struct ropefs *fs, struct inode *in);	/* back to the LRU if it may be */
+void inode_trim(struct ropefs *fs);
+void inode_free_all(struct ropefs *fs);
+
+
+/* --- apply.c, apply_names.c (engine lock held) --- */
+/* Makes the change in memory: all of it, or none and an error. */
+int op_apply(struct ropefs *fs, const struct op *op);
+int apply_create(struct ropefs *fs, const struct op *op);
+int apply_link(struct ropefs *fs, const struct op *op);
+int apply_unlink(struct ropefs *fs, const struct op *op);
+int apply_rmdir(struct ropefs *fs, const struct op *op);
+int apply_rename(struct ropefs *fs, const struct op *op);
+int apply_reap(struct ropefs *fs, const struct op *op);
+/* Bytes in [at, at+n) that are not holes. */
+int inode_count_data(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n,
+		     uint64_t *ret);
+int name_check(struct span name);
+int dir_get(struct ropefs *fs, uint64_t ino, struct inode **ret);	/* -ENOTDIR */
+
+/* --- change.c: from an op to the log --- */
+/* Takes the engine lock if the change may be made now: writable, within memory and disk.
+ * frees: it gives space back, so a full disk does not refuse it. */
+int change_begin(struct ropefs *fs, struct op *op, unsigned io_flags, bool frees);
+/* Applies and logs op, gives the attributes of ino (when ret and ino), drops the lock, and waits
+ * for the log where durability asks for it. */
+int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
+	       struct ropefs_attr *ret);
+int change_abort(struct ropefs *fs, int r);	/* drops the lock, returns r */
+void attr_from_inode(const struct inode *in, struct ropefs_attr *ret);
+/* Syncs the log up to lsn; a log that failed turns the store read-only. */
+int log_sync(struct ropefs *fs, uint64_t lsn);
+
+/* --- checkpoint.c --- */
+int checkpoint_run(struct ropefs *fs, bool clean);	/* takes both locks */
+int checkpoint_run_held(struct ropefs *fs, bool clean);	/* `checkpoint` already held */
+bool checkpoint_due_locked(struct ropefs *fs);
+
+/* --- collect.c --- */
+int collect_run_held(struct ropefs *fs);
+bool collect_due_locked(struct ropefs *fs);
+
+/* --- recover.c --- */
+int recover(struct ropefs *fs);
+
+/* --- background.c --- */
+int background_start(struct ropefs *fs);
+void background_stop(struct ropefs *fs);
+void background_kick_flusher_locked(struct ropefs *fs);
+void background_kick_checkpoint_locked(struct ropefs *fs);
+
+/* --- walk.c: everything reachable from a committed tree --- */
+struct walk {
+	struct ropefs *fs;
+	void *arg;
+	/* Any may be NULL; a negative return stops. page: 1 skips what is below. */
+	int (*page)(struct walk *w, const struct noderef *ref);
+	int (*extent)(struct walk *w, const struct extent *e);
+	/* A page that can't be read; 0 goes on without what is below it. */
+	int (*broken)(struct walk *w, const struct noderef *ref, int r);
+};
+int walk_tree(struct walk *w, const struct noderef *root);
+
+#endif

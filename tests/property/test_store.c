@@ -1,0 +1,545 @@
+/* test_store.c - random operations on a whole store (on the simulated disk) against flat
+ * arrays: every kind of edit, several files, clones, checkpoints, collections, clean
+ * reopening, kill -9 and power cuts. After a crash the store must equal the model at some
+ * point of its history that is no older than the last sync. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/base/err.h"
+#include "core/io/io_sim.h"
+#include "core/store_priv.h"
+#include "tests/lib/suite.h"
+
+#define FILES 6
+#define FILE_MAX (192 * 1024)
+#define WRITE_MAX (24 * 1024)
+
+struct file {
+	uint64_t ino;	/* 0: not there */
+	uint8_t *p;
+	size_t n;
+};
+
+enum kind { WRITE, APPEND, INSERT, CUT, TRUNCATE, PUNCH, REPLACE, COPY, CREATE, REMOVE, SWAP, KINDS };
+
+struct step {
+	enum kind kind;
+	unsigned i, j;
+	size_t at, n, at2, n2;
+	uint64_t seed;	/* of the bytes */
+	uint64_t ino;
+	uint64_t lsn;	/* of the last record it made */
+};
+
+struct world {
+	struct io *io;
+	struct key_file *kf;
+	struct ropefs *fs;
+	struct rng rng;
+	struct file now[FILES], synced[FILES];
+	uint64_t synced_lsn;
+	struct step *steps;	/* since synced */
+	size_t n_steps, cap;
+	uint64_t done[KINDS], crashes, reopens, checkpoints, collections;
+};
+
+static void files_copy(struct file *to, const struct file *from)
+{
+	for (int i = 0; i < FILES; i++) {
+		to[i].ino = from[i].ino;
+		to[i].n = from[i].n;
+		memcpy(to[i].p, from[i].p, from[i].n);
+	}
+}
+
+/* --- the model: flat arrays --- */
+
+static void model_splice(struct file *f, size_t at, size_t del, const uint8_t *p, size_t n)
+{
+	memmove(f->p + at + n, f->p + at + del, f->n - at - del);
+	if (n)
+		memcpy(f->p + at, p, n);
+	f->n = f->n - del + n;
+}
+
+static void model_apply(struct file *files, const struct step *s)
+{
+	static uint8_t bytes[FILE_MAX * 2];
+	struct file *f = &files[s->i], *g = &files[s->j], t;
+	struct rng rng = rng_seeded(s->seed);
+
+	switch (s->kind) {
+	case WRITE:
+	case APPEND:
+		rng_fill(&rng, bytes, s->n);
+		if (s->at > f->n)
+			memset(f->p + f->n, 0, s->at - f->n);
+		memcpy(f->p + s->at, bytes, s->n);
+		if (s->at + s->n > f->n)
+			f->n = s->at + s->n;
+		break;
+	case INSERT:
+		rng_fill(&rng, bytes, s->n);
+		model_splice(f, s->at, 0, bytes, s->n);
+		break;
+	case CUT:
+		model_splice(f, s->at, s->n, NULL, 0);
+		break;
+	case TRUNCATE:
+		if (s->n > f->n)
+			memset(f->p + f->n, 0, s->n - f->n);
+		f->n = s->n;
+		break;
+	case PUNCH:
+		memset(f->p + s->at, 0, s->n);
+		break;
+	case REPLACE:
+		memcpy(bytes, g->p + s->at2, s->n2);
+		model_splice(f, s->at, s->n, bytes, s->n2);
+		break;
+	case COPY:
+		memcpy(bytes, g->p + s->at2, s->n2);
+		memcpy(f->p + s->at, bytes, s->n2);
+		if (s->at + s->n2 > f->n)
+			f->n = s->at + s->n2;
+		break;
+	case CREATE:
+		f->ino = s->ino;
+		f->n = 0;
+		break;
+	case REMOVE:
+		f->ino = 0;
+		f->n = 0;
+		break;
+	case SWAP:
+		t = *f;
+		*f = *g;
+		*g = t;
+		break;
+	case KINDS:
+		break;
+	}
+}
+
+/* --- the store --- */
+
+static struct ropefs_name name_of(unsigned i)
+{
+	static char names[FILES][8];
+
+	snprintf(names[i], sizeof(names[i]), "f%u", i);
+	return ropefs_name(names[i]);
+}
+
+static uint64_t lsn_now(struct world *w)
+{
+	return wal_last_lsn(w->fs->wal);
+}
+
+static void world_open(struct world *w)
+{
+	struct store_opts o = { .threads = false, .segment_bytes = 10 * MIB };
+	int r;
+
+	/* A small budget, so that checkpoints come by themselves and caches are too small. */
+	o.pub.memory_bytes = 32 * MIB;
+	r = store_open(w->io, w->kf, &o, &w->fs);
+	ck_assert_msg(r == 0, "open: %d %s", r, err_detail());
+	w->fs->hot_soft = 256 * KIB;
+	w->fs->hot_hard = 2 * MIB;
+	nodes_set_budget(w->fs->nodes, 64 * KIB);
+	packs_set_budget(w->fs->packs, 512 * KIB);
+}
+
+static void world_compare(struct world *w)
+{
+	static uint8_t bytes[FILE_MAX * 2];
+
+	for (unsigned i = 0; i < FILES; i++) {
+		struct file *f = &w->now[i];
+		struct ropefs_attr attr;
+		int r = ropefs_lookup(w->fs, ROPEFS_ROOT_INO, name_of(i), &attr);
+
+		if (!f->ino) {
+			ck_assert_int_eq(r, -ENOENT);
+			continue;
+		}
+		ck_assert_msg(r == 0, "lookup: %d %s", r, err_detail());
+		ck_assert_uint_eq(attr.ino, f->ino);
+		ck_assert_uint_eq(attr.size, f->n);
+		ck_assert_int_eq(ropefs_read(w->fs, f->ino, 0, bytes, sizeof(bytes), 0),
+				 (ssize_t)f->n);
+		ck_assert_msg(!memcmp(bytes, f->p, f->n), "file %u differs", i);
+	}
+}
+
+/* Reads a random part of a random file. */
+static void world_look(struct world *w)
+{
+	static uint8_t bytes[WRITE_MAX];
+	struct file *f = &w->now[rng_below(&w->rng, FILES)];
+	size_t at, n;
+
+	if (!f->ino)
+		return;
+	at = rng_below(&w->rng, f->n + 1);
+	n = rng_below(&w->rng, sizeof(bytes)) + 1;
+	n = MIN(n, f->n - at);
+	ck_assert_int_eq(ropefs_read(w->fs, f->ino, at, bytes, n, 0), (ssize_t)n);
+	ck_assert_msg(!memcmp(bytes, f->p + at, n), "bytes %zu..%zu differ", at, at + n);
+}
+
+static void world_check_trees(struct world *w)
+{
+	lock_take(&w->fs->engine);
+	for (int i = 0; i < FILES; i++) {
+		struct inode *in;
+
+		if (!w->now[i].ino)
+			continue;
+		ck_ok(inode_get(w->fs, w->now[i].ino, &in));
+		ck_assert_msg(rope_check(&w->fs->env, &in->row.rope) == 0, "%s", err_detail());
+		nodes_trim(w->fs->nodes);
+	}
+	ck_assert_msg(btree_check(&w->fs->catalog.bt) == 0, "%s", err_detail());
+	lock_drop(&w->fs->engine);
+}
+
+/* Chooses a step that the model allows; false: none of this kind now. */
+static bool choose(struct world *w, struct step *s)
+{
+	static const struct step none;
+	struct file *f, *g;
+	bool small = rng_below(&w->rng, 4) != 0;
+	size_t max = small ? 200 : WRITE_MAX;
+
+	*s = none;
+	s->kind = (enum kind)rng_below(&w->rng, KINDS);
+	if (s->kind >= REPLACE && rng_below(&w->rng, 4))
+		s->kind = (enum kind)rng_below(&w->rng, CUT + 1);
+	s->i = (unsigned)rng_below(&w->rng, FILES);
+	s->j = (unsigned)rng_below(&w->rng, FILES);
+	s->seed = rng_next(&w->rng);
+	f = &w->now[s->i];
+	g = &w->now[s->j];
+	if (!f->ino)
+		s->kind = CREATE;
+	s->n = rng_below(&w->rng, max) + 1;
+	s->at = rng_below(&w->rng, f->n + 1);
+	switch (s->kind) {
+	case WRITE:
+		if (rng_below(&w->rng, 50) == 0)	/* past the end */
+			s->at = f->n + rng_below(&w->rng, 10000);
+		return s->at + s->n <= FILE_MAX;
+	case APPEND:
+		s->at = f->n;
+		return s->at + s->n <= FILE_MAX;
+	case INSERT:
+		return f->n + s->n <= FILE_MAX;
+	case CUT:
+		if (rng_below(&w->rng, 3) == 0)
+			s->n = rng_below(&w->rng, f->n + 1);
+		s->n = MIN(s->n, f->n - s->at);
+		return s->n > 0;
+	case TRUNCATE:
+		s->n = rng_below(&w->rng, 8) ? rng_below(&w->rng, f->n + 1)
+					     : rng_below(&w->rng, FILE_MAX);
+		return true;
+	case PUNCH:
+		s->n = MIN(s->n, f->n - s->at);
+		return s->n > 0;
+	case REPLACE:
+		if (!g->ino || s->i == s->j)
+			return false;
+		s->n = rng_below(&w->rng, f->n - s->at + 1);
+		s->at2 = rng_below(&w->rng, g->n + 1);
+		s->n2 = rng_below(&w->rng, g->n - s->at2 + 1);
+		return f->n - s->n + s->n2 <= FILE_MAX;
+	case COPY:
+		if (!g->ino || s->i == s->j || !g->n)
+			return false;
+		s->at2 = rng_below(&w->rng, 3) ? 0 : rng_below(&w->rng, g->n);
+		s->n2 = rng_below(&w->rng, 3) ? g->n - s->at2
+					      : rng_below(&w->rng, g->n - s->at2) + 1;
+		return s->at + s->n2 <= FILE_MAX;
+	case CREATE:
+		return !f->ino;
+	case REMOVE:
+		return rng_below(&w->rng, 4) == 0;
+	case SWAP:
+		return g->ino && s->i != s->j;
+	case KINDS:
+		break;
+	}
+	return false;
+}
+
+/* The same step on the store. */
+static int store_apply(struct world *w, struct step *s)
+{
+	static uint8_t bytes[WRITE_MAX + 1];
+	struct file *f = &w->now[s->i], *g = &w->now[s->j];
+	struct rng rng = rng_seeded(s->seed);
+	struct ropefs_new what = { .mode = S_IFREG | 0644 };
+	struct ropefs_attr attr;
+	uint64_t at;
+	ssize_t n;
+	int r;
+
+	switch (s->kind) {
+	case WRITE:
+		rng_fill(&rng, bytes, s->n);
+		n = ropefs_write(w->fs, f->ino, s->at, bytes, s->n, 0, NULL);
+		return n < 0 ? (int)n : 0;
+	case APPEND:
+		rng_fill(&rng, bytes, s->n);
+		n = ropefs_write(w->fs, f->ino, 0, bytes, s->n, ROPEFS_APPEND, &at);
+		ck_assert(n < 0 || at == s->at);
+		return n < 0 ? (int)n : 0;
+	case INSERT:
+		rng_fill(&rng, bytes, s->n);
+		n = ropefs_insert(w->fs, f->ino, s->at, bytes, s->n, 0);
+		return n < 0 ? (int)n : 0;
+	case CUT:
+		return ropefs_cut(w->fs, f->ino, s->at, s->n);
+	case TRUNCATE:
+		return ropefs_truncate(w->fs, f->ino, s->n);
+	case PUNCH:
+		return ropefs_punch(w->fs, f->ino, s->at, s->n, true);
+	case REPLACE:
+		return ropefs_replace(w->fs, (struct ropefs_range){ f->ino, s->at, s->n },
+				      (struct ropefs_range){ g->ino, s->at2, s->n2 });
+	case COPY:
+		n = ropefs_copy(w->fs, (struct ropefs_range){ f->ino, s->at, 0 },
+				(struct ropefs_range){ g->ino, s->at2, s->n2 });
+		ck_assert(n < 0 || (size_t)n == s->n2);
+		return n < 0 ? (int)n : 0;
+	case CREATE:
+		r = ropefs_create(w->fs, ROPEFS_ROOT_INO, name_of(s->i), &what, &attr);
+		s->ino = r < 0 ? 0 : attr.ino;
+		return r;
+	case REMOVE:
+		return ropefs_unlink(w->fs, ROPEFS_ROOT_INO, name_of(s->i));
+	case SWAP:
+		return ropefs_rename(w->fs, ROPEFS_ROOT_INO, name_of(s->i), ROPEFS_ROOT_INO,
+				     name_of(s->j), RENAME_EXCHANGE);
+	case KINDS:
+		break;
+	}
+	return -EINVAL;
+}
+
+static void world_remember_sync(struct world *w)
+{
+	w->synced_lsn = lsn_now(w);
+	files_copy(w->synced, w->now);
+	w->n_steps = 0;
+}
+
+static void world_step(struct world *w)
+{
+	struct step s;
+	int r;
+
+	if (!choose(w, &s))
+		return;
+	r = store_apply(w, &s);
+	ck_assert_msg(r == 0, "step of kind %d: %d %s", s.kind, r, err_detail());
+	s.lsn = lsn_now(w);
+	model_apply(w->now, &s);
+	w->done[s.kind]++;
+	if (w->n_steps == w->cap) {
+		w->cap = w->cap ? w->cap * 2 : 256;
+		w->steps = realloc(w->steps, w->cap * sizeof(*w->steps));
+		ck_assert(w->steps);
+	}
+	w->steps[w->n_steps++] = s;
+}
+
+/* After a crash: which prefix of the history is it? Then the store must equal it. */
+static void world_after_crash(struct world *w)
+{
+	uint64_t lsn;
+
+	world_open(w);
+	lsn = w->fs->replayed_lsn;
+	ck_assert_msg(!w->fs->read_only, "read-only: %s", w->fs->read_only_why);
+	ck_assert_msg(lsn >= w->synced_lsn, "lost what was synced: %llu < %llu",
+		      (unsigned long long)lsn, (unsigned long long)w->synced_lsn);
+	files_copy(w->now, w->synced);
+	for (size_t i = 0; i < w->n_steps && w->steps[i].lsn <= lsn; i++)
+		model_apply(w->now, &w->steps[i]);
+	world_compare(w);
+	world_check_trees(w);
+	ck_ok(ropefs_sync(w->fs));
+	world_remember_sync(w);
+}
+
+static void world_crash(struct world *w)
+{
+	w->crashes++;
+	if (rng_below(&w->rng, 3)) {
+		store_abandon(w->fs, true);
+		io_sim_power_cut(w->io);
+	} else {
+		store_abandon(w->fs, true);
+		io_sim_kill(w->io);
+	}
+	world_after_crash(w);
+}
+
+/* The power goes at some call within what comes next, a checkpoint or a sync too. */
+static void world_crash_within(struct world *w)
+{
+	uint64_t stop = rng_below(&w->rng, 60) + 1;
+	int r = 0;
+
+	io_sim_stop_at(w->io, IO_SIM_PWRITE | IO_SIM_SYNC | IO_SIM_RENAME | IO_SIM_SYNC_DIR |
+				      IO_SIM_UNLINK | IO_SIM_TRUNCATE | IO_SIM_OPEN,
+		       stop);
+	if (rng_below(&w->rng, 2))
+		r = ropefs_checkpoint(w->fs);
+	else
+		r = ropefs_collect(w->fs);
+	if (r >= 0)
+		r = ropefs_sync(w->fs);
+	io_sim_stop_at(w->io, 0, 0);
+	if (r >= 0)
+		world_remember_sync(w);
+	world_crash(w);
+}
+
+static void world_reopen(struct world *w)
+{
+	struct io *io = w->io;
+	int r;
+
+	w->reopens++;
+	r = checkpoint_run(w->fs, true);
+	ck_assert_msg(r == 0, "checkpoint: %s", err_detail());
+	store_abandon(w->fs, true);
+	w->io = io;
+	io_sim_kill(io);
+	world_open(w);
+	ck_assert(w->fs->was_clean);
+	ck_assert_uint_eq(w->fs->recovered_records, 0);
+	world_remember_sync(w);
+	world_compare(w);
+}
+
+static void world_event(struct world *w)
+{
+	switch (rng_below(&w->rng, 12)) {
+	case 0:
+		world_crash(w);
+		break;
+	case 1:
+		world_crash_within(w);
+		break;
+	case 2:
+		world_reopen(w);
+		break;
+	case 3:
+	case 4:
+	case 5:
+		ck_assert_msg(ropefs_checkpoint(w->fs) == 0, "%s", err_detail());
+		world_remember_sync(w);
+		w->checkpoints++;
+		break;
+	case 6:
+		ck_assert_msg(ropefs_collect(w->fs) == 0, "%s", err_detail());
+		world_remember_sync(w);
+		w->collections++;
+		break;
+	default:
+		ck_assert_msg(ropefs_sync(w->fs) == 0, "%s", err_detail());
+		world_remember_sync(w);
+		world_check_trees(w);
+		world_compare(w);
+	}
+}
+
+static void world_init(struct world *w, uint64_t seed)
+{
+	static char key_path[4200];
+	uint8_t id[STORE_ID_BYTES];
+
+	*w = (struct world){ .rng = rng_seeded(seed) };
+	for (int i = 0; i < FILES; i++) {
+		w->now[i].p = malloc(FILE_MAX * 2);
+		w->synced[i].p = malloc(FILE_MAX * 2);
+		ck_assert(w->now[i].p && w->synced[i].p);
+	}
+	ck_ok(keys_init_library());
+	ck_ok(io_sim_new(seed, &w->io));
+	memset(id, 7, sizeof(id));
+	snprintf(key_path, sizeof(key_path), "%s/%llx.key", suite_tmpdir(),
+		 (unsigned long long)seed);
+	ck_ok(key_file_create(key_path, id));
+	ck_ok(key_file_read(key_path, &w->kf));
+	ck_ok(store_init(w->io, w->kf, CIPHER_XCHACHA20, id));
+	world_open(w);
+	ck_ok(ropefs_sync(w->fs));
+	world_remember_sync(w);
+}
+
+static void world_release(struct world *w)
+{
+	store_abandon(w->fs, false);
+	key_file_free(w->kf);
+	for (int i = 0; i < FILES; i++) {
+		free(w->now[i].p);
+		free(w->synced[i].p);
+	}
+	free(w->steps);
+}
+
+START_TEST(a_store_equals_flat_arrays_through_edits_and_crashes)
+{
+	time_t until = time(NULL) + suite_seconds(50);
+	uint64_t steps = 0, lives = 0;
+
+	while (time(NULL) < until) {
+		struct world w;
+		uint64_t seed = suite_seed() + lives++;
+
+		printf("# world %#llx\n", (unsigned long long)seed);
+		fflush(stdout);
+		world_init(&w, seed);
+		for (int i = 0; i < 60000 && time(NULL) < until; i++) {
+			world_step(&w);
+			if (rng_below(&w.rng, 4) == 0)
+				world_look(&w);
+			if (rng_below(&w.rng, 400) == 0)
+				world_event(&w);
+		}
+		world_compare(&w);
+		for (int k = 0; k < KINDS; k++)
+			steps += w.done[k];
+		printf("# %llu steps in all; this world: %llu crashes, %llu reopenings, %llu "
+		       "checkpoints, %llu collections\n",
+		       (unsigned long long)steps, (unsigned long long)w.crashes,
+		       (unsigned long long)w.reopens, (unsigned long long)w.checkpoints,
+		       (unsigned long long)w.collections);
+		fflush(stdout);
+		world_release(&w);
+	}
+	ck_assert_uint_gt(steps, 1000);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("store");
+	TCase *tc = tcase_create("model");
+
+	tcase_set_timeout(tc, 3600);
+	tcase_add_test(tc, a_store_equals_flat_arrays_through_edits_and_crashes);
+	suite_add_tcase(s, tc);
+	return suite_main(s);
+}

@@ -1,0 +1,75 @@
+#include <errno.h>
+#include <string.h>
+
+#include "core/ropefs.h"
+#include "tests/lib/suite.h"
+
+static const struct {
+	const char *name;
+	uint64_t size;
+	int r;		/* of parse, or else of range */
+	uint64_t from, to;
+} cases[] = {
+	{ "f@bytes=0..0", 0, 0, 0, 0 },
+	{ "f@bytes=..", 10, 0, 0, 10 },
+	{ "f@bytes=3..7", 10, 0, 3, 7 },
+	{ "f@bytes=3..", 10, 0, 3, 10 },
+	{ "f@bytes=..7", 10, 0, 0, 7 },
+	{ "f@bytes=-4..", 10, 0, 6, 10 },
+	{ "f@bytes=..-4", 10, 0, 0, 6 },
+	{ "f@bytes=-4..-1", 10, 0, 6, 9 },
+	{ "f@bytes=-99..", 10, 0, 0, 10 },
+	{ "f@bytes=10..10", 10, 0, 10, 10 },
+	{ "f@bytes=1K..2K", 4096, 0, 1024, 2048 },
+	{ "f@bytes=1M..1M", 1u << 20, 0, 1u << 20, 1u << 20 },
+	{ "f@bytes=1G..", (uint64_t)1 << 31, 0, 1u << 30, (uint64_t)1 << 31 },
+	{ "a@b@bytes=1..2", 10, 0, 1, 2 },
+	{ "f@bytes=11..11", 10, -ERANGE, 0, 0 },
+	{ "f@bytes=0..11", 10, -ERANGE, 0, 0 },
+	{ "f@bytes=7..3", 10, -ERANGE, 0, 0 },
+	{ "f@bytes=-1..-4", 10, -ERANGE, 0, 0 },
+	{ "f@bytes=", 10, -EINVAL, 0, 0 },
+	{ "f@bytes=5", 10, -EINVAL, 0, 0 },
+	{ "f@bytes=a..b", 10, -EINVAL, 0, 0 },
+	{ "f@bytes=1..2x", 10, -EINVAL, 0, 0 },
+	{ "f@bytes=1..2..3", 10, -EINVAL, 0, 0 },
+	{ "f@bytes=1k..2", 10, -EINVAL, 0, 0 },
+	{ "f@bytes=--1..", 10, -EINVAL, 0, 0 },
+	{ "f@bytes=99999999999999999999..", 10, -EINVAL, 0, 0 },
+	{ "f@bytes=9999999999G..", 10, -EINVAL, 0, 0 },
+	{ "f@bytes=1..2,bytes=1..2", 10, -EINVAL, 0, 0 },
+	{ "f", 10, -ENOENT, 0, 0 },
+	{ "f@", 10, -ENOENT, 0, 0 },
+	{ "f@home", 10, -ENOENT, 0, 0 },
+	{ "@bytes=1..2", 10, -ENOENT, 0, 0 },
+	{ "f@bytes", 10, -ENOENT, 0, 0 },
+};
+
+START_TEST(selectors_are_read_as_documented)
+{
+	struct ropefs_view v;
+	uint64_t from = 0, to = 0;
+	int r = ropefs_view_parse(cases[_i].name, strlen(cases[_i].name), &v);
+
+	if (r == 0)
+		r = ropefs_view_range(&v, cases[_i].size, &from, &to);
+	ck_assert_msg(r == cases[_i].r, "%s: %d", cases[_i].name, r);
+	ck_assert_uint_eq(from, cases[_i].from);
+	ck_assert_uint_eq(to, cases[_i].to);
+	if (r == 0)
+		ck_assert(cases[_i].name[v.name_len] == '@');
+	if (r == -EINVAL || r == -ERANGE)
+		ck_assert(*ropefs_error());
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("view");
+	TCase *tc = tcase_create("view");
+
+	tcase_add_loop_test(tc, selectors_are_read_as_documented, 0,
+			    sizeof(cases) / sizeof(cases[0]));
+	suite_add_tcase(s, tc);
+	return suite_main(s);
+}
