@@ -13,8 +13,8 @@ static const struct verb verbs[] = {
 	  "Makes an empty store in the folder STORE (made when absent) and a key file outside of\n"
 	  "it. Whoever loses the key file loses the data: copy it to a safe place.\n"
 	  "\n"
-	  "  -k, --key-file FILE  where the key goes (else ~/.config/ropefs/keys/ID.key, or\n"
-	  "                       /etc/ropefs/keys/ID.key for root)\n"
+	  "  -k, --key-file FILE  where the key goes (else ~/.config/ropefs/ID.key, or\n"
+	  "                       /etc/ropefs/ID.key for root)\n"
 	  "  -c, --cipher NAME    xchacha20-poly1305 (the default), aes256-gcm or none\n"
 	  "\n"
 	  "Example: ropectl init /data/store\n",

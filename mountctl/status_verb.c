@@ -59,13 +59,17 @@ static void line(const char *label, enum term_paint paint, const char *fmt, ...)
 	free(text);
 }
 
+/* What the engine gives as its reason when it was asked to be read-only. */
+#define AS_ASKED "opened so"
+
 static void print_state(const cJSON *json, const struct mount *m)
 {
 	const char *where = m ? "mounted" : "not mounted";
+	const char *why = string(json, "read_only_why");
 
-	if (is_true(json, "read_only") && *string(json, "read_only_why"))
+	if (is_true(json, "read_only") && *why && strcmp(why, AS_ASKED) != 0)
 		line("state", TERM_BAD, "READ-ONLY: %s; copy out what matters, then run "
-		     "ropefs-fsck on the unmounted store", string(json, "read_only_why"));
+		     "ropefs-fsck on the unmounted store", why);
 	else if (m && is_true(json, "read_only"))
 		line("state", TERM_GOOD, "mounted read-only, as asked");
 	else
