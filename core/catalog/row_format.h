@@ -1,0 +1,40 @@
+/* row_format.h - the rows of the catalog, version 1; struct inode_row is in catalog.h.
+ *
+ *	key					value
+ *	'I' ino be64			 9 B	struct inode_row, 192 B
+ *	'D' dir be64, cookie be64	17 B	struct entry_row, then the name, 1..255 B
+ *	'X' ino be64, name, 0, part u8		at most CATALOG_PART bytes
+ *	'L' ino be64, part u8		10 B	at most CATALOG_PART bytes
+ *	'O' ino be64			 9 B	empty
+ *
+ * Numbers in keys are big-endian, so that rows sort by them. */
+#ifndef ROPEFS_CATALOG_ROW_FORMAT_H
+#define ROPEFS_CATALOG_ROW_FORMAT_H
+
+#include "core/base/le.h"
+#include "core/base/util.h"
+
+enum row_kind {
+	ROW_ENTRY = 'D',
+	ROW_INODE = 'I',
+	ROW_TARGET = 'L',
+	ROW_ORPHAN = 'O',
+	ROW_XATTR = 'X',
+};
+
+#define ROW_KEY_INO 9u	/* kind and inode number: how every key begins */
+#define ROW_KEY_ENTRY 17u
+#define INODE_ROW_VERSION 1u
+
+/*	0  ino   le64
+ *	8  type  u8	DT_REG ...
+ *	9  name
+ */
+struct entry_row {
+	le64 ino;
+	uint8_t type;
+	uint8_t name[];
+};
+static_assert(sizeof(struct entry_row) == 9, "an entry row begins with 9 bytes on disk");
+
+#endif
