@@ -26,7 +26,7 @@ struct range {
 
 /* The target of an edit, open for writing. */
 struct target {
-	const char *name;	/* as the user wrote it */
+	const char *name; /* as the user wrote it */
 	int fd;
 	struct range range;
 };
@@ -45,12 +45,14 @@ static int parse_range(const char *name, const char *words, uint64_t size,
 	r = strchr(words, ',') ? -EINVAL : ropefs_view_parse(selector, (size_t)n, &view);
 	free(selector);
 	if (r < 0)
-		return term_say("'%s' is not a place in bytes: write 100..140, 4K.., ..1M or "
-				"-10..", words);
+		return term_say(
+			"'%s' is not a place in bytes: write 100..140, 4K.., ..1M or "
+			"-10..",
+			words);
 	r = ropefs_view_range(&view, size, &ret->from, &ret->to);
 	if (r < 0)
-		return term_say("%s: %s is outside of the file, which has %llu bytes", name,
-				words, (unsigned long long)size);
+		return term_say("%s: %s is outside of the file, which has %llu bytes",
+				name, words, (unsigned long long)size);
 	return EXIT_DONE;
 }
 
@@ -206,7 +208,7 @@ static int insert_small(const struct target *t, const uint8_t *bytes, size_t n)
 
 	if (!edit)
 		return -ENOMEM;
-	*edit = (struct ropefs_ioc_edit){ .at = t->range.from, .n = (uint32_t)n };
+	*edit = (struct ropefs_ioc_edit) { .at = t->range.from, .n = (uint32_t)n };
 	memcpy(edit->data, bytes, n);
 	r = ioctl(t->fd, ROPEFS_IOC_INSERT(n), edit) < 0 ? -errno : 0;
 	free(edit);
@@ -243,7 +245,8 @@ int verb_insert(const struct verb *verb, int argc, char **argv)
 	if (verb_options(verb, argc, argv, options, 2, 2, &first) < 0)
 		return first;
 	if (strstr(argv[first + 1], ".."))
-		return term_usage(verb->name, "'%s' is a range, and an insert has one place",
+		return term_usage(verb->name,
+				  "'%s' is a range, and an insert has one place",
 				  argv[first + 1]);
 	if (strcmp(from_name, "-") != 0)
 		from = open(from_name, O_RDONLY | O_CLOEXEC);
@@ -258,9 +261,10 @@ int verb_insert(const struct verb *verb, int argc, char **argv)
 	catch_signals();
 	r = insert(&t, from);
 	if (r == -ENOENT || r == -EEXIST)
-		status = term_say("%s: views are off on this mount, or a file is named like one; "
-				  "no more than %u bytes can be inserted", t.name,
-				  (unsigned)ROPEFS_IOC_DATA_MAX);
+		status = term_say(
+			"%s: views are off on this mount, or a file is named like one; "
+			"no more than %u bytes can be inserted",
+			t.name, (unsigned)ROPEFS_IOC_DATA_MAX);
 	else if (r < 0)
 		status = term_fail_errno(-r, t.name);
 	close(t.fd);

@@ -10,61 +10,65 @@
 
 static const struct verb verbs[] = {
 	{ "init", "STORE [--key-file FILE] [--cipher NAME]", "make a new store",
-	  "Makes an empty store in the folder STORE (made when absent) and a key file outside of\n"
-	  "it. Whoever loses the key file loses the data: copy it to a safe place.\n"
+	  "Makes an empty store in the folder STORE (made when absent) and a key\n"
+	  "file outside of it. Whoever loses the key file loses the data: copy it\n"
+	  "to a safe place.\n"
 	  "\n"
-	  "  -k, --key-file FILE  where the key goes (else ~/.config/ropefs/ID.key, or\n"
-	  "                       /etc/ropefs/ID.key for root)\n"
-	  "  -c, --cipher NAME    xchacha20-poly1305 (the default), aes256-gcm or none\n"
+	  "  -k, --key-file FILE  where the key goes (else ~/.config/ropefs/ID.key,\n"
+	  "                       or /etc/ropefs/ID.key for root)\n"
+	  "  -c, --cipher NAME    xchacha20-poly1305 (else), aes256-gcm or none\n"
 	  "\n"
 	  "Example: ropectl init /data/store\n",
 	  verb_init },
 	{ "mount", "STORE DIR [-o OPTIONS]", "show a store's files in a folder",
 	  "Starts the daemon ropefs and returns once the files are there.\n"
 	  "\n"
-	  "  -o OPTIONS           as ropefs(8): ro, allow_other, durability=sync, memory=128M ...\n"
+	  "  -o OPTIONS           as ropefs(8): ro, allow_other, memory=128M, ...\n"
 	  "  -k, --key-file FILE  the store's key (else its default place)\n"
 	  "  -f, --foreground     stay in front until unmounted\n"
 	  "\n"
 	  "Example: ropectl mount /data/store /mnt/data -o memory=128M\n",
 	  verb_mount },
-	{ "umount", "DIR", "unmount, and wait until the store is closed",
-	  "Unmounts DIR and returns once the daemon has written everything and has ended, so\n"
-	  "that the store can be copied or mounted elsewhere.\n"
+	{ "umount", "DIR [--lazy]", "unmount, and wait until the store is closed",
+	  "Unmounts DIR and returns once the daemon has written everything and has\n"
+	  "ended, so that the store can be copied or mounted elsewhere.\n"
 	  "\n"
-	  "  -l, --lazy           take the mount away now, even when programs use it; they keep\n"
-	  "                       their open files, and the store stays open until they end\n"
+	  "  -l, --lazy           take the mount away now, even when programs use it;\n"
+	  "                       they keep what they have open, and the store stays\n"
+	  "                       open until they end\n"
 	  "\n"
 	  "Example: ropectl umount /mnt/data\n",
 	  verb_umount },
 	{ "status", "MOUNT|STORE [--json]", "say how a mount or a store is",
-	  "Of a mount it asks the daemon; of an unmounted store it opens the store read-only,\n"
-	  "which needs its key and changes nothing.\n"
+	  "Of a mount it asks the daemon; of an unmounted store it opens the store\n"
+	  "read-only, which needs its key and changes nothing.\n"
 	  "\n"
 	  "  -j, --json           everything known, as one JSON object\n"
-	  "  -k, --key-file FILE  the key of an unmounted store (else its default place)\n"
+	  "  -k, --key-file FILE  the key of an unmounted store (else its default\n"
+	  "                       place)\n"
 	  "\n"
 	  "Example: ropectl status /mnt/data\n",
 	  verb_status },
-	{ "insert", "FILE AT [--from FILE]", "insert bytes into the middle of a mounted file",
-	  "Reads bytes from standard input and inserts them before byte AT of FILE, as one\n"
-	  "atomic step that costs the same in a small and a huge file. AT counts from 0, takes\n"
-	  "K, M and G, and counts back from the end when negative.\n"
+	{ "insert", "FILE AT [--from FILE]", "insert bytes into a mounted file",
+	  "Reads bytes from standard input and inserts them before byte AT of FILE,\n"
+	  "as one atomic step that costs the same in a small and a huge file. AT\n"
+	  "counts from 0, takes K, M and G, and counts back from the end when\n"
+	  "negative.\n"
 	  "\n"
 	  "  -f, --from FILE      insert this file's bytes ('-': standard input)\n"
 	  "\n"
 	  "Example: echo 'new line' | ropectl insert /mnt/data/notes 100\n",
 	  verb_insert },
 	{ "cut", "FILE FROM..TO", "cut bytes out of a mounted file",
-	  "Takes out the bytes from FROM up to and without TO, as one atomic step. Both count\n"
-	  "from 0, take K, M and G, and count back from the end when negative; 'FROM..' goes to\n"
-	  "the end and '..TO' begins at the start.\n"
+	  "Takes out the bytes from FROM up to and without TO, as one atomic step.\n"
+	  "Both count from 0, take K, M and G, and count back from the end when\n"
+	  "negative; 'FROM..' goes to the end and '..TO' begins at the start.\n"
 	  "\n"
 	  "Example: ropectl cut /mnt/data/notes 100..140\n",
 	  verb_cut },
-	{ "sync", "MOUNT", "wait until everything written is on the disk",
-	  "MOUNT is a mount, or any file in it. What was written before is durable when this\n"
-	  "returns: it survives a power cut.\n"
+	{ "sync", "MOUNT", "wait until all that was written is on the disk",
+	  "MOUNT is a mount, or any file in it. What was written before is durable\n"
+	  "when this returns: it survives a power cut.\n"
 	  "\n"
 	  "Example: ropectl sync /mnt/data\n",
 	  verb_sync },
@@ -80,13 +84,14 @@ static const struct verb verbs[] = {
 static void print_help(void)
 {
 	printf("Usage: ropectl VERB ...\n"
-	       "Makes, mounts and looks after ropefs stores, and edits files in them.\n\n");
+	       "Makes, mounts and looks after ropefs stores, and edits files in "
+	       "them.\n\n");
 	for (size_t i = 0; i < N_VERBS; i++)
 		printf("  %-8s %-42s %s\n", verbs[i].name, verbs[i].synopsis,
 		       verbs[i].summary);
 	printf("\n'ropectl VERB --help' says more and shows an example.\n"
-	       "Example: ropectl init /data/store && ropectl mount /data/store /mnt/data\n\n"
-	       TERM_STATUS_HELP);
+	       "Example: ropectl init /data/store && ropectl mount /data/store "
+	       "/mnt/data\n\n" TERM_STATUS_HELP);
 }
 
 static void print_verb_help(const struct verb *verb)
@@ -107,8 +112,8 @@ static void fill_tables(const struct verb_option *options, struct option *ret_lo
 	for (; options && options[n].name; n++) {
 		if (n == MAX_OPTIONS)
 			abort();
-		ret_long[n] = (struct option){ options[n].name, options[n].has_value, NULL,
-					       256 + (int)n };
+		ret_long[n] = (struct option) { options[n].name, options[n].has_value,
+						NULL, 256 + (int)n };
 		if (!options[n].letter)
 			continue;
 		*ret_short++ = options[n].letter;
@@ -117,8 +122,8 @@ static void fill_tables(const struct verb_option *options, struct option *ret_lo
 	}
 	*ret_short++ = 'h';
 	*ret_short = '\0';
-	ret_long[n] = (struct option){ "help", 0, NULL, 'h' };
-	ret_long[n + 1] = (struct option){ 0 };
+	ret_long[n] = (struct option) { "help", 0, NULL, 'h' };
+	ret_long[n + 1] = (struct option) { 0 };
 }
 
 /* "-5" and "-10..": counts back from the end, so an operand and no option. */
@@ -194,7 +199,8 @@ int main(int argc, char **argv)
 {
 	if (argc < 2)
 		return term_usage(NULL, "a verb is missing");
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
+	    !strcmp(argv[1], "help")) {
 		print_help();
 		return EXIT_DONE;
 	}

@@ -30,7 +30,8 @@ static int exec_daemon(char **argv)
 
 	self[n < 0 ? 0 : n] = '\0';
 	slash = strrchr(self, '/');
-	for (size_t i = 0; slash && i < sizeof(daemon_places) / sizeof(*daemon_places); i++) {
+	for (size_t i = 0; slash && i < sizeof(daemon_places) / sizeof(*daemon_places);
+	     i++) {
 		if (asprintf(&path, "%.*s/%s", (int)(slash - self), self,
 			     daemon_places[i]) < 0)
 			abort();
@@ -56,8 +57,9 @@ static int refuse_dead_mount(const char *dir)
 	free(real);
 	if (!dead)
 		return EXIT_DONE;
-	return term_say("%s is a mount whose daemon has died: run 'ropectl umount %s' first",
-			dir, dir);
+	return term_say(
+		"%s is a mount whose daemon has died: run 'ropectl umount %s' first", dir,
+		dir);
 }
 
 int verb_mount(const struct verb *verb, int argc, char **argv)
@@ -93,8 +95,10 @@ int verb_mount(const struct verb *verb, int argc, char **argv)
 	words[n++] = argv[first + 1];
 	words[n] = NULL;
 	err = exec_daemon((char **)words);
-	return term_say("the daemon " DAEMON_NAME " can't be started: %s; it belongs beside "
-			"ropectl or into PATH", strerror(err));
+	return term_say("the daemon " DAEMON_NAME
+			" can't be started: %s; it belongs beside "
+			"ropectl or into PATH",
+			strerror(err));
 }
 
 /* Runs fusermount3, the way out for those who are not root; its own words on failure go
@@ -144,8 +148,10 @@ static int wait_for_end(int pidfd, pid_t pid)
 		if (r < 0 && errno != EINTR)
 			return term_fail_errno(errno, "waiting for the daemon");
 		if (r == 0)
-			fprintf(stderr, "Unmounted; waiting for the daemon (pid %ld) to write "
-				"what is left and close the store ...\n", (long)pid);
+			fprintf(stderr,
+				"Unmounted; waiting for the daemon (pid %ld) to write "
+				"what is left and close the store ...\n",
+				(long)pid);
 		said = true;
 	}
 }
@@ -153,12 +159,16 @@ static int wait_for_end(int pidfd, pid_t pid)
 static int say_umount_error(int err, const char *dir)
 {
 	if (err == EBUSY)
-		return term_say("%s is busy: a program has a file or its working folder there; "
-				"'fuser -vm %s' or 'lsof %s' names it; end it and try again, "
-				"or use --lazy", dir, dir, dir);
+		return term_say(
+			"%s is busy: a program has a file or its working folder there; "
+			"'fuser -vm %s' or 'lsof %s' names it; end it and try again, "
+			"or use --lazy",
+			dir, dir, dir);
 	if (err == ENOENT)
-		return term_say("%s: only root may unmount without the program fusermount3 "
-				"(Debian package fuse3)", dir);
+		return term_say(
+			"%s: only root may unmount without the program fusermount3 "
+			"(Debian package fuse3)",
+			dir);
 	return term_fail_errno(err, dir);
 }
 
@@ -181,8 +191,9 @@ int verb_umount(const struct verb *verb, int argc, char **argv)
 		if (r == 0)
 			mount_release(&m);
 		free(real);
-		return term_say("%s is not a ropefs mount; 'findmnt -t fuse.ropefs' lists them",
-				argv[first]);
+		return term_say(
+			"%s is not a ropefs mount; 'findmnt -t fuse.ropefs' lists them",
+			argv[first]);
 	}
 	free(real);
 	/* Opened before the unmount, so that it can't mean a later process of that number. */

@@ -26,7 +26,8 @@ static void unescape(char *s)
 
 	while (*s) {
 		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] && s[3]) {
-			*to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
+			*to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 |
+				       (s[3] - '0'));
 			s += 4;
 		} else {
 			*to++ = *s++;
@@ -59,8 +60,9 @@ static bool parse_line(char *line, struct mount *ret)
 		return false;
 	unescape(source);
 	unescape(dir);
-	*ret = (struct mount){ .store = source, .dir = dir,
-			       .dev = makedev(major_no, minor_no) };
+	*ret = (struct mount) { .store = source,
+				.dir = dir,
+				.dev = makedev(major_no, minor_no) };
 	return true;
 }
 
@@ -68,15 +70,15 @@ static bool lies_in(const char *path, const char *dir)
 {
 	size_t n = strlen(dir);
 
-	if (n == 1)	/* "/" */
+	if (n == 1) /* "/" */
 		return true;
 	return !strncmp(path, dir, n) && (path[n] == '/' || !path[n]);
 }
 
 struct wanted {
-	const char *path;	/* lies in the mount, or */
-	const char *store;	/* is what is mounted, or */
-	dev_t dev;		/* is its device */
+	const char *path; /* lies in the mount, or */
+	const char *store; /* is what is mounted, or */
+	dev_t dev; /* is its device */
 };
 
 static bool is_wanted(const struct wanted *w, const struct mount *m)
@@ -105,7 +107,7 @@ static int find(const struct wanted *w, struct mount *ret)
 		if (best.dir && strlen(m.dir) < strlen(best.dir))
 			continue;
 		mount_release(&best);
-		best = (struct mount){ strdup(m.store), strdup(m.dir), m.dev };
+		best = (struct mount) { strdup(m.store), strdup(m.dir), m.dev };
 	}
 	free(line);
 	fclose(f);
@@ -122,14 +124,14 @@ int mount_find(const char *path, struct mount *ret)
 
 	if (!real)
 		return -errno;
-	r = find(&(struct wanted){ .path = real }, ret);
+	r = find(&(struct wanted) { .path = real }, ret);
 	free(real);
 	return r;
 }
 
 int mount_find_dev(dev_t dev, struct mount *ret)
 {
-	return find(&(struct wanted){ .dev = dev }, ret);
+	return find(&(struct wanted) { .dev = dev }, ret);
 }
 
 int mount_find_store(const char *store, struct mount *ret)
@@ -139,7 +141,7 @@ int mount_find_store(const char *store, struct mount *ret)
 
 	if (!real)
 		return -errno;
-	r = find(&(struct wanted){ .store = real }, ret);
+	r = find(&(struct wanted) { .store = real }, ret);
 	free(real);
 	return r;
 }

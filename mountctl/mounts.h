@@ -7,12 +7,12 @@
 #include <sys/types.h>
 
 struct mount {
-	char *store;	/* the folder mounted, as the daemon named it */
-	char *dir;	/* where */
+	char *store; /* the folder mounted, as the daemon named it */
+	char *dir; /* where */
 	dev_t dev;
 };
 
-#define MOUNT_INIT ((struct mount){ 0 })
+#define MOUNT_INIT ((struct mount) { 0 })
 void mount_release(struct mount *m);
 
 /* The ropefs mount that path lies in, or is: 0, -ENOENT when it lies in none, or an error. */

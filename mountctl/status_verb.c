@@ -42,7 +42,9 @@ static struct term_text bytes_of(const cJSON *json, const char *name)
 	return term_bytes(number(json, name));
 }
 
-__attribute__((format(printf, 3, 4)))
+static void line(const char *label, enum term_paint paint, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
 static void line(const char *label, enum term_paint paint, const char *fmt, ...)
 {
 	char *text = NULL, *shown;
@@ -68,18 +70,21 @@ static void print_state(const cJSON *json, const struct mount *m)
 	const char *why = string(json, "read_only_why");
 
 	if (is_true(json, "read_only") && *why && strcmp(why, AS_ASKED) != 0)
-		line("state", TERM_BAD, "READ-ONLY: %s; copy out what matters, then run "
-		     "ropefs-fsck on the unmounted store", why);
+		line("state", TERM_BAD,
+		     "READ-ONLY: %s; copy out what matters, then run "
+		     "ropefs-fsck on the unmounted store",
+		     why);
 	else if (m && is_true(json, "read_only"))
 		line("state", TERM_GOOD, "mounted read-only, as asked");
 	else
 		line("state", TERM_GOOD, "%s, all is well", where);
 	if (is_true(json, "was_clean"))
 		return;
-	line("", TERM_PLAIN, m ? "not shut down cleanly before; %s changes came back from the "
-				 "log in %s"
-			       : "not shut down cleanly; %s changes come back from the log "
-				 "when it is mounted (%s)",
+	line("", TERM_PLAIN,
+	     m ? "not shut down cleanly before; %s changes came back from the "
+		 "log in %s"
+	       : "not shut down cleanly; %s changes come back from the log "
+		 "when it is mounted (%s)",
 	     count_of(json, "recovered_records").s,
 	     term_seconds(number(json, "recovery_s")).s);
 }
@@ -91,8 +96,10 @@ static void print_durable(const cJSON *json)
 	if (behind <= 0)
 		line("durable", TERM_GOOD, "yes: all that was written is on the disk");
 	else
-		line("durable", TERM_WARN, "not yet: the last %s changes are on their way to "
-		     "the disk", term_count((uint64_t)behind).s);
+		line("durable", TERM_WARN,
+		     "not yet: the last %s changes are on their way to "
+		     "the disk",
+		     term_count((uint64_t)behind).s);
 }
 
 static void print_errors(const cJSON *json)
@@ -112,14 +119,16 @@ static void print_sizes(const cJSON *json)
 	line("packs", TERM_PLAIN, "%s in %s files, %s of it no longer needed",
 	     bytes_of(json, "pack_bytes").s, count_of(json, "packs").s,
 	     bytes_of(json, "dead_bytes").s);
-	line("log", TERM_PLAIN, "%s to replay after a crash", bytes_of(json, "log_bytes").s);
+	line("log", TERM_PLAIN, "%s to replay after a crash",
+	     bytes_of(json, "log_bytes").s);
 }
 
 static void print_daemon(const cJSON *json)
 {
 	line("memory", TERM_PLAIN, "%s of %s: %s unpacked, %s of trees, %s of cache",
 	     term_bytes(number(json, "hot_bytes") + number(json, "dirty_node_bytes") +
-			number(json, "cache_bytes")).s,
+			number(json, "cache_bytes"))
+		     .s,
 	     bytes_of(json, "memory_budget").s, bytes_of(json, "hot_bytes").s,
 	     bytes_of(json, "dirty_node_bytes").s, bytes_of(json, "cache_bytes").s);
 	line("checkpoints", number(json, "checkpoint_errors") > 0 ? TERM_BAD : TERM_PLAIN,
@@ -177,8 +186,9 @@ static int print(const char *text, const char *store, const struct mount *m, boo
 
 	if (!cJSON_IsObject(json)) {
 		cJSON_Delete(json);
-		return term_say("%s: the status is no JSON object: is it of another version?",
-				store);
+		return term_say(
+			"%s: the status is no JSON object: is it of another version?",
+			store);
 	}
 	add_place(json, store, m, m ? "mounted" : "unmounted");
 	if (as_json)
@@ -202,9 +212,11 @@ static int dead_mount(const struct mount *m, bool as_json)
 	}
 	line("mount", TERM_BOLD, "%s", m->dir);
 	line("store", TERM_PLAIN, "%s", m->store);
-	line("state", TERM_BAD, "DEAD: its daemon has ended; all that was synced is in the store");
-	line("", TERM_PLAIN, "to have it back: ropectl umount --lazy %s && ropectl mount %s %s",
-	     m->dir, m->store, m->dir);
+	line("state", TERM_BAD,
+	     "DEAD: its daemon has ended; all that was synced is in the store");
+	line("", TERM_PLAIN,
+	     "to have it back: ropectl umount --lazy %s && ropectl mount %s %s", m->dir,
+	     m->store, m->dir);
 	return EXIT_FAILED;
 }
 

@@ -25,9 +25,11 @@ int verb_init(const struct verb *verb, int argc, char **argv)
 	key = term_name(stdout, key_path ? key_path : "");
 	printf("Made the store %s\n", store);
 	if (*key)
-		printf("Its key is in %s\n%sWithout this file the data is lost: copy it to a "
+		printf("Its key is in %s\n%sWithout this file the data is lost: copy it "
+		       "to a "
 		       "safe place.%s\n",
-		       key, term_paint(stdout, TERM_WARN), term_paint(stdout, TERM_PLAIN));
+		       key, term_paint(stdout, TERM_WARN),
+		       term_paint(stdout, TERM_PLAIN));
 	free(store);
 	free(key);
 	free(key_path);

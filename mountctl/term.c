@@ -11,8 +11,9 @@
 const char *term_paint(FILE *to, enum term_paint paint)
 {
 	static const char *const sequences[] = {
-		[TERM_PLAIN] = "\033[0m",   [TERM_BOLD] = "\033[1m",   [TERM_GOOD] = "\033[32m",
-		[TERM_WARN] = "\033[1;33m", [TERM_BAD] = "\033[1;31m",
+		[TERM_PLAIN] = "\033[0m",  [TERM_BOLD] = "\033[1m",
+		[TERM_GOOD] = "\033[32m",  [TERM_WARN] = "\033[1;33m",
+		[TERM_BAD] = "\033[1;31m",
 	};
 	const char *no_color = getenv("NO_COLOR");
 	const char *term = getenv("TERM");
@@ -145,7 +146,8 @@ struct term_text term_seconds(double s)
 	else if (whole < 3600)
 		snprintf(ret.s, sizeof(ret.s), "%ld min %ld s", whole / 60, whole % 60);
 	else if (whole < 86400)
-		snprintf(ret.s, sizeof(ret.s), "%ld h %ld min", whole / 3600, whole / 60 % 60);
+		snprintf(ret.s, sizeof(ret.s), "%ld h %ld min", whole / 3600,
+			 whole / 60 % 60);
 	else
 		snprintf(ret.s, sizeof(ret.s), "%ld days %ld h", whole / 86400,
 			 whole / 3600 % 24);
@@ -160,8 +162,8 @@ static void print_line(const char *what, const char *sentence)
 	/* What was said on stdout before belongs before this line, in a log too. */
 	fflush(stdout);
 	fprintf(stderr, "%s%s:%s %s%s%s\n", term_paint(stderr, TERM_BAD),
-		program_invocation_short_name, term_paint(stderr, TERM_PLAIN), name ? name : "",
-		name ? ": " : "", text);
+		program_invocation_short_name, term_paint(stderr, TERM_PLAIN),
+		name ? name : "", name ? ": " : "", text);
 	free(name);
 	free(text);
 }

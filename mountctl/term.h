@@ -15,8 +15,8 @@ enum exit_status {
 };
 
 /* The line every --help ends with. */
-#define TERM_STATUS_HELP                                                                     \
-	"Exit status: 0 done, 1 failed, 2 wrong usage, 3 wrong key, 4 store in use,\n"       \
+#define TERM_STATUS_HELP                                                                 \
+	"Exit status: 0 done, 1 failed, 2 wrong usage, 3 wrong key, 4 store in use,\n"   \
 	"5 corrupt, 6 not a store, 7 written by a newer version.\n"
 
 enum term_paint {
@@ -39,9 +39,9 @@ char *term_name(FILE *to, const char *s);
 struct term_text {
 	char s[48];
 };
-struct term_text term_bytes(double bytes);		/* "0 bytes", "4.0 KiB", "1.2 GiB" */
-struct term_text term_count(uint64_t n);		/* "1,234,567" */
-struct term_text term_seconds(double s);		/* "0.42 s", "3 min 5 s", "2 days 3 h" */
+struct term_text term_bytes(double bytes); /* "0 bytes", "4.0 KiB", "1.2 GiB" */
+struct term_text term_count(uint64_t n); /* "1,234,567" */
+struct term_text term_seconds(double s); /* "0.42 s", "3 min 5 s", "2 days 3 h" */
 
 /* Prints "PROGRAM: what: sentence" for a negative result of libropefs and returns its exit
  * status. what may be NULL. */

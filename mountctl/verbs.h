@@ -7,16 +7,16 @@
 
 struct verb {
 	const char *name;
-	const char *synopsis;	/* what follows the name */
-	const char *summary;	/* one line for the list of verbs */
-	const char *help;	/* options and an example, lines ended by \n */
+	const char *synopsis; /* what follows the name */
+	const char *summary; /* one line for the list of verbs */
+	const char *help; /* options and an example, lines ended by \n */
 	int (*run)(const struct verb *verb, int argc, char **argv);
 };
 
 /* What verb_options() does with an option: *value gets its argument, or "" without one. */
 struct verb_option {
 	const char *name;
-	char letter;		/* 0: only the long form */
+	char letter; /* 0: only the long form */
 	bool has_value;
 	const char **value;
 };

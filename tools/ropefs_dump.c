@@ -7,18 +7,21 @@
 #include "core/ropefs.h"
 #include "mountctl/term.h"
 
-static const char help[] =
-	"Usage: ropefs-dump [OPTION]... STORE [FILE]\n"
-	"Prints FILE of a store in words, or all its files: FILE is a name inside of the store,\n"
-	"such as header, pages, wal/00000001 or a pack. What is sealed is shown when the key\n"
-	"is there. Nothing is changed.\n"
-	"\n"
-	"  -k, --key-file FILE  the store's key\n"
-	"  -h, --help           this text\n"
-	"  -V, --version        the version\n"
-	"\n"
-	"Example: ropefs-dump /data/store\n"
-	"\n" TERM_STATUS_HELP;
+static void print_help(void)
+{
+	fputs("Usage: ropefs-dump [OPTION]... STORE [FILE]\n"
+	      "Prints FILE of a store in words, or all its files. FILE is a name inside\n"
+	      "of the store, such as header, pages, wal/00000001 or a pack. What is\n"
+	      "sealed is shown when the key is given. Nothing is changed.\n"
+	      "\n"
+	      "  -k, --key-file FILE  the store's key\n"
+	      "  -h, --help           this text\n"
+	      "  -V, --version        the version\n"
+	      "\n"
+	      "Example: ropefs-dump /data/store\n"
+	      "\n" TERM_STATUS_HELP,
+	      stdout);
+}
 
 static const struct option long_options[] = {
 	{ "key-file", required_argument, NULL, 'k' },
@@ -46,7 +49,7 @@ int main(int argc, char **argv)
 			key_file = optarg;
 			break;
 		case 'h':
-			fputs(help, stdout);
+			print_help();
 			return EXIT_DONE;
 		case 'V':
 			puts("ropefs-dump " ROPEFS_VERSION);
@@ -58,8 +61,8 @@ int main(int argc, char **argv)
 	}
 	if (argc - optind < 1 || argc - optind > 2)
 		return term_usage(NULL, "a STORE is wanted, and at most one FILE");
-	r = ropefs_dump(argv[optind], argc - optind == 2 ? argv[optind + 1] : NULL, key_file,
-			print_line, NULL);
+	r = ropefs_dump(argv[optind], argc - optind == 2 ? argv[optind + 1] : NULL,
+			key_file, print_line, NULL);
 	if (r < 0)
 		return term_fail(r, argv[optind]);
 	return EXIT_DONE;

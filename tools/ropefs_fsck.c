@@ -10,16 +10,16 @@
 #include "core/ropefs.h"
 #include "mountctl/term.h"
 
-#define BAR_CELLS 24
-#define BAR_AFTER_S 1.0		/* shorter checks show no bar */
+#define BAR_CELLS   24
+#define BAR_AFTER_S 1.0 /* shorter checks show no bar */
 #define BAR_EVERY_S 0.1
 
 struct run {
 	struct timespec start;
-	double drawn_s;		/* when the bar was drawn last; 0: it is not there */
+	double drawn_s; /* when the bar was drawn last; 0: it is not there */
 	bool has_bar;
 	bool quiet;
-	cJSON *problems;	/* with --json: an array of lines; else NULL */
+	cJSON *problems; /* with --json: an array of lines; else NULL */
 };
 
 static double seconds_since(struct timespec then)
@@ -27,7 +27,8 @@ static double seconds_since(struct timespec then)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)(now.tv_sec - then.tv_sec) + (double)(now.tv_nsec - then.tv_nsec) / 1e9;
+	return (double)(now.tv_sec - then.tv_sec) +
+	       (double)(now.tv_nsec - then.tv_nsec) / 1e9;
 }
 
 static void erase_bar(struct run *run)
@@ -81,7 +82,8 @@ static void print_words(const struct ropefs_check *check, const char *store, int
 {
 	char *name = term_name(stdout, store);
 
-	printf("%s: %s files with %s in %s packs (%s chunks) and %s pages, checked in %s\n",
+	printf("%s: %s files with %s in %s packs (%s chunks) and %s pages, checked in "
+	       "%s\n",
 	       name, term_count(check->files).s, term_bytes((double)check->bytes).s,
 	       term_count(check->packs).s, term_count(check->chunks).s,
 	       term_count(check->pages).s, term_seconds(seconds).s);
@@ -92,10 +94,11 @@ static void print_words(const struct ropefs_check *check, const char *store, int
 		printf("%sclean%s\n", term_paint(stdout, TERM_GOOD),
 		       term_paint(stdout, TERM_PLAIN));
 	else
-		printf("%sdamaged%s in %s place%s: mount it read-only (-o ro) and copy out what "
-		       "is readable\n", term_paint(stdout, TERM_BAD),
-		       term_paint(stdout, TERM_PLAIN), term_count(check->problems).s,
-		       check->problems == 1 ? "" : "s");
+		printf("%sdamaged%s in %s place%s: mount it read-only (-o ro) and copy "
+		       "out what "
+		       "is readable\n",
+		       term_paint(stdout, TERM_BAD), term_paint(stdout, TERM_PLAIN),
+		       term_count(check->problems).s, check->problems == 1 ? "" : "s");
 	free(name);
 }
 
@@ -129,21 +132,25 @@ static void print_json(const struct ropefs_check *check, const char *store, int 
 	cJSON_Delete(json);
 }
 
-static const char help[] =
-	"Usage: ropefs-fsck [OPTION]... STORE\n"
-	"Reads every byte of an unmounted store and checks that it is whole. Changes nothing:\n"
-	"a store repairs what a crash left by itself when it is mounted.\n"
-	"\n"
-	"  -k, --key-file FILE  the store's key (else its default place)\n"
-	"  -j, --json           the result as one JSON object\n"
-	"  -q, --quiet          only the problems, no progress and no summary\n"
-	"  -h, --help           this text\n"
-	"  -V, --version        the version\n"
-	"\n"
-	"Example: ropefs-fsck /data/store\n"
-	"\n"
-	"Exit status: 0 clean, 1 could not run, 2 wrong usage, 3 wrong key, 4 store in use,\n"
-	"5 corrupt, 6 not a store, 7 written by a newer version.\n";
+static void print_help(void)
+{
+	fputs("Usage: ropefs-fsck [OPTION]... STORE\n"
+	      "Reads every byte of an unmounted store and checks that it is whole.\n"
+	      "Changes nothing: a store repairs what a crash left by itself when it is\n"
+	      "mounted.\n"
+	      "\n"
+	      "  -k, --key-file FILE  the store's key (else its default place)\n"
+	      "  -j, --json           the result as one JSON object\n"
+	      "  -q, --quiet          only the problems, no progress and no summary\n"
+	      "  -h, --help           this text\n"
+	      "  -V, --version        the version\n"
+	      "\n"
+	      "Example: ropefs-fsck /data/store\n"
+	      "\n"
+	      "Exit status: 0 clean, 1 could not run, 2 wrong usage, 3 wrong key,\n"
+	      "4 store in use, 5 corrupt, 6 not a store, 7 written by a newer version.\n",
+	      stdout);
+}
 
 static const struct option long_options[] = {
 	{ "key-file", required_argument, NULL, 'k' }, { "json", no_argument, NULL, 'j' },
@@ -193,7 +200,7 @@ int main(int argc, char **argv)
 			run.quiet = true;
 			break;
 		case 'h':
-			fputs(help, stdout);
+			print_help();
 			return EXIT_DONE;
 		case 'V':
 			puts("ropefs-fsck " ROPEFS_VERSION);
