@@ -464,6 +464,21 @@ static int open_space(struct pagefile *pf)
 	return 0;
 }
 
+/* The superblock that was read may be in the cache of the system only: its writer was
+ * killed, or its sync failed and a second one would report success. Pages of the state
+ * before it are reused as soon as it is relied upon, so it is written again first. What it
+ * reaches was synced before it was written. This also mends a copy that rotted. */
+static int open_durably(struct pagefile *pf)
+{
+	struct super_env env = super_env(pf);
+	int r;
+
+	r = superblock_write(&env, &pf->durable);
+	if (r < 0)
+		return r;
+	return io_sync(pf->file);
+}
+
 int pagefile_open(struct io *io, const struct keys *keys, bool read_only, struct super *ret,
 		  struct pagefile **ret_pf)
 {
@@ -475,17 +490,12 @@ int pagefile_open(struct io *io, const struct keys *keys, bool read_only, struct
 	if (r < 0)
 		return r;
 	pf->read_only = read_only;
-	/* What a killed process wrote may be in the cache of the system only; pages of the
-	 * state before it are reused once it is relied upon. */
-	if (!read_only) {
-		r = io_sync(pf->file);
-		if (r < 0)
-			return r;
-	}
 	env = super_env(pf);
 	r = superblock_newest(&env, &pf->durable);
 	if (r == 0)
 		r = open_space(pf);
+	if (r == 0 && !read_only)
+		r = open_durably(pf);
 	if (r < 0)
 		return r;
 
