@@ -69,7 +69,8 @@ bool frame_head_get(const struct chunk_home *home, const uint8_t *p, uint32_t *r
 	memcpy(&h, p, sizeof(h));
 	if (le32_get(h.magic) != FRAME_MAGIC || le32_get(h.crc) != head_crc(home, &h))
 		return false;
-	e = (struct chunk_entry){ 0, le32_get(h.sealed), le32_get(h.plain), h.algorithm };
+	e = (struct chunk_entry) { 0, le32_get(h.sealed), le32_get(h.plain),
+				   h.algorithm };
 	if (!chunk_entry_sane(&e) || le32_get(h.index) >= PACK_CHUNKS_MAX)
 		return false;
 	*ret_index = le32_get(h.index);

@@ -17,15 +17,15 @@ struct chunk_home {
 	uint8_t store_id[STORE_ID_BYTES];
 	uint8_t salt[KEY_SALT_BYTES];
 	uint64_t pack;
-	struct aead *aead;	/* of the salt; owned by whoever owns the home */
+	struct aead *aead; /* of the salt; owned by whoever owns the home */
 };
 
 /* Where a chunk is, in memory; sealed is 0 for one that is not there. */
 struct chunk_entry {
-	uint64_t off;		/* of its frame head */
+	uint64_t off; /* of its frame head */
 	uint32_t sealed;
 	uint32_t plain;
-	uint8_t algorithm;	/* enum chunk_algorithm */
+	uint8_t algorithm; /* enum chunk_algorithm */
 };
 
 static inline size_t frame_bytes(const struct chunk_entry *e)

@@ -42,7 +42,7 @@ static void evict(struct chunk_cache *c)
 
 void chunk_cache_init(struct chunk_cache *c, size_t bytes_max)
 {
-	*c = (struct chunk_cache){ .table = HTAB_INIT, .bytes_max = bytes_max };
+	*c = (struct chunk_cache) { .table = HTAB_INIT, .bytes_max = bytes_max };
 	link_init(&c->lru);
 }
 
@@ -80,8 +80,9 @@ int chunk_cache_add(struct chunk_cache *c, uint64_t key, uint32_t n,
 
 	if (!e)
 		return -ENOMEM;
-	*e = (struct cached_chunk){ .key = key, .refs = 1, .listed = true,
-				    .state = CACHED_LOADING, .n = n };
+	*e = (struct cached_chunk) {
+		.key = key, .refs = 1, .listed = true, .state = CACHED_LOADING, .n = n
+	};
 	r = htab_put(&c->table, key, e);
 	if (r < 0) {
 		free(e);

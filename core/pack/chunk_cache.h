@@ -36,9 +36,9 @@ enum cached_state { CACHED_LOADING, CACHED_READY, CACHED_FAILED };
 
 struct cached_chunk {
 	uint64_t key;
-	struct link lru;	/* from the most to the least recently used */
-	unsigned refs;		/* holders; one that is held is never evicted */
-	bool listed;		/* in table and ring: others can find it */
+	struct link lru; /* from the most to the least recently used */
+	unsigned refs; /* holders; one that is held is never evicted */
+	bool listed; /* in table and ring: others can find it */
 	enum cached_state state;
 	uint32_t n;
 	uint8_t bytes[];
@@ -47,7 +47,7 @@ struct cached_chunk {
 struct chunk_cache {
 	struct htab table;
 	struct link lru;
-	size_t bytes;		/* of what is listed */
+	size_t bytes; /* of what is listed */
 	size_t bytes_max;
 };
 
@@ -57,7 +57,7 @@ static inline uint64_t chunk_key(uint64_t pack, uint32_t index)
 }
 
 void chunk_cache_init(struct chunk_cache *c, size_t bytes_max);
-void chunk_cache_release(struct chunk_cache *c);	/* nothing is held any more */
+void chunk_cache_release(struct chunk_cache *c); /* nothing is held any more */
 void chunk_cache_set_max(struct chunk_cache *c, size_t bytes_max);
 /* Holds the chunk, in whatever state, or returns NULL. */
 struct cached_chunk *chunk_cache_get(struct chunk_cache *c, uint64_t key);

@@ -16,22 +16,23 @@
 #include "core/io/io.h"
 #include "core/keys/keys.h"
 
-#define CHUNK_BYTES 131072u	/* plaintext a chunk is filled up to */
+#define CHUNK_BYTES	131072u /* plaintext a chunk is filled up to */
 #define CHUNK_BYTES_MAX CHUNK_BYTES
-#define PACK_BYTES (32u << 20)	/* a pack is ended when it has reached this */
+#define PACK_BYTES	(32u << 20) /* a pack is ended when it has reached this */
 
 struct packs;
 
 struct packs_opts {
 	struct io *io;
 	const struct keys *keys;
-	int zstd_level;		/* 1 by default */
-	size_t cache_bytes;	/* decoded chunks */
-	uint64_t next_pack;	/* super.next_pack; the greater of it and what is there wins */
+	int zstd_level; /* 1 by default */
+	size_t cache_bytes; /* decoded chunks */
+	/* super.next_pack; the greater of it and what is there wins */
+	uint64_t next_pack;
 	bool read_only;
 };
 
-int packs_open(const struct packs_opts *opts, struct packs **ret);	/* folder "packs" */
+int packs_open(const struct packs_opts *opts, struct packs **ret); /* folder "packs" */
 struct packs *packs_close(struct packs *ps);
 void packs_set_budget(struct packs *ps, size_t cache_bytes);
 uint64_t packs_next(struct packs *ps);
@@ -40,7 +41,7 @@ uint64_t packs_next(struct packs *ps);
 struct chunk_place {
 	uint64_t pack;
 	uint32_t index;
-	uint32_t off;		/* within the chunk's plaintext */
+	uint32_t off; /* within the chunk's plaintext */
 };
 struct pack_writer;
 int pack_writer_new(struct packs *ps, struct pack_writer **ret);
@@ -59,8 +60,8 @@ struct pack_writer *pack_writer_abort(struct pack_writer *w);
 /* --- reading --- */
 /* Copies len bytes at off of a chunk's plaintext. -E_CORRUPT (names pack and chunk), -EIO,
  * -ENOENT (no such pack; as E_CORRUPT for the outside), -ENOMEM. */
-int packs_read(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off, uint32_t len,
-	       uint8_t *out);
+int packs_read(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
+	       uint32_t len, uint8_t *out);
 /* The same, but only when it takes no I/O: -EAGAIN when the chunk is not in the cache. */
 int packs_read_cached(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
 		      uint32_t len, uint8_t *out);
@@ -74,8 +75,8 @@ void packs_unpin(struct packs *ps, uint64_t pack);
 struct pack_info {
 	uint64_t pack;
 	uint64_t file_bytes;
-	uint32_t chunks;	/* in the directory, removed ones included */
-	uint64_t stored_bytes;	/* sealed bytes of the chunks still in it */
+	uint32_t chunks; /* in the directory, removed ones included */
+	uint64_t stored_bytes; /* sealed bytes of the chunks still in it */
 	/* Footer or directory does not verify, or nothing could be read at all: chunks and
 	 * stored_bytes tell what was found, extents may name more. Leave it to fsck: it is
 	 * never rewritten, and to remove it may lose what another tool could still save. */
@@ -97,15 +98,15 @@ int packs_remove(struct packs *ps, uint64_t pack);
 int packs_rewrite(struct packs *ps, uint64_t pack, const uint8_t *live);
 
 struct packs_stats {
-	uint64_t packs, file_bytes, chunks_written, plain_bytes, sealed_bytes, hits, misses,
-		cache_bytes;
+	uint64_t packs, file_bytes, chunks_written, plain_bytes, sealed_bytes, hits,
+		misses, cache_bytes;
 };
 void packs_get_stats(struct packs *ps, struct packs_stats *ret);
 
 /* For fsck: signature, directory, and every chunk opened and unpacked. Calls bad for each
  * thing wrong with a sentence; returns 0 or -E_CORRUPT. */
-int packs_verify(struct packs *ps, uint64_t pack, void (*bad)(void *arg, const char *line),
-		 void *arg);
+int packs_verify(struct packs *ps, uint64_t pack,
+		 void (*bad)(void *arg, const char *line), void *arg);
 /* For dump: one pack file (name is "packs/...") in words. keys may be NULL: then signature
  * and store are not checked. -E_CORRUPT after printing what can be when it is damaged. */
 int pack_inspect(struct io *io, const struct keys *keys, const char *name,

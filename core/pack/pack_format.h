@@ -13,10 +13,10 @@
 #include "core/base/le.h"
 #include "core/keys/keys.h"
 
-#define PACK_VERSION 1
+#define PACK_VERSION	  1
 #define PACK_HEADER_MAGIC "ROPEPACK"
 #define PACK_FOOTER_MAGIC "ROPEFOOT"
-#define FRAME_MAGIC 0xc41ef7a3u
+#define FRAME_MAGIC	  0xc41ef7a3u
 
 /* Header, at byte 0
  *
@@ -40,9 +40,10 @@ struct pack_header {
 };
 static_assert(sizeof(struct pack_header) == 64, "pack header is 64 bytes on disk");
 
-enum chunk_algorithm {		/* values are on disk */
-	CHUNK_STORED = 1,	/* sealed bytes are the plaintext, encrypted */
-	CHUNK_ZSTD = 2,		/* one zstd frame, encrypted */
+/* Values are on disk. */
+enum chunk_algorithm {
+	CHUNK_STORED = 1, /* sealed bytes are the plaintext, encrypted */
+	CHUNK_ZSTD = 2, /* one zstd frame, encrypted */
 };
 
 /* Head of a frame; `sealed` bytes and AEAD_TAG_BYTES of tag follow it

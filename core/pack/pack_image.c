@@ -17,12 +17,13 @@
 #include "core/base/crc.h"
 #include "core/base/err.h"
 
-#define SCAN_BYTES ((size_t)65536)
+#define SCAN_BYTES   ((size_t)65536)
 #define SECTOR_BYTES 4096u
 
 void pack_name(char name[PACK_NAME_BYTES], uint64_t pack, const char *suffix)
 {
-	snprintf(name, PACK_NAME_BYTES, "packs/%010llx.%s", (unsigned long long)pack, suffix);
+	snprintf(name, PACK_NAME_BYTES, "packs/%010llx.%s", (unsigned long long)pack,
+		 suffix);
 }
 
 static void complain(const struct pack_image_source *src, const char *what)
@@ -31,7 +32,8 @@ static void complain(const struct pack_image_source *src, const char *what)
 
 	if (!src->bad)
 		return;
-	snprintf(line, sizeof(line), "pack %010llx: %s", (unsigned long long)src->pack, what);
+	snprintf(line, sizeof(line), "pack %010llx: %s", (unsigned long long)src->pack,
+		 what);
 	src->bad(src->arg, line);
 }
 
@@ -76,16 +78,16 @@ bool pack_footer_signed(const struct pack_footer *f, const struct keys *keys)
 
 struct chunk_entry pack_entry_get(const struct pack_entry *e)
 {
-	return (struct chunk_entry){ le64_get(e->off), le32_get(e->sealed),
-				     le32_get(e->plain), e->algorithm };
+	return (struct chunk_entry) { le64_get(e->off), le32_get(e->sealed),
+				      le32_get(e->plain), e->algorithm };
 }
 
 struct pack_entry pack_entry_put(const struct chunk_entry *e)
 {
-	return (struct pack_entry){ .off = le64_put(e->off),
-				    .sealed = le32_put(e->sealed),
-				    .plain = le32_put(e->plain),
-				    .algorithm = e->algorithm };
+	return (struct pack_entry) { .off = le64_put(e->off),
+				     .sealed = le32_put(e->sealed),
+				     .plain = le32_put(e->plain),
+				     .algorithm = e->algorithm };
 }
 
 /* As io_pread_all, but notes errors of the disk: they are damage like any other, only
@@ -105,8 +107,8 @@ static bool entry_fits(const struct chunk_entry *e, uint64_t end)
 {
 	if (e->sealed == 0)
 		return e->off == 0 && e->plain == 0;
-	return chunk_entry_sane(e) && e->off >= sizeof(struct pack_header) && e->off < end &&
-	       frame_bytes(e) <= end - e->off;
+	return chunk_entry_sane(e) && e->off >= sizeof(struct pack_header) &&
+	       e->off < end && frame_bytes(e) <= end - e->off;
 }
 
 /* Reads the directory the footer tells of. 0, -EBADMSG or an error. */
@@ -238,9 +240,11 @@ static int ends_read(const struct pack_image_source *src, struct pack_image *img
 
 	header_ok = image_pread(img, &h, sizeof(h), 0) == 0 && pack_header_sane(&h);
 	if (header_ok && le32_get(h.version) > PACK_VERSION)
-		return err_set(E_NEWER, "pack %010llx has format version %u, this ropefs "
-			       "reads %u; use a newer one", (unsigned long long)src->pack,
-			       le32_get(h.version), PACK_VERSION);
+		return err_set(E_NEWER,
+			       "pack %010llx has format version %u, this ropefs "
+			       "reads %u; use a newer one",
+			       (unsigned long long)src->pack, le32_get(h.version),
+			       PACK_VERSION);
 	if (img->file_bytes >= sizeof(h) + sizeof(img->footer) &&
 	    image_pread(img, &img->footer, sizeof(img->footer),
 			img->file_bytes - sizeof(img->footer)) == 0)
@@ -257,7 +261,8 @@ static int ends_read(const struct pack_image_source *src, struct pack_image *img
 		r = identity_check(src, h.store_id, h.pack);
 	if (r < 0)
 		return r;
-	memcpy(img->home.salt, img->footer_ok ? img->footer.salt : h.salt, KEY_SALT_BYTES);
+	memcpy(img->home.salt, img->footer_ok ? img->footer.salt : h.salt,
+	       KEY_SALT_BYTES);
 	memcpy(img->home.store_id, keys_store_id(src->keys), STORE_ID_BYTES);
 	img->home.pack = src->pack;
 	if (!header_ok || memcmp(h.salt, img->home.salt, KEY_SALT_BYTES))
@@ -384,8 +389,8 @@ int pack_image_frame(const struct pack_image *img, uint32_t index, uint8_t *fram
 	return 0;
 }
 
-int pack_image_chunk(const struct pack_image *img, uint32_t index, struct chunk_scratch *s,
-		     uint8_t *out)
+int pack_image_chunk(const struct pack_image *img, uint32_t index,
+		     struct chunk_scratch *s, uint8_t *out)
 {
 	int r = pack_image_frame(img, index, s->frame);
 

@@ -14,9 +14,9 @@ struct pack_image {
 	uint64_t file_bytes;
 	struct chunk_entry *chunks;
 	uint32_t n;
-	bool footer_ok;		/* the signature verifies: footer is the truth */
-	bool directory_ok;	/* else chunks are what a walk over the frames found */
-	bool io_failed;		/* reading met errors of the disk: another try may do better */
+	bool footer_ok; /* the signature verifies: footer is the truth */
+	bool directory_ok; /* else chunks are what a walk over the frames found */
+	bool io_failed; /* reading met errors of the disk: another try may do better */
 	struct pack_footer footer;
 	struct pack_image *next_closing;
 };
@@ -34,7 +34,7 @@ struct pack_image_source {
  * the salt is known: then the chunks whose frames are found can be read.
  * -ENOENT, -E_CORRUPT, -E_NEWER, -ENOMEM, other errors of the io. */
 int pack_image_open(const struct pack_image_source *src, struct pack_image **ret);
-struct pack_image *pack_image_close(struct pack_image *img);	/* NULL is fine */
+struct pack_image *pack_image_close(struct pack_image *img); /* NULL is fine */
 static inline void pack_image_closep(struct pack_image **img)
 {
 	*img = pack_image_close(*img);
@@ -55,7 +55,7 @@ struct chunk_scratch {
 	uint8_t frame[FRAME_BYTES_MAX];
 };
 int chunk_scratch_new(struct chunk_scratch **ret);
-struct chunk_scratch *chunk_scratch_free(struct chunk_scratch *s);	/* NULL is fine */
+struct chunk_scratch *chunk_scratch_free(struct chunk_scratch *s); /* NULL is fine */
 static inline void chunk_scratch_freep(struct chunk_scratch **s)
 {
 	*s = chunk_scratch_free(*s);
@@ -69,8 +69,8 @@ int pack_image_has(const struct pack_image *img, uint32_t index);
  * -E_CORRUPT when the file ends before it does. */
 int pack_image_frame(const struct pack_image *img, uint32_t index, uint8_t *frame);
 /* Reads and opens a chunk that is there into out (entry->plain bytes). */
-int pack_image_chunk(const struct pack_image *img, uint32_t index, struct chunk_scratch *s,
-		     uint8_t *out);
+int pack_image_chunk(const struct pack_image *img, uint32_t index,
+		     struct chunk_scratch *s, uint8_t *out);
 
 /* --- raw structures, shared with inspect --- */
 bool pack_header_sane(const struct pack_header *h);

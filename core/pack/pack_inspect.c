@@ -52,35 +52,42 @@ static bool frame_head_agrees(const struct pack_image *img, uint32_t index)
 	       found.algorithm == e->algorithm;
 }
 
-/* Opens every chunk. Only -ENOMEM stops it. */
+/* Opens one chunk. Only -ENOMEM is returned. */
+static int chunk_verify(const struct pack_image *img, uint32_t index,
+			struct chunk_scratch *s, uint8_t *plain, struct judge *j)
+{
+	unsigned long long pack = img->home.pack;
+	int r;
+
+	if (!img->chunks[index].sealed) {
+		if (!img->directory_ok)
+			judge_say(j, "pack %010llx, chunk %u: lost, or removed before",
+				  pack, index);
+		return 0;
+	}
+	if (!frame_head_agrees(img, index))
+		judge_say(j, "pack %010llx, chunk %u: its frame head does not verify",
+			  pack, index);
+	r = pack_image_chunk(img, index, s, plain);
+	if (r == -ENOMEM)
+		return r;
+	if (r == -E_CORRUPT)
+		judge_line(j, err_detail());
+	else if (r < 0)
+		judge_say(j, "pack %010llx, chunk %u: reading failed: %s", pack, index,
+			  err_text(r));
+	return 0;
+}
+
 static int chunks_verify(const struct pack_image *img, struct judge *j)
 {
 	_cleanup_(chunk_scratch_freep) struct chunk_scratch *s = NULL;
 	_cleanup_free_ uint8_t *plain = malloc(CHUNK_BYTES_MAX);
-	unsigned long long pack = img->home.pack;
 	int r;
 
 	r = plain ? chunk_scratch_new(&s) : -ENOMEM;
-	for (uint32_t i = 0; r == 0 && i < img->n; i++) {
-		if (!img->chunks[i].sealed) {
-			if (!img->directory_ok)
-				judge_say(j, "pack %010llx, chunk %u: lost or removed (the "
-					  "directory would tell)", pack, i);
-			continue;
-		}
-		if (!frame_head_agrees(img, i))
-			judge_say(j, "pack %010llx, chunk %u: the frame head does not verify "
-				  "(the directory stands in for it)", pack, i);
-		r = pack_image_chunk(img, i, s, plain);
-		if (r == -ENOMEM)
-			return r;
-		if (r == -E_CORRUPT)
-			judge_line(j, err_detail());
-		else if (r < 0)
-			judge_say(j, "pack %010llx, chunk %u: reading failed: %s", pack, i,
-				  err_text(r));
-		r = 0;
-	}
+	for (uint32_t i = 0; r == 0 && i < img->n; i++)
+		r = chunk_verify(img, i, s, plain, j);
 	return r;
 }
 
@@ -101,18 +108,20 @@ static void prev_verify(const struct pack_image_source *src, const struct pack_i
 		return;
 	hash256(span_of(&before->footer, sizeof(before->footer)), hash);
 	if (memcmp(hash, img->footer.prev_hash, sizeof(hash)))
-		judge_say(j, "pack %010llx: pack %010llx before it is not the one it was "
-			  "written after", (unsigned long long)src->pack,
-			  (unsigned long long)at.pack);
+		judge_say(j,
+			  "pack %010llx: pack %010llx before it is not the one it was "
+			  "written after",
+			  (unsigned long long)src->pack, (unsigned long long)at.pack);
 }
 
-int packs_verify(struct packs *ps, uint64_t pack, void (*bad)(void *arg, const char *line),
-		 void *arg)
+int packs_verify(struct packs *ps, uint64_t pack,
+		 void (*bad)(void *arg, const char *line), void *arg)
 {
 	_cleanup_(pack_image_closep) struct pack_image *img = NULL;
 	struct judge j = { bad, arg, 0 };
-	struct pack_image_source src = { .io = ps->io, .keys = ps->keys, .pack = pack,
-					 .bad = judge_line, .arg = &j };
+	struct pack_image_source src = {
+		.io = ps->io, .keys = ps->keys, .pack = pack, .bad = judge_line, .arg = &j
+	};
 	int r;
 
 	r = packs_pin(ps, pack);
@@ -269,5 +278,6 @@ int pack_inspect(struct io *io, const struct keys *keys, const char *name,
 		return r;
 	if (whole && r == 0)
 		return 0;
-	return err_set(E_CORRUPT, "%s is damaged; fsck tells which chunks are lost", name);
+	return err_set(E_CORRUPT, "%s is damaged; fsck tells which chunks are lost",
+		       name);
 }

@@ -20,16 +20,16 @@
 #include "core/pack/pack.h"
 #include "core/pack/pack_image.h"
 
-#define PACKS_OPEN_MAX 64			/* images open at once, pinned ones apart */
-#define PACKS_OPEN_BYTES ((size_t)8 << 20)	/* their directories, likewise */
-#define SCRATCH_MAX 4				/* idle ones kept */
+#define PACKS_OPEN_MAX	 64 /* images open at once, pinned ones apart */
+#define PACKS_OPEN_BYTES ((size_t)8 << 20) /* their directories, likewise */
+#define SCRATCH_MAX	 4 /* idle ones kept */
 
 struct pack {
 	uint64_t number;
 	uint64_t file_bytes;
-	struct pack_image *image;	/* open, or NULL */
-	struct pack_image *old;		/* from before a rewrite, for those that pinned it */
-	struct link opened;		/* in packs.opened while image is there */
+	struct pack_image *image; /* open, or NULL */
+	struct pack_image *old; /* from before a rewrite, for those that pinned it */
+	struct link opened; /* in packs.opened while image is there */
 	unsigned pins;
 	bool opening;
 	bool removed;
@@ -49,13 +49,13 @@ struct packs {
 	int zstd_level;
 	bool read_only;
 
-	struct lock lock;	/* RANK_PACK; guards all below */
-	pthread_cond_t cond;	/* a pack was opened, a chunk was loaded */
-	struct htab table;	/* struct pack by number */
-	struct link opened;	/* from the most to the least recently used */
+	struct lock lock; /* RANK_PACK; guards all below */
+	pthread_cond_t cond; /* a pack was opened, a chunk was loaded */
+	struct htab table; /* struct pack by number */
+	struct link opened; /* from the most to the least recently used */
 	unsigned n_opened;
 	size_t opened_bytes;
-	struct pack_image *closing;	/* to be closed once the lock is dropped */
+	struct pack_image *closing; /* to be closed once the lock is dropped */
 	struct chunk_scratch *scratch;
 	unsigned n_scratch;
 	struct chunk_cache cache;
@@ -68,7 +68,7 @@ struct packs {
 void packs_lock_drop(struct packs *ps);
 /* The pack, one that is being removed too, or NULL. */
 struct pack *pack_find_locked(struct packs *ps, uint64_t number);
-int pack_missing(uint64_t number);	/* -ENOENT with a sentence */
+int pack_missing(uint64_t number); /* -ENOENT with a sentence */
 /* Pins p and opens its image when it is not open; the lock is dropped meanwhile. On failure
  * p is unpinned again and may be freed. */
 int pack_hold_locked(struct packs *ps, struct pack *p);
@@ -95,10 +95,10 @@ void scratch_give(struct packs *ps, struct chunk_scratch *s);
 /* A pack file under way: packs/NUMBER.tmp. */
 struct pack_file {
 	struct io *io;
-	struct io_file *file;		/* NULL: none under way */
+	struct io_file *file; /* NULL: none under way */
 	struct chunk_home home;
-	uint64_t written;		/* bytes in the file already */
-	struct buf piece;		/* bytes on their way to it */
+	uint64_t written; /* bytes in the file already */
+	struct buf piece; /* bytes on their way to it */
 	struct buf directory;
 	uint32_t chunks;
 	uint64_t stored_bytes;

@@ -23,8 +23,10 @@ static struct cached_chunk *cached_wait_locked(struct packs *ps, struct chunk_at
 	while ((e = chunk_cache_get(&ps->cache, chunk_key(at.pack, at.index)))) {
 		while (e->state == CACHED_LOADING)
 			lock_wait(&ps->lock, &ps->cond, 0);
-		if (e->state == CACHED_READY)
+		if (e->state == CACHED_READY) {
+			ps->stats.hits++;
 			return e;
+		}
 		chunk_cache_put(&ps->cache, e);
 	}
 	return NULL;
@@ -71,14 +73,14 @@ static int chunk_load_locked(struct packs *ps, const struct pack_image *img,
 	return r;
 }
 
-static int chunk_get_locked(struct packs *ps, struct chunk_at at, struct cached_chunk **ret)
+static int chunk_get_locked(struct packs *ps, struct chunk_at at,
+			    struct cached_chunk **ret)
 {
 	struct cached_chunk *e = cached_wait_locked(ps, at);
 	struct pack *p;
 	int r = 0;
 
 	if (e) {
-		ps->stats.hits++;
 		*ret = e;
 		return 0;
 	}
@@ -112,12 +114,13 @@ static int chunk_copy(struct packs *ps, struct cached_chunk *e, struct chunk_at 
 	chunk_cache_put(&ps->cache, e);
 	packs_lock_drop(ps);
 	if (!inside)
-		return chunk_unusable(at.pack, at.index, "an extent reaches beyond its end");
+		return chunk_unusable(at.pack, at.index,
+				      "an extent reaches beyond its end");
 	return 0;
 }
 
-int packs_read(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off, uint32_t len,
-	       uint8_t *out)
+int packs_read(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
+	       uint32_t len, uint8_t *out)
 {
 	struct chunk_at at = { pack, index };
 	struct cached_chunk *e = NULL;

@@ -30,7 +30,8 @@ static int numbers_collect(struct packs *ps, struct buf *ret)
 	}
 	packs_lock_drop(ps);
 	if (r == 0 && ret->n)
-		qsort(ret->p, ret->n / sizeof(uint64_t), sizeof(uint64_t), number_compare);
+		qsort(ret->p, ret->n / sizeof(uint64_t), sizeof(uint64_t),
+		      number_compare);
 	return r;
 }
 
@@ -134,11 +135,9 @@ int packs_chunk_plain(struct packs *ps, uint64_t pack, uint32_t index, uint32_t 
 	r = pack_get(ps, pack, &p);
 	if (r < 0)
 		return r;
-	if (index < p->image->n && p->image->chunks[index].sealed)
+	r = pack_image_has(p->image, index);
+	if (r == 0)
 		*ret = p->image->chunks[index].plain;
-	else
-		r = err_set(E_CORRUPT, "pack %llu has no chunk %u", (unsigned long long)pack,
-			    index);
 	pack_put(ps, p);
 	return r;
 }
@@ -215,8 +214,10 @@ static int rewrite_check(const struct pack_image *img, const uint8_t *live)
 		ok = !bit_get(live, i) || img->chunks[i].sealed;
 	if (ok)
 		return 0;
-	return err_set(E_CORRUPT, "pack %010llx is damaged or lacks a chunk in use, so it is "
-		       "not rewritten; run fsck", (unsigned long long)img->home.pack);
+	return err_set(E_CORRUPT,
+		       "pack %010llx is damaged or lacks a chunk in use, so it is "
+		       "not rewritten; run fsck",
+		       (unsigned long long)img->home.pack);
 }
 
 static int live_copy(const struct pack_image *img, const uint8_t *live,
@@ -240,8 +241,8 @@ static int live_copy(const struct pack_image *img, const uint8_t *live,
 }
 
 /* Writes packs/N.tmp, durable. */
-static int rewrite_write(struct packs *ps, const struct pack_image *img, const uint8_t *live,
-			 struct pack_file *pf)
+static int rewrite_write(struct packs *ps, const struct pack_image *img,
+			 const uint8_t *live, struct pack_file *pf)
 {
 	struct pack_footer f = img->footer;
 	int r;

@@ -177,12 +177,12 @@ void pack_file_release(struct pack_file *pf)
 struct pack_writer {
 	struct packs *ps;
 	ZSTD_CCtx *zstd;
-	struct pack_file file;		/* the pack under way, if one is */
-	struct buf done;		/* struct pack_info of each pack that is durable */
+	struct pack_file file; /* the pack under way, if one is */
+	struct buf done; /* struct pack_info of each pack that is durable */
 	struct pack_prev prev;
 	uint64_t chunks, plain_bytes, sealed_bytes;
-	int failed;			/* only abort is left */
-	size_t n;			/* bytes in chunk */
+	int failed; /* only abort is left */
+	size_t n; /* bytes in chunk */
 	uint8_t chunk[CHUNK_BYTES];
 };
 
@@ -231,13 +231,13 @@ static int pack_end(struct pack_writer *w)
 		r = pack_file_end(&w->file, w->ps->keys, &f);
 	if (r < 0)
 		return r;
-	info = (struct pack_info){
+	info = (struct pack_info) {
 		.pack = w->file.home.pack,
 		.file_bytes = w->file.written,
 		.chunks = w->file.chunks,
 		.stored_bytes = w->file.stored_bytes,
 	};
-	buf_append(&w->done, &info, sizeof(info));	/* reserved: cannot fail */
+	buf_append(&w->done, &info, sizeof(info)); /* reserved: cannot fail */
 	w->prev.pack = info.pack;
 	hash256(span_of(&f, sizeof(f)), w->prev.hash);
 	return 0;
@@ -277,7 +277,7 @@ int pack_writer_add(struct pack_writer *w, const uint8_t *p, size_t n,
 	w->failed = r;
 	if (r < 0)
 		return r;
-	*ret = (struct chunk_place){ w->file.home.pack, w->file.chunks, (uint32_t)w->n };
+	*ret = (struct chunk_place) { w->file.home.pack, w->file.chunks, (uint32_t)w->n };
 	memcpy(w->chunk + w->n, p, n);
 	w->n += n;
 	return 0;
@@ -332,8 +332,10 @@ static int packs_make_known(struct pack_writer *w)
 	lock_take(&ps->lock);
 	for (i = 0; i < n && r == 0; i++) {
 		struct pack_info info = done_get(w, i);
-		struct pack p = { .number = info.pack, .file_bytes = info.file_bytes,
-				  .info_known = true, .info = info };
+		struct pack p = { .number = info.pack,
+				  .file_bytes = info.file_bytes,
+				  .info_known = true,
+				  .info = info };
 
 		r = pack_add_locked(ps, &p);
 	}

@@ -15,8 +15,10 @@ static size_t image_bytes(const struct pack_image *img)
 
 int pack_missing(uint64_t number)
 {
-	return err_set(ENOENT, "pack %010llx is not in the store's folder packs; restore it "
-		       "from a copy of the store", (unsigned long long)number);
+	return err_set(ENOENT,
+		       "pack %010llx is not in the store's folder packs; restore it "
+		       "from a copy of the store",
+		       (unsigned long long)number);
 }
 
 struct pack *pack_find_locked(struct packs *ps, uint64_t number)
@@ -47,7 +49,7 @@ static void close_later_locked(struct packs *ps, struct pack_image *img)
 
 struct pack_info pack_image_info(const struct pack_image *img)
 {
-	return (struct pack_info){
+	return (struct pack_info) {
 		.pack = img->home.pack,
 		.file_bytes = img->file_bytes,
 		.chunks = img->n,
@@ -102,7 +104,7 @@ void pack_retire_image_locked(struct packs *ps, struct pack *p)
 	struct pack_image *img = image_take_locked(ps, p);
 
 	p->info_known = false;
-	if (p->pins > 1 && !p->old)	/* the caller's pin is one of them */
+	if (p->pins > 1 && !p->old) /* the caller's pin is one of them */
 		p->old = img;
 	else
 		close_later_locked(ps, img);
@@ -110,7 +112,8 @@ void pack_retire_image_locked(struct packs *ps, struct pack *p)
 
 static int image_open_locked(struct packs *ps, struct pack *p)
 {
-	struct pack_image_source src = { .io = ps->io, .keys = ps->keys,
+	struct pack_image_source src = { .io = ps->io,
+					 .keys = ps->keys,
 					 .pack = p->number };
 	struct pack_image *img;
 	int r;
@@ -261,7 +264,7 @@ void scratch_give(struct packs *ps, struct chunk_scratch *s)
 
 struct listing {
 	struct packs *ps;
-	struct buf stale;	/* numbers of .tmp files, u64 each */
+	struct buf stale; /* numbers of .tmp files, u64 each */
 };
 
 /* The number when name is NUMBER.suffix as pack_name() writes it. */
@@ -367,7 +370,7 @@ int packs_open(const struct packs_opts *opts, struct packs **ret)
 	ps->keys = opts->keys;
 	ps->zstd_level = opts->zstd_level;
 	ps->read_only = opts->read_only;
-	ps->next = MAX(opts->next_pack, (uint64_t)1);	/* 0 names no pack */
+	ps->next = MAX(opts->next_pack, (uint64_t)1); /* 0 names no pack */
 	lock_init(&ps->lock, RANK_PACK);
 	lock_cond_init(&ps->cond);
 	link_init(&ps->opened);
