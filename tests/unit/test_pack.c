@@ -644,6 +644,7 @@ START_TEST(packs_under_each_others_names_are_not_read)
 	file_store(f, 2, one.p, one.n);
 	fixture_reopen(f);
 	ck_assert_uint_eq(pieces_readable(f), 0);
+	ck_assert_ptr_nonnull(strstr(err_detail(), "holds another pack"));
 	ck_assert_int_eq(verify(f, 1), -E_CORRUPT);
 	ck_assert_int_eq(verify(f, 2), -E_CORRUPT);
 	buf_release(&one);
