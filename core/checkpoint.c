@@ -18,9 +18,15 @@
 #define FLUSH_SLICE 256
 #define SETTLE_SLICE 512
 
+#define DEFRAG_MEAN_BYTES 1024	/* a leaf whose extents are smaller is packed anew */
+#define DEFRAG_EXTENTS_MIN 32
+
 struct packing {
 	struct ropefs *fs;
 	struct pack_writer *writer;
+	bool defrag;		/* the leaf under way: its cold bytes are packed too */
+	uint64_t leaves_defragmented;
+	uint8_t cold[HOT_BLOCK_MAX];
 };
 
 bool checkpoint_due_locked(struct ropefs *fs)
@@ -31,22 +37,59 @@ bool checkpoint_due_locked(struct ropefs *fs)
 	       wal_bytes_since(fs->wal, fs->checkpoint_lsn) > fs->log_soft;
 }
 
-/* Takes a frozen hot extent to its chunk. */
+static int add_bytes(void *arg, struct extent *e)
+{
+	uint64_t *sum = arg;
+
+	*sum += extent_kind(e) == EXTENT_HOLE ? DEFRAG_MEAN_BYTES : extent_bytes(e);
+	return 0;
+}
+
+/* Many small edits leave many small extents; packing the leaf's bytes together makes them
+ * one again, and reading sequential. It changes places only, so it is not logged. */
+static bool begin_node(void *arg, const uint8_t *image)
+{
+	const struct node_head *head = (const void *)image;
+	struct packing *pk = arg;
+	uint64_t bytes = 0;
+
+	pk->defrag = false;
+	if (head->kind != NODE_ROPE_LEAF || le16_get(head->n) < DEFRAG_EXTENTS_MIN)
+		return false;
+	nodes_type(pk->fs->nodes, image)->each_extent((uint8_t *)(uintptr_t)image, add_bytes,
+						      &bytes);
+	pk->defrag = bytes < (uint64_t)le16_get(head->n) * DEFRAG_MEAN_BYTES;
+	pk->leaves_defragmented += pk->defrag;
+	return pk->defrag;
+}
+
+/* Gives an extent of the tree being written its place in a new pack, when it is hot or its
+ * leaf is being defragmented. */
 static int pack_extent(void *arg, struct extent *e)
 {
 	struct packing *pk = arg;
 	struct chunk_place place;
 	struct extent chunk;
+	const uint8_t *bytes;
+	uint32_t len = le32_get(e->len);
 	int r;
 
-	if (extent_kind(e) != EXTENT_HOT)
+	if (extent_kind(e) == EXTENT_HOT) {
+		bytes = hot_frozen_bytes(pk->fs->hot, e);
+	} else if (extent_kind(e) == EXTENT_CHUNK && pk->defrag) {
+		r = packs_read(pk->fs->packs, extent_pack(e), extent_chunk_index(e),
+			       le32_get(e->off), len, pk->cold);
+		if (r < 0)	/* unreadable bytes stay where they are, and the rest is saved */
+			return r == -E_CORRUPT ? 0 : r;
+		bytes = pk->cold;
+	} else {
 		return 0;
-	r = pack_writer_add(pk->writer, hot_frozen_bytes(pk->fs->hot, e), le32_get(e->len),
-			    &place);
+	}
+	r = pack_writer_add(pk->writer, bytes, len, &place);
 	if (r < 0)
 		return r;
-	chunk = extent_chunk(place.pack, place.index, place.off, le32_get(e->len));
-	r = hot_note_place(pk->fs->hot, e, &chunk);
+	chunk = extent_chunk(place.pack, place.index, place.off, len);
+	r = extent_kind(e) == EXTENT_HOT ? hot_note_place(pk->fs->hot, e, &chunk) : 0;
 	if (r < 0)
 		return r;
 	*e = chunk;
@@ -67,7 +110,7 @@ static int patch_extent(void *arg, struct extent *e)
 struct frozen {
 	struct super super;
 	uint64_t lsn;
-	int result;
+	uint64_t leaves_defragmented;
 };
 
 static int freeze(struct ropefs *fs, struct frozen *fz)
@@ -114,27 +157,32 @@ static void give_back(void *arg, uint64_t page)
 /* Packs, pages and superblock of what is frozen. */
 static int write_frozen(struct ropefs *fs, struct frozen *fz)
 {
-	struct packing pk = { .fs = fs };
-	struct nodes_sink sink = { .arg = &pk, .pack_extent = pack_extent };
+	_cleanup_free_ struct packing *pk = calloc(1, sizeof(*pk));
+	struct nodes_sink sink = { .arg = pk, .begin = begin_node, .pack_extent = pack_extent };
 	struct noderef root = fz->super.catalog;
 	int r;
+
+	if (!pk)
+		return -ENOMEM;
+	pk->fs = fs;
 
 	if (!fs->replaying) {
 		r = log_sync(fs, fz->lsn);
 		if (r < 0)
 			return r;
 	}
-	r = pack_writer_new(fs->packs, &pk.writer);
+	r = pack_writer_new(fs->packs, &pk->writer);
 	if (r < 0)
 		return r;
 	r = nodes_write_out(fs->nodes, &root, &sink, &fz->super.catalog);
 	if (r < 0) {
-		pack_writer_abort(pk.writer);
+		pack_writer_abort(pk->writer);
 		return r;
 	}
-	r = pack_writer_finish(pk.writer);
+	r = pack_writer_finish(pk->writer);
 	if (r < 0)
 		return r;
+	fz->leaves_defragmented = pk->leaves_defragmented;
 	fz->super.next_pack = packs_next(fs->packs);
 	nodes_take_freed(fs->nodes, give_back, fs->pf);
 	return pagefile_commit(fs->pf, &fz->super);
@@ -193,6 +241,7 @@ static int run(struct ropefs *fs)
 	settle(fs);
 	fs->super = fz.super;
 	fs->checkpoint_lsn = fz.lsn;
+	fs->leaves_defragmented += fz.leaves_defragmented;
 	lock_drop(&fs->engine);
 	return fs->replaying ? 0 : wal_trim(fs->wal, fz.lsn + 1);
 }

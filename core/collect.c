@@ -2,8 +2,9 @@
  * nobody's. All is found by marking from the committed tree, which can't change while
  * `checkpoint` is held.
  *
- * A chunk dead in the committed tree is dead in the live one too: live extents come from
- * the committed tree or from the log, and the log's are hot. */
+ * Live extents come from the committed tree, from the log (those are hot), or from a leaf that
+ * was copied before a checkpoint defragmented it: so what dirty nodes and inodes point at is
+ * marked too. Nothing else can come to point at a chunk later. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct marking {
 	uint8_t *pages;		/* a bit a page */
 	uint64_t n_pages;
 	struct htab packs;	/* pack number to struct pack_marks */
+	bool live;	/* marking what is in memory: some of it may be stale */
 	uint64_t removed, rewritten;
 };
 
@@ -52,21 +54,50 @@ static int mark_page(struct walk *w, const struct noderef *ref)
 	return 0;
 }
 
-static int mark_extent(struct walk *w, const struct extent *e)
+static int mark_extent(void *arg, struct extent *e)
 {
-	struct marking *m = w->arg;
+	struct marking *m = arg;
 	uint32_t index = extent_chunk_index(e);
 	struct pack_marks *pm;
 
 	if (extent_kind(e) != EXTENT_CHUNK)
 		return 0;
 	pm = htab_get(&m->packs, extent_pack(e));
+	if ((!pm || index >= pm->chunks) && m->live)
+		return 0;
 	if (!pm || index >= pm->chunks)
 		return err_set(E_CORRUPT, "a file's bytes are in chunk %u of pack %llu, which is "
 					  "not there",
 			       index, (unsigned long long)extent_pack(e));
 	pm->bits[index / 8] |= (uint8_t)(1u << index % 8);
 	return 0;
+}
+
+static int mark_committed_extent(struct walk *w, const struct extent *e)
+{
+	struct extent copy = *e;
+
+	return mark_extent(w->arg, &copy);
+}
+
+static int mark_live(struct marking *m)
+{
+	struct ropefs *fs = m->fs;
+	struct htab_slot *slot;
+	size_t at = 0;
+	int r;
+
+	m->live = true;
+	lock_take(&fs->engine);
+	r = nodes_each_dirty_extent(fs->nodes, mark_extent, m);
+	while (r >= 0 && (slot = htab_next(&fs->inodes, &at))) {
+		struct rope *rope = &((struct inode *)slot->value)->row.rope;
+
+		for (unsigned i = 0; !rope->levels && i < rope->n_inline && r >= 0; i++)
+			r = mark_extent(m, &rope->u.ext[i]);
+	}
+	lock_drop(&fs->engine);
+	return r;
 }
 
 static int note_pack(void *arg, const struct pack_info *info)
@@ -141,7 +172,7 @@ static void marking_release(struct marking *m)
 int collect_run_held(struct ropefs *fs)
 {
 	struct marking m = { .fs = fs };
-	struct walk w = { .fs = fs, .arg = &m, .page = mark_page, .extent = mark_extent };
+	struct walk w = { .fs = fs, .arg = &m, .page = mark_page, .extent = mark_committed_extent };
 	struct pagefile_stats pages;
 	uint64_t dead;
 	int r;
@@ -158,6 +189,8 @@ int collect_run_held(struct ropefs *fs)
 	r = m.pages ? packs_each(fs->packs, note_pack, &m) : -ENOMEM;
 	if (r >= 0)
 		r = walk_tree(&w, &fs->super.catalog);
+	if (r >= 0)
+		r = mark_live(&m);
 	if (r >= 0)
 		r = packs_each(fs->packs, sweep_pack, &m);
 	if (r >= 0)

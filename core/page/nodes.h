@@ -111,6 +111,9 @@ uint64_t nodes_freeze(struct nodes *ns);
 
 struct nodes_sink {
 	void *arg;
+	/* Told of each dirty image before its extents; true when pack_extent will also give
+	 * extents on disk new places (defragmentation). May be NULL. */
+	bool (*begin)(void *arg, const uint8_t *image);
 	/* Gets the private copy of each dirty leaf image, children already written, before it
 	 * is sealed; replaces extents that point into memory. */
 	node_extent_fn pack_extent;
@@ -143,6 +146,8 @@ struct nodes_stats {
 	uint64_t clean, dirty, hits, misses, copies, leaked_pages;
 };
 void nodes_get_stats(const struct nodes *ns, struct nodes_stats *ret);
+/* Calls fn for each extent in dirty nodes: what lives in memory beside the committed tree. */
+int nodes_each_dirty_extent(struct nodes *ns, node_extent_fn fn, void *arg);
 void nodes_reset_leaked(struct nodes *ns);	/* a sweep has found them */
 uint64_t nodes_dirty_bytes(const struct nodes *ns);	/* of the live epoch and frozen */
 

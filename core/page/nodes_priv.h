@@ -32,6 +32,7 @@ struct node {
 	struct noderef place;		/* on disk: if clean, or if writing is the current */
 	uint64_t writing;		/* number of the checkpoint that wrote place */
 	struct node *next_written;
+	bool moved;			/* cold extents have other places on disk than here */
 	/* Under the engine lock. */
 	uint64_t walked;		/* number of the checkpoint whose finish saw it */
 	bool dirty;

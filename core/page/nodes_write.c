@@ -92,6 +92,7 @@ static int write_node(struct write_ctx *ctx, struct node *n)
 	int r;
 
 	memcpy(image, n->image, sizeof(image));
+	n->moved = ctx->sink->begin && ctx->sink->begin(ctx->sink->arg, image);
 	r = write_parts(ctx, image);
 	if (r == 0)
 		r = pagefile_alloc(ns->pf, &page);
@@ -148,6 +149,29 @@ int nodes_write_out(struct nodes *ns, const struct noderef *root,
 	}
 	*ret_root = place;
 	return 0;
+}
+
+static int list_each_extent(struct nodes *ns, const struct node_list *l, node_extent_fn fn,
+			    void *arg)
+{
+	int r = 0;
+
+	for (struct node *n = l->first; n && r == 0; n = n->next) {
+		const struct node_type *type = node_type(ns, n->image);
+
+		if (type->each_extent)
+			r = type->each_extent(n->image, fn, arg);
+	}
+	return r;
+}
+
+int nodes_each_dirty_extent(struct nodes *ns, node_extent_fn fn, void *arg)
+{
+	int r = list_each_extent(ns, &ns->live, fn, arg);
+
+	if (r == 0)
+		r = list_each_extent(ns, &ns->walked, fn, arg);
+	return r == 0 ? list_each_extent(ns, &ns->frozen, fn, arg) : r;
 }
 
 /* --- finishing --- */
@@ -217,9 +241,9 @@ static int settle(struct finish_ctx *ctx)
 		nodes_free_page(ns, le64_get(n->place.at));
 		return 0;
 	}
-	/* Out of memory, it stays with the frozen ones and goes with them; its page is read
-	 * when it is needed. */
-	if (nodes_cache_put(ns, n) < 0)
+	/* One that differs from its page, or finds no memory, stays with the frozen ones and
+	 * goes with them; its page is read when it is needed. */
+	if (n->moved || nodes_cache_put(ns, n) < 0)
 		return 0;
 	list_remove(&ns->frozen, n);
 	list_append(&ns->settled, n);
