@@ -590,6 +590,14 @@ START_TEST(full_disk_refuses_new_bytes_only)
 	io_closep(&f);
 	ck_ok(io->ops->space(io, &space));
 	ck_assert_uint_eq(space.free_bytes, 2500);
+	file_put(io, "g", "1234567890");
+	file_put(io, "h", "12345");
+	ck_ok(io->ops->rename(io, "h", "g"));
+	ck_ok(io->ops->space(io, &space));
+	ck_assert_uint_eq(space.free_bytes, 2495);
+	ck_ok(io->ops->unlink(io, "g"));
+	ck_ok(io->ops->space(io, &space));
+	ck_assert_uint_eq(space.free_bytes, 2500);
 	io_free(io);
 }
 END_TEST
