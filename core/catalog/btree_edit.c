@@ -97,9 +97,9 @@ static unsigned gather_with(const uint8_t *image, const struct incoming *in,
 	return n;
 }
 
-/* How many cells stay in the left node. Cells that arrive in rising order are split off
- * where they arrive, so that they leave full nodes behind; others in the middle of the
- * bytes. Either half fits: all cells are at most one cell more than a node takes, and no
+/* How many cells stay in the left node. Where cells arrive in rising order, the split is
+ * there: what lies behind them goes to the right, or the next of them when nothing does, so
+ * that they leave full nodes behind. Else it is in the middle of the bytes. Both halves fit: all cells are at most one cell more than a node takes, and no
  * cell is larger than a third of a node. */
 static unsigned split_place(const struct bcell *cells, unsigned n, const struct incoming *in,
 			    bool rising)
@@ -112,9 +112,12 @@ static unsigned split_place(const struct bcell *cells, unsigned n, const struct 
 			before = total;
 		total += cell_room(&cells[i]);
 	}
-	if (rising && !in->replace && in->i > 0 && before >= BTREE_ROOM / 2 &&
-	    total - before <= BTREE_ROOM)
-		return in->i;
+	if (rising && !in->replace && before >= BTREE_ROOM / 2) {
+		if (in->i < n - 1 && before + cell_room(&in->cell) <= BTREE_ROOM)
+			return in->i + 1;
+		if (total - before <= BTREE_ROOM)
+			return in->i;
+	}
 	for (k = 0; k < n - 1 && left < total / 2; k++)
 		left += cell_room(&cells[k]);
 	/* The cell that crossed the middle goes where it makes the halves more alike. */
