@@ -1,0 +1,123 @@
+/* daemon.h - one mount: the store, the session, and what its requests share.
+ *
+ * Threads: LOOPS request loops take requests from the kernel; they never wait for a reply of
+ * the kernel, so it can always reach the store. `workers` run what may wait for the disk or
+ * for memory; `notify`, one thread, drops what the kernel has cached and then sends the
+ * reply that had to wait for it (see notify.h). A reply may thus come from any thread. */
+#ifndef ROPEFS_FS_DAEMON_H
+#define ROPEFS_FS_DAEMON_H
+
+#include "core/ropefs.h"
+#include "fs/inodes.h"
+#include "fs/view.h"
+#include "fs/worker.h"
+
+#include <fuse_lowlevel.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#define CACHE_S 86400.0		/* only this daemon changes the tree */
+
+/* X(request): what status and metrics count */
+#define OPS(X)                                                                              \
+	X(lookup) X(forget) X(forget_multi) X(getattr) X(setattr) X(readlink) X(mknod)        \
+	X(mkdir) X(unlink) X(rmdir) X(symlink) X(rename) X(link) X(open) X(read) X(write)     \
+	X(flush) X(release) X(fsync) X(opendir) X(readdir) X(readdirplus) X(releasedir)       \
+	X(fsyncdir) X(statfs) X(setxattr) X(getxattr) X(listxattr) X(removexattr) X(create)   \
+	X(fallocate) X(lseek) X(copy_file_range) X(ioctl)
+
+enum op {
+#define X(name) OP_##name,
+	OPS(X)
+#undef X
+	OP_COUNT
+};
+
+/* Node ids by owner. Files of the store have the numbers below. */
+#define DOT_FIRST  ((uint64_t)1 << 61)	/* .ropefs/ */
+#define VIEW_FIRST ((uint64_t)1 << 62)
+
+/* fuse_file_info.fh of a file of the store: bits, so that nothing has to be rebuilt. */
+enum {
+	FH_WRITE = 1,	/* open for writing */
+	FH_DIRECT = 2,	/* not through the page cache */
+};
+
+struct counters {
+	atomic_ullong ops[OP_COUNT];
+	atomic_ullong read_bytes, written_bytes;
+	atomic_ullong deferred;		/* requests handed to the workers */
+	atomic_ullong invalidations;
+};
+
+struct daemon {
+	struct ropefs *fs;
+	struct fuse_session *session;
+	const char *mountpoint;
+	struct inodes inodes;
+	struct views views;
+	struct pool workers, notify;
+	struct counters counters;
+
+	bool views_on;
+	bool sync;		/* each change waits for the log */
+	time_t started;
+	/* Written while INIT is answered, before any other request. */
+	uint64_t init_offered;	/* flags of the kernel */
+	atomic_ullong init_unique;	/* of the INIT to be answered; 0: none */
+	atomic_bool killpriv;	/* clearing set-id bits on writes is ours to do */
+	atomic_bool append_direct;
+
+	pthread_mutex_t idle_mutex;
+	pthread_cond_t idle;
+	uint64_t tasks;		/* replies that will come later; guarded by idle_mutex */
+};
+
+static inline struct daemon *daemon_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static inline void count(atomic_ullong *c, uint64_t n)
+{
+	atomic_fetch_add_explicit(c, n, memory_order_relaxed);
+}
+
+static inline uint64_t counted(const atomic_ullong *c)
+{
+	return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+/* A request that is answered later. Steps hand it from thread to thread by task_run() and
+ * task_notify(); the last one replies and frees it. */
+struct task {
+	struct job job;
+	struct daemon *d;
+	fuse_req_t req;
+	void (*step)(struct task *t);
+	int64_t r;		/* result so far */
+
+	fuse_ino_t ino;
+	uint64_t off, n;
+	unsigned flags;
+	struct fuse_file_info fi;
+	bool has_fi;
+	/* a second file, of copy_file_range */
+	fuse_ino_t to_ino;
+	uint64_t to_off, to_fh;
+	/* what task_notify() drops from the kernel's cache */
+	fuse_ino_t drop_ino;
+	int64_t drop_from;	/* -1: attributes only */
+	char data[];
+};
+
+/* NULL: out of memory, and the request (if any) has been answered. */
+struct task *task_new(struct daemon *d, fuse_req_t req, const void *data, size_t n);
+void task_free(struct task *t);
+/* step(t) will run in a worker. */
+void task_run(struct task *t, void (*step)(struct task *t));
+void task_reply_err(struct task *t);	/* replies t->r and frees t */
+/* Waits until no task is left, at most until_s seconds. */
+bool tasks_wait(struct daemon *d, unsigned until_s);
+
+#endif

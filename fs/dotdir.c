@@ -1,0 +1,175 @@
+#include "fs/dotdir.h"
+
+#include "fs/metrics.h"
+#include "fs/ops.h"
+#include "fs/reply.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* DOT_FIRST is the directory, the files follow in the table's order. */
+static const struct {
+	const char *name;
+	int (*text)(struct daemon *d, char **ret_text, size_t *ret_n);
+} files[] = {
+	{ "status", status_text },
+	{ "metrics", metrics_text },
+};
+enum { FILES = sizeof(files) / sizeof(files[0]) };
+
+struct text {
+	char *p;
+	size_t n;
+};
+
+static void dot_stat(struct daemon *d, uint64_t ino, struct stat *ret)
+{
+	bool is_dir = ino == DOT_FIRST;
+
+	*ret = (struct stat){
+		.st_ino = ino,
+		.st_mode = is_dir ? S_IFDIR | 0555 : S_IFREG | 0444,
+		.st_nlink = is_dir ? 2 : 1,
+		.st_blksize = 4096,
+		.st_atim.tv_sec = d->started,
+		.st_mtim.tv_sec = d->started,
+		.st_ctim.tv_sec = d->started,
+	};
+}
+
+static void entry_of(struct daemon *d, uint64_t ino, struct fuse_entry_param *ret)
+{
+	*ret = (struct fuse_entry_param){ .ino = ino };
+	dot_stat(d, ino, &ret->attr);
+}
+
+void dot_entry(struct daemon *d, struct fuse_entry_param *ret)
+{
+	entry_of(d, DOT_FIRST, ret);
+}
+
+static void dot_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fuse_entry_param e;
+
+	for (unsigned i = 0; parent == DOT_FIRST && i < FILES; i++) {
+		if (strcmp(name, files[i].name) != 0)
+			continue;
+		entry_of(daemon_of(req), DOT_FIRST + 1 + i, &e);
+		fuse_reply_entry(req, &e);
+		return;
+	}
+	fuse_reply_err(req, parent == DOT_FIRST ? ENOENT : ENOTDIR);
+}
+
+static void dot_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct stat st;
+
+	(void)fi;
+	dot_stat(daemon_of(req), ino, &st);
+	fuse_reply_attr(req, &st, 0);
+}
+
+static void dot_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	uint64_t i = ino - DOT_FIRST - 1;
+	struct text *t;
+	int r;
+
+	if (i >= FILES || (fi->flags & O_ACCMODE) != O_RDONLY) {
+		fuse_reply_err(req, i >= FILES ? EISDIR : EACCES);
+		return;
+	}
+	t = calloc(1, sizeof(*t));
+	r = t ? files[i].text(daemon_of(req), &t->p, &t->n) : -ENOMEM;
+	if (r < 0) {
+		free(t);
+		reply_err(req, r);
+		return;
+	}
+	fi->fh = (uintptr_t)t;
+	fi->direct_io = 1;
+	fi->noflush = 1;
+	fuse_reply_open(req, fi);
+}
+
+static void dot_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
+		     struct fuse_file_info *fi)
+{
+	const struct text *t = (const struct text *)(uintptr_t)fi->fh;
+	size_t at = (uint64_t)off < t->n ? (size_t)off : t->n;
+
+	(void)ino;
+	fuse_reply_buf(req, t->p + at, n < t->n - at ? n : t->n - at);
+}
+
+static void dot_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct text *t = (struct text *)(uintptr_t)fi->fh;
+
+	(void)ino;
+	free(t->p);
+	free(t);
+	fuse_reply_err(req, 0);
+}
+
+static void dot_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	fuse_reply_open(req, fi);
+}
+
+static void list(fuse_req_t req, size_t n, off_t off, bool plus)
+{
+	static const char *const dots[] = { ".", ".." };
+	struct fuse_entry_param e;
+	char p[2048];
+	size_t at = 0;
+
+	n = n < sizeof(p) ? n : sizeof(p);
+	for (uint64_t i = (uint64_t)off; i < 2 + FILES; i++) {
+		const char *name = i < 2 ? dots[i] : files[i - 2].name;
+		off_t next = (off_t)i + 1;
+		size_t need;
+
+		entry_of(daemon_of(req), i < 2 ? DOT_FIRST : DOT_FIRST + i - 1, &e);
+		need = plus ? fuse_add_direntry_plus(req, p + at, n - at, name, &e, next)
+			    : fuse_add_direntry(req, p + at, n - at, name, &e.attr, next);
+		if (need > n - at)
+			break;
+		at += need;
+	}
+	fuse_reply_buf(req, p, at);
+}
+
+static void dot_readdir(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
+			struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)fi;
+	list(req, n, off, false);
+}
+
+static void dot_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
+			    struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)fi;
+	list(req, n, off, true);
+}
+
+const struct fuse_lowlevel_ops dot_ops = {
+	.lookup = dot_lookup,
+	.getattr = dot_getattr,
+	.open = dot_open,
+	.read = dot_read,
+	.release = dot_release,
+	.opendir = dot_opendir,
+	.readdir = dot_readdir,
+	.readdirplus = dot_readdirplus,
+	.releasedir = file_releasedir,
+};

@@ -1,0 +1,14 @@
+/* dotdir.h - .ropefs/ at the root: what the mount says about itself, as files. Hidden from
+ * listings; their text is made when they are opened. */
+#ifndef ROPEFS_FS_DOTDIR_H
+#define ROPEFS_FS_DOTDIR_H
+
+#include <fuse_lowlevel.h>
+
+struct daemon;
+
+#define DOT_NAME ".ropefs"
+
+void dot_entry(struct daemon *d, struct fuse_entry_param *ret);
+
+#endif

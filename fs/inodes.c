@@ -1,0 +1,187 @@
+#include "fs/inodes.h"
+
+#include "fs/daemon.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+struct known {
+	uint64_t ino;
+	uint64_t lookups;
+	uint64_t edits;
+	unsigned views;		/* open for writing */
+	unsigned pending;
+	bool plain;
+};
+
+void inodes_init(struct inodes *t, struct ropefs *fs)
+{
+	*t = (struct inodes){ .fs = fs };
+	pthread_mutex_init(&t->mutex, NULL);
+	pthread_cond_init(&t->settled, NULL);
+	for (unsigned i = 0; i < EDIT_LOCKS; i++)
+		pthread_mutex_init(&t->edit[i], NULL);
+}
+
+void inodes_release(struct inodes *t)
+{
+	for (size_t i = 0; i < t->known.cap; i++)
+		if (t->known.slots[i].value)
+			ropefs_release(t->fs, t->known.slots[i].key, 1);
+	map_release(&t->known, free);
+	pthread_mutex_destroy(&t->mutex);
+	pthread_cond_destroy(&t->settled);
+	for (unsigned i = 0; i < EDIT_LOCKS; i++)
+		pthread_mutex_destroy(&t->edit[i]);
+}
+
+static int add_locked(struct inodes *t, uint64_t ino)
+{
+	struct known *k = calloc(1, sizeof(*k));
+	int r;
+
+	if (!k)
+		return -ENOMEM;
+	*k = (struct known){ .ino = ino, .lookups = 1 };
+	r = map_put(&t->known, ino, k);
+	if (r < 0) {
+		free(k);
+		return r;
+	}
+	r = ropefs_hold(t->fs, ino);
+	if (r < 0)
+		free(map_del(&t->known, ino));
+	return r;
+}
+
+int inodes_get(struct inodes *t, uint64_t ino)
+{
+	struct known *k;
+	int r = 0;
+
+	if (ino == ROPEFS_ROOT_INO)
+		return 0;
+	pthread_mutex_lock(&t->mutex);
+	k = map_get(&t->known, ino);
+	if (k)
+		k->lookups++;
+	else
+		r = add_locked(t, ino);
+	pthread_mutex_unlock(&t->mutex);
+	return r;
+}
+
+void inodes_put(struct inodes *t, uint64_t ino, uint64_t times)
+{
+	struct known *k;
+
+	if (ino == ROPEFS_ROOT_INO)
+		return;
+	pthread_mutex_lock(&t->mutex);
+	k = map_get(&t->known, ino);
+	if (k) {
+		assert(k->lookups >= times);
+		k->lookups -= times;
+	}
+	if (k && !k->lookups) {
+		free(map_del(&t->known, ino));
+		ropefs_release(t->fs, ino, 1);
+	}
+	pthread_mutex_unlock(&t->mutex);
+}
+
+void inodes_edit_lock(struct inodes *t, uint64_t ino)
+{
+	pthread_mutex_lock(&t->edit[ino % EDIT_LOCKS]);
+}
+
+void inodes_edit_unlock(struct inodes *t, uint64_t ino)
+{
+	pthread_mutex_unlock(&t->edit[ino % EDIT_LOCKS]);
+}
+
+/* What is said of an inode that the kernel forgot meanwhile goes nowhere. */
+static struct known *find_locked(struct inodes *t, uint64_t ino, struct known *nowhere)
+{
+	struct known *k = map_get(&t->known, ino);
+
+	return k ? k : nowhere;
+}
+
+#define WITH_KNOWN(t, ino, k, what)                                                         \
+	do {                                                                                \
+		struct known nowhere_ = { 0 }, *k;                                          \
+		pthread_mutex_lock(&(t)->mutex);                                            \
+		k = find_locked((t), (ino), &nowhere_);                                     \
+		what;                                                                       \
+		pthread_mutex_unlock(&(t)->mutex);                                          \
+	} while (0)
+
+uint64_t inodes_edits(struct inodes *t, uint64_t ino)
+{
+	uint64_t edits;
+
+	WITH_KNOWN(t, ino, k, edits = k->edits);
+	return edits;
+}
+
+void inodes_edited(struct inodes *t, uint64_t ino)
+{
+	WITH_KNOWN(t, ino, k, k->edits++);
+}
+
+bool inodes_plain(struct inodes *t, uint64_t ino)
+{
+	bool plain;
+
+	WITH_KNOWN(t, ino, k, plain = k->plain);
+	return plain;
+}
+
+void inodes_set_plain(struct inodes *t, uint64_t ino, bool plain)
+{
+	WITH_KNOWN(t, ino, k, k->plain = plain);
+}
+
+void inodes_view_opened(struct inodes *t, uint64_t ino)
+{
+	WITH_KNOWN(t, ino, k, k->views++);
+}
+
+void inodes_view_closed(struct inodes *t, uint64_t ino)
+{
+	WITH_KNOWN(t, ino, k, k->views--);
+}
+
+double inodes_timeout(struct inodes *t, uint64_t ino)
+{
+	bool busy;
+
+	WITH_KNOWN(t, ino, k, busy = k->views || k->pending);
+	return busy ? 0 : CACHE_S;
+}
+
+void inodes_pending(struct inodes *t, uint64_t ino, int change)
+{
+	WITH_KNOWN(t, ino, k, k->pending += (unsigned)change;
+		   if (!k->pending) pthread_cond_broadcast(&t->settled));
+}
+
+bool inodes_is_pending(struct inodes *t, uint64_t ino)
+{
+	bool pending;
+
+	WITH_KNOWN(t, ino, k, pending = k->pending > 0);
+	return pending;
+}
+
+void inodes_wait_settled(struct inodes *t, uint64_t ino)
+{
+	struct known *k;
+
+	pthread_mutex_lock(&t->mutex);
+	while ((k = map_get(&t->known, ino)) && k->pending)
+		pthread_cond_wait(&t->settled, &t->mutex);
+	pthread_mutex_unlock(&t->mutex);
+}

@@ -1,0 +1,58 @@
+/* inodes.h - what the daemon keeps of each inode the kernel knows.
+ *
+ * Invariants
+ * 1. An inode is in the table while its lookups > 0, and the store holds it exactly as
+ *    long: an unlinked file stays until the kernel has forgotten it.
+ * 2. `edits` rises with each change that moves bytes (insert, cut, replace, truncate), under
+ *    the inode's edit lock. A view commits only if nobody else moved them since its open.
+ * 3. `plain` is only set when the inode has no set-id bits and no file capabilities; it is
+ *    cleared after every change that could give it some.
+ *
+ * The table's mutex is a leaf but for ropefs_hold() and ropefs_release(). An edit lock is
+ * taken before it, never in it, and is held across calls of the store. */
+#ifndef ROPEFS_FS_INODES_H
+#define ROPEFS_FS_INODES_H
+
+#include "core/ropefs.h"
+#include "fs/map.h"
+
+#include <pthread.h>
+
+enum { EDIT_LOCKS = 64 };
+
+struct inodes {
+	struct ropefs *fs;
+	pthread_mutex_t mutex;
+	pthread_cond_t settled;	/* some inode's `pending` became 0 */
+	struct map known;
+	pthread_mutex_t edit[EDIT_LOCKS];	/* by ino */
+};
+
+void inodes_init(struct inodes *t, struct ropefs *fs);
+/* Gives up all holds. */
+void inodes_release(struct inodes *t);
+
+/* One lookup more. -ENOENT: it was removed meanwhile. The root always succeeds. */
+int inodes_get(struct inodes *t, uint64_t ino);
+void inodes_put(struct inodes *t, uint64_t ino, uint64_t times);
+
+void inodes_edit_lock(struct inodes *t, uint64_t ino);
+void inodes_edit_unlock(struct inodes *t, uint64_t ino);
+uint64_t inodes_edits(struct inodes *t, uint64_t ino);
+void inodes_edited(struct inodes *t, uint64_t ino);
+
+bool inodes_plain(struct inodes *t, uint64_t ino);
+void inodes_set_plain(struct inodes *t, uint64_t ino, bool plain);
+
+/* Views open for writing: while there are any, attributes of their target are not cached,
+ * since RELEASE may still change it after close(2) has returned. */
+void inodes_view_opened(struct inodes *t, uint64_t ino);
+void inodes_view_closed(struct inodes *t, uint64_t ino);
+/* Seconds the kernel may keep attributes. */
+double inodes_timeout(struct inodes *t, uint64_t ino);
+/* An edit that a RELEASE has begun: who asks for the file now waits for its end. */
+void inodes_pending(struct inodes *t, uint64_t ino, int change);
+bool inodes_is_pending(struct inodes *t, uint64_t ino);
+void inodes_wait_settled(struct inodes *t, uint64_t ino);
+
+#endif

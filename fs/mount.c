@@ -1,0 +1,251 @@
+#include "fs/mount.h"
+
+#include "fs/daemon.h"
+#include "fs/ops.h"
+#include "fs/report.h"
+#include "fs/wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <mntent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+enum {
+	LOOPS = 2,		/* more cost more than they bring: docs of the design */
+	LOOPS_SYNC = 8,		/* there a loop waits for the log */
+	WORKERS = 4,
+	DRAIN_S = 10,
+	READ_AHEAD_KB = 1024,
+};
+
+struct mounted {
+	struct daemon d;
+	struct loops loops;
+	dev_t dev;		/* of the mount; 0: it doesn't answer */
+	bool is_mounted;
+};
+
+/* 0, or 1 having reported what is wrong with the place. */
+static int check_place(const struct options *o)
+{
+	size_t n = strlen(o->mountpoint);
+	struct mntent *e;
+	struct stat st;
+	FILE *mounts;
+	int bad = 0;
+
+	if (stat(o->mountpoint, &st) < 0 || !S_ISDIR(st.st_mode)) {
+		report("%s: a mount point must be a directory", o->mountpoint);
+		return 1;
+	}
+	if (strncmp(o->store, o->mountpoint, n) == 0 &&
+	    (!o->store[n] || o->store[n] == '/' || n == 1)) {
+		report("%s: the mount would hide its own store; choose a folder beside it",
+		       o->mountpoint);
+		return 1;
+	}
+	if (access("/dev/fuse", F_OK) < 0) {
+		report("/dev/fuse: %s; load the kernel's fuse module, or give the container "
+		       "this device", strerror(errno));
+		return 1;
+	}
+	mounts = setmntent("/proc/self/mounts", "r");
+	while (!bad && mounts && (e = getmntent(mounts)))
+		bad = strcmp(e->mnt_type, "fuse.ropefs") == 0 &&
+		      strcmp(e->mnt_dir, o->mountpoint) == 0;
+	if (bad)
+		report("%s: busy, a ropefs is mounted there already; unmount it first",
+		       o->mountpoint);
+	if (mounts)
+		endmntent(mounts);
+	return bad;
+}
+
+static int open_store(const struct options *o, struct ropefs **ret)
+{
+	struct ropefs_opts opts = o->opts;
+	int r;
+
+	opts.key_file = o->key_file;
+	r = ropefs_open(o->store, &opts, ret);
+	if (r >= 0)
+		return 0;
+	report("%s: %s", o->store, *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
+	return ropefs_error_exit_status(r);
+}
+
+static struct fuse_session *new_session(const struct options *o, struct daemon *d)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	struct fuse_session *s = NULL;
+	char *all = strdup(o->mount), *source = NULL;
+
+	if (all && asprintf(&source, "fsname=%s", o->store) >= 0 &&
+	    fuse_opt_add_opt_escaped(&all, source) == 0 &&
+	    fuse_opt_add_arg(&args, "ropefs") == 0 && fuse_opt_add_arg(&args, "-o") == 0 &&
+	    fuse_opt_add_arg(&args, all) == 0)
+		s = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), d);
+	fuse_opt_free_args(&args);
+	free(all);
+	free(source);
+	return s;
+}
+
+static void init_daemon(struct daemon *d, const struct options *o)
+{
+	d->mountpoint = o->mountpoint;
+	d->views_on = !o->no_views;
+	d->sync = o->opts.durability == ROPEFS_SYNC;
+	d->started = time(NULL);
+	inodes_init(&d->inodes, d->fs);
+	views_init(&d->views);
+	pthread_mutex_init(&d->idle_mutex, NULL);
+	pthread_cond_init(&d->idle, NULL);
+}
+
+static void release_daemon(struct daemon *d)
+{
+	pool_stop(&d->workers);
+	pool_stop(&d->notify);
+	if (d->session)
+		fuse_session_destroy(d->session);
+	views_release(&d->views);
+	inodes_release(&d->inodes);
+	pthread_mutex_destroy(&d->idle_mutex);
+	pthread_cond_destroy(&d->idle);
+}
+
+/* Long reads come in long requests when the kernel reads well ahead; only root may say so,
+ * and without it things are merely slower. */
+static void set_read_ahead(dev_t dev)
+{
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", major(dev),
+		 minor(dev));
+	f = fopen(path, "we");
+	if (!f)
+		return;
+	fprintf(f, "%d\n", READ_AHEAD_KB);
+	fclose(f);
+}
+
+/* Mounts and starts to answer; 0 or a negative errno. */
+static int attach(struct mounted *m)
+{
+	struct daemon *d = &m->d;
+	struct stat st;
+	int r;
+
+	if (fuse_session_mount(d->session, d->mountpoint) < 0)
+		return -EIO;
+	m->is_mounted = true;
+	r = wire_attach(d);
+	if (r >= 0)
+		r = pool_start(&d->workers, WORKERS);
+	if (r >= 0)
+		r = pool_start(&d->notify, 1);
+	if (r >= 0)
+		r = loops_start(&m->loops, d, d->sync ? LOOPS_SYNC : LOOPS);
+	if (r >= 0 && stat(d->mountpoint, &st) < 0)
+		r = -errno;
+	if (r < 0)
+		return r;
+	m->dev = st.st_dev;
+	set_read_ahead(m->dev);
+	return 0;
+}
+
+int mount_start(const struct options *o, struct mounted **ret)
+{
+	struct mounted *m;
+	int status, r;
+
+	status = check_place(o);
+	if (status)
+		return status;
+	m = calloc(1, sizeof(*m));
+	if (!m) {
+		report("out of memory");
+		return 1;
+	}
+	m->loops.d = &m->d;
+	status = open_store(o, &m->d.fs);
+	if (status) {
+		free(m);
+		return status;
+	}
+	init_daemon(&m->d, o);
+	m->d.session = new_session(o, &m->d);
+	r = m->d.session ? attach(m) : -EINVAL;
+	if (r < 0) {
+		report("%s: cannot mount: %s", o->mountpoint,
+		       *report_fuse_last() ? report_fuse_last() : strerror(-r));
+		mount_end(m);
+		return 1;
+	}
+	*ret = m;
+	return 0;
+}
+
+/* Writes back what programs changed in maps of files; the loops are still there to take it. */
+static void flush_maps(const char *mountpoint)
+{
+	int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	syncfs(fd);
+	close(fd);
+}
+
+/* Ends the mount while the loops still answer, so that nothing waits for us for ever. */
+static void detach(struct mounted *m)
+{
+	struct stat st;
+
+	if (!m->dev || fuse_session_exited(m->d.session))
+		return;
+	if (stat(m->d.mountpoint, &st) < 0 || st.st_dev != m->dev)
+		return;	/* something else is there now */
+	if (umount2(m->d.mountpoint, UMOUNT_NOFOLLOW) == 0)
+		return;
+	flush_maps(m->d.mountpoint);
+	tasks_wait(&m->d, DRAIN_S);
+	/* Users of open files get ENOTCONN from here on. Only root may; for others
+	 * fuse_session_unmount() asks fusermount3. */
+	umount2(m->d.mountpoint, UMOUNT_NOFOLLOW | MNT_FORCE | MNT_DETACH);
+}
+
+int mount_end(struct mounted *m)
+{
+	struct daemon *d = &m->d;
+	struct ropefs *fs = d->fs;
+	bool drained;
+	int r;
+
+	detach(m);
+	drained = tasks_wait(d, DRAIN_S);
+	loops_stop(&m->loops);
+	/* Closing the connection lets go of whoever waits for the kernel. */
+	if (m->is_mounted && !drained)
+		fuse_session_unmount(d->session);
+	pool_stop(&d->workers);
+	pool_stop(&d->notify);
+	if (m->is_mounted && drained)
+		fuse_session_unmount(d->session);
+	release_daemon(d);
+	free(m);
+	r = ropefs_close(fs);
+	if (r < 0)
+		report("closing the store: %s",
+		       *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
+	return ropefs_error_exit_status(r);
+}

@@ -1,0 +1,16 @@
+/* mount.h - one mount from open store to closed store. */
+#ifndef ROPEFS_FS_MOUNT_H
+#define ROPEFS_FS_MOUNT_H
+
+#include "fs/options.h"
+
+struct mounted;
+
+/* Opens the store, mounts it, and returns once the mount answers. 0, or an exit status after
+ * having reported why. o must outlive the mount. */
+int mount_start(const struct options *o, struct mounted **ret);
+/* Unmounts unless that has happened, answers what is under way, closes the store. Returns an
+ * exit status. */
+int mount_end(struct mounted *m);
+
+#endif

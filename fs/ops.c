@@ -1,0 +1,283 @@
+#include "fs/ops.h"
+
+#include "fs/dotdir.h"
+#include "fs/wire.h"
+
+#include <errno.h>
+
+static const struct fuse_lowlevel_ops file_ops = {
+	.lookup = file_lookup,
+	.getattr = file_getattr,
+	.setattr = file_setattr,
+	.readlink = file_readlink,
+	.mknod = file_mknod,
+	.mkdir = file_mkdir,
+	.unlink = file_unlink,
+	.rmdir = file_rmdir,
+	.symlink = file_symlink,
+	.create = file_create,
+	.open = file_open,
+	.read = file_read,
+	.write = file_write,
+	.flush = file_flush,
+	.release = file_release,
+	.fsync = file_fsync,
+	.opendir = file_opendir,
+	.readdir = file_readdir,
+	.readdirplus = file_readdirplus,
+	.releasedir = file_releasedir,
+	.fsyncdir = file_fsync,
+	.setxattr = file_setxattr,
+	.getxattr = file_getxattr,
+	.listxattr = file_listxattr,
+	.removexattr = file_removexattr,
+	.lseek = file_lseek,
+	.fallocate = file_fallocate,
+	.ioctl = file_ioctl,
+};
+
+static const struct fuse_lowlevel_ops *owner_of(fuse_ino_t ino)
+{
+	if (ino < DOT_FIRST)
+		return &file_ops;
+	return ino < VIEW_FIRST ? &dot_ops : &view_ops;
+}
+
+/* Counts the request and calls its owner's function; where that has none, replies else_. */
+#define HAND_ON(op, else_, node, ...)                                                       \
+	do {                                                                                \
+		const struct fuse_lowlevel_ops *o_ = owner_of(node);                        \
+		count(&daemon_of(req)->counters.ops[OP_##op], 1);                           \
+		if (o_->op)                                                                 \
+			o_->op(req, node, __VA_ARGS__);                                     \
+		else                                                                        \
+			fuse_reply_err(req, else_);                                         \
+	} while (0)
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	HAND_ON(lookup, ENOENT, parent, name);
+}
+
+static void forget(struct daemon *d, fuse_ino_t ino, uint64_t times)
+{
+	if (ino >= VIEW_FIRST)
+		view_forget(d, ino, times);
+	else if (ino < DOT_FIRST)
+		inodes_put(&d->inodes, ino, times);
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t times)
+{
+	struct daemon *d = daemon_of(req);
+
+	count(&d->counters.ops[OP_forget], 1);
+	forget(d, ino, times);
+	fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *forgets)
+{
+	struct daemon *d = daemon_of(req);
+
+	count(&d->counters.ops[OP_forget_multi], 1);
+	for (size_t i = 0; i < n; i++)
+		forget(d, forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	HAND_ON(getattr, EIO, ino, fi);
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what,
+		       struct fuse_file_info *fi)
+{
+	HAND_ON(setattr, EPERM, ino, st, what, fi);
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	count(&daemon_of(req)->counters.ops[OP_readlink], 1);
+	if (ino < DOT_FIRST)
+		file_readlink(req, ino);
+	else
+		fuse_reply_err(req, EINVAL);
+}
+
+static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		     dev_t dev)
+{
+	HAND_ON(mknod, EPERM, parent, name, mode, dev);
+}
+
+static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	HAND_ON(mkdir, EPERM, parent, name, mode);
+}
+
+static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	HAND_ON(unlink, EPERM, parent, name);
+}
+
+static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	HAND_ON(rmdir, EPERM, parent, name);
+}
+
+static void op_symlink(fuse_req_t req, const char *to, fuse_ino_t parent, const char *name)
+{
+	count(&daemon_of(req)->counters.ops[OP_symlink], 1);
+	if (parent < DOT_FIRST)
+		file_symlink(req, to, parent, name);
+	else
+		fuse_reply_err(req, EPERM);
+}
+
+static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t to,
+		      const char *to_name, unsigned flags)
+{
+	count(&daemon_of(req)->counters.ops[OP_rename], 1);
+	if (parent < DOT_FIRST && to < DOT_FIRST)
+		file_rename(req, parent, name, to, to_name, flags);
+	else
+		fuse_reply_err(req, EPERM);
+}
+
+static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	count(&daemon_of(req)->counters.ops[OP_link], 1);
+	if (ino < DOT_FIRST && parent < DOT_FIRST)
+		file_link(req, ino, parent, name);
+	else
+		fuse_reply_err(req, EPERM);
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		      struct fuse_file_info *fi)
+{
+	HAND_ON(create, EPERM, parent, name, mode, fi);
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	HAND_ON(open, EPERM, ino, fi);
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
+		    struct fuse_file_info *fi)
+{
+	HAND_ON(read, EIO, ino, n, off, fi);
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t off,
+		     struct fuse_file_info *fi)
+{
+	HAND_ON(write, EPERM, ino, p, n, off, fi);
+}
+
+static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	HAND_ON(flush, 0, ino, fi);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	HAND_ON(release, 0, ino, fi);
+}
+
+static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	HAND_ON(fsync, 0, ino, datasync, fi);
+}
+
+static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	HAND_ON(opendir, ENOTDIR, ino, fi);
+}
+
+static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
+		       struct fuse_file_info *fi)
+{
+	HAND_ON(readdir, ENOTDIR, ino, n, off, fi);
+}
+
+static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
+			   struct fuse_file_info *fi)
+{
+	HAND_ON(readdirplus, ENOTDIR, ino, n, off, fi);
+}
+
+static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	HAND_ON(releasedir, 0, ino, fi);
+}
+
+static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
+			struct fuse_file_info *fi)
+{
+	HAND_ON(fsyncdir, 0, ino, datasync, fi);
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	count(&daemon_of(req)->counters.ops[OP_statfs], 1);
+	file_statfs(req, ino);
+}
+
+static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+			size_t n, int flags)
+{
+	HAND_ON(setxattr, EPERM, ino, name, value, n, flags);
+}
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t n)
+{
+	HAND_ON(getxattr, ENODATA, ino, name, n);
+}
+
+static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t n)
+{
+	HAND_ON(listxattr, ENOTSUP, ino, n);
+}
+
+static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	HAND_ON(removexattr, EPERM, ino, name);
+}
+
+static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+		     struct fuse_file_info *fi)
+{
+	HAND_ON(lseek, EINVAL, ino, off, whence, fi);
+}
+
+static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t n,
+			 struct fuse_file_info *fi)
+{
+	HAND_ON(fallocate, EOPNOTSUPP, ino, mode, off, n, fi);
+}
+
+static void op_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
+			       struct fuse_file_info *fi, fuse_ino_t to_ino, off_t to_off,
+			       struct fuse_file_info *to_fi, size_t n, int flags)
+{
+	count(&daemon_of(req)->counters.ops[OP_copy_file_range], 1);
+	any_copy_file_range(req, ino, off, fi, to_ino, to_off, to_fi, n, flags);
+}
+
+static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
+		     struct fuse_file_info *fi, unsigned flags, const void *in, size_t n_in,
+		     size_t n_out)
+{
+	HAND_ON(ioctl, ENOTTY, ino, cmd, arg, fi, flags, in, n_in, n_out);
+}
+
+const struct fuse_lowlevel_ops fs_ops = {
+	.init = wire_init,
+#define X(name) .name = op_##name,
+	OPS(X)
+#undef X
+};

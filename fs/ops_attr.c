@@ -1,0 +1,244 @@
+/* ops_attr.c - attributes, extended attributes, and the figures of the whole mount. */
+#include "fs/notify.h"
+#include "fs/ops.h"
+#include "fs/reply.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+static void reply_attr(fuse_req_t req, struct daemon *d, int r, const struct ropefs_attr *a)
+{
+	struct stat st;
+
+	if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
+	attr_to_stat(a, &st);
+	fuse_reply_attr(req, &st, inodes_timeout(&d->inodes, a->ino));
+}
+
+static void getattr_settled(struct task *t)
+{
+	struct ropefs_attr a;
+	int r;
+
+	inodes_wait_settled(&t->d->inodes, t->ino);
+	r = ropefs_getattr(t->d->fs, t->ino, &a);
+	reply_attr(t->req, t->d, r, &a);
+	task_free(t);
+}
+
+void file_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct daemon *d = daemon_of(req);
+	struct ropefs_attr a;
+
+	(void)fi;
+	if (inodes_is_pending(&d->inodes, ino)) {
+		struct task *t = task_new(d, req, NULL, 0);
+
+		if (t) {
+			t->ino = ino;
+			task_run(t, getattr_settled);
+		}
+		return;
+	}
+	reply_attr(req, d, ropefs_getattr(d->fs, ino, &a), &a);
+}
+
+static unsigned set_of(const struct stat *st, int what, struct ropefs_attr *ret_to)
+{
+	static const struct {
+		int from;
+		unsigned to;
+	} flags[] = {
+		{ FUSE_SET_ATTR_MODE, ROPEFS_SET_MODE },
+		{ FUSE_SET_ATTR_UID, ROPEFS_SET_UID },
+		{ FUSE_SET_ATTR_GID, ROPEFS_SET_GID },
+		{ FUSE_SET_ATTR_SIZE, ROPEFS_SET_SIZE },
+		{ FUSE_SET_ATTR_ATIME, ROPEFS_SET_ATIME },
+		{ FUSE_SET_ATTR_MTIME, ROPEFS_SET_MTIME },
+		{ FUSE_SET_ATTR_ATIME_NOW, ROPEFS_SET_ATIME_NOW },
+		{ FUSE_SET_ATTR_MTIME_NOW, ROPEFS_SET_MTIME_NOW },
+		{ FUSE_SET_ATTR_CTIME, ROPEFS_SET_CTIME },
+	};
+	unsigned set = 0;
+
+	*ret_to = (struct ropefs_attr){
+		.mode = st->st_mode,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+		.size = (uint64_t)st->st_size,
+		.atime.ns = st->st_atim.tv_sec * 1000000000 + st->st_atim.tv_nsec,
+		.mtime.ns = st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
+		.ctime.ns = st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec,
+	};
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		if (what & flags[i].from)
+			set |= flags[i].to;
+	/* NOW wins: the kernel sends both bits, and its own idea of the time. */
+	if (set & ROPEFS_SET_ATIME_NOW)
+		set &= ~(unsigned)ROPEFS_SET_ATIME;
+	if (set & ROPEFS_SET_MTIME_NOW)
+		set &= ~(unsigned)ROPEFS_SET_MTIME;
+	return set;
+}
+
+/* What the kernel leaves to us with killpriv: chown clears set-id bits, for root as well. */
+static int chown_privs(struct daemon *d, uint64_t ino, struct ropefs_attr *to, unsigned *set)
+{
+	struct ropefs_attr a;
+	uint32_t mode;
+	int r;
+
+	if (!atomic_load(&d->killpriv) || !(*set & (ROPEFS_SET_UID | ROPEFS_SET_GID)))
+		return 0;
+	r = privs_drop(d, ino, 0);
+	if (r < 0 || *set & ROPEFS_SET_MODE)
+		return r;
+	r = ropefs_getattr(d->fs, ino, &a);
+	if (r < 0 || S_ISDIR(a.mode))
+		return r;
+	mode = a.mode & ~(uint32_t)S_ISUID;
+	if (mode & S_IXGRP)
+		mode &= ~(uint32_t)S_ISGID;
+	if (mode != a.mode) {
+		to->mode = mode;
+		*set |= ROPEFS_SET_MODE;
+	}
+	return 0;
+}
+
+static int set_size(struct daemon *d, uint64_t ino, const struct ropefs_attr *to,
+		    unsigned set, struct ropefs_attr *ret)
+{
+	int r;
+
+	inodes_edit_lock(&d->inodes, ino);
+	r = ropefs_setattr(d->fs, ino, to, set, ret);
+	if (r >= 0)
+		inodes_edited(&d->inodes, ino);
+	inodes_edit_unlock(&d->inodes, ino);
+	return r;
+}
+
+void file_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what,
+		  struct fuse_file_info *fi)
+{
+	struct daemon *d = daemon_of(req);
+	struct ropefs_attr to, a;
+	unsigned set = set_of(st, what, &to);
+	int r;
+
+	(void)fi;
+	r = chown_privs(d, ino, &to, &set);
+	if (r >= 0 && set & ROPEFS_SET_SIZE) {
+		r = privs_drop(d, ino, fuse_req_ctx(req)->uid);
+		if (r >= 0)
+			r = set_size(d, ino, &to, set, &a);
+	} else if (r >= 0) {
+		r = set ? ropefs_setattr(d->fs, ino, &to, set, &a)
+			: ropefs_getattr(d->fs, ino, &a);
+	}
+	if (set & ROPEFS_SET_MODE)
+		inodes_set_plain(&d->inodes, ino, false);
+	reply_attr(req, d, r, &a);
+}
+
+/* system.* are ACLs, which we have none of: to store one without obeying it would be worse. */
+static bool xattr_known(const char *name)
+{
+	return strncmp(name, "user.", 5) == 0 || strncmp(name, "trusted.", 8) == 0 ||
+	       strncmp(name, "security.", 9) == 0;
+}
+
+static void reply_xattr(fuse_req_t req, const char *p, ssize_t got, size_t n)
+{
+	if (got < 0)
+		reply_err(req, (int)got);
+	else if (n == 0)
+		fuse_reply_xattr(req, (size_t)got);
+	else
+		fuse_reply_buf(req, p, (size_t)got);
+}
+
+void file_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t n)
+{
+	struct daemon *d = daemon_of(req);
+	char *p;
+
+	if (!xattr_known(name)) {
+		fuse_reply_err(req, EOPNOTSUPP);
+		return;
+	}
+	p = n ? malloc(n) : NULL;
+	if (n && !p)
+		fuse_reply_err(req, ENOMEM);
+	else
+		reply_xattr(req, p, ropefs_getxattr(d->fs, ino, name, p, n), n);
+	free(p);
+}
+
+void file_listxattr(fuse_req_t req, fuse_ino_t ino, size_t n)
+{
+	struct daemon *d = daemon_of(req);
+	char *p = n ? malloc(n) : NULL;
+
+	if (n && !p)
+		fuse_reply_err(req, ENOMEM);
+	else
+		reply_xattr(req, p, ropefs_listxattr(d->fs, ino, p, n), n);
+	free(p);
+}
+
+void file_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+		   size_t n, int flags)
+{
+	struct daemon *d = daemon_of(req);
+	int r = -EOPNOTSUPP;
+
+	if (xattr_known(name))
+		r = ropefs_setxattr(d->fs, ino, name, value, n, flags);
+	if (strcmp(name, "security.capability") == 0)
+		inodes_set_plain(&d->inodes, ino, false);
+	reply_err(req, r);
+}
+
+void file_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct daemon *d = daemon_of(req);
+
+	reply_err(req, xattr_known(name) ? ropefs_removexattr(d->fs, ino, name)
+					 : -EOPNOTSUPP);
+}
+
+void file_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct daemon *d = daemon_of(req);
+	struct ropefs_statfs s;
+	struct statvfs v;
+	int r;
+
+	(void)ino;
+	r = ropefs_statfs(d->fs, &s);
+	if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
+	v = (struct statvfs){
+		.f_bsize = 4096,
+		.f_frsize = 4096,
+		.f_blocks = s.total_bytes / 4096,
+		.f_bfree = s.free_bytes / 4096,
+		.f_bavail = s.free_bytes / 4096,
+		/* Inodes are made as needed: what is free is a guess by the free bytes. */
+		.f_files = s.inodes + s.free_bytes / 4096,
+		.f_ffree = s.free_bytes / 4096,
+		.f_namemax = ROPEFS_NAME_MAX,
+	};
+	fuse_reply_statfs(req, &v);
+}

@@ -1,0 +1,396 @@
+/* ops_file.c - requests on the bytes of files of the store.
+ *
+ * Reads and writes try without waiting in the request loop; what would wait goes to a worker
+ * with a copy of the request. The kernel sends one write of an inode at a time, so order
+ * needs no care. */
+#include "fs/notify.h"
+#include "fs/ops.h"
+#include "fs/reply.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void file_opened(struct daemon *d, struct fuse_file_info *fi)
+{
+	int mode = fi->flags & O_ACCMODE;
+
+	fi->fh = mode == O_RDONLY ? 0 : FH_WRITE;
+	/* Appending is cheaper past the page cache. Who reads as well keeps the cache (and
+	 * mmap); before 6.14 the kernel could keep a page read just before the append. */
+	if (fi->flags & O_APPEND && mode == O_WRONLY && atomic_load(&d->append_direct)) {
+		fi->fh |= FH_DIRECT;
+		fi->direct_io = 1;
+	}
+	fi->keep_cache = 1;
+	fi->noflush = 1;
+}
+
+static int open_truncate(struct daemon *d, fuse_ino_t ino, uint32_t uid)
+{
+	int r = privs_drop(d, ino, uid);
+
+	if (r < 0)
+		return r;
+	inodes_edit_lock(&d->inodes, ino);
+	r = ropefs_truncate(d->fs, ino, 0);
+	if (r >= 0)
+		inodes_edited(&d->inodes, ino);
+	inodes_edit_unlock(&d->inodes, ino);
+	return r;
+}
+
+static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
+		     struct fuse_file_info *fi)
+{
+	int r = 0;
+
+	if (fi->flags & O_TRUNC && (fi->flags & O_ACCMODE) != O_RDONLY)
+		r = open_truncate(d, ino, fuse_req_ctx(req)->uid);
+	if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
+	file_opened(d, fi);
+	fuse_reply_open(req, fi);
+}
+
+static void open_settled(struct task *t)
+{
+	inodes_wait_settled(&t->d->inodes, t->ino);
+	open_now(t->d, t->req, t->ino, &t->fi);
+	task_free(t);
+}
+
+void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct daemon *d = daemon_of(req);
+	struct task *t;
+
+	if (!inodes_is_pending(&d->inodes, ino)) {
+		open_now(d, req, ino, fi);
+		return;
+	}
+	t = task_new(d, req, NULL, 0);
+	if (t) {
+		t->ino = ino;
+		t->fi = *fi;
+		task_run(t, open_settled);
+	}
+}
+
+static pthread_key_t buffer_key;
+static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;
+
+static void make_buffer_key(void)
+{
+	pthread_key_create(&buffer_key, free);
+}
+
+void *loop_buffer(void)
+{
+	void *p;
+
+	pthread_once(&buffer_once, make_buffer_key);
+	p = pthread_getspecific(buffer_key);
+	if (!p) {
+		p = malloc(ROPEFS_WRITE_MAX);
+		pthread_setspecific(buffer_key, p);
+	}
+	return p;
+}
+
+void reply_read(fuse_req_t req, const void *p, int64_t r)
+{
+	if (r < 0) {
+		reply_err(req, (int)r);
+		return;
+	}
+	count(&daemon_of(req)->counters.read_bytes, (uint64_t)r);
+	fuse_reply_buf(req, p, (size_t)r);
+}
+
+static void read_waiting(struct task *t)
+{
+	void *p = malloc(t->n);
+
+	t->r = p ? ropefs_read(t->d->fs, t->ino, t->off, p, t->n, 0) : -ENOMEM;
+	reply_read(t->req, p, t->r);
+	free(p);
+	task_free(t);
+}
+
+void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	       struct fuse_file_info *fi)
+{
+	struct daemon *d = daemon_of(req);
+	void *p = loop_buffer();
+	ssize_t r = -EAGAIN;
+	struct task *t;
+
+	(void)fi;
+	if (p && size <= ROPEFS_WRITE_MAX)
+		r = ropefs_read(d->fs, ino, (uint64_t)off, p, size, ROPEFS_NOWAIT);
+	if (r != -EAGAIN) {
+		reply_read(req, p, r);
+		return;
+	}
+	t = task_new(d, req, NULL, 0);
+	if (!t)
+		return;
+	t->ino = ino;
+	t->off = (uint64_t)off;
+	t->n = size;
+	task_run(t, read_waiting);
+}
+
+static void reply_written(struct task *t)
+{
+	fuse_reply_write(t->req, (size_t)t->r);
+	task_free(t);
+}
+
+/* What the kernel has cached may be wrong after an append when an edit had moved the end
+ * without its knowing: it put the bytes where it thought the end to be. */
+static void written(struct daemon *d, fuse_req_t req, fuse_ino_t ino, ssize_t n, uint64_t asked,
+		    uint64_t at, bool direct, bool privs)
+{
+	int64_t from = at == asked ? -1 : (int64_t)(at < asked ? at : asked);
+	struct task *t;
+
+	if (n < 0) {
+		reply_err(req, (int)n);
+		return;
+	}
+	count(&d->counters.written_bytes, (uint64_t)n);
+	if (from >= 0 && !direct) {
+		/* The kernel holds the pages of this write until we reply. */
+		fuse_reply_write(req, (size_t)n);
+		notify_drop(d, ino, from);
+	} else if (from >= 0 || privs) {
+		t = task_new(d, req, NULL, 0);
+		if (!t)
+			return;
+		t->r = n;
+		task_notify(t, ino, from, reply_written);
+	} else {
+		fuse_reply_write(req, (size_t)n);
+	}
+}
+
+static void write_waiting(struct task *t)
+{
+	uint64_t at = t->off;
+	ssize_t n = ropefs_write(t->d->fs, t->ino, t->off, t->data, t->n,
+				 t->flags & ROPEFS_APPEND, &at);
+
+	written(t->d, t->req, t->ino, n, t->off, at, t->fi.fh & FH_DIRECT, t->r);
+	task_free(t);
+}
+
+void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t off,
+		struct fuse_file_info *fi)
+{
+	struct daemon *d = daemon_of(req);
+	/* A page written back from a map goes where it is from. */
+	bool append = fi->flags & O_APPEND && !fi->writepage;
+	unsigned flags = append ? ROPEFS_APPEND : 0;
+	uint64_t at = (uint64_t)off;
+	ssize_t done = -EAGAIN;
+	struct task *t;
+	int privs;
+
+	privs = privs_drop(d, ino, fuse_req_ctx(req)->uid);
+	if (privs < 0) {
+		reply_err(req, privs);
+		return;
+	}
+	if (!d->sync)
+		done = ropefs_write(d->fs, ino, (uint64_t)off, p, n, flags | ROPEFS_NOWAIT,
+				    &at);
+	if (done != -EAGAIN) {
+		written(d, req, ino, done, (uint64_t)off, at, fi->fh & FH_DIRECT, privs);
+		return;
+	}
+	t = task_new(d, req, p, n);
+	if (!t)
+		return;
+	t->ino = ino;
+	t->off = (uint64_t)off;
+	t->n = n;
+	t->flags = flags;
+	t->fi = *fi;
+	t->r = privs;
+	task_run(t, write_waiting);
+}
+
+void file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)fi;
+	fuse_reply_err(req, 0);
+}
+
+void file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)fi;
+	fuse_reply_err(req, 0);
+}
+
+static void synced(void *arg, int r)
+{
+	struct task *t = arg;
+
+	t->r = r;
+	task_reply_err(t);
+}
+
+void task_sync(struct task *t)
+{
+	ropefs_sync_async(t->d->fs, synced, t);
+}
+
+void file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct task *t = task_new(daemon_of(req), req, NULL, 0);
+
+	(void)ino;
+	(void)datasync;
+	(void)fi;
+	if (t)
+		task_sync(t);
+}
+
+void file_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+		struct fuse_file_info *fi)
+{
+	struct daemon *d = daemon_of(req);
+	uint64_t at;
+	int r;
+
+	(void)fi;
+	r = ropefs_seek(d->fs, ino, (uint64_t)off, whence, &at);
+	if (r < 0)
+		reply_err(req, r);
+	else
+		fuse_reply_lseek(req, (off_t)at);
+}
+
+static int grow_to(struct daemon *d, fuse_ino_t ino, uint64_t size)
+{
+	struct ropefs_attr a;
+	int r = ropefs_getattr(d->fs, ino, &a);
+
+	if (r < 0 || a.size >= size)
+		return r;
+	return ropefs_truncate(d->fs, ino, size);
+}
+
+static int fallocate_now(struct daemon *d, fuse_ino_t ino, int mode, uint64_t off, uint64_t n)
+{
+	/* The kernel drops its pages of the range by itself. */
+	switch (mode) {
+	case 0:
+		return grow_to(d, ino, off + n);
+	case FALLOC_FL_KEEP_SIZE:
+		return 0;
+	case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+	case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
+		return ropefs_punch(d->fs, ino, off, n, true);
+	case FALLOC_FL_ZERO_RANGE:
+		return ropefs_punch(d->fs, ino, off, n, false);
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+static void fallocate_waiting(struct task *t)
+{
+	t->r = fallocate_now(t->d, t->ino, (int)t->flags, t->off, t->n);
+	task_reply_err(t);
+}
+
+void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t n,
+		    struct fuse_file_info *fi)
+{
+	struct daemon *d = daemon_of(req);
+	struct task *t;
+	int r;
+
+	(void)fi;
+	r = privs_drop(d, ino, fuse_req_ctx(req)->uid);
+	if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
+	t = task_new(d, req, NULL, 0);
+	if (!t)
+		return;
+	t->ino = ino;
+	t->flags = (unsigned)mode;
+	t->off = (uint64_t)off;
+	t->n = (uint64_t)n;
+	task_run(t, fallocate_waiting);
+}
+
+/* The file of the store behind one side of a copy, and where in it; -EOPNOTSUPP makes the
+ * kernel copy by reading and writing. */
+static int copy_side(fuse_ino_t ino, uint64_t fh, bool write, struct ropefs_range *range)
+{
+	range->ino = ino;
+	if (ino < DOT_FIRST)
+		return 0;
+	return ino < VIEW_FIRST ? -EOPNOTSUPP : view_copy_side(fh, write, range);
+}
+
+static void copy_waiting(struct task *t)
+{
+	struct ropefs_range src = { .at = t->off, .n = t->n };
+	struct ropefs_range dst = { .at = t->to_off, .n = t->n };
+
+	t->r = copy_side(t->ino, t->fi.fh, false, &src);
+	if (t->r >= 0)
+		t->r = copy_side(t->to_ino, t->to_fh, true, &dst);
+	if (t->r >= 0 && src.n)
+		t->r = ropefs_copy(t->d->fs, dst, src);
+	if (t->r < 0) {
+		task_reply_err(t);
+		return;
+	}
+	if (t->to_ino >= VIEW_FIRST)
+		view_copied(t->to_fh);
+	count(&t->d->counters.written_bytes, (uint64_t)t->r);
+	/* The kernel drops its pages of the range by itself. */
+	reply_written(t);
+}
+
+void any_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off, struct fuse_file_info *fi,
+			 fuse_ino_t to_ino, off_t to_off, struct fuse_file_info *to_fi,
+			 size_t n, int flags)
+{
+	struct daemon *d = daemon_of(req);
+	struct task *t;
+	int r = 0;
+
+	if (to_ino < DOT_FIRST)
+		r = privs_drop(d, to_ino, fuse_req_ctx(req)->uid);
+	if (r < 0 || flags) {
+		reply_err(req, r < 0 ? r : -EINVAL);
+		return;
+	}
+	t = task_new(d, req, NULL, 0);
+	if (!t)
+		return;
+	t->ino = ino;
+	t->fi = *fi;
+	t->off = (uint64_t)off;
+	t->to_ino = to_ino;
+	t->to_fh = to_fi->fh;
+	t->to_off = (uint64_t)to_off;
+	t->n = n < 0xfffff000u ? n : 0xfffff000u;	/* the reply counts in 32 bits */
+	task_run(t, copy_waiting);
+}

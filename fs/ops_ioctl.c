@@ -1,0 +1,112 @@
+/* ops_ioctl.c - insert, cut and replace on an open file (ropefs_ioctl.h). */
+#include "fs/ropefs_ioctl.h"
+
+#include "fs/notify.h"
+#include "fs/ops.h"
+#include "fs/reply.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int replace(struct daemon *d, fuse_ino_t ino, const struct ropefs_ioc_edit *e)
+{
+	const struct ropefs_new unnamed = { .mode = S_IFREG | 0600 };
+	struct ropefs_attr stage;
+	ssize_t n;
+	int r;
+
+	r = ropefs_create_unnamed(d->fs, &unnamed, &stage);
+	if (r < 0)
+		return r;
+	n = ropefs_write(d->fs, stage.ino, 0, e->data, e->n, 0, NULL);
+	r = n < 0 ? (int)n : 0;
+	if (r >= 0)
+		r = ropefs_replace(d->fs, (struct ropefs_range){ ino, e->at, e->cut },
+				   (struct ropefs_range){ stage.ino, 0, e->n });
+	ropefs_release(d->fs, stage.ino, 1);
+	return r;
+}
+
+static int edit(struct daemon *d, fuse_ino_t ino, const struct ropefs_ioc_edit *e)
+{
+	ssize_t n;
+	int r;
+
+	inodes_edit_lock(&d->inodes, ino);
+	if (e->n && e->cut) {
+		r = replace(d, ino, e);
+	} else if (e->n) {
+		n = ropefs_insert(d->fs, ino, e->at, e->data, e->n, 0);
+		r = n < 0 ? (int)n : 0;
+	} else {
+		r = ropefs_cut(d->fs, ino, e->at, e->cut);
+	}
+	if (r >= 0)
+		inodes_edited(&d->inodes, ino);
+	inodes_edit_unlock(&d->inodes, ino);
+	return r;
+}
+
+static void reply_ioctl(struct task *t)
+{
+	fuse_reply_ioctl(t->req, 0, NULL, 0);
+	task_free(t);
+}
+
+static void edit_waiting(struct task *t)
+{
+	const struct ropefs_ioc_edit *e = (const void *)t->data;
+	int r = privs_drop(t->d, t->ino, t->flags);
+
+	if (r >= 0)
+		r = edit(t->d, t->ino, e);
+	if (r < 0) {
+		t->r = r;
+		task_reply_err(t);
+		return;
+	}
+	count(&t->d->counters.written_bytes, e->n);
+	task_notify(t, t->ino, (int64_t)e->at, reply_ioctl);
+}
+
+/* 0 when cmd is one of ours and the n bytes at in are what it takes. */
+static int edit_check(unsigned cmd, const struct ropefs_ioc_edit *e, size_t n)
+{
+	unsigned nr = _IOC_NR(cmd);
+
+	if (_IOC_TYPE(cmd) != ROPEFS_IOC_TYPE || _IOC_DIR(cmd) != _IOC_WRITE ||
+	    nr < ROPEFS_IOC_NR_INSERT || nr > ROPEFS_IOC_NR_REPLACE)
+		return -ENOTTY;
+	if (n < sizeof(*e) || e->n != n - sizeof(*e) || e->n > ROPEFS_IOC_DATA_MAX ||
+	    e->reserved)
+		return -EINVAL;
+	if ((nr == ROPEFS_IOC_NR_INSERT && e->cut) || (nr == ROPEFS_IOC_NR_CUT && e->n))
+		return -EINVAL;
+	return 0;
+}
+
+void file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
+		struct fuse_file_info *fi, unsigned flags, const void *in, size_t n_in,
+		size_t n_out)
+{
+	struct task *t;
+	int r;
+
+	(void)arg;
+	(void)flags;
+	(void)n_out;
+	r = edit_check(cmd, in, n_in);
+	if (r >= 0 && !(fi->fh & FH_WRITE))
+		r = -EBADF;
+	if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
+	t = task_new(daemon_of(req), req, in, n_in);
+	if (!t)
+		return;
+	t->ino = ino;
+	t->flags = fuse_req_ctx(req)->uid;
+	task_run(t, edit_waiting);
+}

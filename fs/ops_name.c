@@ -1,0 +1,219 @@
+/* ops_name.c - requests that find, make, move and remove names. */
+#include "fs/dotdir.h"
+#include "fs/notify.h"
+#include "fs/ops.h"
+#include "fs/reply.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static bool is_dot(fuse_ino_t parent, const char *name)
+{
+	return parent == ROPEFS_ROOT_INO && strcmp(name, DOT_NAME) == 0;
+}
+
+/* -EPERM for a name that must not be made: .ropefs, and what shows a view now. */
+static int name_is_free(struct daemon *d, fuse_ino_t parent, const char *name)
+{
+	if (is_dot(parent, name))
+		return -EPERM;
+	return view_shows(d, parent, name) ? -EPERM : 0;
+}
+
+void file_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct daemon *d = daemon_of(req);
+	struct fuse_entry_param e = { .entry_timeout = CACHE_S };
+	struct ropefs_attr a;
+	int r;
+
+	if (is_dot(parent, name)) {
+		dot_entry(d, &e);
+		fuse_reply_entry(req, &e);
+		return;
+	}
+	r = ropefs_lookup(d->fs, parent, ropefs_name(name), &a);
+	if (r >= 0) {
+		reply_entry(req, &a);
+		return;
+	}
+	if (r == -ENOENT || r == -ENAMETOOLONG) {
+		int found = view_lookup(d, parent, name, &e);
+
+		if (found == 1) {
+			if (fuse_reply_entry(req, &e) < 0)
+				view_forget(d, e.ino, 1);
+			return;
+		}
+		r = found < 0 ? found : r;
+	}
+	/* The kernel may remember that a name is absent, too, unless it could be a view. */
+	if (r == -ENOENT && !view_like(d, name))
+		fuse_reply_entry(req, &e);
+	else
+		reply_err(req, r);
+}
+
+/* Owner of a new file: the caller; in a set-gid directory the group is the directory's. */
+static int new_owned(fuse_req_t req, fuse_ino_t parent, uint32_t mode,
+		     struct ropefs_new *ret_what)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct ropefs_attr dir;
+	int r;
+
+	r = ropefs_getattr(daemon_of(req)->fs, parent, &dir);
+	if (r < 0)
+		return r;
+	*ret_what = (struct ropefs_new){ .mode = mode, .uid = ctx->uid, .gid = ctx->gid };
+	if (dir.mode & S_ISGID) {
+		ret_what->gid = dir.gid;
+		if (S_ISDIR(mode))
+			ret_what->mode |= S_ISGID;
+	}
+	return 0;
+}
+
+static int make(fuse_req_t req, fuse_ino_t parent, const char *name, uint32_t mode,
+		uint64_t rdev, struct ropefs_attr *ret)
+{
+	struct daemon *d = daemon_of(req);
+	struct ropefs_new what;
+	int r;
+
+	r = name_is_free(d, parent, name);
+	if (r < 0)
+		return r;
+	r = new_owned(req, parent, mode, &what);
+	if (r < 0)
+		return r;
+	what.rdev = rdev;
+	return ropefs_create(d->fs, parent, ropefs_name(name), &what, ret);
+}
+
+static void reply_made(fuse_req_t req, int r, const struct ropefs_attr *a)
+{
+	if (r < 0)
+		reply_err(req, r);
+	else
+		reply_entry(req, a);
+}
+
+void file_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev)
+{
+	struct ropefs_attr a;
+	int r;
+
+	if (!(mode & S_IFMT))
+		mode |= S_IFREG;
+	r = make(req, parent, name, mode, dev, &a);
+	reply_made(req, r, &a);
+}
+
+void file_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct ropefs_attr a;
+	int r = make(req, parent, name, (mode & ~(mode_t)S_IFMT) | S_IFDIR, 0, &a);
+
+	reply_made(req, r, &a);
+}
+
+void file_symlink(fuse_req_t req, const char *to, fuse_ino_t parent, const char *name)
+{
+	struct daemon *d = daemon_of(req);
+	struct ropefs_new what;
+	struct ropefs_attr a;
+	int r;
+
+	r = name_is_free(d, parent, name);
+	if (r >= 0)
+		r = new_owned(req, parent, S_IFLNK | 0777, &what);
+	if (r >= 0)
+		r = ropefs_symlink(d->fs, parent, ropefs_name(name), ropefs_name(to), &what,
+				   &a);
+	reply_made(req, r, &a);
+}
+
+void file_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	struct daemon *d = daemon_of(req);
+	struct ropefs_attr a;
+	int r;
+
+	r = name_is_free(d, parent, name);
+	if (r >= 0)
+		r = ropefs_link(d->fs, ino, parent, ropefs_name(name), &a);
+	reply_made(req, r, &a);
+}
+
+void file_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct daemon *d = daemon_of(req);
+	int r = ropefs_unlink(d->fs, parent, ropefs_name(name));
+
+	if ((r == -ENOENT || r == -ENAMETOOLONG) && view_shows(d, parent, name))
+		view_unlink(req, parent, name);
+	else
+		reply_err(req, r);
+}
+
+void file_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct daemon *d = daemon_of(req);
+
+	if (is_dot(parent, name))
+		fuse_reply_err(req, EPERM);
+	else
+		reply_err(req, ropefs_rmdir(d->fs, parent, ropefs_name(name)));
+}
+
+void file_rename(fuse_req_t req, fuse_ino_t from, const char *name, fuse_ino_t to,
+		 const char *to_name, unsigned flags)
+{
+	struct daemon *d = daemon_of(req);
+
+	if (name_is_free(d, from, name) < 0 || name_is_free(d, to, to_name) < 0)
+		fuse_reply_err(req, EPERM);
+	else
+		reply_err(req, ropefs_rename(d->fs, from, ropefs_name(name), to,
+					     ropefs_name(to_name), flags));
+}
+
+void file_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		 struct fuse_file_info *fi)
+{
+	struct daemon *d = daemon_of(req);
+	struct fuse_entry_param e;
+	struct ropefs_attr a;
+	int r;
+
+	r = make(req, parent, name, (mode & ~(mode_t)S_IFMT) | S_IFREG, 0, &a);
+	/* The name became a file or a view since the kernel looked: it looks again. */
+	if ((r == -EEXIST && !(fi->flags & O_EXCL)) || r == -EPERM)
+		r = -ESTALE;
+	if (r >= 0)
+		r = entry_fill(d, &a, &e);
+	if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
+	file_opened(d, fi);
+	if (fuse_reply_create(req, &e, fi) < 0)
+		inodes_put(&d->inodes, a.ino, 1);
+}
+
+void file_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct daemon *d = daemon_of(req);
+	char *target;
+	int r = ropefs_readlink(d->fs, ino, &target);
+
+	if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
+	fuse_reply_readlink(req, target);
+	free(target);
+}

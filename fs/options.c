@@ -1,0 +1,323 @@
+#include "fs/options.h"
+
+#include "fs/report.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+	"usage: ropefs [options] STORE MOUNTPOINT\n"
+	"\n"
+	"Shows the files of a store (made by `ropectl init`) at MOUNTPOINT.\n"
+	"\n"
+	"  -f, --foreground     stay in front\n"
+	"  -r, --read-only      write nothing to the store (-o ro)\n"
+	"      --key-file FILE  the store's key (-o key=FILE)\n"
+	"      --memory SIZE    bytes of memory, with K, M or G; 256M (-o memory=SIZE)\n"
+	"  -o OPTION[,...]      durability=async|sync, window=MS (100), memory=SIZE,\n"
+	"                       key=FILE, views=off, allow_other, and those of mount(8)\n"
+	"  -h, --help           say this\n"
+	"  -V, --version        say the version\n"
+	"\n"
+	"Example:\n"
+	"  ropectl init /data/store && ropefs /data/store /mnt/data\n"
+	"  fusermount3 -u /mnt/data\n";
+
+struct parser {
+	struct options o;
+	bool bad;	/* said why */
+};
+
+static void complain(struct parser *p, const char *what, const char *which)
+{
+	report("%s: %s; see ropefs --help", which, what);
+	p->bad = true;
+}
+
+static void set_string(char **to, const char *value)
+{
+	free(*to);
+	*to = strdup(value);
+}
+
+/* Digits and one letter of K, M, G; 0 and what is beyond 64 bits are refused. */
+static bool parse_size(const char *s, uint64_t *ret)
+{
+	static const char units[] = "KMG";
+	unsigned long long n;
+	const char *unit;
+	unsigned shift = 0;
+	char *end;
+
+	errno = 0;
+	n = strtoull(s, &end, 10);
+	if (errno || end == s || *s < '0' || *s > '9' || n == 0)
+		return false;
+	if (*end) {
+		unit = strchr(units, *end);
+		if (!unit || end[1])
+			return false;
+		shift = 10 * (unsigned)(unit - units + 1);
+	}
+	if (n > UINT64_MAX >> shift)
+		return false;
+	*ret = (uint64_t)n << shift;
+	return true;
+}
+
+static void opt_memory(struct parser *p, const char *value)
+{
+	if (!parse_size(value, &p->o.opts.memory_bytes))
+		complain(p, "no size such as 64M", value);
+}
+
+static void opt_window(struct parser *p, const char *value)
+{
+	uint64_t ms;
+
+	if (!parse_size(value, &ms) || ms > 60000)
+		complain(p, "no milliseconds from 1 to 60000", value);
+	else
+		p->o.opts.window_ms = (unsigned)ms;
+}
+
+static void opt_durability(struct parser *p, const char *value)
+{
+	if (strcmp(value, "sync") == 0)
+		p->o.opts.durability = ROPEFS_SYNC;
+	else if (strcmp(value, "async") == 0)
+		p->o.opts.durability = ROPEFS_ASYNC;
+	else
+		complain(p, "durability is async or sync", value);
+}
+
+static void opt_views(struct parser *p, const char *value)
+{
+	if (strcmp(value, "off") == 0 || strcmp(value, "on") == 0)
+		p->o.no_views = strcmp(value, "off") == 0;
+	else
+		complain(p, "views is on or off", value);
+}
+
+static void opt_key(struct parser *p, const char *value)
+{
+	set_string(&p->o.key_file, value);
+}
+
+static void opt_ro(struct parser *p, const char *value)
+{
+	(void)value;
+	p->o.opts.read_only = true;
+}
+
+static void opt_rw(struct parser *p, const char *value)
+{
+	(void)value;
+	p->o.opts.read_only = false;
+}
+
+static void opt_allow_other(struct parser *p, const char *value)
+{
+	(void)value;
+	p->o.allow_other = true;
+}
+
+static void opt_sync(struct parser *p, const char *value)
+{
+	(void)value;
+	p->o.opts.durability = ROPEFS_SYNC;
+}
+
+/* For mount(8), systemd or ourselves: nothing to do. */
+static void opt_ignore(struct parser *p, const char *value)
+{
+	(void)p;
+	(void)value;
+}
+
+static const struct opt {
+	const char *name;	/* with '=' when it takes a value */
+	void (*set)(struct parser *p, const char *value);	/* NULL: the kernel's */
+} opts[] = {
+	{ "memory=", opt_memory },
+	{ "window=", opt_window },
+	{ "durability=", opt_durability },
+	{ "views=", opt_views },
+	{ "key=", opt_key },
+	{ "ro", opt_ro },
+	{ "rw", opt_rw },
+	{ "allow_other", opt_allow_other },
+	{ "sync", opt_sync },
+	{ "nosuid", NULL },
+	{ "suid", NULL },
+	{ "nodev", NULL },
+	{ "dev", NULL },
+	{ "noexec", NULL },
+	{ "exec", NULL },
+	{ "noatime", NULL },
+	{ "nodiratime", NULL },
+	{ "dirsync", NULL },
+	{ "async", opt_ignore },
+	{ "defaults", opt_ignore },
+	{ "default_permissions", opt_ignore },
+	{ "atime", opt_ignore },
+	{ "relatime", opt_ignore },
+	{ "strictatime", opt_ignore },
+	{ "lazytime", opt_ignore },
+	{ "auto", opt_ignore },
+	{ "noauto", opt_ignore },
+	{ "nofail", opt_ignore },
+	{ "user", opt_ignore },
+	{ "user=", opt_ignore },
+	{ "users", opt_ignore },
+	{ "nouser", opt_ignore },
+	{ "owner", opt_ignore },
+	{ "group", opt_ignore },
+	{ "_netdev", opt_ignore },
+	{ "comment=", opt_ignore },
+};
+
+static void add_mount_opt(struct parser *p, const char *name)
+{
+	char *longer = NULL;
+
+	if (asprintf(&longer, "%s,%s", p->o.mount, name) < 0) {
+		complain(p, "out of memory", name);
+		return;
+	}
+	free(p->o.mount);
+	p->o.mount = longer;
+}
+
+static void parse_opt(struct parser *p, const char *arg)
+{
+	if (!*arg || strncmp(arg, "x-", 2) == 0 || strncmp(arg, "X-", 2) == 0)
+		return;
+	for (size_t i = 0; i < sizeof(opts) / sizeof(opts[0]); i++) {
+		const struct opt *o = &opts[i];
+		size_t n = strlen(o->name);
+		bool takes_value = o->name[n - 1] == '=';
+
+		if (takes_value ? strncmp(arg, o->name, n) != 0 : strcmp(arg, o->name) != 0)
+			continue;
+		if (o->set)
+			o->set(p, arg + (takes_value ? n : 0));
+		else
+			add_mount_opt(p, arg);
+		return;
+	}
+	complain(p, "unknown mount option", arg);
+}
+
+static void parse_opts(struct parser *p, const char *list)
+{
+	char *copy = strdup(list), *rest = copy, *one;
+
+	while ((one = strsep(&rest, ",")))
+		parse_opt(p, one);
+	free(copy);
+}
+
+enum { ARG_KEY_FILE = 256, ARG_MEMORY };
+
+static const struct option longs[] = {
+	{ "foreground", no_argument, NULL, 'f' },
+	{ "read-only", no_argument, NULL, 'r' },
+	{ "key-file", required_argument, NULL, ARG_KEY_FILE },
+	{ "memory", required_argument, NULL, ARG_MEMORY },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ 0 },
+};
+
+/* OPTIONS_RUN, or what to exit with. */
+static int parse_args(struct parser *p, int argc, char **argv)
+{
+	int c;
+
+	while ((c = getopt_long(argc, argv, "fro:hVnv", longs, NULL)) != -1) {
+		switch (c) {
+		case 'f':
+			p->o.foreground = true;
+			break;
+		case 'r':
+			p->o.opts.read_only = true;
+			break;
+		case 'o':
+			parse_opts(p, optarg);
+			break;
+		case ARG_KEY_FILE:
+			opt_key(p, optarg);
+			break;
+		case ARG_MEMORY:
+			opt_memory(p, optarg);
+			break;
+		case 'n':	/* of mount(8): no mtab, verbose */
+		case 'v':
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return OPTIONS_DONE;
+		case 'V':
+			puts("ropefs " ROPEFS_VERSION);
+			return OPTIONS_DONE;
+		default:	/* getopt has said it */
+			return OPTIONS_USAGE;
+		}
+	}
+	if (p->bad)
+		return OPTIONS_USAGE;
+	if (argc - optind != 2) {
+		report("two arguments are needed, STORE and MOUNTPOINT; see ropefs --help");
+		return OPTIONS_USAGE;
+	}
+	return OPTIONS_RUN;
+}
+
+static int resolve(const char *path, const char *what, char **ret)
+{
+	char *full = realpath(path, NULL);
+
+	if (full) {
+		*ret = full;
+		return OPTIONS_RUN;
+	}
+	if (errno == ENOTCONN)
+		report("%s: a daemon died here; run `fusermount3 -u %s` first", path, path);
+	else
+		report("%s: this %s can't be reached: %s", path, what, strerror(errno));
+	return OPTIONS_FAILED;
+}
+
+int options_parse(int argc, char **argv, struct options *ret)
+{
+	struct parser p = { .o.mount = strdup("subtype=ropefs,default_permissions") };
+	int r = p.o.mount ? parse_args(&p, argc, argv) : OPTIONS_FAILED;
+
+	if (r == OPTIONS_RUN)
+		r = resolve(argv[optind], "store", &p.o.store);
+	if (r == OPTIONS_RUN)
+		r = resolve(argv[optind + 1], "mount point", &p.o.mountpoint);
+	if (r == OPTIONS_RUN && p.o.opts.read_only)
+		add_mount_opt(&p, "ro");
+	if (r == OPTIONS_RUN && p.o.allow_other)
+		add_mount_opt(&p, "allow_other");
+	if (r != OPTIONS_RUN) {
+		options_release(&p.o);
+		return r;
+	}
+	*ret = p.o;
+	return r;
+}
+
+void options_release(struct options *o)
+{
+	free(o->store);
+	free(o->mountpoint);
+	free(o->key_file);
+	free(o->mount);
+	*o = (struct options){ 0 };
+}

@@ -1,0 +1,26 @@
+/* options.h - the command line: ropefs [options] STORE MOUNTPOINT. */
+#ifndef ROPEFS_FS_OPTIONS_H
+#define ROPEFS_FS_OPTIONS_H
+
+#include "core/ropefs.h"
+
+struct options {
+	char *store, *mountpoint;	/* absolute */
+	char *key_file;			/* NULL: the default place */
+	char *mount;			/* for the kernel, comma-separated */
+	struct ropefs_opts opts;	/* key_file is filled in by the reader */
+	bool foreground, allow_other, no_views;
+};
+
+enum {
+	OPTIONS_RUN = -1,
+	OPTIONS_DONE = 0,		/* --help, --version: exit with 0 */
+	OPTIONS_USAGE = 2,		/* said what is wrong: exit with 2 */
+	OPTIONS_FAILED = 1,
+};
+
+/* Returns one of these. *ret is filled only for OPTIONS_RUN. */
+int options_parse(int argc, char **argv, struct options *ret);
+void options_release(struct options *o);
+
+#endif

@@ -1,0 +1,110 @@
+#include "fs/reply.h"
+
+#include "fs/daemon.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+void reply_err(fuse_req_t req, int r)
+{
+	fuse_reply_err(req, r < 0 ? ropefs_error_errno(r) : 0);
+}
+
+static struct timespec timespec_of(struct ropefs_time t)
+{
+	int64_t s = t.ns / 1000000000, ns = t.ns % 1000000000;
+
+	if (ns < 0) {
+		ns += 1000000000;
+		s--;
+	}
+	return (struct timespec){ .tv_sec = s, .tv_nsec = ns };
+}
+
+void attr_to_stat(const struct ropefs_attr *a, struct stat *ret)
+{
+	*ret = (struct stat){
+		.st_ino = a->ino,
+		.st_mode = a->mode,
+		.st_nlink = a->nlink,
+		.st_uid = a->uid,
+		.st_gid = a->gid,
+		.st_rdev = a->rdev,
+		.st_size = (off_t)a->size,
+		.st_blocks = (blkcnt_t)a->blocks,
+		.st_blksize = 4096,
+		.st_atim = timespec_of(a->atime),
+		.st_mtim = timespec_of(a->mtime),
+		.st_ctim = timespec_of(a->ctime),
+	};
+}
+
+int entry_fill(struct daemon *d, const struct ropefs_attr *a, struct fuse_entry_param *e)
+{
+	int r = inodes_get(&d->inodes, a->ino);
+
+	if (r < 0)
+		return r;
+	*e = (struct fuse_entry_param){
+		.ino = a->ino,
+		.attr_timeout = inodes_timeout(&d->inodes, a->ino),
+		.entry_timeout = CACHE_S,
+	};
+	attr_to_stat(a, &e->attr);
+	return 0;
+}
+
+void reply_entry(fuse_req_t req, const struct ropefs_attr *a)
+{
+	struct daemon *d = daemon_of(req);
+	struct fuse_entry_param e;
+	int r = entry_fill(d, a, &e);
+
+	if (r < 0)
+		reply_err(req, r);
+	else if (fuse_reply_entry(req, &e) < 0)
+		inodes_put(&d->inodes, a->ino, 1);
+}
+
+/* Returns 1 when something was cleared; *ret_left says whether set-id bits remain. */
+static int privs_clear(struct daemon *d, uint64_t ino, uint32_t uid, bool *ret_left)
+{
+	struct ropefs_attr a, to;
+	int r, dropped = 0;
+
+	r = ropefs_getattr(d->fs, ino, &a);
+	if (r < 0)
+		return r;
+	if (ropefs_getxattr(d->fs, ino, "security.capability", NULL, 0) > 0) {
+		r = ropefs_removexattr(d->fs, ino, "security.capability");
+		if (r < 0)
+			return r;
+		dropped = 1;
+	}
+	to.mode = a.mode & ~(uint32_t)S_ISUID;
+	if (a.mode & S_IXGRP)
+		to.mode &= ~(uint32_t)S_ISGID;
+	if (uid && S_ISREG(a.mode) && to.mode != a.mode) {
+		r = ropefs_setattr(d->fs, ino, &to, ROPEFS_SET_MODE, &a);
+		if (r < 0)
+			return r;
+		dropped = 1;
+	}
+	*ret_left = a.mode & (S_ISUID | S_ISGID);
+	return dropped;
+}
+
+int privs_drop(struct daemon *d, uint64_t ino, uint32_t uid)
+{
+	bool left = true;
+	int r;
+
+	if (!atomic_load(&d->killpriv) || inodes_plain(&d->inodes, ino))
+		return 0;
+	/* Before looking, so that a chmod in between wins (inodes.h, 3). */
+	inodes_set_plain(&d->inodes, ino, true);
+	r = privs_clear(d, ino, uid, &left);
+	if (left)
+		inodes_set_plain(&d->inodes, ino, false);
+	return r;
+}

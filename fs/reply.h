@@ -1,0 +1,23 @@
+/* reply.h - answers in the kernel's words. */
+#ifndef ROPEFS_FS_REPLY_H
+#define ROPEFS_FS_REPLY_H
+
+#include "core/ropefs.h"
+
+#include <fuse_lowlevel.h>
+
+struct daemon;
+
+/* r: 0 or a negative error of the store. */
+void reply_err(fuse_req_t req, int r);
+void attr_to_stat(const struct ropefs_attr *a, struct stat *ret);
+/* Fills e with a file of the store and counts one lookup. -ENOENT: it is gone again. */
+int entry_fill(struct daemon *d, const struct ropefs_attr *a, struct fuse_entry_param *e);
+/* Counts the lookup and replies; takes it back when nobody heard. */
+void reply_entry(fuse_req_t req, const struct ropefs_attr *a);
+
+/* Clears set-id bits and file capabilities of a file that the user uid is about to change, as
+ * Linux does (root keeps set-id bits). Returns 1 when some were cleared, 0, or an error. */
+int privs_drop(struct daemon *d, uint64_t ino, uint32_t uid);
+
+#endif

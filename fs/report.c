@@ -1,0 +1,67 @@
+#include "fs/report.h"
+
+#include <fuse_log.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+
+static atomic_bool syslogging, live;
+static char last[512];	/* written before `live` only, by the one thread of then */
+
+static void vreport(const char *fmt, va_list ap)
+{
+	char line[1024];
+
+	vsnprintf(line, sizeof(line), fmt, ap);
+	if (atomic_load(&syslogging))
+		syslog(LOG_ERR, "%s", line);
+	else
+		fprintf(stderr, "ropefs: %s\n", line);
+}
+
+void report(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vreport(fmt, ap);
+	va_end(ap);
+}
+
+void report_to_syslog(void)
+{
+	openlog("ropefs", LOG_PID, LOG_DAEMON);
+	atomic_store(&syslogging, true);
+}
+
+static void from_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char line[sizeof(last)];
+
+	if (level > FUSE_LOG_WARNING)
+		return;
+	vsnprintf(line, sizeof(line), fmt, ap);
+	line[strcspn(line, "\n")] = '\0';
+	if (atomic_load(&live))
+		report("%s", line);
+	else
+		memcpy(last, line, sizeof(last));
+}
+
+void report_fuse(void)
+{
+	fuse_set_log_func(from_fuse);
+}
+
+void report_fuse_live(void)
+{
+	atomic_store(&live, true);
+}
+
+const char *report_fuse_last(void)
+{
+	return last;
+}

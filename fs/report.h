@@ -1,0 +1,14 @@
+/* report.h - sentences for people: on stderr in front, in syslog once in the background. */
+#ifndef ROPEFS_FS_REPORT_H
+#define ROPEFS_FS_REPORT_H
+
+__attribute__((format(printf, 1, 2))) void report(const char *fmt, ...);
+void report_to_syslog(void);
+/* Takes libfuse's messages over: keeps the last one, and reports those that come after
+ * report_fuse_live(). */
+void report_fuse(void);
+void report_fuse_live(void);
+/* The last message of libfuse, one line without its end; "" when none. */
+const char *report_fuse_last(void);
+
+#endif

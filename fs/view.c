@@ -1,0 +1,421 @@
+#include "fs/view.h"
+
+#include "fs/daemon.h"
+#include "fs/reply.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+void views_init(struct views *v)
+{
+	*v = (struct views){ 0 };
+	pthread_mutex_init(&v->mutex, NULL);
+}
+
+void views_release(struct views *v)
+{
+	map_release(&v->by_ino, free);
+	pthread_mutex_destroy(&v->mutex);
+}
+
+bool view_like(struct daemon *d, const char *name)
+{
+	struct ropefs_view selector;
+
+	return d->views_on && strchr(name, '@') &&
+	       ropefs_view_parse(name, strlen(name), &selector) != -ENOENT;
+}
+
+int view_find(struct daemon *d, fuse_ino_t parent, const char *name,
+	      struct ropefs_view *ret_selector, struct ropefs_attr *ret_target)
+{
+	const char *at = d->views_on ? strrchr(name, '@') : NULL;
+	struct ropefs_view selector;
+	struct ropefs_attr a;
+	int parsed, r;
+
+	if (!at || at == name)
+		return 0;
+	parsed = ropefs_view_parse(name, strlen(name), &selector);
+	if (parsed == -ENOENT)
+		return 0;
+	r = ropefs_lookup(d->fs, parent, (struct ropefs_name){ name, (size_t)(at - name) },
+			  &a);
+	if (r == -ENOENT || (r >= 0 && !S_ISREG(a.mode)))
+		return 0;
+	if (r < 0 || parsed < 0)
+		return r < 0 ? r : parsed;
+	*ret_selector = selector;
+	*ret_target = a;
+	return 1;
+}
+
+bool view_shows(struct daemon *d, fuse_ino_t parent, const char *name)
+{
+	struct ropefs_view selector;
+	struct ropefs_attr a;
+	int r;
+
+	if (!view_like(d, name))
+		return false;
+	r = ropefs_lookup(d->fs, parent, ropefs_name(name), &a);
+	if (r != -ENOENT && r != -ENAMETOOLONG)
+		return false;
+	return view_find(d, parent, name, &selector, &a) != 0;
+}
+
+static bool same(const struct view *v, uint64_t target, const struct ropefs_view *s)
+{
+	const struct ropefs_view *t = &v->selector;
+
+	return v->target == target && t->has_from == s->has_from && t->has_to == s->has_to &&
+	       t->from_end == s->from_end && t->to_end == s->to_end && t->from == s->from &&
+	       t->to == s->to;
+}
+
+static uint64_t mix(uint64_t h, uint64_t x)
+{
+	h = (h ^ x) * 0xff51afd7ed558ccdu;
+	return h ^ (h >> 32);
+}
+
+static uint64_t node_id(uint64_t target, const struct ropefs_view *s)
+{
+	uint64_t h = mix(target, (uint64_t)s->has_from | (uint64_t)s->has_to << 1 |
+					 (uint64_t)s->from_end << 2 |
+					 (uint64_t)s->to_end << 3);
+
+	h = mix(mix(h, s->from), s->to);
+	return VIEW_FIRST | (h & (VIEW_FIRST - 1));
+}
+
+static int get_locked(struct daemon *d, uint64_t target, const struct ropefs_view *s,
+		      uint64_t *ret_ino)
+{
+	uint64_t ino = node_id(target, s);
+	struct view *v;
+	int r;
+
+	while ((v = map_get(&d->views.by_ino, ino)) && !same(v, target, s))
+		ino = VIEW_FIRST | ((ino + 1) & (VIEW_FIRST - 1));
+	if (!v) {
+		v = malloc(sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		r = inodes_get(&d->inodes, target);
+		if (r < 0) {
+			free(v);
+			return r;
+		}
+		*v = (struct view){ .ino = ino, .target = target, .selector = *s };
+		r = map_put(&d->views.by_ino, ino, v);
+		if (r < 0) {
+			inodes_put(&d->inodes, target, 1);
+			free(v);
+			return r;
+		}
+	}
+	v->lookups++;
+	*ret_ino = ino;
+	return 0;
+}
+
+static void stat_of(uint64_t ino, const struct ropefs_attr *target, uint64_t size,
+		    struct stat *ret)
+{
+	attr_to_stat(target, ret);
+	ret->st_ino = ino;
+	ret->st_mode = S_IFREG | (target->mode & 0777);
+	ret->st_nlink = 1;
+	ret->st_size = (off_t)size;
+	ret->st_blocks = (blkcnt_t)((size + 511) / 512);
+}
+
+int view_lookup(struct daemon *d, fuse_ino_t parent, const char *name,
+		struct fuse_entry_param *ret)
+{
+	struct ropefs_view selector;
+	struct ropefs_attr a;
+	uint64_t from, to, ino;
+	int r;
+
+	r = view_find(d, parent, name, &selector, &a);
+	if (r <= 0)
+		return r;
+	r = ropefs_view_range(&selector, a.size, &from, &to);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&d->views.mutex);
+	r = get_locked(d, a.ino, &selector, &ino);
+	pthread_mutex_unlock(&d->views.mutex);
+	if (r < 0)
+		return r;
+	*ret = (struct fuse_entry_param){ .ino = ino };
+	stat_of(ino, &a, to - from, &ret->attr);
+	return 1;
+}
+
+void view_forget(struct daemon *d, fuse_ino_t ino, uint64_t times)
+{
+	struct view *v;
+
+	pthread_mutex_lock(&d->views.mutex);
+	v = map_get(&d->views.by_ino, ino);
+	if (v) {
+		assert(v->lookups >= times);
+		v->lookups -= times;
+		if (!v->lookups) {
+			map_del(&d->views.by_ino, ino);
+			inodes_put(&d->inodes, v->target, 1);
+			free(v);
+		}
+	}
+	pthread_mutex_unlock(&d->views.mutex);
+}
+
+int view_target(struct daemon *d, fuse_ino_t ino, struct view *ret)
+{
+	struct view *v;
+
+	pthread_mutex_lock(&d->views.mutex);
+	v = map_get(&d->views.by_ino, ino);
+	if (v)
+		*ret = *v;
+	pthread_mutex_unlock(&d->views.mutex);
+	return v ? 0 : -ESTALE;
+}
+
+int view_stat(struct daemon *d, fuse_ino_t ino, struct stat *ret)
+{
+	uint64_t from = 0, to = 0;
+	struct ropefs_attr a;
+	struct view v;
+	int r;
+
+	r = view_target(d, ino, &v);
+	if (r < 0)
+		return r;
+	r = ropefs_getattr(d->fs, v.target, &a);
+	if (r < 0)
+		return r;
+	/* A file that became too short for it leaves the view empty. */
+	if (ropefs_view_range(&v.selector, a.size, &from, &to) < 0)
+		from = to = 0;
+	stat_of(ino, &a, to - from, ret);
+	return 0;
+}
+
+/* A file without a name that begins as a copy of the range (which shares its bytes). */
+static int stage_new(struct daemon *d, struct ropefs_range range, uint64_t *ret_ino)
+{
+	const struct ropefs_new unnamed = { .mode = S_IFREG | 0600 };
+	struct ropefs_attr a;
+	ssize_t n = 0;
+	int r;
+
+	r = ropefs_create_unnamed(d->fs, &unnamed, &a);
+	if (r < 0)
+		return r;
+	if (range.n)
+		n = ropefs_copy(d->fs, (struct ropefs_range){ .ino = a.ino }, range);
+	if (n >= 0 && (uint64_t)n != range.n)
+		n = -EIO;
+	if (n < 0) {
+		ropefs_release(d->fs, a.ino, 1);
+		return (int)n;
+	}
+	*ret_ino = a.ino;
+	return 0;
+}
+
+static int resolve_locked(struct daemon *d, const struct view *v, struct ropefs_range *ret)
+{
+	struct ropefs_attr a;
+	uint64_t from, to;
+	int r;
+
+	r = ropefs_getattr(d->fs, v->target, &a);
+	if (r < 0)
+		return r;
+	r = ropefs_view_range(&v->selector, a.size, &from, &to);
+	if (r < 0)
+		return r;
+	*ret = (struct ropefs_range){ v->target, from, to - from };
+	return 0;
+}
+
+static int open_locked(struct daemon *d, const struct view *v, int flags,
+		       struct view_file *f)
+{
+	struct ropefs_range range, copied;
+	int r;
+
+	r = resolve_locked(d, v, &range);
+	if (r < 0)
+		return r;
+	f->target = v->target;
+	f->from = range.at;
+	f->placed = range.n;
+	f->edits = inodes_edits(&d->inodes, v->target);
+	if ((flags & O_ACCMODE) == O_RDONLY)
+		return 0;
+	f->cut_if_unwritten = flags & O_TRUNC;
+	copied = range;
+	if (flags & O_TRUNC)
+		copied.n = 0;
+	return stage_new(d, copied, &f->stage);
+}
+
+int view_file_open(struct daemon *d, fuse_ino_t ino, int flags, uint32_t uid,
+		   struct view_file **ret)
+{
+	struct view_file *f;
+	struct view v;
+	int r;
+
+	r = view_target(d, ino, &v);
+	if (r < 0)
+		return r;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->uid = uid;
+	inodes_edit_lock(&d->inodes, v.target);
+	r = open_locked(d, &v, flags, f);
+	inodes_edit_unlock(&d->inodes, v.target);
+	if (r < 0) {
+		free(f);
+		return r;
+	}
+	pthread_mutex_init(&f->committing, NULL);
+	if (f->stage)
+		inodes_view_opened(&d->inodes, f->target);
+	*ret = f;
+	return 0;
+}
+
+void view_file_free(struct daemon *d, struct view_file *f)
+{
+	if (f->stage) {
+		ropefs_release(d->fs, f->stage, 1);
+		inodes_view_closed(&d->inodes, f->target);
+	}
+	pthread_mutex_destroy(&f->committing);
+	free(f);
+}
+
+static int commit_locked(struct daemon *d, struct view_file *f)
+{
+	struct ropefs_attr stage;
+	int r;
+
+	if (inodes_edits(&d->inodes, f->target) != f->edits)
+		return -ESTALE;
+	r = ropefs_getattr(d->fs, f->stage, &stage);
+	if (r < 0)
+		return r;
+	r = ropefs_replace(d->fs, (struct ropefs_range){ f->target, f->from, f->placed },
+			   (struct ropefs_range){ f->stage, 0, stage.size });
+	if (r < 0)
+		return r;
+	f->placed = stage.size;
+	inodes_edited(&d->inodes, f->target);
+	f->edits = inodes_edits(&d->inodes, f->target);
+	return 0;
+}
+
+int view_commit(struct daemon *d, struct view_file *f)
+{
+	int r;
+
+	assert(f->stage);
+	r = privs_drop(d, f->target, f->uid);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&f->committing);
+	inodes_edit_lock(&d->inodes, f->target);
+	/* Cleared first: a write that comes meanwhile makes it dirty again. */
+	atomic_store(&f->dirty, false);
+	r = commit_locked(d, f);
+	if (r < 0)
+		atomic_store(&f->dirty, true);
+	inodes_edit_unlock(&d->inodes, f->target);
+	pthread_mutex_unlock(&f->committing);
+	return r;
+}
+
+static int resize_locked(struct daemon *d, const struct view *v, uint64_t size,
+			 uint64_t *ret_from)
+{
+	struct ropefs_range range, none;
+	uint64_t stage;
+	int r;
+
+	r = resolve_locked(d, v, &range);
+	if (r < 0)
+		return r;
+	*ret_from = range.at;
+	if (size == range.n)
+		return 0;
+	if (size < range.n) {
+		r = ropefs_cut(d->fs, v->target, range.at + size, range.n - size);
+	} else {
+		none = (struct ropefs_range){ v->target, range.at + range.n, 0 };
+		r = stage_new(d, none, &stage);
+		if (r < 0)
+			return r;
+		size -= range.n;
+		r = ropefs_truncate(d->fs, stage, size);
+		if (r >= 0)
+			r = ropefs_replace(d->fs, none,
+					   (struct ropefs_range){ stage, 0, size });
+		ropefs_release(d->fs, stage, 1);
+	}
+	if (r >= 0)
+		inodes_edited(&d->inodes, v->target);
+	return r;
+}
+
+int view_resize(struct daemon *d, const struct view *v, uint64_t size, uint32_t uid,
+		uint64_t *ret_from)
+{
+	int r = privs_drop(d, v->target, uid);
+
+	if (r < 0)
+		return r;
+	inodes_edit_lock(&d->inodes, v->target);
+	r = resize_locked(d, v, size, ret_from);
+	inodes_edit_unlock(&d->inodes, v->target);
+	return r;
+}
+
+int view_copy_side(uint64_t fh, bool write, struct ropefs_range *range)
+{
+	struct view_file *f = (struct view_file *)(uintptr_t)fh;
+
+	if (write && !f->stage)
+		return -EBADF;
+	if (f->stage) {
+		range->ino = f->stage;
+		return 0;
+	}
+	range->ino = f->target;
+	if (range->at >= f->placed)
+		range->n = 0;
+	else if (range->n > f->placed - range->at)
+		range->n = f->placed - range->at;
+	range->at += f->from;
+	return 0;
+}
+
+void view_copied(uint64_t fh)
+{
+	struct view_file *f = (struct view_file *)(uintptr_t)fh;
+
+	atomic_store(&f->wrote, true);
+	atomic_store(&f->dirty, true);
+}

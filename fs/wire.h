@@ -1,0 +1,31 @@
+/* wire.h - the connection to the kernel: what INIT agrees on, and the request loops.
+ *
+ * libfuse 3.14 knows neither FUSE_HANDLE_KILLPRIV_V2 (without which the kernel asks for
+ * security.capability before each write) nor FUSE_DIRECT_IO_ALLOW_MMAP. Where the kernel
+ * offers them, the reply to INIT is extended on its way out; else things work without. */
+#ifndef ROPEFS_FS_WIRE_H
+#define ROPEFS_FS_WIRE_H
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+
+struct daemon;
+
+enum { LOOPS_MAX = 8 };
+
+struct loops {
+	struct daemon *d;
+	pthread_t threads[LOOPS_MAX];
+	unsigned n;
+	pthread_t told;		/* gets SIGTERM when the kernel ends the connection */
+};
+
+/* After fuse_session_mount(), before the loops. */
+int wire_attach(struct daemon *d);
+void wire_init(void *userdata, struct fuse_conn_info *conn);
+/* All signals but SIGUSR2 must be blocked. */
+int loops_start(struct loops *l, struct daemon *d, unsigned n);
+/* Ends them after the request each is at. */
+void loops_stop(struct loops *l);
+
+#endif
