@@ -91,7 +91,7 @@ int io_publish(struct io *io, const char *name, const void *p, size_t n)
 	if (r >= 0)
 		r = io->ops->rename(io, temp, name);
 	if (r < 0) {
-		io->ops->unlink(io, temp);	/* best effort: the first error counts */
+		io->ops->unlink(io, temp); /* best effort: the first error counts */
 		return r;
 	}
 	return io->ops->sync_dir(io, at.dir);

@@ -5,7 +5,7 @@
 #include <limits.h>
 
 struct io_name {
-	char dir[NAME_MAX + 1];		/* "" is the root */
+	char dir[NAME_MAX + 1]; /* "" is the root */
 	char base[NAME_MAX + 1];
 };
 

@@ -35,7 +35,7 @@ struct posix_io {
 	struct io io;
 	int root;
 	bool has_openat2;
-	struct lock lock;		/* guards locks */
+	struct lock lock; /* guards locks */
 	struct held_lock *locks;
 };
 
@@ -149,7 +149,8 @@ static ssize_t posix_pread(struct io_file *f, void *p, size_t n, uint64_t off)
 	if (off > OFF_MAX || n > OFF_MAX - off)
 		return -EINVAL;
 	while (done < n) {
-		ssize_t got = pread(fd_of(f), (char *)p + done, n - done, (off_t)(off + done));
+		ssize_t got =
+			pread(fd_of(f), (char *)p + done, n - done, (off_t)(off + done));
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -177,7 +178,7 @@ static int posix_pwrite(struct io_file *f, const void *p, size_t n, uint64_t off
 		if (put < 0)
 			return -errno;
 		if (put == 0)
-			return -EIO;	/* no error, no progress: never again and again */
+			return -EIO; /* no error, no progress: never again and again */
 		done += (size_t)put;
 	}
 	return 0;
@@ -257,7 +258,8 @@ static const struct io_file_ops posix_file_ops = {
 
 /* ---- the io ---- */
 
-static int posix_open(struct io *io, const char *name, unsigned flags, struct io_file **ret)
+static int posix_open(struct io *io, const char *name, unsigned flags,
+		      struct io_file **ret)
 {
 	struct posix_file *pf = malloc(sizeof(*pf));
 	int fd;
@@ -269,13 +271,14 @@ static int posix_open(struct io *io, const char *name, unsigned flags, struct io
 		free(pf);
 		return fd;
 	}
-	*pf = (struct posix_file){ .file.ops = &posix_file_ops, .fd = fd };
+	*pf = (struct posix_file) { .file.ops = &posix_file_ops, .fd = fd };
 	*ret = &pf->file;
 	return 0;
 }
 
 /* Opens the folder of name and takes its last part. */
-static int place_open(struct io *io, const char *name, struct io_name *ret_at, int *ret_folder)
+static int place_open(struct io *io, const char *name, struct io_name *ret_at,
+		      int *ret_folder)
 {
 	struct io_name at;
 	int r;
@@ -389,7 +392,7 @@ static int posix_space(struct io *io, struct io_space *ret)
 
 	if (fstatvfs(posix_of(io)->root, &st) < 0)
 		return -errno;
-	*ret = (struct io_space){
+	*ret = (struct io_space) {
 		.total_bytes = (uint64_t)st.f_blocks * st.f_frsize,
 		.free_bytes = (uint64_t)st.f_bavail * st.f_frsize,
 	};
@@ -442,7 +445,7 @@ static int posix_lock(struct io *io, const char *name, pid_t *ret_pid)
 	}
 	pid_write(fd);
 	lock_take(&px->lock);
-	*held = (struct held_lock){ px->locks, fd };
+	*held = (struct held_lock) { px->locks, fd };
 	px->locks = held;
 	lock_drop(&px->lock);
 	return 0;

@@ -15,26 +15,26 @@
 #include "core/io/sim_disk.h"
 
 #define CALL_KINDS 8
-#define OFF_MAX ((uint64_t)INT64_MAX)
+#define OFF_MAX	   ((uint64_t)INT64_MAX)
 
 struct trap {
 	unsigned mask;
-	uint64_t left;		/* calls to go; 0: disarmed */
+	uint64_t left; /* calls to go; 0: disarmed */
 };
 
 struct sim {
 	struct io io;
-	struct lock lock;	/* guards all below */
+	struct lock lock; /* guards all below */
 	struct sim_disk disk;
-	struct sim_rng bytes;	/* of io_random(); fates are the disk's */
+	struct sim_rng bytes; /* of io_random(); fates are the disk's */
 	uint64_t now_ns;
-	uint64_t boot;		/* counts cuts and kills; handles of another boot are dead */
+	uint64_t boot; /* counts cuts and kills; handles of another boot are dead */
 	uint64_t calls[CALL_KINDS];
 	struct trap stop, fail;
 	int fail_err;
 	bool fail_forever;
-	bool off;		/* stopped: nothing works until the cut or kill */
-	char **locks;		/* names held */
+	bool off; /* stopped: nothing works until the cut or kill */
+	char **locks; /* names held */
 	size_t n_locks;
 	size_t n_handles;
 };
@@ -48,9 +48,9 @@ struct sim_file {
 };
 
 struct verdict {
-	int err;	/* 0 or negative: what the caller hears */
-	bool effect;	/* the call takes effect */
-	bool fault;	/* io_sim_fail_at() struck */
+	int err; /* 0 or negative: what the caller hears */
+	bool effect; /* the call takes effect */
+	bool fault; /* io_sim_fail_at() struck */
 };
 
 static const uint64_t real_offset_ns = 1700000000u * 1000000000ull;
@@ -84,18 +84,18 @@ static struct verdict call_begin(struct sim *s, unsigned call)
 	lock_take(&s->lock);
 	s->now_ns += 1000;
 	if (s->off)
-		return (struct verdict){ .err = -EIO };
+		return (struct verdict) { .err = -EIO };
 	call_count(s, call);
 	if (trap_springs(&s->stop, call)) {
 		s->off = true;
-		return (struct verdict){
-			.err = -EIO, .effect = sim_rng_below(&s->disk.fates, 2) };
+		return (struct verdict) { .err = -EIO,
+					  .effect = sim_rng_below(&s->disk.fates, 2) };
 	}
 	if (trap_springs(&s->fail, call)) {
 		s->fail.left = s->fail_forever ? 1 : 0;
-		return (struct verdict){ .err = s->fail_err, .fault = true };
+		return (struct verdict) { .err = s->fail_err, .fault = true };
 	}
-	return (struct verdict){ .effect = true };
+	return (struct verdict) { .effect = true };
 }
 
 static int call_end(struct sim *s, struct verdict v, int r)
@@ -112,7 +112,7 @@ static struct verdict file_begin(struct sim_file *f, unsigned call)
 	struct verdict v = call_begin(f->sim, call);
 
 	if (f->boot != f->sim->boot)
-		return (struct verdict){ .err = -EIO };
+		return (struct verdict) { .err = -EIO };
 	return v;
 }
 
@@ -154,7 +154,8 @@ static int sim_pwrite(struct io_file *file, const void *p, size_t n, uint64_t of
 	else if (off > OFF_MAX || n > OFF_MAX - off)
 		r = -EFBIG;
 	else if (v.effect || v.fault)
-		r = sim_file_write(&s->disk, f->node, p, v.err ? partial_draw(s, n) : n, off);
+		r = sim_file_write(&s->disk, f->node, p, v.err ? partial_draw(s, n) : n,
+				   off);
 	return call_end(s, v, r);
 }
 
@@ -245,11 +246,12 @@ static int node_open_locked(struct sim *s, const char *name, unsigned flags,
 	return sim_node_is_folder(*ret) ? -EISDIR : 0;
 }
 
-static struct io_file *handle_new_locked(struct sim *s, struct sim_node *node, unsigned flags)
+static struct io_file *handle_new_locked(struct sim *s, struct sim_node *node,
+					 unsigned flags)
 {
 	struct sim_file *f = sim_realloc(NULL, 1, sizeof(*f));
 
-	*f = (struct sim_file){
+	*f = (struct sim_file) {
 		.file.ops = &sim_file_ops,
 		.sim = s,
 		.node = node,
@@ -297,7 +299,8 @@ static int sim_mkdir(struct io *io, const char *name)
 	struct verdict v = call_begin(s, IO_SIM_OPEN);
 	struct sim_node *node;
 
-	return call_end(s, v, v.effect ? sim_disk_create(&s->disk, name, true, &node) : 0);
+	return call_end(s, v,
+			v.effect ? sim_disk_create(&s->disk, name, true, &node) : 0);
 }
 
 static int folder_find(struct sim *s, const char *dir, struct sim_node **ret)
@@ -309,8 +312,8 @@ static int folder_find(struct sim *s, const char *dir, struct sim_node **ret)
 	return sim_node_is_folder(*ret) ? 0 : -ENOTDIR;
 }
 
-static int sim_list(struct io *io, const char *dir, int (*each)(void *arg, const char *name),
-		    void *arg)
+static int sim_list(struct io *io, const char *dir,
+		    int (*each)(void *arg, const char *name), void *arg)
 {
 	struct sim *s = sim_of(io);
 	struct verdict v = call_begin(s, 0);
@@ -355,7 +358,7 @@ static int sim_space(struct io *io, struct io_space *ret)
 	struct verdict v = call_begin(s, 0);
 
 	if (v.err == 0)
-		*ret = (struct io_space){
+		*ret = (struct io_space) {
 			.total_bytes = s->disk.total_bytes,
 			.free_bytes = sim_disk_free_bytes(&s->disk),
 		};
@@ -380,7 +383,7 @@ static int lock_file_locked(struct sim *s, const char *name, pid_t *ret_pid)
 	r = sim_file_truncate(&s->disk, node, 0);
 	if (r == 0)
 		r = sim_file_write(&s->disk, node, pid, (size_t)n, 0);
-	if (r < 0 && r != -ENOSPC)	/* the pid is a courtesy: a full disk opens too */
+	if (r < 0 && r != -ENOSPC) /* the pid is a courtesy: a full disk opens too */
 		return r;
 	s->locks = sim_realloc(s->locks, s->n_locks + 1, sizeof(*s->locks));
 	s->locks[s->n_locks] = sim_realloc(NULL, strlen(name) + 1, 1);
@@ -487,7 +490,7 @@ static void restart_locked(struct sim *s)
 {
 	s->boot++;
 	s->off = false;
-	s->stop = (struct trap){ 0 };
+	s->stop = (struct trap) { 0 };
 	locks_drop_locked(s);
 }
 
@@ -516,7 +519,7 @@ void io_sim_stop_at(struct io *io, unsigned mask, uint64_t n)
 	struct sim *s = sim_of(io);
 
 	lock_take(&s->lock);
-	s->stop = (struct trap){ mask, n };
+	s->stop = (struct trap) { mask, n };
 	lock_drop(&s->lock);
 }
 
@@ -526,7 +529,7 @@ void io_sim_fail_at(struct io *io, unsigned mask, uint64_t n, int err, bool fore
 
 	assert(n == 0 || err > 0);
 	lock_take(&s->lock);
-	s->fail = (struct trap){ mask, n };
+	s->fail = (struct trap) { mask, n };
 	s->fail_err = -err;
 	s->fail_forever = forever;
 	lock_drop(&s->lock);

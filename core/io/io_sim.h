@@ -6,14 +6,15 @@
 
 #include "core/io/io.h"
 
-enum io_sim_call {		/* for faults and counters; a bit each */
+/* For faults and counters; a bit each. */
+enum io_sim_call {
 	IO_SIM_PREAD = 1 << 0,
 	IO_SIM_PWRITE = 1 << 1,
 	IO_SIM_SYNC = 1 << 2,
-	IO_SIM_OPEN = 1 << 3,		/* and mkdir */
+	IO_SIM_OPEN = 1 << 3, /* and mkdir */
 	IO_SIM_RENAME = 1 << 4,
 	IO_SIM_UNLINK = 1 << 5,
-	IO_SIM_TRUNCATE = 1 << 6,	/* and allocate */
+	IO_SIM_TRUNCATE = 1 << 6, /* and allocate */
 	IO_SIM_SYNC_DIR = 1 << 7,
 	IO_SIM_ANY = (1 << 8) - 1,
 };

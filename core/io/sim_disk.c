@@ -20,9 +20,9 @@ enum file_change_kind { CHANGE_WRITE, CHANGE_TRUNCATE, CHANGE_ALLOCATE };
 
 struct file_change {
 	enum file_change_kind kind;
-	uint64_t off;		/* truncate, allocate: the size */
+	uint64_t off; /* truncate, allocate: the size */
 	size_t n;
-	uint8_t *bytes;		/* n of them; owned */
+	uint8_t *bytes; /* n of them; owned */
 };
 
 struct entry {
@@ -40,31 +40,32 @@ struct folder_change {
 	uint64_t seq;
 	char *del;
 	char *set;
-	struct sim_node *node;		/* what set names */
-	struct sim_node *peer;		/* the other folder of a rename across folders */
+	struct sim_node *node; /* what set names */
+	struct sim_node *peer; /* the other folder of a rename across folders */
 };
 
 struct sim_node {
 	struct sim_node *next, *prev;
 	unsigned refs;
-	unsigned n_names;		/* entries of the folders as they read now */
+	unsigned n_names; /* entries of the folders as they read now */
 	unsigned n_open;
 	bool folder;
-	bool spoilt;			/* a sync failed: invariant 1 is off until the cut */
+	bool spoilt; /* a sync failed: invariant 1 is off until the cut */
 
-	struct sim_pages now, durable;			/* files */
+	struct sim_pages now, durable; /* files */
 	struct file_change *changes;
 	size_t n_changes, cap_changes;
 
-	struct entries names, durable_names;		/* folders */
+	struct entries names, durable_names; /* folders */
 	struct folder_change *moves;
 	size_t n_moves, cap_moves;
-	size_t n_survive;		/* only while a cut is on: the prefix of moves */
+	size_t n_survive; /* only while a cut is on: the prefix of moves */
 };
 
 uint64_t sim_rng_next(struct sim_rng *r)
 {
-	uint64_t z = r->state += 0x9e3779b97f4a7c15u;	/* splitmix64 (Steele et al. 2014) */
+	/* splitmix64 (Steele et al., 2014) */
+	uint64_t z = r->state += 0x9e3779b97f4a7c15u;
 
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
@@ -99,7 +100,7 @@ static struct sim_node *node_new(struct sim_disk *d, bool folder)
 {
 	struct sim_node *node = sim_realloc(NULL, 1, sizeof(*node));
 
-	*node = (struct sim_node){ .refs = 1, .folder = folder, .next = d->nodes };
+	*node = (struct sim_node) { .refs = 1, .folder = folder, .next = d->nodes };
 	if (d->nodes)
 		d->nodes->prev = node;
 	d->nodes = node;
@@ -175,7 +176,7 @@ static void entries_set(struct sim_disk *d, struct entries *e, const char *name,
 		return;
 	}
 	e->at = room_for_one(e->at, e->n, &e->cap, sizeof(*e->at));
-	e->at[e->n++] = (struct entry){ name_copy(name), node };
+	e->at[e->n++] = (struct entry) { name_copy(name), node };
 }
 
 static void entries_clear(struct sim_disk *d, struct entries *e)
@@ -185,10 +186,11 @@ static void entries_clear(struct sim_disk *d, struct entries *e)
 		node_unref(d, e->at[i].node);
 	}
 	free(e->at);
-	*e = (struct entries){ 0 };
+	*e = (struct entries) { 0 };
 }
 
-static void entries_copy(struct sim_disk *d, struct entries *to, const struct entries *from)
+static void entries_copy(struct sim_disk *d, struct entries *to,
+			 const struct entries *from)
 {
 	struct entries copy = { 0 };
 
@@ -228,7 +230,8 @@ static struct folder_change move_take(struct sim_node *folder, size_t i)
 	return m;
 }
 
-static void move_apply(struct sim_disk *d, struct entries *e, const struct folder_change *m)
+static void move_apply(struct sim_disk *d, struct entries *e,
+		       const struct folder_change *m)
 {
 	if (m->del)
 		entries_del(d, e, m->del);
@@ -356,8 +359,9 @@ int sim_disk_create(struct sim_disk *d, const char *name, bool folder,
 	node = node_new(d, folder);
 	name_give(d, parent, at.base, node);
 	/* The first count becomes the change's. */
-	moves_add(parent, (struct folder_change){
-		.seq = ++d->seq, .set = name_copy(at.base), .node = node });
+	moves_add(parent, (struct folder_change) { .seq = ++d->seq,
+						   .set = name_copy(at.base),
+						   .node = node });
 	*ret = node;
 	return 0;
 }
@@ -378,8 +382,8 @@ int sim_disk_unlink(struct sim_disk *d, const char *name)
 	if (found->node->folder)
 		return -EISDIR;
 	name_drop(d, folder, at.base);
-	moves_add(folder, (struct folder_change){
-		.seq = ++d->seq, .del = name_copy(at.base) });
+	moves_add(folder,
+		  (struct folder_change) { .seq = ++d->seq, .del = name_copy(at.base) });
 	return 0;
 }
 
@@ -414,12 +418,12 @@ int sim_disk_rename(struct sim_disk *d, const char *from, const char *to)
 		return -ENOENT;
 	node = found->node;
 	if (node->folder && from_folder != to_folder)
-		return -EXDEV;	/* nobody needs it, and it could make cycles */
+		return -EXDEV; /* nobody needs it, and it could make cycles */
 	old = entries_find(&to_folder->names, to_at.base);
 	if (old && old->node == from_folder)
 		return -ENOTEMPTY;
 	if (old && old->node == node)
-		return 0;	/* as POSIX has it: two names of one file both stay */
+		return 0; /* as POSIX has it: two names of one file both stay */
 	r = may_replace(old ? old->node : NULL, node);
 	if (r < 0)
 		return r;
@@ -428,16 +432,20 @@ int sim_disk_rename(struct sim_disk *d, const char *from, const char *to)
 	name_drop(d, from_folder, from_at.base);
 	seq = ++d->seq;
 	if (from_folder == to_folder) {
-		moves_add(to_folder, (struct folder_change){
-			.seq = seq, .del = name_copy(from_at.base),
-			.set = name_copy(to_at.base), .node = node_ref(node) });
+		moves_add(to_folder,
+			  (struct folder_change) { .seq = seq,
+						   .del = name_copy(from_at.base),
+						   .set = name_copy(to_at.base),
+						   .node = node_ref(node) });
 		return 0;
 	}
-	moves_add(to_folder, (struct folder_change){
-		.seq = seq, .set = name_copy(to_at.base), .node = node_ref(node),
-		.peer = node_ref(from_folder) });
-	moves_add(from_folder, (struct folder_change){
-		.seq = seq, .del = name_copy(from_at.base), .peer = node_ref(to_folder) });
+	moves_add(to_folder, (struct folder_change) { .seq = seq,
+						      .set = name_copy(to_at.base),
+						      .node = node_ref(node),
+						      .peer = node_ref(from_folder) });
+	moves_add(from_folder, (struct folder_change) { .seq = seq,
+							.del = name_copy(from_at.base),
+							.peer = node_ref(to_folder) });
 	return 0;
 }
 
@@ -556,7 +564,8 @@ int sim_file_write(struct sim_disk *d, struct sim_node *file, const void *p, siz
 		fits = off < end_max ? (size_t)(end_max - off) : 0;
 	if (fits) {
 		bytes = memcpy(sim_realloc(NULL, fits, 1), p, fits);
-		change_make(d, file, (struct file_change){ CHANGE_WRITE, off, fits, bytes });
+		change_make(d, file,
+			    (struct file_change) { CHANGE_WRITE, off, fits, bytes });
 	}
 	return fits == n ? 0 : -ENOSPC;
 }
@@ -565,7 +574,7 @@ int sim_file_truncate(struct sim_disk *d, struct sim_node *file, uint64_t bytes)
 {
 	if (bytes > file->now.bytes && bytes - file->now.bytes > sim_disk_free_bytes(d))
 		return -ENOSPC;
-	change_make(d, file, (struct file_change){ CHANGE_TRUNCATE, bytes });
+	change_make(d, file, (struct file_change) { CHANGE_TRUNCATE, bytes });
 	return 0;
 }
 
@@ -574,7 +583,7 @@ int sim_file_allocate(struct sim_disk *d, struct sim_node *file, uint64_t bytes)
 	if (bytes > file->now.bytes && bytes - file->now.bytes > sim_disk_free_bytes(d))
 		return -ENOSPC;
 	/* Also where the file is long enough now: it may durably be shorter. */
-	change_make(d, file, (struct file_change){ CHANGE_ALLOCATE, bytes });
+	change_make(d, file, (struct file_change) { CHANGE_ALLOCATE, bytes });
 	return 0;
 }
 
@@ -629,7 +638,8 @@ struct lean {
 };
 
 static const struct lean leans[] = {
-	{ 6, 5 }, { 6, 5 }, { 6, 5 }, { 14, 1 }, { 1, 14 }, { 15, 0 }, { 16, 0 }, { 0, 16 },
+	{ 6, 5 },  { 6, 5 },  { 6, 5 },	 { 14, 1 },
+	{ 1, 14 }, { 15, 0 }, { 16, 0 }, { 0, 16 },
 };
 
 static enum fate fate_draw(struct sim_rng *rng, struct lean lean)
@@ -654,7 +664,8 @@ static uint64_t end_draw(struct sim_rng *rng, uint64_t before, uint64_t end)
 
 /* Any subset of the write's sectors (of 512 bytes, or 4 KiB) reaches m, as far as the file
  * goes; the caller has moved its end. No piece of 512 bytes is ever cut. */
-static void write_tear(struct sim_rng *rng, struct sim_pages *m, const struct file_change *c)
+static void write_tear(struct sim_rng *rng, struct sim_pages *m,
+		       const struct file_change *c)
 {
 	static const unsigned odds[] = { 2, 8, 14 };
 	unsigned kept = odds[sim_rng_below(rng, ARRAY_LEN(odds))];
@@ -667,7 +678,8 @@ static void write_tear(struct sim_rng *rng, struct sim_pages *m, const struct fi
 		uint64_t next = MIN(end, (at / sector + 1) * sector);
 
 		if (sim_rng_below(rng, 16) < kept)
-			sim_pages_write(m, c->bytes + (at - c->off), (size_t)(next - at), at);
+			sim_pages_write(m, c->bytes + (at - c->off), (size_t)(next - at),
+					at);
 		at = next;
 	}
 }
@@ -703,7 +715,8 @@ static void file_cut(struct sim_disk *d, struct sim_node *file)
 
 		if (c->kind == CHANGE_WRITE)
 			write_survive(&d->fates, &file->durable, c, fate);
-		else if (fate == FATE_KEPT || (fate == FATE_TORN && sim_rng_below(&d->fates, 2)))
+		else if (fate == FATE_KEPT ||
+			 (fate == FATE_TORN && sim_rng_below(&d->fates, 2)))
 			change_apply(&file->durable, c);
 	}
 	changes_clear(file);
@@ -771,7 +784,7 @@ void sim_disk_cut(struct sim_disk *d)
 	struct sim_node *node, *next;
 
 	for (node = d->nodes; node; node = node->next) {
-		node_ref(node);		/* none goes while we walk */
+		node_ref(node); /* none goes while we walk */
 		node->n_open = 0;
 	}
 	for (node = d->nodes; node; node = node->next)
@@ -779,7 +792,7 @@ void sim_disk_cut(struct sim_disk *d)
 			file_cut(d, node);
 	folders_cut(d);
 	for (node = d->nodes; node; node = next) {
-		next = node->next;	/* still holds its count of ours */
+		next = node->next; /* still holds its count of ours */
 		node_unref(d, node);
 	}
 	space_count(d);
@@ -792,13 +805,13 @@ void sim_disk_kill(struct sim_disk *d)
 
 void sim_disk_init(struct sim_disk *d, uint64_t seed, uint64_t total_bytes)
 {
-	*d = (struct sim_disk){ .fates = { seed }, .total_bytes = total_bytes };
+	*d = (struct sim_disk) { .fates = { seed }, .total_bytes = total_bytes };
 	d->root = node_new(d, true);
 }
 
 void sim_disk_release(struct sim_disk *d)
 {
-	sim_disk_cut(d);	/* changes of two folders may hold each other */
+	sim_disk_cut(d); /* changes of two folders may hold each other */
 	node_unref(d, d->root);
 	assert(!d->nodes);
 }

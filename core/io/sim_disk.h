@@ -19,25 +19,25 @@ struct sim_rng {
 	uint64_t state;
 };
 
-struct sim_node;	/* a file or a folder; counted */
+struct sim_node; /* a file or a folder; counted */
 
 struct sim_disk {
 	struct sim_node *root;
-	struct sim_node *nodes;		/* every one, newest first */
+	struct sim_node *nodes; /* every one, newest first */
 	struct sim_rng fates;
-	uint64_t seq;			/* of the last change of a folder */
+	uint64_t seq; /* of the last change of a folder */
 	uint64_t total_bytes;
-	uint64_t used_bytes;		/* sizes of files with a name or a handle */
+	uint64_t used_bytes; /* sizes of files with a name or a handle */
 };
 
 uint64_t sim_rng_next(struct sim_rng *r);
-uint64_t sim_rng_below(struct sim_rng *r, uint64_t n);	/* n > 0 */
+uint64_t sim_rng_below(struct sim_rng *r, uint64_t n); /* n > 0 */
 
 void sim_disk_init(struct sim_disk *d, uint64_t seed, uint64_t total_bytes);
 void sim_disk_release(struct sim_disk *d);
 uint64_t sim_disk_free_bytes(const struct sim_disk *d);
 void sim_disk_cut(struct sim_disk *d);
-void sim_disk_kill(struct sim_disk *d);		/* all handles are gone, no more */
+void sim_disk_kill(struct sim_disk *d); /* all handles are gone, no more */
 
 /* Names are as in io.h, "" is the root; errors are those of the system's calls. */
 int sim_disk_find(struct sim_disk *d, const char *name, struct sim_node **ret);

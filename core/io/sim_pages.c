@@ -14,7 +14,7 @@ struct sim_page {
 
 struct sim_leaf {
 	unsigned refs;
-	struct sim_page *pages[LEAF_PAGES];	/* NULL: zeros */
+	struct sim_page *pages[LEAF_PAGES]; /* NULL: zeros */
 };
 
 void *sim_realloc(void *p, size_t n, size_t each)
@@ -51,7 +51,7 @@ void sim_pages_release(struct sim_pages *m)
 	for (size_t i = 0; i < m->n_leaves; i++)
 		leaf_put(m->leaves[i]);
 	free(m->leaves);
-	*m = (struct sim_pages){ 0 };
+	*m = (struct sim_pages) { 0 };
 }
 
 void sim_pages_copy(struct sim_pages *to, const struct sim_pages *from)
@@ -87,14 +87,15 @@ static struct sim_leaf *leaf_own(struct sim_pages *m, uint64_t i)
 		size_t n = (size_t)i + 1;
 
 		m->leaves = sim_realloc(m->leaves, n, sizeof(*m->leaves));
-		memset(m->leaves + m->n_leaves, 0, (n - m->n_leaves) * sizeof(*m->leaves));
+		memset(m->leaves + m->n_leaves, 0,
+		       (n - m->n_leaves) * sizeof(*m->leaves));
 		m->n_leaves = n;
 	}
 	old = m->leaves[i];
 	if (old && old->refs == 1)
 		return old;
 	own = sim_realloc(NULL, 1, sizeof(*own));
-	*own = old ? *old : (struct sim_leaf){ 0 };
+	*own = old ? *old : (struct sim_leaf) { 0 };
 	own->refs = 1;
 	for (unsigned k = 0; k < LEAF_PAGES; k++)
 		if (own->pages[k])
@@ -165,7 +166,7 @@ void sim_pages_write(struct sim_pages *m, const void *p, size_t n, uint64_t off)
 
 void sim_pages_resize(struct sim_pages *m, uint64_t bytes)
 {
-	uint64_t first = align_up(bytes, PAGE_BYTES) / PAGE_BYTES;	/* to be dropped */
+	uint64_t first = align_up(bytes, PAGE_BYTES) / PAGE_BYTES; /* to be dropped */
 
 	if (bytes >= m->bytes) {
 		m->bytes = bytes;

@@ -11,9 +11,9 @@
 struct sim_leaf;
 
 struct sim_pages {
-	struct sim_leaf **leaves;	/* NULL: 64 pages of zeros */
+	struct sim_leaf **leaves; /* NULL: 64 pages of zeros */
 	size_t n_leaves;
-	uint64_t bytes;			/* the file's size */
+	uint64_t bytes; /* the file's size */
 };
 
 /* Like realloc() of n elements, but never NULL: a simulator without memory proves nothing. */

@@ -237,7 +237,7 @@ static void rising(void)
 {
 	lock_take(&low);
 	lock_take(&high);
-	lock_drop(&low);	/* in any order */
+	lock_drop(&low); /* in any order */
 	lock_drop(&high);
 }
 

@@ -36,7 +36,7 @@ static struct io *posix_new(char path[256])
 static const char *const names[NAMES] = { "a", "b", "d", "d/a", "d/b", "e", "e/c" };
 
 struct listing {
-	uint64_t sum;	/* of the names, in any order */
+	uint64_t sum; /* of the names, in any order */
 	unsigned n;
 };
 
@@ -61,7 +61,8 @@ static void compare_lists(struct io *a, struct io *b, const char *dir)
 {
 	struct listing la = { 0 }, lb = { 0 };
 
-	ck_assert_int_eq(a->ops->list(a, dir, list_one, &la), b->ops->list(b, dir, list_one, &lb));
+	ck_assert_int_eq(a->ops->list(a, dir, list_one, &la),
+			 b->ops->list(b, dir, list_one, &lb));
 	ck_assert_uint_eq(la.n, lb.n);
 	ck_assert_uint_eq(la.sum, lb.sum);
 }
@@ -94,10 +95,12 @@ static void change_both(struct rng *rng, struct io_file *a, struct io_file *b)
 		n = rng_below(rng, sizeof(piece));
 		switch (rng_below(rng, 5)) {
 		case 0:
-			ck_assert_int_eq(a->ops->truncate(a, off), b->ops->truncate(b, off));
+			ck_assert_int_eq(a->ops->truncate(a, off),
+					 b->ops->truncate(b, off));
 			break;
 		case 1:
-			ck_assert_int_eq(a->ops->allocate(a, off), b->ops->allocate(b, off));
+			ck_assert_int_eq(a->ops->allocate(a, off),
+					 b->ops->allocate(b, off));
 			break;
 		case 2:
 			ck_assert_int_eq(io_pread(a, bytes_a, n, off),
@@ -114,7 +117,8 @@ static void change_both(struct rng *rng, struct io_file *a, struct io_file *b)
 
 static void open_both(struct rng *rng, struct io *a, struct io *b, const char *name)
 {
-	static const unsigned flags[] = { IO_READ, IO_WRITE, IO_CREATE, IO_CREATE | IO_EXCL };
+	static const unsigned flags[] = { IO_READ, IO_WRITE, IO_CREATE,
+					  IO_CREATE | IO_EXCL };
 	struct io_file *fa = NULL, *fb = NULL;
 	unsigned how = flags[rng_below(rng, ARRAY_LEN(flags))];
 	int ra = io_open(a, name, how, &fa), rb = io_open(b, name, how, &fb);
@@ -145,7 +149,7 @@ START_TEST(simulated_and_real_files_behave_alike)
 		switch (rng_below(&rng, 8)) {
 		case 0:
 			ra = a->ops->rename(a, from, to);
-			if (ra == -EXDEV)	/* simulated folders stay where they are */
+			if (ra == -EXDEV) /* simulated folders stay where they are */
 				rb = ra;
 			else
 				rb = b->ops->rename(b, from, to);
@@ -248,10 +252,10 @@ END_TEST
 /* ---- the real one ---- */
 
 /* Returns 0, or the line of what did not hold; also run where system calls are missing. */
-#define hold(what)                \
-	do {                      \
-		if (!(what))      \
-			return __LINE__; \
+#define hold(what)                                                                       \
+	do {                                                                             \
+		if (!(what))                                                             \
+			return __LINE__;                                                 \
 	} while (0)
 
 static int links_are_not_followed(struct io *io, const char *path)
@@ -283,7 +287,7 @@ static int links_are_not_followed(struct io *io, const char *path)
 	hold(io->ops->list(io, "folder", list_stop, NULL) < 0);
 	hold(io->ops->sync_dir(io, "folder") < 0);
 	hold(io->ops->list(io, "..", list_stop, NULL) < 0);
-	hold(rmdir(outside) == 0);	/* still empty */
+	hold(rmdir(outside) == 0); /* still empty */
 	hold(io->ops->unlink(io, "file") == 0);
 	hold(io_open(io, "good", IO_READ, &f) == 0);
 	io_closep(&f);
@@ -416,7 +420,7 @@ START_TEST(files_are_private_and_close_on_exec)
 		ours++;
 		ck_assert_int_eq(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
 	}
-	ck_assert_int_eq(ours, 3);	/* root, file, lock */
+	ck_assert_int_eq(ours, 3); /* root, file, lock */
 	io_closep(&f);
 	io_free(io);
 }

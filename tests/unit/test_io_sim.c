@@ -16,18 +16,18 @@ static int list_stop(void *arg, const char *name)
 
 /* ---- what a cut leaves of a file ---- */
 
-#define PEN_BYTES 24576u
+#define PEN_BYTES   24576u
 #define PEN_CHANGES 4
 
 struct change {
 	enum { WRITE, TRUNCATE, ALLOCATE } kind;
-	size_t off, n;		/* truncate, allocate: off is the size */
+	size_t off, n; /* truncate, allocate: off is the size */
 	uint8_t fill;
 };
 
 struct image {
 	size_t n;
-	uint8_t bytes[PEN_BYTES];	/* zeros from n on */
+	uint8_t bytes[PEN_BYTES]; /* zeros from n on */
 };
 
 static void image_change(struct image *im, const struct change *c)
@@ -148,7 +148,7 @@ static void live_and_cut(struct rng *rng)
 		file_change(f, &c);
 		io_sim_fail_at(io, IO_SIM_SYNC, 1, EIO, false);
 		ck_assert_int_eq(io_sync(f), -EIO);
-		if (rng_below(rng, 2)) {	/* a later good sync does not save it */
+		if (rng_below(rng, 2)) { /* a later good sync does not save it */
 			c = change_draw(rng, fill++);
 			file_change(f, &c);
 			image_change(&base, &c);
@@ -167,7 +167,7 @@ static void live_and_cut(struct rng *rng)
 			image_allowed(&got, &base, changes, n);
 		else
 			ck_assert(memcmp(&got, &base, sizeof(got)) == 0);
-		base = got;	/* a second cut changes nothing */
+		base = got; /* a second cut changes nothing */
 	}
 	io_free(io);
 }
@@ -336,7 +336,8 @@ START_TEST(wandering_files_are_never_lost)
 			where = (unsigned)rng_below(&rng, 9);
 			if (where < 3 && rng_below(&rng, 6) == 0) {
 				io_sim_fail_at(io, IO_SIM_SYNC_DIR, 1, EIO, false);
-				ck_assert_int_eq(io->ops->sync_dir(io, folders[where]), -EIO);
+				ck_assert_int_eq(io->ops->sync_dir(io, folders[where]),
+						 -EIO);
 			} else if (where < 3) {
 				ck_ok(io->ops->sync_dir(io, folders[where]));
 			}
@@ -352,8 +353,9 @@ START_TEST(wandering_files_are_never_lost)
 				ck_text(io, from, from + 2);
 				there |= 1u << k;
 			}
-			ck_assert_msg(there && !(there & ~been[i]), "life %d file %u: %x of %x",
-				      life, i, there, been[i]);
+			ck_assert_msg(there && !(there & ~been[i]),
+				      "life %d file %u: %x of %x", life, i, there,
+				      been[i]);
 		}
 		io_free(io);
 	}
@@ -401,7 +403,7 @@ END_TEST
 
 START_TEST(published_file_is_the_old_or_the_new_one)
 {
-	unsigned old = 0, new = 0;
+	unsigned old = 0, fresh = 0;
 
 	for (uint64_t seed = 0; seed < 2000; seed++) {
 		struct io *io = sim_new(suite_seed() + seed);
@@ -415,7 +417,7 @@ START_TEST(published_file_is_the_old_or_the_new_one)
 		text = file_text(io, "f");
 		ck_assert_ptr_nonnull(text);
 		if (!strcmp(text, "the new one"))
-			new++;
+			fresh++;
 		else
 			old++;
 		if (r < 0 && strcmp(text, "the new one"))
@@ -427,7 +429,7 @@ START_TEST(published_file_is_the_old_or_the_new_one)
 		io_free(io);
 	}
 	ck_assert_uint_ge(old, 100);
-	ck_assert_uint_ge(new, 100);
+	ck_assert_uint_ge(fresh, 100);
 }
 END_TEST
 
@@ -525,7 +527,7 @@ START_TEST(stopped_machine_does_nothing_until_it_restarts)
 			io_sim_kill(io);
 		else
 			io_sim_power_cut(io);
-		ck_assert_int_eq(io_pread(f, &c, 1, 0), -EIO);	/* of the former boot */
+		ck_assert_int_eq(io_pread(f, &c, 1, 0), -EIO); /* of the former boot */
 		ck_assert_int_eq(io_pwrite(f, "2", 1, 0), -EIO);
 		io_closep(&f);
 		if (seed % 2) {
@@ -578,13 +580,13 @@ START_TEST(full_disk_refuses_new_bytes_only)
 	ck_ok(io_pwrite(f, bytes, 1000, 1000));
 	ck_assert_int_eq(io_pwrite(f, bytes, 1000, 2000), -ENOSPC);
 	ck_ok(io_size(f, &n));
-	ck_assert_uint_eq(n, 2500);		/* what fitted is there */
-	ck_ok(io_pwrite(f, bytes, 1000, 1500));	/* no growth */
+	ck_assert_uint_eq(n, 2500); /* what fitted is there */
+	ck_ok(io_pwrite(f, bytes, 1000, 1500)); /* no growth */
 	ck_ok(f->ops->truncate(f, 100));
 	ck_ok(io->ops->space(io, &space));
 	ck_assert_uint_eq(space.free_bytes, 2400);
 	ck_ok(io->ops->unlink(io, "f"));
-	ck_ok(io_pwrite(f, bytes, 1000, 0));	/* unlinked, but open: still takes space */
+	ck_ok(io_pwrite(f, bytes, 1000, 0)); /* unlinked, but open: still takes space */
 	ck_ok(io->ops->space(io, &space));
 	ck_assert_uint_eq(space.free_bytes, 1500);
 	io_closep(&f);
@@ -611,7 +613,7 @@ START_TEST(flipped_bit_is_in_both_copies)
 		file_put(io, "f", "aaaa");
 		ck_ok(io->ops->sync_dir(io, ""));
 		f = file_new(io, "f", IO_WRITE);
-		ck_ok(io_pwrite(f, "aaaa", 4, 0));	/* kept or not, the flip stays */
+		ck_ok(io_pwrite(f, "aaaa", 4, 0)); /* kept or not, the flip stays */
 		ck_ok(io_sim_flip(io, "f", 2, 1));
 		ck_text(io, "f", "aaca");
 		io_closep(&f);
@@ -660,7 +662,8 @@ static uint64_t run_to_hash(uint64_t seed)
 				continue;
 			image_read(io, name, &got);
 			for (size_t k = 0; k < got.n; k++)
-				hash = (hash ^ got.bytes[k] ^ (uint64_t)i) * 1099511628211u;
+				hash = (hash ^ got.bytes[k] ^ (uint64_t)i) *
+				       1099511628211u;
 		}
 	}
 	io_random(io, &seed, sizeof(seed));
@@ -763,7 +766,7 @@ START_TEST(threads_may_share_it)
 	pthread_t threads[4];
 
 	for (unsigned i = 0; i < 4; i++) {
-		workers[i] = (struct worker){ io, i, 0 };
+		workers[i] = (struct worker) { io, i, 0 };
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
 	}
 	for (unsigned i = 0; i < 4; i++) {
