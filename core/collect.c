@@ -16,6 +16,7 @@
 #define COLLECT_PAGES_MIN 1024u
 
 struct pack_marks {
+	bool damaged;	/* its directory is not whole: left alone */
 	uint32_t chunks;
 	uint8_t bits[];
 };
@@ -63,7 +64,7 @@ static int mark_extent(void *arg, struct extent *e)
 	if (extent_kind(e) != EXTENT_CHUNK)
 		return 0;
 	pm = htab_get(&m->packs, extent_pack(e));
-	if ((!pm || index >= pm->chunks) && m->live)
+	if (pm ? pm->damaged || (index >= pm->chunks && m->live) : m->live)
 		return 0;
 	if (!pm || index >= pm->chunks)
 		return err_set(E_CORRUPT, "a file's bytes are in chunk %u of pack %llu, which is "
@@ -109,6 +110,7 @@ static int note_pack(void *arg, const struct pack_info *info)
 	if (!pm)
 		return -ENOMEM;
 	pm->chunks = info->chunks;
+	pm->damaged = info->damaged;
 	r = htab_put(&m->packs, info->pack, pm);
 	if (r < 0)
 		free(pm);
@@ -143,7 +145,7 @@ static int sweep_pack(void *arg, const struct pack_info *info)
 	uint64_t live = 0;
 	int r;
 
-	if (!pm)
+	if (!pm || pm->damaged)
 		return 0;
 	r = live_bytes(fs, info->pack, pm, &live);
 	if (r < 0)

@@ -258,6 +258,16 @@ static int open_trees(struct ropefs *fs, bool read_only)
 	return 0;
 }
 
+/* A pack whose checkpoint was cut short: nobody points into it. */
+static int note_stray(void *arg, const struct pack_info *info)
+{
+	struct ropefs *fs = arg;
+
+	if (info->pack >= fs->super.next_pack)
+		fs->dead_bytes += info->file_bytes;
+	return 0;
+}
+
 static int open_layers(struct ropefs *fs, const struct key_file *kf,
 		       const struct store_opts *opts)
 {
@@ -281,6 +291,9 @@ static int open_layers(struct ropefs *fs, const struct key_file *kf,
 		.read_only = opts->pub.read_only,
 	};
 	r = packs_open(&po, &fs->packs);
+	if (r < 0)
+		return r;
+	r = packs_each(fs->packs, note_stray, fs);
 	if (r < 0)
 		return r;
 	wo = (struct wal_opts){
