@@ -1,5 +1,5 @@
-/* rope.c - ropes as they are read: the node types, finding a byte, cursors; and what takes a
- * whole rope at once: clone and clear. rope_edit.c changes parts of one. */
+/* rope.c - ropes as they are read: the node types, finding a byte, cursors; and what
+ * takes a whole rope at once: clone and clear. rope_edit.c changes parts of one. */
 #include "core/rope/rope.h"
 
 #include "core/base/err.h"
@@ -84,13 +84,15 @@ int rope_node_read(struct nodes *ns, const struct noderef *ref, unsigned level,
 		return r;
 	if (node_head(image)->level != level ||
 	    node_head(image)->kind != (level ? NODE_ROPE_INNER : NODE_ROPE_LEAF))
-		return err_set(E_CORRUPT, "rope: node of kind %u, level %u where level %u belongs",
+		return err_set(E_CORRUPT,
+			       "rope: node of kind %u, level %u where level %u belongs",
 			       node_head(image)->kind, node_head(image)->level, level);
 	*ret_image = image;
 	return 0;
 }
 
-/* Both searches below start at the nearer end: half the work, and next to none for appends. */
+/* Both searches below start at the nearer end: half the work, and next to none for
+ * appends. */
 
 int rope_place(const struct extent *x, unsigned n, uint64_t bytes, uint64_t at,
 	       struct place *ret)
@@ -102,7 +104,7 @@ int rope_place(const struct extent *x, unsigned n, uint64_t bytes, uint64_t at,
 		for (unsigned i = 0; i < n; i++) {
 			len = extent_bytes(&x[i]);
 			if (at < len) {
-				*ret = (struct place){ i, at };
+				*ret = (struct place) { i, at };
 				return 0;
 			}
 			at -= len;
@@ -111,24 +113,25 @@ int rope_place(const struct extent *x, unsigned n, uint64_t bytes, uint64_t at,
 		uint64_t rest = bytes - at;
 
 		if (rest == 0) {
-			*ret = (struct place){ n, 0 };
+			*ret = (struct place) { n, 0 };
 			return 0;
 		}
 		for (unsigned i = n; i-- > 0;) {
 			len = extent_bytes(&x[i]);
 			if (rest <= len) {
-				*ret = (struct place){ i, len - rest };
+				*ret = (struct place) { i, len - rest };
 				return 0;
 			}
 			rest -= len;
 		}
 	}
-	return err_set(E_CORRUPT, "rope: %u extents hold less than the %llu bytes counted", n,
+	return err_set(E_CORRUPT,
+		       "rope: %u extents hold less than the %llu bytes counted", n,
 		       (unsigned long long)bytes);
 }
 
-/* Index of the child that holds byte *at of the node, with *at made relative to it; n when
- * the counts don't add up. */
+/* Index of the child that holds byte *at of the node, with *at made relative to it; n
+ * when the counts don't add up. */
 static unsigned inner_find(const struct rope_inner *in, uint64_t bytes, uint64_t *at)
 {
 	unsigned n = le16_get(in->head.n);
@@ -179,8 +182,11 @@ int rope_path_find(struct rope_env *env, const struct rope *r, uint64_t byte,
 			break;
 		i = inner_find(as_inner(image), bytes, &byte);
 		if (i == node_n(image))
-			return err_set(E_CORRUPT, "rope: a node of level %u holds less than the %llu "
-				       "bytes counted", level, (unsigned long long)bytes);
+			return err_set(
+				E_CORRUPT,
+				"rope: a node of level %u holds less than the %llu "
+				"bytes counted",
+				level, (unsigned long long)bytes);
 		ret->step[level].i = i;
 		ref = &as_inner(image)->entry[i].child;
 		bytes = entry_bytes(&as_inner(image)->entry[i]);
@@ -198,7 +204,8 @@ static int seek_inline(const struct rope *r, uint64_t at, struct rope_cursor *c)
 	int res;
 
 	if (r->n_inline > ROPE_INLINE)
-		return err_set(E_CORRUPT, "rope: root claims %u inline extents", r->n_inline);
+		return err_set(E_CORRUPT, "rope: root claims %u inline extents",
+			       r->n_inline);
 	res = rope_place(r->u.ext, r->n_inline, rope_bytes(r), at, &pl);
 	if (res < 0)
 		return res;
@@ -339,7 +346,8 @@ int rope_discard_prepare(struct rope_env *env, const struct noderef *ref, unsign
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; level > 1 && i < node_n(image); i++) {
-		r = rope_discard_prepare(env, &as_inner(image)->entry[i].child, level - 1);
+		r = rope_discard_prepare(env, &as_inner(image)->entry[i].child,
+					 level - 1);
 		if (r < 0)
 			return r;
 	}
@@ -375,7 +383,7 @@ int rope_clear(struct rope_env *env, struct rope *r)
 			return res;
 		rope_discard(env, le64_get(r->shared), &r->u.root, r->levels - 1u);
 	} else {
-		rope_tell_dropped(env, r->u.ext, (struct place){ 0, 0 }, rope_bytes(r));
+		rope_tell_dropped(env, r->u.ext, (struct place) { 0, 0 }, rope_bytes(r));
 	}
 	*r = ROPE_EMPTY;
 	return 0;

@@ -29,7 +29,8 @@ static const char *extent_wrong(const struct extent *e, bool in_memory)
 	default:
 		return "is of an unknown kind";
 	}
-	return le32_get(e->off) + bytes > UINT32_MAX ? "ends past what it points at" : NULL;
+	return le32_get(e->off) + bytes > UINT32_MAX ? "ends past what it points at"
+						     : NULL;
 }
 
 static const char *entry_wrong(const struct rope_entry *e, bool in_memory)
@@ -53,7 +54,8 @@ static int check_extents(const struct extent *x, unsigned n, bool in_memory)
 		if (!wrong && extent_bytes(&x[i]) > EXTENT_BYTES_MAX - sum)
 			wrong = "makes the node too large";
 		if (wrong)
-			return err_set(E_CORRUPT, "rope: extent %u of %u %s", i, n, wrong);
+			return err_set(E_CORRUPT, "rope: extent %u of %u %s", i, n,
+				       wrong);
 		sum += extent_bytes(&x[i]);
 	}
 	return 0;
@@ -70,8 +72,8 @@ static int check_entries(const struct rope_inner *in, bool in_memory)
 		if (!wrong && entry_bytes(&in->entry[i]) > EXTENT_BYTES_MAX - sum)
 			wrong = "makes the node too large";
 		if (wrong)
-			return err_set(E_CORRUPT, "rope: child %u of %u at level %u %s", i, n,
-				       in->head.level, wrong);
+			return err_set(E_CORRUPT, "rope: child %u of %u at level %u %s",
+				       i, n, in->head.level, wrong);
 		sum += entry_bytes(&in->entry[i]);
 	}
 	return 0;
@@ -106,9 +108,11 @@ static int check_node(struct rope_env *env, const struct noderef *ref, unsigned 
 	if (r < 0)
 		return r;
 	if (node_sum(image, level, 0, node_n(image)) != bytes)
-		return err_set(E_CORRUPT, "rope: node of level %u at byte %" PRIu64
-			       " should hold %" PRIu64 " bytes, holds %" PRIu64, level, at,
-			       bytes, node_sum(image, level, 0, node_n(image)));
+		return err_set(E_CORRUPT,
+			       "rope: node of level %u at byte %" PRIu64
+			       " should hold %" PRIu64 " bytes, holds %" PRIu64,
+			       level, at, bytes,
+			       node_sum(image, level, 0, node_n(image)));
 	for (unsigned i = 0; level > 0 && i < node_n(image); i++) {
 		const struct rope_entry *e = &as_inner(image)->entry[i];
 
@@ -127,8 +131,10 @@ int rope_check(struct rope_env *env, const struct rope *r)
 
 	if (r->levels > ROPE_LEVELS_MAX || r->n_inline > ROPE_INLINE ||
 	    (r->levels > 0 && r->n_inline > 0) || rope_bytes(r) > EXTENT_BYTES_MAX)
-		return err_set(E_CORRUPT, "rope: root with %u levels, %u inline extents, %" PRIu64
-			       " bytes", r->levels, r->n_inline, rope_bytes(r));
+		return err_set(E_CORRUPT,
+			       "rope: root with %u levels, %u inline extents, %" PRIu64
+			       " bytes",
+			       r->levels, r->n_inline, rope_bytes(r));
 	if (r->levels > 0)
 		return check_node(env, &r->u.root, r->levels - 1u, 0, rope_bytes(r));
 
@@ -138,7 +144,8 @@ int rope_check(struct rope_env *env, const struct rope *r)
 	for (unsigned i = 0; i < r->n_inline; i++)
 		sum += extent_bytes(&r->u.ext[i]);
 	if (sum != rope_bytes(r))
-		return err_set(E_CORRUPT, "rope: inline extents hold %" PRIu64 " bytes of %" PRIu64,
+		return err_set(E_CORRUPT,
+			       "rope: inline extents hold %" PRIu64 " bytes of %" PRIu64,
 			       sum, rope_bytes(r));
 	return 0;
 }
@@ -161,17 +168,20 @@ static void print_extents(const struct printer *out, const struct extent *x, uns
 
 		switch (extent_kind(e)) {
 		case EXTENT_HOLE:
-			snprintf(line, sizeof(line), "  %" PRIu64 "+%" PRIu64 " hole", at, bytes);
+			snprintf(line, sizeof(line), "  %" PRIu64 "+%" PRIu64 " hole", at,
+				 bytes);
 			break;
 		case EXTENT_HOT:
-			snprintf(line, sizeof(line), "  %" PRIu64 "+%" PRIu64
-				 " hot block %" PRIu64 " off %u", at, bytes,
-				 extent_hot_block(e), le32_get(e->off));
+			snprintf(line, sizeof(line),
+				 "  %" PRIu64 "+%" PRIu64 " hot block %" PRIu64 " off %u",
+				 at, bytes, extent_hot_block(e), le32_get(e->off));
 			break;
 		default:
-			snprintf(line, sizeof(line), "  %" PRIu64 "+%" PRIu64
-				 " pack %" PRIu64 " chunk %u off %u", at, bytes,
-				 extent_pack(e), extent_chunk_index(e), le32_get(e->off));
+			snprintf(line, sizeof(line),
+				 "  %" PRIu64 "+%" PRIu64 " pack %" PRIu64
+				 " chunk %u off %u",
+				 at, bytes, extent_pack(e), extent_chunk_index(e),
+				 le32_get(e->off));
 			break;
 		}
 		out->print(out->arg, line);
@@ -189,10 +199,11 @@ static int print_node(struct rope_env *env, const struct printer *out,
 	r = rope_node_read(env->nodes, ref, level, &image);
 	if (r < 0)
 		return r;
-	snprintf(line, sizeof(line), "node level %u at %" PRIu64 ": %u entries, %" PRIu64
-		 " bytes, birth %" PRIu64 ", %s %" PRIu64, level, at, node_n(image),
-		 node_sum(image, level, 0, node_n(image)), le64_get(ref->birth),
-		 noderef_in_memory(ref) ? "in memory" : "page",
+	snprintf(line, sizeof(line),
+		 "node level %u at %" PRIu64 ": %u entries, %" PRIu64
+		 " bytes, birth %" PRIu64 ", %s %" PRIu64,
+		 level, at, node_n(image), node_sum(image, level, 0, node_n(image)),
+		 le64_get(ref->birth), noderef_in_memory(ref) ? "in memory" : "page",
 		 noderef_in_memory(ref) ? 0 : le64_get(ref->at));
 	out->print(out->arg, line);
 	if (level == 0)
@@ -214,7 +225,8 @@ int rope_to_text(struct rope_env *env, const struct rope *r,
 	struct printer out = { print, arg };
 	char line[160];
 
-	snprintf(line, sizeof(line), "rope: %" PRIu64 " bytes, %u levels, shared up to %" PRIu64,
+	snprintf(line, sizeof(line),
+		 "rope: %" PRIu64 " bytes, %u levels, shared up to %" PRIu64,
 		 rope_bytes(r), r->levels, le64_get(r->shared));
 	print(arg, line);
 	if (r->levels > ROPE_LEVELS_MAX || r->n_inline > ROPE_INLINE)

@@ -1,19 +1,20 @@
 /* rope_cut.c - taking a range that spans leaves out of a rope.
  *
- * Preparation reads all that the cut will touch: the inner nodes above the range, its two
- * boundary leaves, and at each level the neighbours of the cut nodes. Then, with copies put
- * aside, the cut can't fail: whole subtrees are given up, the boundary leaves trimmed, and
- * on the way back up a node left less than a third full is merged with its neighbour, or
- * levelled with it when both don't fit in one.
+ * Preparation reads all that the cut will touch: the inner nodes above the range, its
+ * two boundary leaves, and at each level the neighbours of the cut nodes. Then, with
+ * copies put aside, the cut can't fail: whole subtrees are given up, the boundary
+ * leaves trimmed, and on the way back up a node left less than a third full is merged
+ * with its neighbour, or levelled with it when both don't fit in one.
  *
- * At one inner node at most two children are cut but not gone, and they end up side by side,
- * so the neighbours read ahead are all that mending needs. */
+ * At one inner node at most two children are cut but not gone, and they end up side by
+ * side, so the neighbours read ahead are all that mending needs. */
 #include "core/base/err.h"
 #include "core/rope/rope_node.h"
 
 /* --- preparing --- */
 
-/* The children [first, last] of an inner node that a range touches, and the first's start. */
+/* The children [first, last] of an inner node that a range touches, and the first's
+ * start. */
 struct touched {
 	unsigned first;
 	unsigned last;
@@ -38,10 +39,11 @@ static struct touched inner_touched(const struct rope_inner *in, struct byte_ran
 }
 
 /* The part of cut within a child at start, relative to it. */
-static struct byte_range range_within(struct byte_range cut, uint64_t start, uint64_t bytes)
+static struct byte_range range_within(struct byte_range cut, uint64_t start,
+				      uint64_t bytes)
 {
-	return (struct byte_range){ MAX(cut.from, start) - start,
-				    MIN(cut.to, start + bytes) - start };
+	return (struct byte_range) { MAX(cut.from, start) - start,
+				     MIN(cut.to, start + bytes) - start };
 }
 
 static int prepare_node(struct rope_env *env, const struct noderef *ref, unsigned level,
@@ -57,8 +59,8 @@ static int prepare_child(struct rope_env *env, const struct rope_entry *e, unsig
 	return prepare_node(env, &e->child, level, entry_bytes(e), within);
 }
 
-static int prepare_inner(struct rope_env *env, const struct rope_inner *in, unsigned level,
-			 struct byte_range cut)
+static int prepare_inner(struct rope_env *env, const struct rope_inner *in,
+			 unsigned level, struct byte_range cut)
 {
 	struct touched t = inner_touched(in, cut);
 	const uint8_t *image;
@@ -95,8 +97,10 @@ static int prepare_node(struct rope_env *env, const struct noderef *ref, unsigne
 	if (r < 0)
 		return r;
 	if (node_sum(image, level, 0, node_n(image)) != bytes)
-		return err_set(E_CORRUPT, "rope: a node of level %u does not hold the %llu bytes "
-			       "counted", level, (unsigned long long)bytes);
+		return err_set(E_CORRUPT,
+			       "rope: a node of level %u does not hold the %llu bytes "
+			       "counted",
+			       level, (unsigned long long)bytes);
 	return level ? prepare_inner(env, as_inner(image), level, cut) : 0;
 }
 
@@ -176,7 +180,8 @@ static void level_children(struct cutting *c, struct rope_inner *in, unsigned k,
 		unsigned m = goal - n_left;
 
 		bytes = node_sum(right, level, 0, m);
-		memcpy(node_slot(left, level, n_left), node_slot(right, level, 0), m * slot);
+		memcpy(node_slot(left, level, n_left), node_slot(right, level, 0),
+		       m * slot);
 		memmove(node_slot(right, level, 0), node_slot(right, level, m),
 			(n_right - m) * slot);
 		entry_add(&in->entry[k], bytes);
@@ -187,7 +192,8 @@ static void level_children(struct cutting *c, struct rope_inner *in, unsigned k,
 		bytes = node_sum(left, level, goal, n_left);
 		memmove(node_slot(right, level, m), node_slot(right, level, 0),
 			n_right * slot);
-		memcpy(node_slot(right, level, 0), node_slot(left, level, goal), m * slot);
+		memcpy(node_slot(right, level, 0), node_slot(left, level, goal),
+		       m * slot);
 		entry_sub(&in->entry[k], bytes);
 		entry_add(&in->entry[k + 1], bytes);
 	}
@@ -228,7 +234,8 @@ static void cut_leaf(struct cutting *c, uint8_t *image, uint64_t bytes,
 	r = rope_place(leaf->ext, n, bytes, cut.from, &at);
 	assert(r == 0);
 	rope_tell_dropped(c->env, leaf->ext, at, cut.to - cut.from);
-	r = patch_plan(&p, c->env->hot_floor, leaf->ext, n, at, cut.to - cut.from, NULL, 0);
+	r = patch_plan(&p, c->env->hot_floor, leaf->ext, n, at, cut.to - cut.from, NULL,
+		       0);
 	assert(r == 0);
 	(void)r;
 	assert(patch_count(&p, n) > 0 && patch_count(&p, n) <= n);

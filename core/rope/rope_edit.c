@@ -1,18 +1,19 @@
-/* rope_edit.c - insert, remove and replace: all three put n extents (0..) in the stead of
- * del bytes (0..) at a place.
+/* rope_edit.c - insert, remove and replace: all three put n extents (0..) in the stead
+ * of del bytes (0..) at a place.
  *
  * An edit takes the first of these ways that fits:
  *	splice_inline()	the rope is inline and n small
- *	splice_leaf()	one leaf holds the range and has room; nothing else changes but the
- *			counts above it
- *	splice_tree()	everything else: the range is cut out (rope_cut.c), then the extents go
- *			in, a batch at a time, splitting nodes as they fill
- * Each has two halves: up to and with nodes_reserve() nothing has changed and anything may
- * fail; from there on nothing fails. The second half reads no node that the first did not,
- * but those it made.
+ *	splice_leaf()	one leaf holds the range and has room; nothing else changes but
+ *			the counts above it
+ *	splice_tree()	everything else: the range is cut out (rope_cut.c), then the
+ *			extents go in, a batch at a time, splitting nodes as they fill
+ * Each has two halves: up to and with nodes_reserve() nothing has changed and anything
+ * may fail; from there on nothing fails. The second half reads no node that the first
+ * did not, but those it made.
  *
- * Insertion goes to the leaf that holds the byte before the place, so that what continues
- * that byte's extent joins it, and so that a series of insertions stays in one leaf. */
+ * Insertion goes to the leaf that holds the byte before the place, so that what
+ * continues that byte's extent joins it, and so that a series of insertions stays in
+ * one leaf. */
 #include <errno.h>
 
 #include "core/base/err.h"
@@ -21,7 +22,7 @@
 struct splice {
 	uint64_t at;
 	uint64_t del;
-	uint64_t add;		/* bytes of the n extents */
+	uint64_t add; /* bytes of the n extents */
 	const struct extent *e;
 	size_t n;
 };
@@ -39,7 +40,7 @@ static void patch_push(struct patch *p, uint64_t hot_floor, struct extent e)
 int patch_plan(struct patch *p, uint64_t hot_floor, const struct extent *x, unsigned n,
 	       struct place at, uint64_t del, const struct extent *e, size_t k)
 {
-	uint64_t gone = at.skip + del;	/* from the start of x[at.i] */
+	uint64_t gone = at.skip + del; /* from the start of x[at.i] */
 	unsigned hi = at.i;
 
 	assert(k <= PATCH_EXTENTS);
@@ -82,7 +83,7 @@ void rope_tell_dropped(struct rope_env *env, const struct extent *x, struct plac
 {
 	if (!env->dropped)
 		return;
-	for (; del > 0; at = (struct place){ at.i + 1, 0 }) {
+	for (; del > 0; at = (struct place) { at.i + 1, 0 }) {
 		uint64_t len = MIN(extent_bytes(&x[at.i]) - at.skip, del);
 		struct extent part = extent_part(&x[at.i], at.skip, len);
 
@@ -178,8 +179,8 @@ static int splice_leaf(struct rope_env *env, struct rope *r, const struct splice
 	if (s->del > path.leaf_bytes - path.at)
 		return 0;
 	n = node_n(path.step[0].image);
-	res = patch_plan(&p, env->hot_floor, as_leaf(path.step[0].image)->ext, n, pl, s->del,
-			 s->e, s->n);
+	res = patch_plan(&p, env->hot_floor, as_leaf(path.step[0].image)->ext, n, pl,
+			 s->del, s->e, s->n);
 	if (res < 0)
 		return res;
 	after = patch_count(&p, n);
@@ -231,11 +232,13 @@ static int inline_plan(struct rope_env *env, const struct rope *r, const struct 
 	int res;
 
 	if (r->n_inline > ROPE_INLINE)
-		return err_set(E_CORRUPT, "rope: root claims %u inline extents", r->n_inline);
+		return err_set(E_CORRUPT, "rope: root claims %u inline extents",
+			       r->n_inline);
 	res = rope_place(r->u.ext, r->n_inline, rope_bytes(r), s->at, pl);
 	if (res < 0)
 		return res;
-	return patch_plan(p, env->hot_floor, r->u.ext, r->n_inline, *pl, s->del, s->e, s->n);
+	return patch_plan(p, env->hot_floor, r->u.ext, r->n_inline, *pl, s->del, s->e,
+			  s->n);
 }
 
 /* As splice_leaf(). */
@@ -272,7 +275,7 @@ static void root_grow(struct rope_env *env, struct rope *r)
 	assert(res == 0);
 	assert(r->levels < ROPE_LEVELS_MAX);
 	(void)res;
-	edit_inner(image)->entry[0] = (struct rope_entry){ r->u.root, r->bytes };
+	edit_inner(image)->entry[0] = (struct rope_entry) { r->u.root, r->bytes };
 	node_set_n(image, 1);
 	r->u.root = root;
 	r->levels++;
@@ -295,8 +298,8 @@ static void split_child(struct rope_env *env, uint64_t shared, struct rope_inner
 
 	assert(n < ROPE_INNER_MAX);
 	assert(from > 0 && n_right > 0);
-	res = nodes_make(env->nodes, level ? NODE_ROPE_INNER : NODE_ROPE_LEAF, (uint8_t)level,
-			 &right.child, &image);
+	res = nodes_make(env->nodes, level ? NODE_ROPE_INNER : NODE_ROPE_LEAF,
+			 (uint8_t)level, &right.child, &image);
 	assert(res == 0);
 	(void)res;
 	moved = node_sum(left, level, from, node_n(left));
@@ -316,9 +319,9 @@ static void split_child(struct rope_env *env, uint64_t shared, struct rope_inner
 	in->head.n = le16_put((uint16_t)(n + 1));
 }
 
-/* Splits one node on a path whose leaf is full: the highest of the full ones just above it,
- * or the leaf. At its end, where appends and series of insertions come, only the last entry
- * moves on, so that they leave full nodes behind. */
+/* Splits one node on a path whose leaf is full: the highest of the full ones just
+ * above it, or the leaf. At its end, where appends and series of insertions come, only
+ * the last entry moves on, so that they leave full nodes behind. */
 static void path_split(struct rope_env *env, struct rope *r, const struct rope_path *path,
 		       unsigned leaf_i)
 {
@@ -326,7 +329,8 @@ static void path_split(struct rope_env *env, struct rope *r, const struct rope_p
 	unsigned top = 0, i, n, from;
 	uint8_t *parent;
 
-	while (top + 1u < r->levels && node_n(path->step[top + 1].image) == ROPE_INNER_MAX)
+	while (top + 1u < r->levels &&
+	       node_n(path->step[top + 1].image) == ROPE_INNER_MAX)
 		top++;
 	n = node_n(path->step[top].image);
 	i = top ? path->step[top].i + 1 : leaf_i;
@@ -366,8 +370,8 @@ static void insert_batch(struct rope_env *env, struct rope *r, const struct spli
 		res = find_place(env, r, s->at, &path, &pl);
 		assert(res == 0);
 		leaf = path.step[0].image;
-		res = patch_plan(&p, env->hot_floor, as_leaf(leaf)->ext, node_n(leaf), pl, 0,
-				 s->e, s->n);
+		res = patch_plan(&p, env->hot_floor, as_leaf(leaf)->ext, node_n(leaf), pl,
+				 0, s->e, s->n);
 		assert(res == 0);
 		(void)res;
 		if (patch_count(&p, node_n(leaf)) <= ROPE_LEAF_MAX) {
@@ -398,11 +402,11 @@ enum cut_way { CUT_NOTHING, CUT_ALL, CUT_INLINE, CUT_WITHIN, CUT_NODES };
 
 struct cut_plan {
 	enum cut_way way;
-	struct rope_path path;	/* to the byte before the range, and */
-	struct place pl;	/* the range's start there */
-	struct patch p;		/* CUT_INLINE, CUT_WITHIN */
-	struct extent tail;	/* CUT_WITHIN: what follows the range in its extent; */
-	uint64_t tail_bytes;	/* it goes back in last */
+	struct rope_path path; /* to the byte before the range, and */
+	struct place pl; /* the range's start there */
+	struct patch p; /* CUT_INLINE, CUT_WITHIN */
+	struct extent tail; /* CUT_WITHIN: what follows the range in its extent; */
+	uint64_t tail_bytes; /* it goes back in last */
 };
 
 static int plan_cut_inline(struct rope_env *env, const struct rope *r,
@@ -415,8 +419,8 @@ static int plan_cut_inline(struct rope_env *env, const struct rope *r,
 }
 
 /* The range lies inside of one extent: that loses its tail first. */
-static int plan_cut_within(struct rope_env *env, const struct splice *s, struct cut_plan *c,
-			   const struct extent *e)
+static int plan_cut_within(struct rope_env *env, const struct splice *s,
+			   struct cut_plan *c, const struct extent *e)
 {
 	const uint8_t *leaf = c->path.step[0].image;
 	uint64_t from = c->pl.skip + s->del;
@@ -440,7 +444,8 @@ static int plan_cut(struct rope_env *env, const struct rope *r, const struct spl
 	c->tail_bytes = 0;
 	if (s->del > 0 && s->del == rope_bytes(r)) {
 		c->way = CUT_ALL;
-		return r->levels ? rope_discard_prepare(env, &r->u.root, r->levels - 1u) : 0;
+		return r->levels ? rope_discard_prepare(env, &r->u.root, r->levels - 1u)
+				 : 0;
 	}
 	if (r->levels == 0)
 		return plan_cut_inline(env, r, s, c);
@@ -469,9 +474,10 @@ static void do_cut(struct rope_env *env, struct rope *r, const struct splice *s,
 		break;
 	case CUT_ALL:
 		if (r->levels > 0)
-			rope_discard(env, le64_get(r->shared), &r->u.root, r->levels - 1u);
+			rope_discard(env, le64_get(r->shared), &r->u.root,
+				     r->levels - 1u);
 		else
-			rope_tell_dropped(env, r->u.ext, (struct place){ 0, 0 }, s->del);
+			rope_tell_dropped(env, r->u.ext, (struct place) { 0, 0 }, s->del);
 		*r = ROPE_EMPTY;
 		break;
 	case CUT_INLINE:
@@ -479,18 +485,19 @@ static void do_cut(struct rope_env *env, struct rope *r, const struct splice *s,
 		inline_apply(env, r, &c->p, 0 - s->del);
 		break;
 	case CUT_WITHIN:
-		rope_tell_dropped(env, as_leaf(c->path.step[0].image)->ext, c->pl, s->del);
+		rope_tell_dropped(env, as_leaf(c->path.step[0].image)->ext, c->pl,
+				  s->del);
 		path_apply(env, r, &c->path, &c->p, 0 - s->del - c->tail_bytes);
 		break;
 	case CUT_NODES:
-		rope_cut(env, r, (struct byte_range){ s->at, s->at + s->del });
+		rope_cut(env, r, (struct byte_range) { s->at, s->at + s->del });
 		break;
 	}
 }
 
-/* Nodes that an edit makes or copies at most. A cut copies four a level, an insertion its
- * path, and it splits that path once; then a leaf takes more than 100 extents before it is
- * full again (and an inner node 50 children). */
+/* Nodes that an edit makes or copies at most. A cut copies four a level, an insertion
+ * its path, and it splits that path once; then a leaf takes more than 100 extents
+ * before it is full again (and an inner node 50 children). */
 static size_t nodes_needed(const struct rope *r, size_t n)
 {
 	return 6u * r->levels + 8u + n / 50;
@@ -501,7 +508,8 @@ static int splice_tree(struct rope_env *env, struct rope *r, const struct splice
 	struct cut_plan c;
 	int res;
 
-	/* half full nodes of ROPE_LEVELS_MAX - 3 levels hold more than can be addressed */
+	/* half full nodes of ROPE_LEVELS_MAX - 3 levels hold more than can be
+	 * addressed */
 	if (r->levels > ROPE_LEVELS_MAX - 3)
 		return err_set(EFBIG, "rope: the file is in too many pieces");
 	res = plan_cut(env, r, s, &c);
@@ -570,8 +578,8 @@ int rope_remove(struct rope_env *env, struct rope *r, uint64_t at, uint64_t byte
 	return bytes > 0 ? splice(env, r, &s) : 0;
 }
 
-int rope_replace(struct rope_env *env, struct rope *r, uint64_t at, const struct extent *e,
-		 size_t n)
+int rope_replace(struct rope_env *env, struct rope *r, uint64_t at,
+		 const struct extent *e, size_t n)
 {
 	struct splice s = { .at = at, .e = e, .n = n };
 	int res;

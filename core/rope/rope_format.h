@@ -6,7 +6,7 @@
 #include "core/page/nodes.h"
 #include "core/rope/extent.h"
 
-#define ROPE_LEAF_MAX 253u
+#define ROPE_LEAF_MAX  253u
 #define ROPE_INNER_MAX 101u
 
 /* NODE_ROPE_LEAF

@@ -133,11 +133,11 @@ int rope_place(const struct extent *x, unsigned n, uint64_t bytes, uint64_t at,
 
 /* The way from the root to a leaf; step[0] is the leaf. */
 struct rope_path {
-	uint64_t at;		/* of the byte sought, within the leaf */
+	uint64_t at; /* of the byte sought, within the leaf */
 	uint64_t leaf_bytes;
 	struct {
 		const uint8_t *image;
-		unsigned i;	/* the child taken; unused in the leaf */
+		unsigned i; /* the child taken; unused in the leaf */
 	} step[ROPE_LEVELS_MAX];
 };
 
@@ -181,8 +181,8 @@ struct byte_range {
 	uint64_t from;
 	uint64_t to;
 };
-/* Brings in the nodes that rope_cut() of the same range needs; it edits at most four nodes
- * a level. */
+/* Brings in the nodes that rope_cut() of the same range needs; it edits at most four
+ * nodes a level. */
 int rope_cut_prepare(struct rope_env *env, const struct rope *r, struct byte_range cut);
 /* Takes a range (neither empty nor everything, not inside of one extent) out of a rope
  * with nodes; can't fail. The root may be left with one child. */

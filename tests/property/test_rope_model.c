@@ -1,9 +1,9 @@
-/* test_rope_model.c - ropes on a page file on a simulated disk, through checkpoints, trims,
- * clones, reopening and failing reads, against a list of extents edited the naive way. Holes
- * are up to 2^61 bytes, so sizes reach the limit.
+/* test_rope_model.c - ropes on a page file on a simulated disk, through checkpoints,
+ * trims, clones, reopening and failing reads, against a list of extents edited the
+ * naive way. Holes are up to 2^61 bytes, so sizes reach the limit.
  *
- * A checkpoint "packs" hot block b into chunk b of pack 1 at the same offset, so that both
- * sides can be compared whatever was packed. */
+ * A checkpoint "packs" hot block b into chunk b of pack 1 at the same offset, so that
+ * both sides can be compared whatever was packed. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,15 +16,16 @@
 #include "tests/lib/suite.h"
 
 /* As ck_assert, but free of its write(2) when all is well. */
-#define expect(cond)                                                                        \
-	do {                                                                                \
-		if (!(cond))                                                                \
-			ck_abort_msg("%s is false; last error: %s", #cond, err_detail());   \
+#define expect(cond)                                                                     \
+	do {                                                                             \
+		if (!(cond))                                                             \
+			ck_abort_msg("%s is false; last error: %s", #cond,               \
+				     err_detail());                                      \
 	} while (0)
 
-#define ROPES 3
+#define ROPES	   3
 #define PIECES_MAX 60000
-#define BULK_MAX 2000
+#define BULK_MAX   2000
 
 /* --- the model --- */
 
@@ -59,8 +60,8 @@ static size_t model_cut(struct model *m, uint64_t at)
 	return i + 1;
 }
 
-static void model_splice(struct model *m, uint64_t at, uint64_t del, const struct extent *e,
-			 size_t n)
+static void model_splice(struct model *m, uint64_t at, uint64_t del,
+			 const struct extent *e, size_t n)
 {
 	size_t from = model_cut(m, at);
 	size_t to = model_cut(m, at + del);
@@ -96,15 +97,17 @@ struct fixture {
 static void fixture_open(struct fixture *f)
 {
 	ck_ok(pagefile_open(f->io, f->keys, false, &f->super, &f->pf));
-	ck_ok(nodes_new_cache(&(struct nodes_opts){ .pf = f->pf, .cache_bytes = 64 << 10,
-						    .epoch = f->super.epoch }, &f->ns));
+	ck_ok(nodes_new_cache(&(struct nodes_opts) { .pf = f->pf,
+						     .cache_bytes = 64 << 10,
+						     .epoch = f->super.epoch },
+			      &f->ns));
 	rope_register(f->ns);
-	f->env = (struct rope_env){ .nodes = f->ns, .hot_floor = f->next_block };
+	f->env = (struct rope_env) { .nodes = f->ns, .hot_floor = f->next_block };
 }
 
 static void fixture_init(struct fixture *f, uint64_t seed)
 {
-	*f = (struct fixture){ .rng = rng_seeded(seed), .next_block = 1 };
+	*f = (struct fixture) { .rng = rng_seeded(seed), .next_block = 1 };
 	ck_ok(io_sim_new(seed, &f->io));
 	ck_ok(keys_for_test(CIPHER_NONE, &f->keys));
 	f->super.epoch = 1;
@@ -200,12 +203,13 @@ static struct extent random_extent(struct fixture *f)
 
 	switch (rng_below(&f->rng, 12)) {
 	case 0:
-		return extent_hole(1 + (rng_next(&f->rng) >> (3 + rng_below(&f->rng, 61))));
+		return extent_hole(1 +
+				   (rng_next(&f->rng) >> (3 + rng_below(&f->rng, 61))));
 	case 1:
 	case 2:
 	case 3:
-		return extent_chunk(2 + rng_below(&f->rng, 3), (uint32_t)rng_below(&f->rng, 9),
-				    off, len);
+		return extent_chunk(2 + rng_below(&f->rng, 3),
+				    (uint32_t)rng_below(&f->rng, 9), off, len);
 	default:
 		return extent_hot(f->next_block++, off, len);
 	}
@@ -246,9 +250,11 @@ static int do_put(struct fixture *f, int i, bool replacing)
 
 	if (rng_below(&f->rng, 3) == 0 && f->typing_at <= m->bytes) {
 		at = f->typing_at;
-		if (extent_kind(&f->typing) == EXTENT_HOT && le32_get(f->typing.off) < 90000)
-			e[0] = extent_hot(extent_hot_block(&f->typing),
-					  le32_get(f->typing.off) + le32_get(f->typing.len), 9);
+		if (extent_kind(&f->typing) == EXTENT_HOT &&
+		    le32_get(f->typing.off) < 90000)
+			e[0] = extent_hot(
+				extent_hot_block(&f->typing),
+				le32_get(f->typing.off) + le32_get(f->typing.len), 9);
 	}
 	r = replacing ? rope_replace(&f->env, &f->rope[i], at, e, n)
 		      : rope_insert(&f->env, &f->rope[i], at, e, n);
@@ -304,7 +310,8 @@ static int do_clone(struct fixture *f, int from, int to)
 	if (r < 0)
 		return r;
 	rope_clone(&f->env, &f->rope[from], &f->rope[to]);
-	memcpy(f->model[to].x, f->model[from].x, f->model[from].n * sizeof(struct extent));
+	memcpy(f->model[to].x, f->model[from].x,
+	       f->model[from].n * sizeof(struct extent));
 	f->model[to].n = f->model[from].n;
 	f->model[to].bytes = f->model[from].bytes;
 	return 0;
@@ -326,8 +333,9 @@ static int random_edit(struct fixture *f)
 	case 4:
 		return do_clone(f, i, (int)rng_below(&f->rng, ROPES));
 	default:
-		return rng_below(&f->rng, 3) == 0 ? do_remove(f, i, false)
-						  : do_put(f, i, rng_below(&f->rng, 4) == 0);
+		return rng_below(&f->rng, 3) == 0
+			       ? do_remove(f, i, false)
+			       : do_put(f, i, rng_below(&f->rng, 4) == 0);
 	}
 }
 
@@ -377,7 +385,7 @@ static void patch_roots(struct fixture *f)
 static void checkpoint(struct fixture *f, bool quiet)
 {
 	struct rope frozen[ROPES];
-	struct nodes_sink sink = { f, pack_extent };
+	struct nodes_sink sink = { .arg = f, .pack_extent = pack_extent };
 	int r;
 
 	f->super.epoch = nodes_freeze(f->ns);
@@ -425,7 +433,8 @@ static void failing_read(struct fixture *f)
 	nodes_set_budget(f->ns, 64 << 10);
 	for (unsigned n = 0; n < 8; n++) {
 		memcpy(before, f->rope, sizeof(before));
-		io_sim_fail_at(f->io, IO_SIM_PREAD, 1 + rng_below(&f->rng, 6), EIO, false);
+		io_sim_fail_at(f->io, IO_SIM_PREAD, 1 + rng_below(&f->rng, 6), EIO,
+			       false);
 		r = random_edit(f);
 		io_sim_fail_at(f->io, IO_SIM_PREAD, 0, EIO, false);
 		if (r >= 0)
@@ -478,7 +487,8 @@ static void start_large(struct fixture *f)
 START_TEST(ropes_on_disk_follow_the_model)
 {
 	time_t end = time(NULL) + (time_t)suite_seconds(5);
-	unsigned checkpoints = 0, reopened = 0, failed_reads = 0, too_big = 0, deepest = 0;
+	unsigned checkpoints = 0, reopened = 0, failed_reads = 0, too_big = 0,
+		 deepest = 0;
 
 	for (uint64_t round = 0; round == 0 || time(NULL) < end; round++) {
 		struct fixture f;
@@ -503,7 +513,8 @@ START_TEST(ropes_on_disk_follow_the_model)
 		deepest = MAX(deepest, f.deepest);
 		fixture_release(&f);
 	}
-	printf("# %u checkpoints, %u reopenings, %u failed reads, %u too big, %u levels\n",
+	printf("# %u checkpoints, %u reopenings, %u failed reads, %u too big, %u "
+	       "levels\n",
 	       checkpoints, reopened, failed_reads, too_big, deepest);
 	ck_assert_uint_gt(checkpoints, 0);
 	ck_assert_uint_gt(reopened, 0);

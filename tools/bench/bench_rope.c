@@ -1,6 +1,6 @@
-/* bench_rope.c - what an edit of a rope costs in memory, in ns: random 100-byte inserts into
- * ropes of more and more extents, seeks, appends that join and appends that don't. Prints
- * figures; judges nothing. usage: bench_rope [EXTENTS_MAX] */
+/* bench_rope.c - what an edit of a rope costs in memory, in ns: random 100-byte
+ * inserts into ropes of more and more extents, seeks, appends that join and appends
+ * that don't. Prints figures; judges nothing. usage: bench_rope [EXTENTS_MAX] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -43,7 +43,8 @@ static void random_insert(struct bench *b)
 {
 	struct extent e = extent_hot(b->block++, 0, 100);
 
-	must(rope_insert(&b->env, &b->rope, next_random(b) % (rope_bytes(&b->rope) + 1), &e, 1));
+	must(rope_insert(&b->env, &b->rope, next_random(b) % (rope_bytes(&b->rope) + 1),
+			 &e, 1));
 }
 
 static void append_apart(struct bench *b)
@@ -81,12 +82,14 @@ static void random_overwrite(struct bench *b)
 {
 	struct extent e = extent_hot(b->block++, 0, 100);
 
-	must(rope_replace(&b->env, &b->rope, next_random(b) % rope_bytes(&b->rope), &e, 1));
+	must(rope_replace(&b->env, &b->rope, next_random(b) % rope_bytes(&b->rope), &e,
+			  1));
 }
 
 static void random_removal(struct bench *b)
 {
-	must(rope_remove(&b->env, &b->rope, next_random(b) % (rope_bytes(&b->rope) - 100), 100));
+	must(rope_remove(&b->env, &b->rope, next_random(b) % (rope_bytes(&b->rope) - 100),
+			 100));
 }
 
 static void measure(struct bench *b, const char *what, void (*op)(struct bench *b),
@@ -103,9 +106,9 @@ static void bench_size(uint64_t extents)
 {
 	struct bench b = { .random = 88172645463325252u, .block = 1 };
 
-	must(nodes_new_cache(&(struct nodes_opts){ .cache_bytes = 1 << 20 }, &b.ns));
+	must(nodes_new_cache(&(struct nodes_opts) { .cache_bytes = 1 << 20 }, &b.ns));
 	rope_register(b.ns);
-	b.env = (struct rope_env){ .nodes = b.ns };
+	b.env = (struct rope_env) { .nodes = b.ns };
 
 	printf("%llu extents\n", (unsigned long long)extents);
 	measure(&b, "growing by random inserts", random_insert, extents / 2);
