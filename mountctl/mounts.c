@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "core/ropefs.h"
@@ -148,9 +148,10 @@ int mount_find_store(const char *store, struct mount *ret)
 
 bool mount_is_alive(const struct mount *m)
 {
-	struct stat st;
+	struct statfs st;
 
-	return stat(m->dir, &st) == 0;
+	/* Attributes may come from the kernel's cache, the space never does. */
+	return statfs(m->dir, &st) == 0;
 }
 
 char *mount_realpath(const char *path)
@@ -213,7 +214,8 @@ pid_t mount_pid(const struct mount *m)
 	struct ropefs_store_info info;
 	char *text = mount_read_file(m, "status");
 	cJSON *json = text ? cJSON_Parse(text) : NULL;
-	cJSON *pid = cJSON_GetObjectItemCaseSensitive(json, "pid");
+	cJSON *mount = cJSON_GetObjectItemCaseSensitive(json, "mount");
+	cJSON *pid = cJSON_GetObjectItemCaseSensitive(mount, "pid");
 	pid_t ret = cJSON_IsNumber(pid) ? (pid_t)pid->valuedouble : 0;
 
 	cJSON_Delete(json);

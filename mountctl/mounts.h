@@ -21,7 +21,8 @@ int mount_find(const char *path, struct mount *ret);
 int mount_find_dev(dev_t dev, struct mount *ret);
 /* A mount of this store: 0 or -ENOENT. */
 int mount_find_store(const char *store, struct mount *ret);
-/* False when the daemon behind the mount has died or does not let us in. */
+/* False, with errno, when the daemon behind the mount has died (ENOTCONN) or does not let
+ * us in. */
 bool mount_is_alive(const struct mount *m);
 
 /* realpath(), but one that also works when the last part is a dead mount. NULL with errno. */

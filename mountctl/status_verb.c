@@ -78,7 +78,7 @@ static void print_state(const cJSON *json, const struct mount *m)
 		line("state", TERM_GOOD, "mounted read-only, as asked");
 	else
 		line("state", TERM_GOOD, "%s, all is well", where);
-	if (is_true(json, "was_clean"))
+	if (is_true(json, "was_clean") && number(json, "recovered_records") == 0)
 		return;
 	line("", TERM_PLAIN,
 	     m ? "not shut down cleanly before; %s changes came back from the "
@@ -116,7 +116,7 @@ static void print_sizes(const cJSON *json)
 {
 	line("files", TERM_PLAIN, "%s, with %s", count_of(json, "inodes").s,
 	     bytes_of(json, "file_bytes").s);
-	line("packs", TERM_PLAIN, "%s in %s files, %s of it no longer needed",
+	line("on disk", TERM_PLAIN, "%s in packs (%s), %s of it no longer needed",
 	     bytes_of(json, "pack_bytes").s, count_of(json, "packs").s,
 	     bytes_of(json, "dead_bytes").s);
 	line("log", TERM_PLAIN, "%s to replay after a crash",
@@ -125,6 +125,8 @@ static void print_sizes(const cJSON *json)
 
 static void print_daemon(const cJSON *json)
 {
+	const cJSON *mount = cJSON_GetObjectItemCaseSensitive(json, "mount");
+
 	line("memory", TERM_PLAIN, "%s of %s: %s unpacked, %s of trees, %s of cache",
 	     term_bytes(number(json, "hot_bytes") + number(json, "dirty_node_bytes") +
 			number(json, "cache_bytes"))
@@ -135,8 +137,8 @@ static void print_daemon(const cJSON *json)
 	     "%s done, %s failed, the last took %s", count_of(json, "checkpoints").s,
 	     count_of(json, "checkpoint_errors").s,
 	     term_seconds(number(json, "checkpoint_last_s")).s);
-	line("daemon", TERM_PLAIN, "pid %.0f, up %s", number(json, "pid"),
-	     term_seconds(number(json, "uptime_s")).s);
+	line("daemon", TERM_PLAIN, "pid %.0f, up %s, %s requests", number(mount, "pid"),
+	     term_seconds(number(mount, "uptime_s")).s, count_of(mount, "requests").s);
 }
 
 /* m is NULL for an unmounted store. */
@@ -162,22 +164,27 @@ static void print_json(const cJSON *json)
 	free(text);
 }
 
+static void set_name(cJSON *json, const char *field, const char *name)
+{
+	char *text = term_escape(name);
+
+	cJSON_DeleteItemFromObjectCaseSensitive(json, field);
+	cJSON_AddStringToObject(json, field, text);
+	free(text);
+}
+
 /* Adds what the engine can't know; names may hold any byte, JSON may not. */
 static void add_place(cJSON *json, const char *store, const struct mount *m,
 		      const char *state)
 {
-	char *text = term_escape(store);
+	cJSON *mount = cJSON_GetObjectItemCaseSensitive(json, "mount");
 
-	cJSON_DeleteItemFromObjectCaseSensitive(json, "store");
-	cJSON_AddStringToObject(json, "store", text);
-	free(text);
-	cJSON_DeleteItemFromObjectCaseSensitive(json, "mountpoint");
-	if (m) {
-		text = term_escape(m->dir);
-		cJSON_AddStringToObject(json, "mountpoint", text);
-		free(text);
-	}
+	set_name(json, "store", store);
 	cJSON_AddStringToObject(json, "state", state);
+	if (m && !mount)
+		mount = cJSON_AddObjectToObject(json, "mount");
+	if (m)
+		set_name(mount, "mountpoint", m->dir);
 }
 
 static int print(const char *text, const char *store, const struct mount *m, bool as_json)

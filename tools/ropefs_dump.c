@@ -11,7 +11,7 @@ static void print_help(void)
 {
 	fputs("Usage: ropefs-dump [OPTION]... STORE [FILE]\n"
 	      "Prints FILE of a store in words, or all its files. FILE is a name inside\n"
-	      "of the store, such as header, pages, wal/00000001 or a pack. What is\n"
+	      "of the store: ropefs (its header), pages, wal/... or packs/... What is\n"
 	      "sealed is shown when the key is given. Nothing is changed.\n"
 	      "\n"
 	      "  -k, --key-file FILE  the store's key\n"
