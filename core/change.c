@@ -9,8 +9,8 @@
 #include "core/base/err.h"
 #include "core/store_priv.h"
 
-#define SPACE_CHECK_NS 100000000u
 #define SPACE_CHECK_BYTES (4 * MIB)
+#define SPACE_CHECK_CHANGES 4096u
 #define SPACE_RESERVE (8 * MIB)		/* for what a checkpoint of names and trees needs */
 #define PUSH_BYTES (4 * MIB)		/* a writer that is this far ahead of the log writes it */
 
@@ -43,7 +43,7 @@ static int look_at_space(struct ropefs *fs)
 	if (r < 0)
 		return r;
 	fs->space_left = space.free_bytes;
-	fs->space_at_ns = io_mono_ns(fs->io);
+	fs->space_changes = 0;
 	return 0;
 }
 
@@ -52,10 +52,9 @@ static int admit_space(struct ropefs *fs, uint64_t n)
 {
 	uint64_t need = hot_total(fs->hot) + 2 * nodes_dirty_bytes(fs->nodes) + n +
 			SPACE_RESERVE;
-	uint64_t now = io_mono_ns(fs->io);
 
 	if (fs->space_left < need + SPACE_CHECK_BYTES ||
-	    now - fs->space_at_ns > SPACE_CHECK_NS) {
+	    ++fs->space_changes > SPACE_CHECK_CHANGES) {
 		int r = look_at_space(fs);
 
 		if (r < 0)

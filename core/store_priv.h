@@ -73,8 +73,8 @@ struct ropefs {
 	bool read_only;
 	char read_only_why[256];
 	uint64_t dead_bytes;	/* of chunks, about, since the last collection */
-	uint64_t space_left;	/* bytes the disk had free at space_at, less what came since */
-	uint64_t space_at_ns;
+	uint64_t space_left;	/* bytes the disk had free when looked at, less what came since */
+	unsigned space_changes;	/* since then */
 	uint64_t checkpoint_lsn;	/* the log is needed after it only */
 	struct super super;	/* the last committed one; the checkpointer's */
 

@@ -16,7 +16,8 @@
 #include "core/ropefs.h"
 #include "tests/lib/suite.h"
 
-#define RECORD 24
+#define RECORD 24	/* bytes: "record ", 16 digits, newline */
+#define TEXT_MAX 32
 #define EDIT 10
 
 /* Shared with the child: what a sync had acknowledged. */
@@ -26,7 +27,7 @@ struct oracle {
 };
 
 static struct oracle *oracle;
-static char store[4200], key[4200];
+static char store[4200], key[4200];	/* below suite_tmpdir() */
 
 static struct ropefs *open_store(void)
 {
@@ -61,8 +62,7 @@ static uint64_t size_of(struct ropefs *fs, uint64_t ino)
 
 static void record_text(char *p, uint64_t i)
 {
-	snprintf(p, RECORD + 1, "record %016llu", (unsigned long long)i);
-	p[RECORD - 1] = '\n';
+	snprintf(p, TEXT_MAX, "record %016llu\n", (unsigned long long)i);
 }
 
 /* The i-th edit puts these bytes there: a function of i alone. */
@@ -85,7 +85,7 @@ static void child_main(void)
 
 	for (;;) {
 		unsigned n = (unsigned)rng_below(&rng, 40) + 1;
-		char p[RECORD + 1], e[EDIT];
+		char p[TEXT_MAX], e[EDIT];
 
 		for (unsigned i = 0; i < n; i++) {
 			record_text(p, records++);
@@ -108,7 +108,7 @@ static void child_main(void)
 static void check_log(struct ropefs *fs)
 {
 	uint64_t log = file_of(fs, "log"), n = size_of(fs, log);
-	char *p = malloc(n + 1), want[RECORD + 1];
+	char *p = malloc(n + 1), want[TEXT_MAX];
 
 	ck_assert_uint_eq(n % RECORD, 0);
 	ck_assert_uint_ge(n / RECORD, oracle->records);
