@@ -1,0 +1,644 @@
+/* wal.c - appending and group commit.
+ *
+ *	append ──▶ cur ──full──▶ full ──▶ batch ──write──▶ unsynced ──sync──▶ pool
+ *	                          flush: whoever set busy, without the lock
+ *
+ * One thread at a time has `busy` and with it the right to write and sync; the others append
+ * meanwhile, and wait for it when they want to sync themselves. So all that came in during a
+ * sync shares the next one, and nobody hands work to another thread.
+ *
+ * Invariants, besides those of wal.h:
+ *  1. A frame stays in memory until it is durable.
+ *  2. unsynced frames are all in the current segment: a segment is synced before the next
+ *     one is begun, so that a segment's first LSN says what was durable.
+ *  3. A place in a segment is sealed once: after a failed write the segment is left. */
+#include "core/wal/wal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/wal/wal_priv.h"
+
+#define POOL_MAX 4u
+#define UNSYNCED_MAX (16 * MIB)	/* written frames kept in memory until a push syncs too */
+#define ROOM_SLACK (64 * KIB)	/* for appends that were promised room at the same time */
+#define SEGMENT_BYTES_MIN (9 * MIB)
+
+static void frames_free(struct frame_list *l)
+{
+	struct frame *f;
+
+	while ((f = STAILQ_FIRST(l))) {
+		STAILQ_REMOVE_HEAD(l, link);
+		free(f);
+	}
+}
+
+int wal_open(const struct wal_opts *opts, struct wal **ret)
+{
+	struct wal *w;
+	int r;
+
+	assert(opts->io && opts->keys);
+	assert(opts->segment_bytes >= SEGMENT_BYTES_MIN);
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return -ENOMEM;
+	w->io = opts->io;
+	w->keys = opts->keys;
+	w->segment_bytes = opts->segment_bytes & ~(uint64_t)(WAL_BLOCK - 1);
+	w->spare_max = opts->spare_max;
+	w->frame_most = FRAME_BODY + FRAME_EXTRA;
+	STAILQ_INIT(&w->full);
+	STAILQ_INIT(&w->pool);
+	STAILQ_INIT(&w->unsynced);
+	TAILQ_INIT(&w->segments);
+	TAILQ_INIT(&w->spares);
+	lock_init(&w->lock, RANK_WAL);
+	lock_cond_init(&w->done);
+	r = files_load(w);
+	if (r < 0) {
+		wal_close(w);
+		return r;
+	}
+	*ret = w;
+	return 0;
+}
+
+struct wal *wal_close(struct wal *w)
+{
+	if (!w)
+		return NULL;
+	assert(!w->busy);
+	free(w->cur);
+	frames_free(&w->full);
+	frames_free(&w->pool);
+	frames_free(&w->unsynced);
+	segment_release(&w->seg);
+	files_free(&w->segments);
+	files_free(&w->spares);
+	pthread_cond_destroy(&w->done);
+	lock_release(&w->lock);
+	free(w);
+	return NULL;
+}
+
+static int folder_make(struct io *io)
+{
+	int r;
+
+	r = io->ops->mkdir(io, WAL_DIR);
+	if (r < 0 && r != -EEXIST)
+		return r;
+	return io->ops->sync_dir(io, "");
+}
+
+int wal_start(struct wal *w, uint64_t next_lsn)
+{
+	int r;
+
+	assert(next_lsn > 0);
+	assert(!w->started);
+	r = folder_make(w->io);
+	if (r < 0)
+		return r;
+	r = files_adopt(w);
+	if (r < 0)
+		return r;
+	r = segment_begin(w, next_lsn);
+	if (r < 0)
+		return r;
+	w->last_lsn = w->pushed_lsn = w->durable_lsn = w->written_lsn = next_lsn - 1;
+	w->started = true;
+	return 0;
+}
+
+/* --- appending --- */
+
+/* What a record takes in the body of a frame, at most. */
+static size_t record_most(size_t n)
+{
+	return n + RECORD_HEAD_MAX;
+}
+
+static struct frame *frame_new(size_t need)
+{
+	size_t cap = MAX(need, (size_t)FRAME_BODY);
+	struct frame *f = malloc(sizeof(*f) + cap + FRAME_EXTRA);
+
+	if (f)
+		f->cap = cap;
+	return f;
+}
+
+/* Keeps an empty frame for reuse. */
+static void pool_put_locked(struct wal *w, struct frame *f)
+{
+	assert(lock_held(&w->lock));
+	f->first_lsn = f->at = 0;
+	f->records = 0;
+	f->body_bytes = 0;
+	STAILQ_INSERT_HEAD(&w->pool, f, link);
+	w->n_pool++;
+}
+
+static void frame_done_locked(struct wal *w, struct frame *f)
+{
+	if (w->n_pool >= POOL_MAX || f->cap > FRAME_BODY)
+		free(f);
+	else
+		pool_put_locked(w, f);
+}
+
+static struct frame *pool_find_locked(struct wal *w, size_t need)
+{
+	struct frame *f;
+
+	STAILQ_FOREACH(f, &w->pool, link)
+		if (f->cap >= need)
+			return f;
+	return NULL;
+}
+
+static bool cur_fits(const struct wal *w, size_t need)
+{
+	return w->cur && w->cur->body_bytes + need <= w->cur->cap;
+}
+
+static int reserve_memory_locked(struct wal *w, size_t need)
+{
+	struct frame *f;
+
+	if (cur_fits(w, need) || pool_find_locked(w, need))
+		return 0;
+	f = frame_new(need);
+	if (!f)
+		return -ENOMEM;
+	pool_put_locked(w, f);
+	return 0;
+}
+
+/* True when all frames not yet written and `need` bytes more have a place on the disk. Each
+ * segment but the last may lose a frame's length at its end. */
+static bool room_fits_locked(const struct wal *w, uint64_t need)
+{
+	uint64_t each = w->segment_bytes - WAL_BLOCK - w->frame_most;
+	uint64_t here = w->room > w->frame_most ? w->room - w->frame_most : 0;
+
+	assert(lock_held(&w->lock));
+	need += w->unwritten_bytes;
+	return need <= w->room || need <= here + w->n_spares * each;
+}
+
+static int reserve_room_locked(struct wal *w, size_t need)
+{
+	uint64_t bytes = need + FRAME_EXTRA + ROOM_SLACK;
+	int r = 0;
+
+	w->frame_most = MAX(w->frame_most, need + FRAME_EXTRA);
+	while (r == 0 && !room_fits_locked(w, bytes)) {
+		lock_drop(&w->lock);
+		r = spare_make(w);
+		lock_take(&w->lock);
+	}
+	return r;
+}
+
+static int log_failed_locked(const struct wal *w)
+{
+	return err_set(E_LOG_FAILED, "%s", w->why);
+}
+
+int wal_reserve(struct wal *w, size_t n)
+{
+	size_t need = record_most(n);
+	int r;
+
+	assert(n <= WAL_RECORD_MAX);
+	lock_take(&w->lock);
+	assert(w->started);
+	r = w->failed ? log_failed_locked(w) : reserve_room_locked(w, need);
+	if (r == 0)
+		r = reserve_memory_locked(w, need);
+	lock_drop(&w->lock);
+	return r;
+}
+
+/* Ends cur and puts another in its place, with room for need bytes. */
+static int cur_next_locked(struct wal *w, size_t need)
+{
+	struct frame *f = pool_find_locked(w, need);
+
+	if (f) {
+		STAILQ_REMOVE(&w->pool, f, frame, link);
+		w->n_pool--;
+	} else {
+		f = frame_new(need);	/* another thread took what was reserved */
+		if (!f)
+			return -ENOMEM;
+		f->at = 0;
+		f->records = 0;
+		f->body_bytes = 0;
+	}
+	if (w->cur)
+		STAILQ_INSERT_TAIL(&w->full, w->cur, link);
+	f->first_lsn = w->last_lsn + 1;
+	w->cur = f;
+	w->unwritten_bytes += FRAME_EXTRA;
+	return 0;
+}
+
+static size_t iov_bytes(const struct iovec *iov, int n_iov)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < n_iov; i++)
+		n += iov[i].iov_len;
+	return n;
+}
+
+/* Copies one record behind the others of f; returns the bytes it took there. */
+static size_t frame_add(struct frame *f, uint8_t type, bool more, size_t n,
+			const struct iovec *iov, int n_iov)
+{
+	uint8_t *start = f->p + sizeof(struct frame_head) + f->body_bytes;
+	uint8_t *p = start + record_head_put(start, n, type, more);
+
+	for (int i = 0; i < n_iov; i++) {
+		if (iov[i].iov_len > 0)
+			memcpy(p, iov[i].iov_base, iov[i].iov_len);
+		p += iov[i].iov_len;
+	}
+	f->body_bytes += (size_t)(p - start);
+	f->records++;
+	return (size_t)(p - start);
+}
+
+int wal_append(struct wal *w, uint8_t type, unsigned flags, const struct iovec *iov,
+	       int n_iov, uint64_t *ret_lsn)
+{
+	size_t n = iov_bytes(iov, n_iov);
+	int r = 0;
+
+	assert(n <= WAL_RECORD_MAX);
+	assert(type < RECORD_MORE);
+	lock_take(&w->lock);
+	assert(w->started);
+	if (w->failed)
+		r = log_failed_locked(w);
+	else if (!cur_fits(w, record_most(n)))
+		r = cur_next_locked(w, record_most(n));
+	if (r == 0) {
+		w->unwritten_bytes +=
+			frame_add(w->cur, type, flags & WAL_MORE, n, iov, n_iov);
+		w->pending_bytes += n;
+		w->stats.records++;
+		w->stats.body_bytes += n;
+		*ret_lsn = ++w->last_lsn;
+		assert(w->cur->first_lsn + w->cur->records - 1 == w->last_lsn);
+	}
+	lock_drop(&w->lock);
+	return r;
+}
+
+/* --- writing and syncing, by the thread that set busy --- */
+
+static int sync_segment(struct wal *w)
+{
+	struct frame *f;
+	int r;
+
+	if (STAILQ_EMPTY(&w->unsynced))
+		return 0;
+	r = io_sync(w->seg.file);
+	if (r < 0)
+		return r;
+	w->pos = align_up(w->pos, WAL_BLOCK);
+	w->unsynced_bytes = 0;
+	lock_take(&w->lock);
+	assert(w->durable_lsn < w->written_lsn);
+	w->durable_lsn = w->written_lsn;
+	w->stats.syncs++;
+	while ((f = STAILQ_FIRST(&w->unsynced))) {
+		STAILQ_REMOVE_HEAD(&w->unsynced, link);
+		frame_done_locked(w, f);
+	}
+	lock_drop(&w->lock);
+	return 0;
+}
+
+static void note_pos_locked(struct wal *w)
+{
+	struct log_file *f = TAILQ_LAST(&w->segments, log_files);
+
+	assert(lock_held(&w->lock));
+	assert(f->number == w->seg.number && w->pos >= f->used_bytes);
+	w->stats.file_bytes += w->pos - f->used_bytes;
+	f->used_bytes = w->pos;
+}
+
+static int next_segment(struct wal *w, uint64_t first_lsn)
+{
+	int r;
+
+	r = sync_segment(w);
+	if (r < 0)
+		return r;
+	assert(w->durable_lsn + 1 == first_lsn);
+	lock_take(&w->lock);
+	note_pos_locked(w);
+	lock_drop(&w->lock);
+	segment_release(&w->seg);
+	return segment_begin(w, first_lsn);
+}
+
+/* Seals f at the end of the segment and writes whole blocks: a block half known would
+ * have to be read first. */
+static int write_frame(struct wal *w, struct frame *f)
+{
+	struct frame_info info = {
+		.first_lsn = f->first_lsn,
+		.durable_lsn = w->durable_lsn,
+		.body_bytes = (uint32_t)f->body_bytes,
+		.records = f->records,
+	};
+	uint64_t end = w->pos + sizeof(struct frame_head) + f->body_bytes;
+	uint64_t to = align_up(end, WAL_BLOCK);
+	int r;
+
+	assert(f->records > 0 && f->at == 0);
+	assert(to <= w->segment_bytes);
+	f->at = w->pos;
+	frame_seal(&w->seg, f->at, &info, f->p);
+	memset(f->p + (end - w->pos), 0, to - end);
+	r = io_pwrite(w->seg.file, f->p, to - w->pos, w->pos);
+	if (r < 0)
+		return r;
+	w->pos = align_up(end, FRAME_ALIGN);
+	w->unsynced_bytes += f->body_bytes;
+	w->written_lsn = f->first_lsn + f->records - 1;
+	return 0;
+}
+
+static bool segment_fits(const struct wal *w, const struct frame *f)
+{
+	uint64_t end = w->pos + sizeof(struct frame_head) + f->body_bytes;
+
+	return align_up(end, WAL_BLOCK) <= w->segment_bytes;
+}
+
+/* Moves frames from batch to unsynced one by one; those left were not written. */
+static int write_batch(struct wal *w, struct frame_list *batch, bool sync)
+{
+	struct frame *f;
+	int r;
+
+	while ((f = STAILQ_FIRST(batch))) {
+		r = segment_fits(w, f) ? 0 : next_segment(w, f->first_lsn);
+		if (r < 0)
+			return r;
+		r = write_frame(w, f);
+		if (r < 0)
+			return r;
+		STAILQ_REMOVE_HEAD(batch, link);
+		STAILQ_INSERT_TAIL(&w->unsynced, f, link);
+	}
+	if (sync || w->unsynced_bytes > UNSYNCED_MAX)
+		return sync_segment(w);
+	return 0;
+}
+
+/* Everything that is not durable, plain again and with no place. */
+static int collect_unsynced(struct wal *w, struct frame_list *batch)
+{
+	struct frame_list all = STAILQ_HEAD_INITIALIZER(all);
+	struct frame *f;
+	int r;
+
+	STAILQ_CONCAT(&all, &w->unsynced);
+	STAILQ_CONCAT(&all, batch);
+	STAILQ_CONCAT(batch, &all);
+	w->unsynced_bytes = 0;
+	STAILQ_FOREACH(f, batch, link) {
+		r = f->at ? frame_unseal(&w->seg, f->at, f->p) : 0;
+		if (r < 0)
+			return r;
+		f->at = 0;
+	}
+	return 0;
+}
+
+static int rewrite(struct wal *w, struct frame_list *batch)
+{
+	struct frame *first;
+	int r;
+
+	r = collect_unsynced(w, batch);
+	segment_release(&w->seg);
+	if (r < 0)
+		return r;
+	first = STAILQ_FIRST(batch);
+	assert(first && first->first_lsn == w->durable_lsn + 1);
+	r = segment_begin(w, first->first_lsn);
+	if (r < 0)
+		return r;
+	return write_batch(w, batch, true);
+}
+
+static void failure_note_locked(struct wal *w, uint64_t number, int why, int rescue)
+{
+	char name[WAL_NAME_BYTES];
+
+	segment_name(number, name);
+	w->failures++;
+	if (rescue < 0)
+		w->failed = -E_LOG_FAILED;
+	snprintf(w->why, sizeof(w->why),
+		 "log segment %s: %s; %s: %s; all up to LSN %llu is durable", name,
+		 err_text(why),
+		 rescue < 0 ? "a new segment failed too, so nothing more is accepted"
+			    : "a new segment took its records over",
+		 rescue < 0 ? err_text(rescue) : "look after this disk",
+		 (unsigned long long)w->durable_lsn);
+}
+
+/* The segment can't be trusted any more, whatever failed: once more, in a new one. */
+static int rescue(struct wal *w, struct frame_list *batch, int why)
+{
+	uint64_t number = w->next_number - 1;
+	int r;
+
+	r = rewrite(w, batch);
+	if (r < 0)
+		STAILQ_CONCAT(&w->unsynced, batch);	/* kept until the log is closed */
+	lock_take(&w->lock);
+	failure_note_locked(w, number, why, r);
+	lock_drop(&w->lock);
+	return r;
+}
+
+/* Writes all that was appended so far, and syncs it too. Sets and clears busy; the lock is
+ * dropped meanwhile. A failure is told by failures and failed. */
+static void flush_locked(struct wal *w, bool sync)
+{
+	struct frame_list batch = STAILQ_HEAD_INITIALIZER(batch);
+	uint64_t body = w->pending_bytes, bytes = w->unwritten_bytes, last = w->last_lsn;
+	int r;
+
+	assert(lock_held(&w->lock));
+	assert(!w->busy && !w->failed);
+	w->busy = true;
+	if (w->cur)
+		STAILQ_INSERT_TAIL(&w->full, w->cur, link);
+	w->cur = NULL;
+	STAILQ_CONCAT(&batch, &w->full);
+	lock_drop(&w->lock);
+
+	r = write_batch(w, &batch, sync);
+	if (r < 0)
+		r = rescue(w, &batch, r);
+
+	lock_take(&w->lock);
+	w->busy = false;
+	if (r == 0) {
+		w->pending_bytes -= body;
+		w->unwritten_bytes -= bytes;
+		w->pushed_lsn = last;
+		w->room = w->segment_bytes - w->pos;
+		note_pos_locked(w);
+		w->stats.pushes++;
+	}
+	pthread_cond_broadcast(&w->done);
+}
+
+/* One segment's worth of disk ahead of need, so that no append has to wait for it. That it
+ * can't be had is told by the wal_reserve() that needs it. */
+static void spare_ahead_locked(struct wal *w)
+{
+	if (w->sparing || w->n_spares > 0 || w->room > w->segment_bytes / 4 || w->failed)
+		return;
+	w->sparing = true;
+	lock_drop(&w->lock);
+	spare_make(w);
+	lock_take(&w->lock);
+	w->sparing = false;
+}
+
+int wal_push(struct wal *w)
+{
+	uint64_t lsn;
+	int r = 0;
+
+	lock_take(&w->lock);
+	assert(w->started);
+	lsn = w->last_lsn;
+	while (r == 0 && w->pushed_lsn < lsn) {
+		if (w->failed)
+			r = log_failed_locked(w);
+		else if (w->busy)
+			lock_wait(&w->lock, &w->done, 0);
+		else
+			flush_locked(w, false);
+	}
+	spare_ahead_locked(w);
+	lock_drop(&w->lock);
+	return r;
+}
+
+int wal_sync(struct wal *w, uint64_t lsn)
+{
+	uint64_t failures;
+	int r = 0;
+
+	lock_take(&w->lock);
+	assert(w->started);
+	lsn = MIN(lsn, w->last_lsn);
+	failures = w->failures;
+	while (r == 0 && w->durable_lsn < lsn) {
+		if (w->failed)
+			r = log_failed_locked(w);
+		else if (w->busy)
+			lock_wait(&w->lock, &w->done, 0);
+		else
+			flush_locked(w, true);
+		/* Durable or not by now: a sync that failed was waited for. */
+		if (w->failures != failures)
+			r = log_failed_locked(w);
+	}
+	spare_ahead_locked(w);
+	lock_drop(&w->lock);
+	return r;
+}
+
+/* --- what it says of itself --- */
+
+static uint64_t read_locked(struct wal *w, const uint64_t *value)
+{
+	uint64_t v;
+
+	lock_take(&w->lock);
+	v = *value;
+	lock_drop(&w->lock);
+	return v;
+}
+
+uint64_t wal_last_lsn(struct wal *w)
+{
+	return read_locked(w, &w->last_lsn);
+}
+
+uint64_t wal_durable_lsn(struct wal *w)
+{
+	return read_locked(w, &w->durable_lsn);
+}
+
+uint64_t wal_pending_bytes(struct wal *w)
+{
+	return read_locked(w, &w->pending_bytes);
+}
+
+/* The part of a segment after lsn, as if its records were of one length. */
+static uint64_t file_bytes_since(const struct log_file *f, uint64_t last_lsn,
+				 uint64_t lsn)
+{
+	uint64_t from = MAX(lsn, f->first_lsn - 1);
+
+	if (!f->good || from >= last_lsn)
+		return 0;
+	return (uint64_t)((double)f->used_bytes * (double)(last_lsn - from) /
+			  (double)(last_lsn - f->first_lsn + 1));
+}
+
+uint64_t wal_bytes_since(struct wal *w, uint64_t lsn)
+{
+	const struct log_file *f;
+	uint64_t bytes = 0;
+
+	lock_take(&w->lock);
+	TAILQ_FOREACH(f, &w->segments, link) {
+		uint64_t limit = file_limit(f);
+
+		bytes += file_bytes_since(f, MIN(limit - 1, w->pushed_lsn), lsn);
+	}
+	lock_drop(&w->lock);
+	return bytes;
+}
+
+int wal_failed(struct wal *w)
+{
+	int r;
+
+	lock_take(&w->lock);
+	r = w->failed ? log_failed_locked(w) : 0;
+	lock_drop(&w->lock);
+	return r;
+}
+
+void wal_get_stats(struct wal *w, struct wal_stats *ret)
+{
+	lock_take(&w->lock);
+	*ret = w->stats;
+	lock_drop(&w->lock);
+}

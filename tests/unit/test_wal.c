@@ -1,0 +1,886 @@
+/* test_wal.c - the log on a simulated disk, against a list of what was appended. */
+#include "core/wal/wal.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/io/io_sim.h"
+#include "tests/lib/suite.h"
+
+#define SEGMENT (9 * MIB)
+#define FIRST_SEGMENT "wal/0000000000000001.wal"
+
+/* What was appended under an LSN: enough to make the body again. */
+struct rec {
+	uint64_t seed;
+	uint32_t bytes;
+	uint8_t type;
+	bool more;
+};
+
+struct fixture {
+	struct io *io;
+	struct keys *keys;
+	struct wal *w;
+	struct wal_opts opts;
+	struct rec *recs;	/* by LSN; 0 is not used */
+	uint64_t n;		/* last LSN appended */
+	uint64_t cap;
+	uint64_t from_lsn;	/* of the next replay */
+	uint64_t replayed;	/* last LSN given by it */
+	struct wal_replay_stats stats;
+	int replay_result;
+};
+
+static void body_make(const struct rec *rec, uint8_t *p)
+{
+	struct rng r = rng_seeded(rec->seed);
+
+	rng_fill(&r, p, rec->bytes);
+}
+
+static int check_record(void *arg, uint64_t lsn, uint8_t type, struct span body)
+{
+	struct fixture *f = arg;
+	struct rec *want;
+	uint8_t *p;
+
+	ck_assert_uint_eq(lsn, f->replayed + 1);
+	ck_assert_uint_le(lsn, f->n);
+	want = &f->recs[lsn];
+	ck_assert_uint_eq(type, want->type);
+	ck_assert_uint_eq(body.n, want->bytes);
+	p = malloc(body.n + 8);
+	body_make(want, p);
+	if (body.n > 0)
+		ck_assert_mem_eq(body.p, p, body.n);
+	free(p);
+	f->replayed = lsn;
+	return 0;
+}
+
+/* Opens and replays; then the model forgets what was lost. Returns the first error. */
+static int fixture_recover(struct fixture *f)
+{
+	int r;
+
+	r = wal_open(&f->opts, &f->w);
+	if (r < 0)
+		return r;
+	f->replayed = f->from_lsn - 1;
+	r = wal_replay(f->w, f->from_lsn, check_record, f, &f->stats);
+	if (r < 0)
+		return r;
+	ck_assert_uint_eq(f->replayed, f->stats.last_lsn);
+	ck_assert_uint_eq(f->stats.records, f->stats.last_lsn + 1 - f->from_lsn);
+	ck_assert(f->replayed == 0 || f->replayed < f->from_lsn ||
+		  !f->recs[f->replayed].more);
+	return 0;
+}
+
+static int fixture_start(struct fixture *f)
+{
+	f->n = f->stats.last_lsn;
+	return wal_start(f->w, f->n + 1);
+}
+
+static void fixture_init(struct fixture *f, uint64_t seed)
+{
+	*f = (struct fixture){ .from_lsn = 1 };
+	ck_ok(io_sim_new(seed, &f->io));
+	ck_ok(keys_for_test(CIPHER_XCHACHA20, &f->keys));
+	f->opts = (struct wal_opts){
+		.io = f->io, .keys = f->keys, .segment_bytes = SEGMENT, .spare_max = 2 };
+}
+
+static struct fixture fixture_new(uint64_t seed)
+{
+	struct fixture f;
+
+	fixture_init(&f, seed);
+	ck_ok(fixture_recover(&f));
+	ck_ok(fixture_start(&f));
+	return f;
+}
+
+static void fixture_free(struct fixture *f)
+{
+	f->w = wal_close(f->w);
+	keys_free(f->keys);
+	io_free(f->io);
+	free(f->recs);
+}
+
+/* The machine goes off and on; what the log then says is in f->stats. */
+static void fixture_cut(struct fixture *f)
+{
+	io_sim_power_cut(f->io);
+	f->w = wal_close(f->w);
+	ck_ok(fixture_recover(f));
+}
+
+static void fixture_kill(struct fixture *f)
+{
+	io_sim_kill(f->io);
+	f->w = wal_close(f->w);
+	ck_ok(fixture_recover(f));
+}
+
+static int try_put(struct fixture *f, struct rec rec)
+{
+	uint8_t *p;
+	uint64_t lsn = 0;
+	size_t half = rec.bytes / 2;
+	struct iovec iov[2];
+	int r;
+
+	r = wal_reserve(f->w, rec.bytes);
+	if (r < 0)
+		return r;
+	p = malloc(rec.bytes + 8);
+	body_make(&rec, p);
+	iov[0] = (struct iovec){ p, half };
+	iov[1] = (struct iovec){ p + half, rec.bytes - half };
+	ck_ok(wal_append(f->w, rec.type, rec.more ? WAL_MORE : 0, iov, 2, &lsn));
+	free(p);
+	ck_assert_uint_eq(lsn, f->n + 1);
+	if (lsn >= f->cap) {
+		f->cap = lsn * 2 + 64;
+		f->recs = realloc(f->recs, f->cap * sizeof(*f->recs));
+	}
+	f->recs[lsn] = rec;
+	f->n = lsn;
+	return 0;
+}
+
+static void put(struct fixture *f, uint32_t bytes, bool more)
+{
+	struct rec rec = { .seed = f->n * 77 + bytes, .bytes = bytes, .type = f->n % 128,
+			   .more = more };
+
+	ck_ok(try_put(f, rec));
+}
+
+static void put_synced(struct fixture *f, uint32_t bytes)
+{
+	put(f, bytes, false);
+	ck_ok(wal_sync(f->w, f->n));
+	ck_assert_uint_eq(wal_durable_lsn(f->w), f->n);
+}
+
+/* --- what was synced is there, what was pushed survives a kill --- */
+
+START_TEST(synced_records_survive_a_power_cut_with_all_lengths)
+{
+	struct fixture f = fixture_new(suite_seed());
+	static const uint32_t around[] = { 0, 1, 127, 128, 4000, 4096, 16383, 16384,
+					   1048570, 1048576, 2097152, WAL_RECORD_MAX };
+
+	for (size_t i = 0; i < ARRAY_LEN(around); i++)
+		put(&f, around[i], false);
+	for (uint32_t n = 0; n < 300; n++)
+		put_synced(&f, n);
+	fixture_cut(&f);
+	ck_assert_uint_eq(f.stats.last_lsn, 312);
+	ck_assert(!f.stats.rot);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(pushed_records_survive_a_kill_and_unpushed_ones_do_not)
+{
+	struct fixture f = fixture_new(suite_seed());
+
+	for (int i = 0; i < 50; i++) {
+		put(&f, 100, false);
+		ck_ok(wal_push(f.w));
+		ck_assert_uint_eq(wal_pending_bytes(f.w), 0);
+	}
+	put(&f, 100, false);
+	ck_assert_uint_eq(wal_pending_bytes(f.w), 100);
+	fixture_kill(&f);
+	ck_assert_uint_eq(f.stats.last_lsn, 50);
+	ck_assert(!f.stats.rot && !f.stats.torn_tail);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(what_was_recovered_is_durable_before_new_records_are_accepted)
+{
+	struct fixture f = fixture_new(suite_seed());
+
+	put(&f, 100, false);
+	ck_ok(wal_push(f.w));
+	fixture_kill(&f);
+	ck_ok(fixture_start(&f));
+	fixture_cut(&f);
+	ck_assert_uint_eq(f.stats.last_lsn, 1);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(many_small_records_share_a_frame_at_under_8_bytes_each)
+{
+	struct fixture f = fixture_new(suite_seed());
+	struct wal_stats stats;
+
+	for (int i = 0; i < 20000; i++)
+		put(&f, 100, false);
+	ck_ok(wal_sync(f.w, f.n));
+	wal_get_stats(f.w, &stats);
+	ck_assert_uint_eq(stats.records, 20000);
+	ck_assert_uint_eq(stats.body_bytes, 2000000);
+	ck_assert_uint_le(stats.file_bytes, 2000000 + 20000 * 8);
+	ck_assert_uint_eq(stats.syncs, 1);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(bytes_since_falls_to_nothing_at_the_last_lsn)
+{
+	struct fixture f = fixture_new(suite_seed());
+
+	for (int i = 0; i < 30; i++)
+		put_synced(&f, 1000000);
+	ck_assert_uint_ge(wal_bytes_since(f.w, 0), 30000000);
+	ck_assert_uint_le(wal_bytes_since(f.w, 0), 31000000);
+	ck_assert_uint_ge(wal_bytes_since(f.w, 15), 14000000);
+	ck_assert_uint_le(wal_bytes_since(f.w, 15), 16000000);
+	ck_assert_uint_eq(wal_bytes_since(f.w, 30), 0);
+	fixture_free(&f);
+}
+END_TEST
+
+/* --- transactions --- */
+
+START_TEST(a_transaction_without_its_end_is_dropped_whole_and_never_continued)
+{
+	struct fixture f = fixture_new(suite_seed());
+
+	put(&f, 10, false);
+	for (int i = 0; i < 12; i++)
+		put(&f, 1000000, true);	/* over a segment's end */
+	ck_ok(wal_sync(f.w, f.n));
+	fixture_cut(&f);
+	ck_assert_uint_eq(f.stats.last_lsn, 1);
+	ck_assert(!f.stats.rot);
+	ck_ok(fixture_start(&f));
+	put_synced(&f, 20);
+	fixture_cut(&f);
+	ck_assert_uint_eq(f.stats.last_lsn, 2);
+	ck_assert(!f.stats.rot);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(a_transaction_over_many_frames_and_segments_comes_back_whole)
+{
+	struct fixture f = fixture_new(suite_seed());
+
+	for (int i = 0; i < 25; i++)
+		put(&f, 900000, i < 24);
+	ck_ok(wal_sync(f.w, f.n));
+	fixture_cut(&f);
+	ck_assert_uint_eq(f.stats.last_lsn, 25);
+	ck_assert_uint_ge(f.stats.segments, 3);
+	fixture_free(&f);
+}
+END_TEST
+
+/* --- damage --- */
+
+#define SMALL 40u
+#define SMALL_FRAME (56u + SMALL + 2)
+
+/* Three frames synced, one each at 4096, 8192, 12288; then one pushed at 16384. */
+static struct fixture small_log(void)
+{
+	struct fixture f = fixture_new(1);
+
+	for (int i = 0; i < 3; i++)
+		put_synced(&f, SMALL);
+	put(&f, SMALL, false);
+	ck_ok(wal_push(f.w));
+	return f;
+}
+
+START_TEST(every_flipped_byte_is_rot_below_the_durable_lsn_and_a_torn_tail_above)
+{
+	for (uint64_t off = 0; off < 16384 + SMALL_FRAME; off++) {
+		struct fixture f;
+		uint64_t frame = off / 4096, in_frame = off % 4096;
+		bool hit = in_frame < (frame == 0 ? 112 : SMALL_FRAME);
+
+		if (!hit && in_frame % 97)
+			continue;
+		f = small_log();
+		ck_ok(io_sim_flip(f.io, FIRST_SEGMENT, off, (unsigned)(off % 8)));
+		fixture_kill(&f);
+		ck_assert_uint_eq(f.stats.rot, hit && frame < 4);
+		ck_assert_uint_eq(f.stats.last_lsn, !hit	 ? 4
+						    : frame == 0 ? 0
+								 : frame - 1);
+		if (f.stats.rot)
+			ck_assert_msg(strstr(err_detail(), FIRST_SEGMENT), "%s",
+				      err_detail());
+		fixture_free(&f);
+	}
+}
+END_TEST
+
+START_TEST(a_tail_cut_at_any_byte_leaves_the_frames_before_it)
+{
+	for (uint64_t end = 4096; end < 16384 + SMALL_FRAME + 8; end++) {
+		struct fixture f;
+		struct io_file *file;
+		uint64_t frame = end / 4096;
+		bool whole = end % 4096 >= SMALL_FRAME;
+
+		if (whole && end % 4096 > SMALL_FRAME + 9 && end % 97)
+			continue;
+		f = small_log();
+		ck_ok(io_open(f.io, FIRST_SEGMENT, IO_WRITE, &file));
+		ck_ok(file->ops->truncate(file, end));
+		if (end % 2)
+			ck_ok(file->ops->allocate(file, SEGMENT));
+		io_closep(&file);
+		fixture_kill(&f);
+		ck_assert(!f.stats.rot);
+		ck_assert_uint_eq(f.stats.last_lsn, frame - !whole);
+		fixture_free(&f);
+	}
+}
+END_TEST
+
+static void remove_segment(struct fixture *f, unsigned number)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "wal/%016x.wal", number);
+	ck_ok(f->io->ops->unlink(f->io, name));
+}
+
+START_TEST(a_missing_segment_is_rot_as_far_as_anyone_can_know)
+{
+	for (unsigned number = 1; number <= 3; number++) {
+		struct fixture f = fixture_new(suite_seed());
+
+		for (int i = 0; i < 26; i++)
+			put_synced(&f, 1000000);
+		remove_segment(&f, number);
+		fixture_kill(&f);
+		/* Nothing is known of the newest but what it said itself. */
+		ck_assert_uint_eq(f.stats.rot, number < 3);
+		ck_assert_uint_eq(f.stats.last_lsn, 9 * (number - 1));
+		if (number == 3) {
+			f.from_lsn = 20;	/* a checkpoint knows more */
+			f.w = wal_close(f.w);
+			ck_ok(fixture_recover(&f));
+			ck_assert(f.stats.rot);
+		}
+		fixture_free(&f);
+	}
+}
+END_TEST
+
+START_TEST(an_empty_folder_is_rot_when_a_checkpoint_was_made)
+{
+	struct fixture f;
+
+	fixture_init(&f, 1);
+	f.from_lsn = 5;
+	ck_ok(fixture_recover(&f));
+	ck_assert(f.stats.rot);
+	ck_assert_uint_eq(f.stats.last_lsn, 4);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(damage_below_a_checkpoint_is_stepped_over)
+{
+	struct fixture f = small_log();
+
+	ck_ok(io_sim_flip(f.io, FIRST_SEGMENT, 8192 + 70, 3));
+	f.from_lsn = 3;
+	fixture_kill(&f);
+	ck_assert(!f.stats.rot);
+	ck_assert_uint_eq(f.stats.last_lsn, 4);
+	fixture_free(&f);
+}
+END_TEST
+
+static void count_line(void *arg, const char *line)
+{
+	struct fixture *f = arg;
+
+	ck_assert_ptr_nonnull(line);
+	f->cap += strstr(line, "frame at") != NULL;
+}
+
+START_TEST(inspection_shows_every_frame_and_names_damage)
+{
+	struct fixture f = small_log();
+
+	f.w = wal_close(f.w);
+	free(f.recs);
+	f.recs = NULL;
+	f.cap = 0;
+	ck_ok(wal_inspect(f.io, f.keys, count_line, NULL, &f));
+	ck_assert_uint_eq(f.cap, 4);
+	ck_ok(wal_inspect(f.io, NULL, count_line, NULL, &f));
+	ck_assert_uint_eq(f.cap, 8);
+	ck_ok(io_sim_flip(f.io, FIRST_SEGMENT, 16384 + 70, 3));
+	ck_ok(wal_inspect(f.io, f.keys, count_line, NULL, &f));
+	ck_ok(io_sim_flip(f.io, FIRST_SEGMENT, 8192 + 70, 3));
+	ck_assert_int_eq(wal_inspect(f.io, f.keys, count_line, NULL, &f), -E_CORRUPT);
+	ck_assert_msg(strstr(err_detail(), "8192"), "%s", err_detail());
+	fixture_free(&f);
+}
+END_TEST
+
+/* --- segments --- */
+
+START_TEST(trimmed_segments_are_reused_and_their_old_bytes_never_come_back)
+{
+	struct fixture f = fixture_new(suite_seed());
+	struct wal_stats stats;
+
+	for (int round = 0; round < 6; round++) {
+		for (int i = 0; i < 20; i++)
+			put_synced(&f, 900000);
+		ck_ok(wal_trim(f.w, f.n));
+		f.from_lsn = f.n;
+		fixture_kill(&f);
+		ck_assert(!f.stats.rot);
+		ck_assert_uint_eq(f.stats.last_lsn, f.n);
+		ck_ok(fixture_start(&f));
+	}
+	for (int i = 0; i < 60; i++) {
+		put_synced(&f, 900000);
+		ck_ok(wal_trim(f.w, f.n));
+		f.from_lsn = f.n;
+	}
+	wal_get_stats(f.w, &stats);
+	ck_assert_uint_ge(stats.recycled, 5);
+	fixture_cut(&f);
+	ck_assert(!f.stats.rot);
+	ck_assert_uint_eq(f.stats.last_lsn, f.n);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(a_full_disk_is_told_by_reserve_and_the_log_goes_on_when_there_is_space)
+{
+	struct fixture f = fixture_new(suite_seed());
+	struct rec rec = { .seed = 4, .bytes = 50000, .type = 3 };
+	uint64_t full_at;
+	int r;
+
+	io_sim_set_free(f.io, 0);
+	while ((r = try_put(&f, rec)) == 0)
+		if (f.n % 7 == 0)
+			ck_ok(wal_sync(f.w, f.n));
+	ck_assert_int_eq(r, -ENOSPC);
+	ck_assert_uint_ge(f.n, 140);	/* most of the segment was of use */
+	full_at = f.n;
+	ck_assert_int_eq(try_put(&f, rec), -ENOSPC);
+	ck_ok(wal_sync(f.w, f.n));
+	ck_ok(wal_failed(f.w));
+	io_sim_set_free(f.io, GIB);
+	for (int i = 0; i < 300; i++)
+		ck_ok(try_put(&f, rec));
+	ck_ok(wal_sync(f.w, f.n));
+	fixture_cut(&f);
+	ck_assert_uint_eq(f.stats.last_lsn, full_at + 300);
+	fixture_free(&f);
+}
+END_TEST
+
+/* Nothing is pushed on the way: all that was promised must find its place in the end. */
+START_TEST(what_reserve_promised_fits_even_when_nothing_was_written_before)
+{
+	struct fixture f = fixture_new(suite_seed());
+	struct rng r = rng_seeded(suite_seed());
+	struct rec rec = { .seed = 4, .type = 3 };
+
+	io_sim_set_free(f.io, 4 * SEGMENT);
+	do
+		rec.bytes =
+			(uint32_t)rng_below(&r, rng_below(&r, 4) ? 3000 : WAL_RECORD_MAX);
+	while (try_put(&f, rec) == 0);
+	ck_ok(wal_sync(f.w, f.n));
+	fixture_cut(&f);
+	ck_assert_uint_eq(f.stats.last_lsn, f.n);
+	fixture_free(&f);
+}
+END_TEST
+
+/* --- failures --- */
+
+START_TEST(a_failed_sync_fails_its_waiters_and_a_new_segment_takes_over)
+{
+	struct fixture f = fixture_new(suite_seed());
+
+	put_synced(&f, 100);
+	put(&f, 100, true);
+	ck_ok(wal_push(f.w));
+	put(&f, 100, false);
+	io_sim_fail_at(f.io, IO_SIM_SYNC, 1, EIO, false);
+	ck_assert_int_eq(wal_sync(f.w, f.n), -E_LOG_FAILED);
+	ck_assert_msg(strstr(err_detail(), FIRST_SEGMENT), "%s", err_detail());
+	ck_ok(wal_failed(f.w));
+	ck_ok(wal_sync(f.w, f.n));
+	put_synced(&f, 100);
+	fixture_cut(&f);
+	ck_assert(!f.stats.rot);
+	ck_assert_uint_eq(f.stats.last_lsn, 4);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(a_failed_write_is_made_good_in_a_new_segment)
+{
+	struct fixture f = fixture_new(suite_seed());
+
+	put_synced(&f, 100);
+	put(&f, 100, false);
+	io_sim_fail_at(f.io, IO_SIM_PWRITE, 1, EIO, false);
+	ck_ok(wal_push(f.w));
+	fixture_cut(&f);
+	ck_assert(!f.stats.rot);
+	ck_assert_uint_eq(f.stats.last_lsn, 2);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(a_disk_that_fails_for_good_fails_the_log_and_keeps_what_was_synced)
+{
+	struct fixture f = fixture_new(suite_seed());
+	struct rec rec = { .bytes = 10 };
+
+	put_synced(&f, 100);
+	put(&f, 100, false);
+	io_sim_fail_at(f.io, IO_SIM_SYNC, 1, EIO, true);
+	ck_assert_int_eq(wal_sync(f.w, f.n), -E_LOG_FAILED);
+	ck_assert_int_eq(wal_failed(f.w), -E_LOG_FAILED);
+	ck_assert_int_eq(try_put(&f, rec), -E_LOG_FAILED);
+	ck_assert_int_eq(wal_push(f.w), -E_LOG_FAILED);
+	ck_ok(wal_sync(f.w, 1));
+	io_sim_fail_at(f.io, IO_SIM_SYNC, 0, EIO, true);
+	fixture_cut(&f);
+	ck_assert(!f.stats.rot);
+	ck_assert_uint_ge(f.stats.last_lsn, 1);
+	fixture_free(&f);
+}
+END_TEST
+
+/* --- many lives --- */
+
+struct lives {
+	struct fixture f;
+	struct rng r;
+	uint64_t acked;		/* synced: must be there */
+	bool in_txn;
+	bool broken;		/* the log failed for good, or the machine is off */
+};
+
+static uint32_t size_draw(struct rng *r)
+{
+	switch (rng_below(r, 12)) {
+	case 0:
+		return (uint32_t)rng_below(r, 1500000);
+	case 1:
+		return (uint32_t)rng_below(r, 20000);
+	default:
+		return (uint32_t)rng_below(r, 300);
+	}
+}
+
+static void lives_put(struct lives *l)
+{
+	struct rec rec = { .seed = rng_next(&l->r), .bytes = size_draw(&l->r),
+			   .type = (uint8_t)rng_below(&l->r, 128) };
+	int r;
+
+	rec.more = rng_below(&l->r, 4) == 0;
+	r = try_put(&l->f, rec);
+	if (r == -E_LOG_FAILED)
+		l->broken = true;
+	else if (r == 0)
+		l->in_txn = rec.more;
+}
+
+static void lives_sync(struct lives *l)
+{
+	int r = wal_sync(l->f.w, l->f.n);
+
+	if (wal_failed(l->f.w) < 0) {
+		ck_assert_int_eq(wal_failed(l->f.w), -E_LOG_FAILED);
+		l->broken = true;
+	} else {
+		ck_assert(r == 0 || r == -E_LOG_FAILED);
+		ck_assert_uint_eq(wal_durable_lsn(l->f.w), l->f.n);
+	}
+	l->acked = MAX(l->acked, wal_durable_lsn(l->f.w));
+}
+
+/* A checkpoint at a whole transaction that is durable. */
+static void lives_trim(struct lives *l)
+{
+	uint64_t lsn = wal_durable_lsn(l->f.w);
+
+	while (lsn > 0 && lsn >= l->f.from_lsn && l->f.recs[lsn].more)
+		lsn--;
+	if (lsn + 1 < l->f.from_lsn)
+		return;
+	l->f.from_lsn = lsn + 1;
+	wal_trim(l->f.w, lsn + 1);
+}
+
+static void lives_step(struct lives *l)
+{
+	switch (rng_below(&l->r, 24)) {
+	case 0:
+	case 1:
+	case 2:
+		lives_sync(l);
+		break;
+	case 3:
+	case 4:
+		wal_push(l->f.w);
+		break;
+	case 5:
+		lives_trim(l);
+		break;
+	case 6:
+		if (rng_below(&l->r, 4) == 0)
+			io_sim_fail_at(l->f.io, (unsigned)(1u << rng_below(&l->r, 8)),
+				       1 + rng_below(&l->r, 3), EIO, false);
+		break;
+	default:
+		lives_put(l);
+		break;
+	}
+}
+
+/* Boots until a recovery was not itself cut short. */
+static void lives_boot(struct lives *l)
+{
+	for (;;) {
+		int r;
+
+		if (rng_below(&l->r, 3) == 0)
+			io_sim_stop_at(l->f.io, IO_SIM_ANY, 1 + rng_below(&l->r, 40));
+		r = fixture_recover(&l->f);
+		if (r == 0) {
+			ck_assert_msg(!l->f.stats.rot, "%s", err_detail());
+			ck_assert_uint_ge(l->f.stats.last_lsn + 1, l->f.from_lsn);
+			/* Only records of a transaction that never ended may be missing. */
+			for (uint64_t lsn = l->f.stats.last_lsn + 1; lsn <= l->acked;
+			     lsn++)
+				ck_assert_msg(l->f.recs[lsn].more, "LSN %llu is lost",
+					      (unsigned long long)lsn);
+			r = fixture_start(&l->f);
+			if (r == 0)
+				break;
+		}
+		io_sim_power_cut(l->f.io);
+		l->f.w = wal_close(l->f.w);
+	}
+	l->acked = l->f.n;	/* what was recovered is durable */
+	l->in_txn = l->broken = false;
+}
+
+static void lives_run(uint64_t seed, int lives)
+{
+	struct lives l = { .r = rng_seeded(seed) };
+
+	fixture_init(&l.f, seed);
+	for (int life = 0; life < lives; life++) {
+		int steps = (int)rng_below(&l.r, 150);
+
+		lives_boot(&l);
+		if (rng_below(&l.r, 2))
+			io_sim_stop_at(l.f.io, IO_SIM_ANY, 1 + rng_below(&l.r, 120));
+		for (int i = 0; i < steps && !l.broken; i++)
+			lives_step(&l);
+		io_sim_fail_at(l.f.io, IO_SIM_ANY, 0, EIO, false);
+		if (rng_below(&l.r, 3) == 0)
+			io_sim_kill(l.f.io);
+		else
+			io_sim_power_cut(l.f.io);
+		l.f.w = wal_close(l.f.w);
+	}
+	fixture_free(&l.f);
+}
+
+START_TEST(nothing_acknowledged_is_lost_over_many_lives)
+{
+	struct rng r = rng_seeded(suite_seed());
+
+	for (int i = 0; i < 60; i++) {
+		uint64_t seed = rng_next(&r);
+
+		printf("# lives seed 0x%llx\n", (unsigned long long)seed);
+		lives_run(seed, 5);
+	}
+}
+END_TEST
+
+/* --- threads --- */
+
+#define THREADS 8
+#define EACH 150
+
+struct worker {
+	struct fixture *f;
+	uint64_t last;
+	unsigned id;
+};
+
+static void *work(void *arg)
+{
+	struct worker *me = arg;
+	struct wal *w = me->f->w;
+
+	for (unsigned i = 0; i < EACH; i++) {
+		uint8_t body[64] = { (uint8_t)me->id, (uint8_t)i };
+		struct iovec iov = { body, 2 + (me->id * 7 + i) % 60 };
+
+		if (wal_reserve(w, iov.iov_len) < 0 ||
+		    wal_append(w, 1, 0, &iov, 1, &me->last) < 0 ||
+		    wal_sync(w, me->last) < 0)
+			return "failed";
+		if (i % 16 == 0 && wal_push(w) < 0)
+			return "failed";
+		if (i % 32 == 0 && me->id == 0 && wal_bytes_since(w, 0) == 0)
+			return "failed";
+	}
+	return NULL;
+}
+
+struct counts {
+	unsigned next[THREADS];
+};
+
+static int count_record(void *arg, uint64_t lsn, uint8_t type, struct span body)
+{
+	struct counts *c = arg;
+
+	ck_assert_uint_gt(lsn, 0);
+	ck_assert_uint_eq(type, 1);
+	ck_assert_uint_lt(body.p[0], THREADS);
+	ck_assert_uint_eq(body.p[1], (uint8_t)c->next[body.p[0]]++);
+	return 0;
+}
+
+START_TEST(threads_share_syncs_and_each_finds_its_records_in_order)
+{
+	struct fixture f = fixture_new(suite_seed());
+	struct worker workers[THREADS];
+	pthread_t threads[THREADS];
+	struct counts counts = { 0 };
+	struct wal_replay_stats stats;
+	struct wal_stats ws;
+
+	for (unsigned i = 0; i < THREADS; i++) {
+		workers[i] = (struct worker){ .f = &f, .id = i };
+		ck_ok(-pthread_create(&threads[i], NULL, work, &workers[i]));
+	}
+	for (unsigned i = 0; i < THREADS; i++) {
+		void *said;
+
+		pthread_join(threads[i], &said);
+		ck_assert_ptr_null(said);
+	}
+	wal_get_stats(f.w, &ws);
+	ck_assert_uint_le(ws.syncs, THREADS * EACH);
+	io_sim_power_cut(f.io);
+	f.w = wal_close(f.w);
+	ck_ok(wal_open(&f.opts, &f.w));
+	ck_ok(wal_replay(f.w, 1, count_record, &counts, &stats));
+	for (unsigned i = 0; i < THREADS; i++)
+		ck_assert_uint_eq(counts.next[i], EACH);
+	fixture_free(&f);
+}
+END_TEST
+
+/* --- the real disk --- */
+
+START_TEST(a_log_in_a_real_folder_is_read_back)
+{
+	struct fixture f = { .from_lsn = 1 };
+
+	ck_ok(io_posix_new(suite_tmpdir(), &f.io));
+	ck_ok(keys_for_test(CIPHER_NONE, &f.keys));
+	f.opts = (struct wal_opts){
+		.io = f.io, .keys = f.keys, .segment_bytes = SEGMENT, .spare_max = 1 };
+	for (int life = 0; life < 3; life++) {
+		ck_ok(fixture_recover(&f));
+		ck_assert_uint_eq(f.stats.last_lsn, 15u * (unsigned)life);
+		ck_ok(fixture_start(&f));
+		for (int i = 0; i < 15; i++)
+			put(&f, 800000, false);
+		ck_ok(wal_sync(f.w, f.n));
+		f.w = wal_close(f.w);
+	}
+	fixture_free(&f);
+}
+END_TEST
+
+static Suite *make_suite(void)
+{
+	Suite *s = suite_create("wal");
+	TCase *t = tcase_create("records"), *damage = tcase_create("damage");
+	TCase *segments = tcase_create("segments"), *lives = tcase_create("lives");
+
+	tcase_add_test(t, synced_records_survive_a_power_cut_with_all_lengths);
+	tcase_add_test(t, pushed_records_survive_a_kill_and_unpushed_ones_do_not);
+	tcase_add_test(t, what_was_recovered_is_durable_before_new_records_are_accepted);
+	tcase_add_test(t, many_small_records_share_a_frame_at_under_8_bytes_each);
+	tcase_add_test(t, bytes_since_falls_to_nothing_at_the_last_lsn);
+	tcase_add_test(
+		t, a_transaction_without_its_end_is_dropped_whole_and_never_continued);
+	tcase_add_test(t, a_transaction_over_many_frames_and_segments_comes_back_whole);
+	tcase_add_test(
+		damage,
+		every_flipped_byte_is_rot_below_the_durable_lsn_and_a_torn_tail_above);
+	tcase_add_test(damage, a_tail_cut_at_any_byte_leaves_the_frames_before_it);
+	tcase_add_test(damage, a_missing_segment_is_rot_as_far_as_anyone_can_know);
+	tcase_add_test(damage, an_empty_folder_is_rot_when_a_checkpoint_was_made);
+	tcase_add_test(damage, damage_below_a_checkpoint_is_stepped_over);
+	tcase_add_test(damage, inspection_shows_every_frame_and_names_damage);
+	tcase_add_test(segments,
+		       trimmed_segments_are_reused_and_their_old_bytes_never_come_back);
+	tcase_add_test(
+		segments,
+		a_full_disk_is_told_by_reserve_and_the_log_goes_on_when_there_is_space);
+	tcase_add_test(segments,
+		       what_reserve_promised_fits_even_when_nothing_was_written_before);
+	tcase_add_test(segments,
+		       a_failed_sync_fails_its_waiters_and_a_new_segment_takes_over);
+	tcase_add_test(segments, a_failed_write_is_made_good_in_a_new_segment);
+	tcase_add_test(
+		segments,
+		a_disk_that_fails_for_good_fails_the_log_and_keeps_what_was_synced);
+	tcase_add_test(segments, a_log_in_a_real_folder_is_read_back);
+	tcase_add_test(lives, nothing_acknowledged_is_lost_over_many_lives);
+	tcase_add_test(lives, threads_share_syncs_and_each_finds_its_records_in_order);
+	tcase_set_timeout(t, 60);
+	tcase_set_timeout(damage, 60);
+	tcase_set_timeout(segments, 60);
+	tcase_set_timeout(lives, 60);
+	suite_add_tcase(s, t);
+	suite_add_tcase(s, damage);
+	suite_add_tcase(s, segments);
+	suite_add_tcase(s, lives);
+	return s;
+}
+
+int main(void)
+{
+	return suite_main(make_suite());
+}
