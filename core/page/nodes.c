@@ -30,7 +30,7 @@ static void list_free(struct node_list *l)
 		next = n->next;
 		free(n);
 	}
-	*l = (struct node_list){ 0 };
+	*l = (struct node_list) { 0 };
 }
 
 struct nodes *nodes_free_cache(struct nodes *ns)
@@ -114,11 +114,15 @@ static int node_check(const struct nodes *ns, const struct noderef *ref, struct 
 	unsigned long long page = le64_get(ref->at);
 
 	if (!type)
-		return err_set(E_CORRUPT, "page %llu of the page file holds a node of unknown "
-					  "kind %u: run ropefs-fsck", page, node_head(n)->kind);
+		return err_set(E_CORRUPT,
+			       "page %llu of the page file holds a node of unknown "
+			       "kind %u: run ropefs-fsck",
+			       page, node_head(n)->kind);
 	if (node_birth(n) != le64_get(ref->birth))
-		return err_set(E_CORRUPT, "page %llu of the page file holds a node of another "
-					  "epoch than its parent says: run ropefs-fsck", page);
+		return err_set(E_CORRUPT,
+			       "page %llu of the page file holds a node of another "
+			       "epoch than its parent says: run ropefs-fsck",
+			       page);
 	return type->check ? type->check(n->image) : 0;
 }
 
@@ -188,8 +192,8 @@ static void node_start(struct nodes *ns, struct node *n, struct noderef *slot)
 	node_reset(n, true, NODEREF_NONE);
 	list_append(&ns->live, n);
 	ns->n_live++;
-	*slot = (struct noderef){ .at = le64_put((uintptr_t)n | NODEREF_MEMORY),
-				  .birth = le64_put(ns->epoch) };
+	*slot = (struct noderef) { .at = le64_put((uintptr_t)n | NODEREF_MEMORY),
+				   .birth = le64_put(ns->epoch) };
 }
 
 void nodes_free_page(struct nodes *ns, uint64_t page)
@@ -294,7 +298,8 @@ static int node_copy(struct nodes *ns, struct noderef *slot, uint64_t shared,
 	return 0;
 }
 
-int nodes_edit(struct nodes *ns, struct noderef *slot, uint64_t shared, uint8_t **ret_image)
+int nodes_edit(struct nodes *ns, struct noderef *slot, uint64_t shared,
+	       uint8_t **ret_image)
 {
 	uint64_t birth = le64_get(slot->birth);
 	struct node *n;
@@ -380,7 +385,7 @@ void nodes_set_budget(struct nodes *ns, size_t cache_bytes)
 
 void nodes_get_stats(const struct nodes *ns, struct nodes_stats *ret)
 {
-	*ret = (struct nodes_stats){
+	*ret = (struct nodes_stats) {
 		.clean = ns->n_clean,
 		.dirty = ns->n_live + ns->n_frozen,
 		.hits = ns->hits,

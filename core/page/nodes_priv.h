@@ -27,17 +27,17 @@
 #include "core/page/page_list.h"
 
 struct node {
-	struct node *prev, *next;	/* the list it is on */
+	struct node *prev, *next; /* the list it is on */
 	/* Written by nodes_write_out() alone while the node is frozen. */
-	struct noderef place;		/* on disk: if clean, or if writing is the current */
-	uint64_t writing;		/* number of the checkpoint that wrote place */
+	struct noderef place; /* on disk: if clean, or if writing is the current */
+	uint64_t writing; /* number of the checkpoint that wrote place */
 	struct node *next_written;
-	bool moved;			/* cold extents have other places on disk than here */
+	bool moved; /* cold extents have other places on disk than here */
 	/* Under the engine lock. */
-	uint64_t walked;		/* number of the checkpoint whose finish saw it */
+	uint64_t walked; /* number of the checkpoint whose finish saw it */
 	bool dirty;
-	bool used;			/* since the clock's hand passed (clean) */
-	bool superseded;		/* frozen, and its page has no user once written */
+	bool used; /* since the clock's hand passed (clean) */
+	bool superseded; /* frozen, and its page has no user once written */
 	uint8_t image[PAGE_PAYLOAD] __attribute__((aligned(8)));
 };
 
@@ -47,8 +47,8 @@ struct node_list {
 
 enum nodes_phase {
 	PHASE_IDLE,
-	PHASE_FROZEN,		/* from nodes_freeze() on */
-	PHASE_FINISHING,	/* from the first to the last call of nodes_finish() */
+	PHASE_FROZEN, /* from nodes_freeze() on */
+	PHASE_FINISHING, /* from the first to the last call of nodes_finish() */
 };
 
 struct nodes {
@@ -56,19 +56,19 @@ struct nodes {
 	const struct node_type *types[NODE_KIND_MAX];
 	size_t cache_bytes;
 
-	uint64_t epoch;		/* of nodes made now */
+	uint64_t epoch; /* of nodes made now */
 	uint64_t frozen_epoch;
 	uint64_t snap_epoch;
-	uint64_t floor;		/* the greater of the last two */
+	uint64_t floor; /* the greater of the last two */
 
 	enum nodes_phase phase;
-	uint64_t writing;	/* number of this checkpoint, from 1; rises with each try */
-	struct node *written, *written_last;	/* children before parents */
+	uint64_t writing; /* number of this checkpoint, from 1; rises with each try */
+	struct node *written, *written_last; /* children before parents */
 	uint64_t n_walked;
 
 	struct node_list live, walked, frozen, settled, clean, doomed, blank;
 	uint64_t n_live, n_frozen, n_settled, n_clean, n_blank;
-	struct htab cache;	/* page number to clean node */
+	struct htab cache; /* page number to clean node */
 	struct page_list freed, freed_frozen;
 
 	uint64_t hits, misses, copies, leaked_pages;
@@ -110,7 +110,7 @@ static inline void list_splice(struct node_list *to, struct node_list *from)
 	else
 		to->first = from->first;
 	to->last = from->last;
-	*from = (struct node_list){ 0 };
+	*from = (struct node_list) { 0 };
 }
 
 static inline struct node_head *node_head(struct node *n)

@@ -98,7 +98,7 @@ static int write_node(struct write_ctx *ctx, struct node *n)
 		r = pagefile_alloc(ns->pf, &page);
 	if (r < 0)
 		return r;
-	place = (struct noderef){ .birth = node_head(n)->birth };
+	place = (struct noderef) { .birth = node_head(n)->birth };
 	r = pagefile_write(ns->pf, page, image, &place);
 	if (r < 0)
 		return r;
@@ -151,8 +151,8 @@ int nodes_write_out(struct nodes *ns, const struct noderef *root,
 	return 0;
 }
 
-static int list_each_extent(struct nodes *ns, const struct node_list *l, node_extent_fn fn,
-			    void *arg)
+static int list_each_extent(struct nodes *ns, const struct node_list *l,
+			    node_extent_fn fn, void *arg)
 {
 	int r = 0;
 

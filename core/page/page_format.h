@@ -28,11 +28,11 @@ struct page_aad {
 };
 static_assert(sizeof(struct page_aad) == 24, "page_aad is 24 bytes");
 
-#define SUPER_SLOTS 2u	/* pages 0 and 1 */
-#define SUPER_COPIES 2u
+#define SUPER_SLOTS	 2u /* pages 0 and 1 */
+#define SUPER_COPIES	 2u
 #define SUPER_COPY_BYTES 2048u
-#define SUPER_MAGIC "ropefsPF"
-#define SUPER_VERSION 1u
+#define SUPER_MAGIC	 "ropefsPF"
+#define SUPER_VERSION	 1u
 
 /*	 0  magic    8 B
  *	 8  version  le32
@@ -45,8 +45,8 @@ struct super_head {
 };
 static_assert(sizeof(struct super_head) == 16, "super_head is 16 bytes on disk");
 
-#define SUPER_FLAG_CLEAN 1u	/* written by a clean shutdown */
-#define SUPER_FLAG_SWEEP 2u	/* the bitmap may hold unreachable pages as used */
+#define SUPER_FLAG_CLEAN 1u /* written by a clean shutdown */
+#define SUPER_FLAG_SWEEP 2u /* the bitmap may hold unreachable pages as used */
 
 /*	  0  generation  le64
  *	  8  lsn         le64

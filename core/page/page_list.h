@@ -14,7 +14,7 @@ struct page_list {
 static inline void page_list_release(struct page_list *l)
 {
 	free(l->pages);
-	*l = (struct page_list){ 0 };
+	*l = (struct page_list) { 0 };
 }
 
 /* Room for n more; -ENOMEM. */

@@ -26,10 +26,10 @@
 #include "core/page/page_list.h"
 #include "core/page/superblock.h"
 
-#define PAGES_FIRST 64u		/* of a new file */
-#define GROW_MIN 64u		/* pages */
-#define GROW_MAX 256u
-#define PAGES_MAX ((uint64_t)1 << 48)
+#define PAGES_FIRST 64u /* of a new file */
+#define GROW_MIN    64u /* pages */
+#define GROW_MAX    256u
+#define PAGES_MAX   ((uint64_t)1 << 48)
 
 struct pagefile {
 	struct io *io;
@@ -40,14 +40,14 @@ struct pagefile {
 	bool needs_sweep;
 
 	struct super_state durable;
-	uint64_t *used;		/* a bit each page */
+	uint64_t *used; /* a bit each page */
 	size_t n_words;
-	size_t cursor;		/* word where the last free page was found */
+	size_t cursor; /* word where the last free page was found */
 	struct page_list fresh, given, limbo;
-	struct page_list bitmap;	/* pages of the durable bitmap */
+	struct page_list bitmap; /* pages of the durable bitmap */
 
 	/* Only these are touched by more than the checkpointer. */
-	_Atomic uint64_t pages;		/* in the file */
+	_Atomic uint64_t pages; /* in the file */
 	_Atomic uint64_t n_used;
 	_Atomic uint64_t written, read;
 };
@@ -116,21 +116,27 @@ int pagefile_read(struct pagefile *pf, const struct noderef *ref, uint8_t *out)
 	int r;
 
 	if (page < SUPER_SLOTS || page >= PAGES_MAX)
-		return err_set(E_CORRUPT, "a reference in the page file points outside of it "
-					  "(page %" PRIu64 "): run ropefs-fsck", page);
+		return err_set(E_CORRUPT,
+			       "a reference in the page file points outside of it "
+			       "(page %" PRIu64 "): run ropefs-fsck",
+			       page);
 	r = io_pread_all(pf->file, sealed, sizeof(sealed), page * PAGE_BYTES);
 	if (r == -ENODATA)
-		return err_set(E_CORRUPT, "the page file ends before page %" PRIu64
-					  ": run ropefs-fsck", page);
+		return err_set(E_CORRUPT,
+			       "the page file ends before page %" PRIu64
+			       ": run ropefs-fsck",
+			       page);
 	if (r < 0)
 		return r;
 	atomic_fetch_add_explicit(&pf->read, 1, memory_order_relaxed);
 	memcpy(&nonce, sealed, sizeof(nonce));
-	r = aead_open(pf->aead, &nonce, span_of(&aad, sizeof(aad)), sealed + sizeof(nonce),
-		      PAGE_PAYLOAD, ref->tag, out);
+	r = aead_open(pf->aead, &nonce, span_of(&aad, sizeof(aad)),
+		      sealed + sizeof(nonce), PAGE_PAYLOAD, ref->tag, out);
 	if (r < 0)
-		return err_set(E_CORRUPT, "page %" PRIu64 " of the page file does not verify"
-					  ": run ropefs-fsck", page);
+		return err_set(E_CORRUPT,
+			       "page %" PRIu64 " of the page file does not verify"
+			       ": run ropefs-fsck",
+			       page);
 	return 0;
 }
 
@@ -287,7 +293,7 @@ static int bitmap_write(struct pagefile *pf, const struct page_list *pages,
 		int r;
 
 		assert(first < n_words);
-		bp = (struct bitmap_page){
+		bp = (struct bitmap_page) {
 			.next = next,
 			.first_word = le64_put(first),
 			.n_words = le32_put((uint32_t)n),
@@ -321,8 +327,9 @@ static int bitmap_read(struct pagefile *pf)
 		n = le32_get(bp.n_words);
 		if (le64_get(bp.first_word) != first || n == 0 || n > BITMAP_WORDS ||
 		    n > n_words - first)
-			return err_set(E_CORRUPT, "page %" PRIu64 " of the page file is not the "
-						  "piece of the bitmap expected: run ropefs-fsck",
+			return err_set(E_CORRUPT,
+				       "page %" PRIu64 " of the page file is not the "
+				       "piece of the bitmap expected: run ropefs-fsck",
 				       le64_get(at.at));
 		for (uint32_t w = 0; w < n; w++)
 			pf->used[first + w] = le64_get(bp.words[w]);
@@ -336,7 +343,7 @@ static int bitmap_read(struct pagefile *pf)
 
 static struct super_env super_env(const struct pagefile *pf)
 {
-	return (struct super_env){ pf->io, pf->file, pf->aead, pf->store_id };
+	return (struct super_env) { pf->io, pf->file, pf->aead, pf->store_id };
 }
 
 static int pagefile_new(struct io *io, const struct keys *keys, unsigned flags,
@@ -421,7 +428,7 @@ int pagefile_create(struct io *io, const struct keys *keys, const struct super *
 	if (r == 0)
 		r = io->ops->sync_dir(io, "");
 	if (r < 0)
-		io->ops->unlink(io, PAGEFILE_NAME);	/* r is the better news */
+		io->ops->unlink(io, PAGEFILE_NAME); /* r is the better news */
 	return r;
 }
 
@@ -443,8 +450,9 @@ static int open_space(struct pagefile *pf)
 	if (r < 0)
 		return r;
 	if (pf->durable.pages < SUPER_SLOTS || pf->durable.pages > PAGES_MAX)
-		return err_set(E_CORRUPT, "the superblock of the page file speaks of %" PRIu64
-					  " pages: restore the store from a copy",
+		return err_set(E_CORRUPT,
+			       "the superblock of the page file speaks of %" PRIu64
+			       " pages: restore the store from a copy",
 			       pf->durable.pages);
 	r = space_extend(pf, MAX(bytes / PAGE_BYTES, pf->durable.pages));
 	if (r < 0)
@@ -479,8 +487,8 @@ static int open_durably(struct pagefile *pf)
 	return io_sync(pf->file);
 }
 
-int pagefile_open(struct io *io, const struct keys *keys, bool read_only, struct super *ret,
-		  struct pagefile **ret_pf)
+int pagefile_open(struct io *io, const struct keys *keys, bool read_only,
+		  struct super *ret, struct pagefile **ret_pf)
 {
 	_cleanup_(pagefile_closep) struct pagefile *pf = NULL;
 	struct super_env env;
@@ -595,7 +603,7 @@ int pagefile_commit(struct pagefile *pf, const struct super *sb)
 	pf->limbo.n = 0;
 	page_list_release(&pf->bitmap);
 	pf->bitmap = bitmap;
-	bitmap = (struct page_list){ 0 };
+	bitmap = (struct page_list) { 0 };
 	return 0;
 }
 
@@ -620,15 +628,17 @@ static uint64_t *space_known(const struct pagefile *pf)
 }
 
 /* Adds marks to words; a marked page must be in use, and not by something else. */
-static int space_add_marks(const struct pagefile *pf, uint64_t *words, const uint8_t *marks,
-			   uint64_t n_bits)
+static int space_add_marks(const struct pagefile *pf, uint64_t *words,
+			   const uint8_t *marks, uint64_t n_bits)
 {
 	for (uint64_t p = 0; p < n_bits; p++) {
 		if (!mark_get(marks, n_bits, p))
 			continue;
 		if (p >= pf->pages || !bit_get(pf->used, p))
-			return err_set(E_CORRUPT, "page %" PRIu64 " of the page file is in use but "
-						  "the bitmap has it as free: run ropefs-fsck", p);
+			return err_set(E_CORRUPT,
+				       "page %" PRIu64 " of the page file is in use but "
+				       "the bitmap has it as free: run ropefs-fsck",
+				       p);
 		bit_set(words, p);
 	}
 	return 0;
@@ -683,7 +693,7 @@ int pagefile_check_bitmap(struct pagefile *pf, const uint8_t *marks, uint64_t n_
 
 void pagefile_get_stats(struct pagefile *pf, struct pagefile_stats *ret)
 {
-	*ret = (struct pagefile_stats){
+	*ret = (struct pagefile_stats) {
 		.pages = pf->pages,
 		.used = pf->n_used,
 		.written = pf->written,

@@ -24,7 +24,7 @@ static struct super_aad super_aad(const struct super_env *env, unsigned slot,
 
 static void super_encode(const struct super_state *s, struct super_body *ret)
 {
-	*ret = (struct super_body){
+	*ret = (struct super_body) {
 		.generation = le64_put(s->super.generation),
 		.lsn = le64_put(s->super.lsn),
 		.epoch = le64_put(s->super.epoch),
@@ -77,15 +77,15 @@ int superblock_write(const struct super_env *env, const struct super_state *s)
 	assert(!noderef_is_none(&s->bitmap));
 	super_encode(s, &body);
 	io_random(env->io, &sb.nonce, sizeof(sb.nonce));
-	aead_seal(env->aead, &sb.nonce, span_of(&aad, sizeof(aad)), (const uint8_t *)&body,
-		  sizeof(body), sb.sealed, sb.tag);
+	aead_seal(env->aead, &sb.nonce, span_of(&aad, sizeof(aad)),
+		  (const uint8_t *)&body, sizeof(body), sb.sealed, sb.tag);
 	for (unsigned i = 0; i < SUPER_COPIES; i++)
 		memcpy(page + i * SUPER_COPY_BYTES, &sb, sizeof(sb));
 	return io_pwrite(env->file, page, sizeof(page), (uint64_t)slot * PAGE_BYTES);
 }
 
-static int copy_open(const struct super_env *env, unsigned slot, const struct superblock *sb,
-		     struct super_state *ret)
+static int copy_open(const struct super_env *env, unsigned slot,
+		     const struct superblock *sb, struct super_state *ret)
 {
 	struct super_aad aad = super_aad(env, slot, &sb->head);
 	struct super_body body;
@@ -126,7 +126,8 @@ int superblock_read(const struct super_env *env, unsigned slot, struct super_sta
 	}
 	if (newer)
 		return err_set(E_NEWER,
-			       "superblock %u of the page file has version %u, this ropefs knows "
+			       "superblock %u of the page file has version %u, this "
+			       "ropefs knows "
 			       "%u: use a newer ropefs",
 			       slot, newer, SUPER_VERSION);
 	return err_set(E_CORRUPT, "superblock %u of the page file does not verify", slot);
@@ -164,7 +165,8 @@ void super_state_to_text(const struct super_state *s, char *line, size_t n)
 		 ", inodes %" PRIu64 ", bytes %" PRIu64 ", catalog page %" PRIu64
 		 ", bitmap page %" PRIu64 ", pages %" PRIu64 "%s%s",
 		 s->super.generation, s->super.lsn, s->super.epoch, s->super.snap_epoch,
-		 s->super.next_ino, s->super.next_pack, s->super.inodes, s->super.live_bytes,
-		 le64_get(s->super.catalog.at), le64_get(s->bitmap.at), s->pages,
-		 s->super.clean ? ", clean" : "", s->sweep ? ", needs sweep" : "");
+		 s->super.next_ino, s->super.next_pack, s->super.inodes,
+		 s->super.live_bytes, le64_get(s->super.catalog.at),
+		 le64_get(s->bitmap.at), s->pages, s->super.clean ? ", clean" : "",
+		 s->sweep ? ", needs sweep" : "");
 }

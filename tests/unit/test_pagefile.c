@@ -24,7 +24,7 @@ struct fixture {
 	struct keys *keys;
 	struct pagefile *pf;
 	struct super super;
-	struct root root;	/* of the state that was committed last */
+	struct root root; /* of the state that was committed last */
 };
 
 static const struct super first_super = { .next_ino = 2, .next_pack = 1, .lsn = 7 };
@@ -291,7 +291,8 @@ START_TEST(failed_calls_cost_no_state)
 		unsigned n_tried = 0, tries = 1 + (unsigned)rng_below(&f.rng, 4);
 
 		for (unsigned k = 0; k < tries; k++) {
-			unsigned mask = rng_below(&f.rng, 2) ? IO_SIM_SYNC : IO_SIM_PWRITE;
+			unsigned mask =
+				rng_below(&f.rng, 2) ? IO_SIM_SYNC : IO_SIM_PWRITE;
 			unsigned n = 1 + (unsigned)rng_below(&f.rng, 4);
 
 			io_sim_fail_at(f.io, mask, 1 + rng_below(&f.rng, 4), EIO, false);
@@ -333,7 +334,8 @@ START_TEST(flip_in_a_page_is_noticed_by_reads_of_that_page)
 		unsigned other = (leaf + 1) % LEAVES;
 
 		ck_ok(io_sim_flip(f.io, PAGEFILE_NAME, off, bit));
-		ck_assert_int_eq(pagefile_read(f.pf, &next.leaf[leaf], payload), -E_CORRUPT);
+		ck_assert_int_eq(pagefile_read(f.pf, &next.leaf[leaf], payload),
+				 -E_CORRUPT);
 		ck_assert(strstr(err_detail(), "does not verify"));
 		ck_ok(pagefile_read(f.pf, &next.leaf[other], payload));
 		ck_ok(io_sim_flip(f.io, PAGEFILE_NAME, off, bit));
@@ -432,7 +434,8 @@ START_TEST(rotten_superblocks_fall_back_in_order)
 	ck_assert_uint_eq(lines, 2);
 
 	/* A slot lost whole: the other one. All lost: no store. */
-	ck_ok(io_sim_flip(f.io, PAGEFILE_NAME, (generation + 1) % 2 * PAGE_BYTES + 20, 3));
+	ck_ok(io_sim_flip(f.io, PAGEFILE_NAME, (generation + 1) % 2 * PAGE_BYTES + 20,
+			  3));
 	ck_ok(io_sim_flip(f.io, PAGEFILE_NAME,
 			  (generation + 1) % 2 * PAGE_BYTES + SUPER_COPY_BYTES + 200, 3));
 	fixture_reopen(&f);
@@ -456,7 +459,8 @@ START_TEST(newer_version_is_refused)
 	f.pf = pagefile_close(f.pf);
 	for (unsigned copy = 0; copy < SUPER_COPIES; copy++)
 		ck_ok(io_sim_flip(f.io, PAGEFILE_NAME,
-				  copy * SUPER_COPY_BYTES + offsetof(struct super_head, version),
+				  copy * SUPER_COPY_BYTES +
+					  offsetof(struct super_head, version),
 				  4));
 	ck_assert_int_eq(pagefile_open(f.io, f.keys, false, &f.super, &f.pf), -E_NEWER);
 	fixture_release(&f);
@@ -545,7 +549,8 @@ START_TEST(sweep_frees_leaks_and_finds_pages_free_in_error)
 	ck_assert_uint_eq(leaked, 0);
 
 	marks[page / 8] = (uint8_t)(marks[page / 8] | 1u << page % 8);
-	ck_assert_int_eq(pagefile_check_bitmap(f.pf, marks, MARK_BITS, &leaked), -E_CORRUPT);
+	ck_assert_int_eq(pagefile_check_bitmap(f.pf, marks, MARK_BITS, &leaked),
+			 -E_CORRUPT);
 	ck_assert_int_eq(pagefile_adopt(f.pf, marks, MARK_BITS), -E_CORRUPT);
 	fixture_release(&f);
 }
