@@ -16,7 +16,7 @@
 #include "tests/lib/suite.h"
 
 #define FILES 6
-#define FILE_MAX (192 * 1024)
+#define FILE_MAX (96 * 1024)
 #define WRITE_MAX (24 * 1024)
 
 struct file {
@@ -215,7 +215,7 @@ static bool choose(struct world *w, struct step *s)
 {
 	static const struct step none;
 	struct file *f, *g;
-	bool small = rng_below(&w->rng, 4) != 0;
+	bool small = rng_below(&w->rng, 12) != 0;
 	size_t max = small ? 200 : WRITE_MAX;
 
 	*s = none;
@@ -501,7 +501,7 @@ static void world_release(struct world *w)
 
 START_TEST(a_store_equals_flat_arrays_through_edits_and_crashes)
 {
-	time_t until = time(NULL) + suite_seconds(50);
+	time_t until = time(NULL) + suite_seconds(60);
 	uint64_t steps = 0, lives = 0;
 
 	while (time(NULL) < until) {
