@@ -16,37 +16,39 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#define CACHE_S 86400.0		/* only this daemon changes the tree */
+#define CACHE_S 86400.0 /* only this daemon changes the tree */
 
 /* X(request): what status and metrics count */
-#define OPS(X)                                                                              \
-	X(lookup) X(forget) X(forget_multi) X(getattr) X(setattr) X(readlink) X(mknod)        \
-	X(mkdir) X(unlink) X(rmdir) X(symlink) X(rename) X(link) X(open) X(read) X(write)     \
-	X(flush) X(release) X(fsync) X(opendir) X(readdir) X(readdirplus) X(releasedir)       \
-	X(fsyncdir) X(statfs) X(setxattr) X(getxattr) X(listxattr) X(removexattr) X(create)   \
-	X(fallocate) X(lseek) X(copy_file_range) X(ioctl)
+/* clang-format off */
+#define OPS(X)                                                                           \
+	X(lookup) X(forget) X(forget_multi) X(getattr) X(setattr) X(readlink) X(mknod)     \
+	X(mkdir) X(unlink) X(rmdir) X(symlink) X(rename) X(link) X(open) X(read) X(write)  \
+	X(flush) X(release) X(fsync) X(opendir) X(readdir) X(readdirplus) X(releasedir)    \
+	X(fsyncdir) X(statfs) X(setxattr) X(getxattr) X(listxattr) X(removexattr)          \
+	X(create) X(fallocate) X(lseek) X(copy_file_range) X(ioctl)
+/* clang-format on */
 
 enum op {
 #define X(name) OP_##name,
 	OPS(X)
 #undef X
-	OP_COUNT
+		OP_COUNT
 };
 
 /* Node ids by owner. Files of the store have the numbers below. */
-#define DOT_FIRST  ((uint64_t)1 << 61)	/* .ropefs/ */
+#define DOT_FIRST  ((uint64_t)1 << 61) /* .ropefs/ */
 #define VIEW_FIRST ((uint64_t)1 << 62)
 
 /* fuse_file_info.fh of a file of the store: bits, so that nothing has to be rebuilt. */
 enum {
-	FH_WRITE = 1,	/* open for writing */
-	FH_DIRECT = 2,	/* not through the page cache */
+	FH_WRITE = 1, /* open for writing */
+	FH_DIRECT = 2, /* not through the page cache */
 };
 
 struct counters {
 	atomic_ullong ops[OP_COUNT];
 	atomic_ullong read_bytes, written_bytes;
-	atomic_ullong deferred;		/* requests handed to the workers */
+	atomic_ullong deferred; /* requests handed to the workers */
 	atomic_ullong invalidations;
 };
 
@@ -60,17 +62,17 @@ struct daemon {
 	struct counters counters;
 
 	bool views_on;
-	bool sync;		/* each change waits for the log */
+	bool sync; /* each change waits for the log */
 	time_t started;
 	/* Written while INIT is answered, before any other request. */
-	uint64_t init_offered;	/* flags of the kernel */
-	atomic_ullong init_unique;	/* of the INIT to be answered; 0: none */
-	atomic_bool killpriv;	/* clearing set-id bits on writes is ours to do */
+	uint64_t init_offered; /* flags of the kernel */
+	atomic_ullong init_unique; /* of the INIT to be answered; 0: none */
+	atomic_bool killpriv; /* clearing set-id bits on writes is ours to do */
 	atomic_bool append_direct;
 
 	pthread_mutex_t idle_mutex;
 	pthread_cond_t idle;
-	uint64_t tasks;		/* replies that will come later; guarded by idle_mutex */
+	uint64_t tasks; /* replies that will come later; guarded by idle_mutex */
 };
 
 static inline struct daemon *daemon_of(fuse_req_t req)
@@ -95,19 +97,20 @@ struct task {
 	struct daemon *d;
 	fuse_req_t req;
 	void (*step)(struct task *t);
-	int64_t r;		/* result so far */
+	int64_t r; /* result so far */
 
 	fuse_ino_t ino;
 	uint64_t off, n;
 	unsigned flags;
 	struct fuse_file_info fi;
 	bool has_fi;
+	bool privs; /* privs_drop() cleared some: attributes are dropped too */
 	/* a second file, of copy_file_range */
 	fuse_ino_t to_ino;
 	uint64_t to_off, to_fh;
 	/* what task_notify() drops from the kernel's cache */
 	fuse_ino_t drop_ino;
-	int64_t drop_from;	/* -1: attributes only */
+	int64_t drop_from; /* -1: attributes only */
 	char data[];
 };
 
@@ -116,7 +119,7 @@ struct task *task_new(struct daemon *d, fuse_req_t req, const void *data, size_t
 void task_free(struct task *t);
 /* step(t) will run in a worker. */
 void task_run(struct task *t, void (*step)(struct task *t));
-void task_reply_err(struct task *t);	/* replies t->r and frees t */
+void task_reply_err(struct task *t); /* replies t->r and frees t */
 /* Waits until no task is left, at most until_s seconds. */
 bool tasks_wait(struct daemon *d, unsigned until_s);
 

@@ -29,7 +29,7 @@ static void dot_stat(struct daemon *d, uint64_t ino, struct stat *ret)
 {
 	bool is_dir = ino == DOT_FIRST;
 
-	*ret = (struct stat){
+	*ret = (struct stat) {
 		.st_ino = ino,
 		.st_mode = is_dir ? S_IFDIR | 0555 : S_IFREG | 0444,
 		.st_nlink = is_dir ? 2 : 1,
@@ -42,7 +42,7 @@ static void dot_stat(struct daemon *d, uint64_t ino, struct stat *ret)
 
 static void entry_of(struct daemon *d, uint64_t ino, struct fuse_entry_param *ret)
 {
-	*ret = (struct fuse_entry_param){ .ino = ino };
+	*ret = (struct fuse_entry_param) { .ino = ino };
 	dot_stat(d, ino, &ret->attr);
 }
 

@@ -10,14 +10,14 @@ struct known {
 	uint64_t ino;
 	uint64_t lookups;
 	uint64_t edits;
-	unsigned views;		/* open for writing */
+	unsigned views; /* open for writing */
 	unsigned pending;
 	bool plain;
 };
 
 void inodes_init(struct inodes *t, struct ropefs *fs)
 {
-	*t = (struct inodes){ .fs = fs };
+	*t = (struct inodes) { .fs = fs };
 	pthread_mutex_init(&t->mutex, NULL);
 	pthread_cond_init(&t->settled, NULL);
 	for (unsigned i = 0; i < EDIT_LOCKS; i++)
@@ -43,7 +43,7 @@ static int add_locked(struct inodes *t, uint64_t ino)
 
 	if (!k)
 		return -ENOMEM;
-	*k = (struct known){ .ino = ino, .lookups = 1 };
+	*k = (struct known) { .ino = ino, .lookups = 1 };
 	r = map_put(&t->known, ino, k);
 	if (r < 0) {
 		free(k);
@@ -109,13 +109,13 @@ static struct known *find_locked(struct inodes *t, uint64_t ino, struct known *n
 	return k ? k : nowhere;
 }
 
-#define WITH_KNOWN(t, ino, k, what)                                                         \
-	do {                                                                                \
-		struct known nowhere_ = { 0 }, *k;                                          \
-		pthread_mutex_lock(&(t)->mutex);                                            \
-		k = find_locked((t), (ino), &nowhere_);                                     \
-		what;                                                                       \
-		pthread_mutex_unlock(&(t)->mutex);                                          \
+#define WITH_KNOWN(t, ino, k, what)                                                      \
+	do {                                                                             \
+		struct known nowhere_ = { 0 }, *k;                                       \
+		pthread_mutex_lock(&(t)->mutex);                                         \
+		k = find_locked((t), (ino), &nowhere_);                                  \
+		what;                                                                    \
+		pthread_mutex_unlock(&(t)->mutex);                                       \
 	} while (0)
 
 uint64_t inodes_edits(struct inodes *t, uint64_t ino)

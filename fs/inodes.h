@@ -23,9 +23,9 @@ enum { EDIT_LOCKS = 64 };
 struct inodes {
 	struct ropefs *fs;
 	pthread_mutex_t mutex;
-	pthread_cond_t settled;	/* some inode's `pending` became 0 */
+	pthread_cond_t settled; /* some inode's `pending` became 0 */
 	struct map known;
-	pthread_mutex_t edit[EDIT_LOCKS];	/* by ino */
+	pthread_mutex_t edit[EDIT_LOCKS]; /* by ino */
 };
 
 void inodes_init(struct inodes *t, struct ropefs *fs);

@@ -99,7 +99,8 @@ static int wait_ready(int fd, pid_t child)
 	while (n < 0 && errno == EINTR);
 	if (n == 1)
 		return 0;
-	if (waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status))
+	if (waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+	    WEXITSTATUS(status))
 		return WEXITSTATUS(status);
 	report("the daemon died while it started");
 	return 1;

@@ -27,7 +27,7 @@ void map_release(struct map *m, void (*drop)(void *value))
 			if (m->slots[i].value)
 				drop(m->slots[i].value);
 	free(m->slots);
-	*m = (struct map){ 0 };
+	*m = (struct map) { 0 };
 }
 
 void *map_get(const struct map *m, uint64_t key)
@@ -59,7 +59,7 @@ int map_put(struct map *m, uint64_t key, void *value)
 		return -ENOMEM;
 	s = find(m, key);
 	assert(!s->value);
-	*s = (struct map_slot){ key, value };
+	*s = (struct map_slot) { key, value };
 	m->n++;
 	return 0;
 }
@@ -79,7 +79,8 @@ void *map_del(struct map *m, uint64_t key)
 
 	/* What stands behind in the same run moves up, unless that took it before its home. */
 	hole = (size_t)(s - m->slots);
-	for (i = (hole + 1) & (m->cap - 1); m->slots[i].value; i = (i + 1) & (m->cap - 1)) {
+	for (i = (hole + 1) & (m->cap - 1); m->slots[i].value;
+	     i = (i + 1) & (m->cap - 1)) {
 		size_t from_home = (i - home(m, m->slots[i].key)) & (m->cap - 1);
 
 		if (from_home < ((i - hole) & (m->cap - 1)))

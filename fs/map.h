@@ -8,13 +8,13 @@
 
 struct map_slot {
 	uint64_t key;
-	void *value;	/* NULL: empty */
+	void *value; /* NULL: empty */
 };
 
 struct map {
 	struct map_slot *slots;
-	size_t n;	/* in use */
-	size_t cap;	/* 0 or a power of two */
+	size_t n; /* in use */
+	size_t cap; /* 0 or a power of two */
 };
 
 /* Frees the slots, and each value through drop() unless it is NULL. */

@@ -95,8 +95,8 @@ struct metric {
 
 static void put_metric(FILE *out, const struct metric *m)
 {
-	fprintf(out, "# HELP ropefs_%s %s\n# TYPE ropefs_%s %s\nropefs_%s %.17g\n", m->name,
-		m->help, m->name, m->type, m->name, m->value);
+	fprintf(out, "# HELP ropefs_%s %s\n# TYPE ropefs_%s %s\nropefs_%s %.17g\n",
+		m->name, m->help, m->name, m->type, m->name, m->value);
 }
 
 static void put_requests(FILE *out, struct daemon *d)
@@ -105,21 +105,23 @@ static void put_requests(FILE *out, struct daemon *d)
 	      "# TYPE ropefs_requests_total counter\n",
 	      out);
 	for (unsigned i = 0; i < OP_COUNT; i++)
-		fprintf(out, "ropefs_requests_total{op=\"%s\"} %" PRIu64 "\n", op_names[i],
-			counted(&d->counters.ops[i]));
+		fprintf(out, "ropefs_requests_total{op=\"%s\"} %" PRIu64 "\n",
+			op_names[i], counted(&d->counters.ops[i]));
 }
 
 static void put_mount_metrics(FILE *out, struct daemon *d)
 {
 	const struct metric list[] = {
-		{ "uptime_seconds", "gauge", "since the mount", difftime(time(NULL), d->started) },
+		{ "uptime_seconds", "gauge", "since the mount",
+		  difftime(time(NULL), d->started) },
 		{ "read_bytes_total", "counter", "given to the kernel",
 		  (double)counted(&d->counters.read_bytes) },
 		{ "written_bytes_total", "counter", "taken from the kernel",
 		  (double)counted(&d->counters.written_bytes) },
 		{ "deferred_total", "counter", "requests that a worker answered",
 		  (double)counted(&d->counters.deferred) },
-		{ "invalidations_total", "counter", "times the kernel's cache was dropped",
+		{ "invalidations_total", "counter",
+		  "times the kernel's cache was dropped",
 		  (double)counted(&d->counters.invalidations) },
 	};
 
@@ -128,40 +130,41 @@ static void put_mount_metrics(FILE *out, struct daemon *d)
 }
 
 /* X(member of struct ropefs_status, name, type, help) */
-#define STORE_METRICS(X)                                                                    \
-	X(read_only, "read_only", "gauge", "1 when the store takes no writes")                 \
-	X(memory_budget, "memory_budget_bytes", "gauge", "memory= of the mount")               \
-	X(hot_bytes, "hot_bytes", "gauge", "not yet in packs")                                 \
-	X(dirty_node_bytes, "dirty_node_bytes", "gauge", "tree nodes not yet in pages")        \
-	X(cache_bytes, "cache_bytes", "gauge", "chunks and nodes kept")                        \
-	X(inodes, "inodes", "gauge", "files and directories")                                  \
-	X(file_bytes, "file_bytes", "gauge", "sizes of files less holes")                      \
-	X(log_bytes, "log_bytes", "gauge", "in the log now")                                   \
-	X(log_file_bytes, "log_file_bytes", "gauge", "taken by the log's files")               \
-	X(log_records, "log_records_total", "counter", "records logged")                       \
-	X(log_syncs, "log_syncs_total", "counter", "group commits")                            \
-	X(log_body_bytes, "log_body_bytes_total", "counter", "bytes of records logged")        \
-	X(lsn, "lsn", "gauge", "last record")                                                  \
-	X(durable_lsn, "durable_lsn", "gauge", "last record known on disk")                    \
-	X(checkpoint_lsn, "checkpoint_lsn", "gauge", "last record in the trees")               \
-	X(checkpoints, "checkpoints_total", "counter", "checkpoints written")                  \
-	X(checkpoint_errors, "checkpoint_errors_total", "counter", "checkpoints failed")       \
-	X(checkpoint_last_s, "checkpoint_last_seconds", "gauge", "time of the last one")       \
-	X(freeze_max_us, "freeze_max_microseconds", "gauge", "longest stop of writers")        \
-	X(packs, "packs", "gauge", "pack files")                                               \
-	X(pack_bytes, "pack_bytes", "gauge", "taken by packs")                                 \
-	X(plain_bytes, "plain_bytes", "gauge", "in packs, as files see them")                  \
-	X(sealed_bytes, "sealed_bytes", "gauge", "the same, compressed and sealed")            \
-	X(dead_bytes, "dead_bytes", "gauge", "in packs, of no file")                           \
-	X(pages, "pages", "gauge", "of the page file")                                         \
-	X(pages_used, "pages_used", "gauge", "of them in use")                                 \
-	X(chunk_hits, "chunk_hits_total", "counter", "chunks found in memory")                 \
-	X(chunk_misses, "chunk_misses_total", "counter", "chunks read from packs")             \
-	X(node_hits, "node_hits_total", "counter", "tree nodes found in memory")               \
-	X(node_misses, "node_misses_total", "counter", "tree nodes read from pages")           \
-	X(collections, "collections_total", "counter", "garbage collections")                  \
-	X(packs_removed, "packs_removed_total", "counter", "dead packs removed")               \
-	X(packs_rewritten, "packs_rewritten_total", "counter", "packs copied for their living")
+#define STORE_METRICS(X)                                                                 \
+	X(read_only, "read_only", "gauge", "1 when the store takes no writes")           \
+	X(memory_budget, "memory_budget_bytes", "gauge", "memory= of the mount")         \
+	X(hot_bytes, "hot_bytes", "gauge", "not yet in packs")                           \
+	X(dirty_node_bytes, "dirty_node_bytes", "gauge", "tree nodes not yet in pages")  \
+	X(cache_bytes, "cache_bytes", "gauge", "chunks and nodes kept")                  \
+	X(inodes, "inodes", "gauge", "files and directories")                            \
+	X(file_bytes, "file_bytes", "gauge", "sizes of files less holes")                \
+	X(log_bytes, "log_bytes", "gauge", "in the log now")                             \
+	X(log_file_bytes, "log_file_bytes", "gauge", "taken by the log's files")         \
+	X(log_records, "log_records_total", "counter", "records logged")                 \
+	X(log_syncs, "log_syncs_total", "counter", "group commits")                      \
+	X(log_body_bytes, "log_body_bytes_total", "counter", "bytes of records logged")  \
+	X(lsn, "lsn", "gauge", "last record")                                            \
+	X(durable_lsn, "durable_lsn", "gauge", "last record known on disk")              \
+	X(checkpoint_lsn, "checkpoint_lsn", "gauge", "last record in the trees")         \
+	X(checkpoints, "checkpoints_total", "counter", "checkpoints written")            \
+	X(checkpoint_errors, "checkpoint_errors_total", "counter", "checkpoints failed") \
+	X(checkpoint_last_s, "checkpoint_last_seconds", "gauge", "time of the last one") \
+	X(freeze_max_us, "freeze_max_microseconds", "gauge", "longest stop of writers")  \
+	X(packs, "packs", "gauge", "pack files")                                         \
+	X(pack_bytes, "pack_bytes", "gauge", "taken by packs")                           \
+	X(plain_bytes, "plain_bytes", "gauge", "in packs, as files see them")            \
+	X(sealed_bytes, "sealed_bytes", "gauge", "the same, compressed and sealed")      \
+	X(dead_bytes, "dead_bytes", "gauge", "in packs, of no file")                     \
+	X(pages, "pages", "gauge", "of the page file")                                   \
+	X(pages_used, "pages_used", "gauge", "of them in use")                           \
+	X(chunk_hits, "chunk_hits_total", "counter", "chunks found in memory")           \
+	X(chunk_misses, "chunk_misses_total", "counter", "chunks read from packs")       \
+	X(node_hits, "node_hits_total", "counter", "tree nodes found in memory")         \
+	X(node_misses, "node_misses_total", "counter", "tree nodes read from pages")     \
+	X(collections, "collections_total", "counter", "garbage collections")            \
+	X(packs_removed, "packs_removed_total", "counter", "dead packs removed")         \
+	X(packs_rewritten, "packs_rewritten_total", "counter",                           \
+	  "packs copied for their living")
 
 static void put_store_metrics(FILE *out, struct daemon *d)
 {

@@ -13,12 +13,13 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum {
-	LOOPS = 2,		/* more cost more than they bring: docs of the design */
-	LOOPS_SYNC = 8,		/* there a loop waits for the log */
+	LOOPS = 2, /* more cost more than they bring: docs of the design */
+	LOOPS_SYNC = 8, /* there a loop waits for the log */
 	WORKERS = 4,
 	DRAIN_S = 10,
 	READ_AHEAD_KB = 1024,
@@ -27,18 +28,40 @@ enum {
 struct mounted {
 	struct daemon d;
 	struct loops loops;
-	dev_t dev;		/* of the mount; 0: it doesn't answer */
+	dev_t dev; /* of the mount; 0: it doesn't answer */
 	bool is_mounted;
 };
+
+/* 1 having reported that a ropefs is there already, dead or alive. */
+static int check_free(const char *mountpoint)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "r");
+	struct statfs figures;
+	struct mntent *e;
+	int there = 0;
+
+	while (!there && mounts && (e = getmntent(mounts)))
+		there = strcmp(e->mnt_type, "fuse.ropefs") == 0 &&
+			strcmp(e->mnt_dir, mountpoint) == 0;
+	if (mounts)
+		endmntent(mounts);
+	if (!there)
+		return 0;
+	/* Unlike stat, statfs is always asked of the daemon. */
+	if (statfs(mountpoint, &figures) < 0 && errno == ENOTCONN)
+		report("%s: a daemon died here; run `fusermount3 -u %s` first",
+		       mountpoint, mountpoint);
+	else
+		report("%s: busy, a ropefs is mounted there already; unmount it first",
+		       mountpoint);
+	return 1;
+}
 
 /* 0, or 1 having reported what is wrong with the place. */
 static int check_place(const struct options *o)
 {
 	size_t n = strlen(o->mountpoint);
-	struct mntent *e;
 	struct stat st;
-	FILE *mounts;
-	int bad = 0;
 
 	if (stat(o->mountpoint, &st) < 0 || !S_ISDIR(st.st_mode)) {
 		report("%s: a mount point must be a directory", o->mountpoint);
@@ -46,25 +69,19 @@ static int check_place(const struct options *o)
 	}
 	if (strncmp(o->store, o->mountpoint, n) == 0 &&
 	    (!o->store[n] || o->store[n] == '/' || n == 1)) {
-		report("%s: the mount would hide its own store; choose a folder beside it",
+		report("%s: the mount would hide its own store; choose a folder beside "
+		       "it",
 		       o->mountpoint);
 		return 1;
 	}
 	if (access("/dev/fuse", F_OK) < 0) {
-		report("/dev/fuse: %s; load the kernel's fuse module, or give the container "
-		       "this device", strerror(errno));
+		report("/dev/fuse: %s; load the kernel's fuse module, or give the "
+		       "container "
+		       "this device",
+		       strerror(errno));
 		return 1;
 	}
-	mounts = setmntent("/proc/self/mounts", "r");
-	while (!bad && mounts && (e = getmntent(mounts)))
-		bad = strcmp(e->mnt_type, "fuse.ropefs") == 0 &&
-		      strcmp(e->mnt_dir, o->mountpoint) == 0;
-	if (bad)
-		report("%s: busy, a ropefs is mounted there already; unmount it first",
-		       o->mountpoint);
-	if (mounts)
-		endmntent(mounts);
-	return bad;
+	return check_free(o->mountpoint);
 }
 
 static int open_store(const struct options *o, struct ropefs **ret)
@@ -76,7 +93,8 @@ static int open_store(const struct options *o, struct ropefs **ret)
 	r = ropefs_open(o->store, &opts, ret);
 	if (r >= 0)
 		return 0;
-	report("%s: %s", o->store, *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
+	report("%s: %s", o->store,
+	       *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
 	return ropefs_error_exit_status(r);
 }
 
@@ -88,8 +106,8 @@ static struct fuse_session *new_session(const struct options *o, struct daemon *
 
 	if (all && asprintf(&source, "fsname=%s", o->store) >= 0 &&
 	    fuse_opt_add_opt_escaped(&all, source) == 0 &&
-	    fuse_opt_add_arg(&args, "ropefs") == 0 && fuse_opt_add_arg(&args, "-o") == 0 &&
-	    fuse_opt_add_arg(&args, all) == 0)
+	    fuse_opt_add_arg(&args, "ropefs") == 0 &&
+	    fuse_opt_add_arg(&args, "-o") == 0 && fuse_opt_add_arg(&args, all) == 0)
 		s = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), d);
 	fuse_opt_free_args(&args);
 	free(all);
@@ -214,7 +232,7 @@ static void detach(struct mounted *m)
 	if (!m->dev || fuse_session_exited(m->d.session))
 		return;
 	if (stat(m->d.mountpoint, &st) < 0 || st.st_dev != m->dev)
-		return;	/* something else is there now */
+		return; /* something else is there now */
 	if (umount2(m->d.mountpoint, UMOUNT_NOFOLLOW) == 0)
 		return;
 	flush_maps(m->d.mountpoint);

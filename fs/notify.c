@@ -13,7 +13,8 @@ static void drop(struct job *job)
 	t->step(t);
 }
 
-void task_notify(struct task *t, fuse_ino_t ino, int64_t from, void (*step)(struct task *t))
+void task_notify(struct task *t, fuse_ino_t ino, int64_t from,
+		 void (*step)(struct task *t))
 {
 	t->drop_ino = ino;
 	t->drop_from = from;

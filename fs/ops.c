@@ -44,14 +44,14 @@ static const struct fuse_lowlevel_ops *owner_of(fuse_ino_t ino)
 }
 
 /* Counts the request and calls its owner's function; where that has none, replies else_. */
-#define HAND_ON(op, else_, node, ...)                                                       \
-	do {                                                                                \
-		const struct fuse_lowlevel_ops *o_ = owner_of(node);                        \
-		count(&daemon_of(req)->counters.ops[OP_##op], 1);                           \
-		if (o_->op)                                                                 \
-			o_->op(req, node, __VA_ARGS__);                                     \
-		else                                                                        \
-			fuse_reply_err(req, else_);                                         \
+#define HAND_ON(op, else_, node, ...)                                                    \
+	do {                                                                             \
+		const struct fuse_lowlevel_ops *o_ = owner_of(node);                     \
+		count(&daemon_of(req)->counters.ops[OP_##op], 1);                        \
+		if (o_->op)                                                              \
+			o_->op(req, node, __VA_ARGS__);                                  \
+		else                                                                     \
+			fuse_reply_err(req, else_);                                      \
 	} while (0)
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -127,7 +127,8 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	HAND_ON(rmdir, EPERM, parent, name);
 }
 
-static void op_symlink(fuse_req_t req, const char *to, fuse_ino_t parent, const char *name)
+static void op_symlink(fuse_req_t req, const char *to, fuse_ino_t parent,
+		       const char *name)
 {
 	count(&daemon_of(req)->counters.ops[OP_symlink], 1);
 	if (parent < DOT_FIRST)
@@ -188,7 +189,8 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	HAND_ON(release, 0, ino, fi);
 }
 
-static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
+		     struct fuse_file_info *fi)
 {
 	HAND_ON(fsync, 0, ino, datasync, fi);
 }
@@ -227,8 +229,8 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	file_statfs(req, ino);
 }
 
-static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
-			size_t n, int flags)
+static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+			const char *value, size_t n, int flags)
 {
 	HAND_ON(setxattr, EPERM, ino, name, value, n, flags);
 }
@@ -269,15 +271,14 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
 }
 
 static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
-		     struct fuse_file_info *fi, unsigned flags, const void *in, size_t n_in,
-		     size_t n_out)
+		     struct fuse_file_info *fi, unsigned flags, const void *in,
+		     size_t n_in, size_t n_out)
 {
 	HAND_ON(ioctl, ENOTTY, ino, cmd, arg, fi, flags, in, n_in, n_out);
 }
 
-const struct fuse_lowlevel_ops fs_ops = {
-	.init = wire_init,
+const struct fuse_lowlevel_ops fs_ops = { .init = wire_init,
 #define X(name) .name = op_##name,
-	OPS(X)
+					  OPS(X)
 #undef X
 };

@@ -13,7 +13,8 @@ extern const struct fuse_lowlevel_ops dot_ops;
 
 /* Files of the store. Names: ops_name.c. */
 void file_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
-void file_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev);
+void file_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		dev_t dev);
 void file_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
 void file_symlink(fuse_req_t req, const char *to, fuse_ino_t parent, const char *name);
 void file_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
@@ -42,7 +43,7 @@ void file_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		      struct fuse_file_info *fi);
 void file_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 /* Bytes: ops_file.c. */
-void file_opened(struct daemon *d, struct fuse_file_info *fi);	/* fills in the handle */
+void file_opened(struct daemon *d, struct fuse_file_info *fi); /* fills in the handle */
 void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	       struct fuse_file_info *fi);

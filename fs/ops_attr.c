@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-static void reply_attr(fuse_req_t req, struct daemon *d, int r, const struct ropefs_attr *a)
+static void reply_attr(fuse_req_t req, struct daemon *d, int r,
+		       const struct ropefs_attr *a)
 {
 	struct stat st;
 
@@ -68,7 +69,7 @@ static unsigned set_of(const struct stat *st, int what, struct ropefs_attr *ret_
 	};
 	unsigned set = 0;
 
-	*ret_to = (struct ropefs_attr){
+	*ret_to = (struct ropefs_attr) {
 		.mode = st->st_mode,
 		.uid = st->st_uid,
 		.gid = st->st_gid,
@@ -89,7 +90,8 @@ static unsigned set_of(const struct stat *st, int what, struct ropefs_attr *ret_
 }
 
 /* What the kernel leaves to us with killpriv: chown clears set-id bits, for root as well. */
-static int chown_privs(struct daemon *d, uint64_t ino, struct ropefs_attr *to, unsigned *set)
+static int chown_privs(struct daemon *d, uint64_t ino, struct ropefs_attr *to,
+		       unsigned *set)
 {
 	struct ropefs_attr a;
 	uint32_t mode;
@@ -212,8 +214,8 @@ void file_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct daemon *d = daemon_of(req);
 
-	reply_err(req, xattr_known(name) ? ropefs_removexattr(d->fs, ino, name)
-					 : -EOPNOTSUPP);
+	reply_err(req,
+		  xattr_known(name) ? ropefs_removexattr(d->fs, ino, name) : -EOPNOTSUPP);
 }
 
 void file_statfs(fuse_req_t req, fuse_ino_t ino)
@@ -229,7 +231,7 @@ void file_statfs(fuse_req_t req, fuse_ino_t ino)
 		reply_err(req, r);
 		return;
 	}
-	v = (struct statvfs){
+	v = (struct statvfs) {
 		.f_bsize = 4096,
 		.f_frsize = 4096,
 		.f_blocks = s.total_bytes / 4096,

@@ -15,7 +15,7 @@ struct listing {
 	struct daemon *d;
 	fuse_ino_t dir;
 	bool plus;
-	char *p;		/* of size bytes, n filled */
+	char *p; /* of size bytes, n filled */
 	size_t size, n;
 };
 
@@ -73,7 +73,7 @@ static int add_dots(struct listing *l, uint64_t *at)
 	if (*at == 1) {
 		r = ropefs_parent(l->d->fs, l->dir, &parent);
 		if (r < 0)
-			return r == -ENOENT ? 0 : r;	/* the directory was removed */
+			return r == -ENOENT ? 0 : r; /* the directory was removed */
 		if (!add_dot(l, "..", parent, 2))
 			return 0;
 		*at = 2;
@@ -122,7 +122,11 @@ static int fill(struct listing *l, uint64_t at)
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
 	struct listing l = {
-		.req = req, .d = daemon_of(req), .dir = ino, .plus = plus, .size = size,
+		.req = req,
+		.d = daemon_of(req),
+		.dir = ino,
+		.plus = plus,
+		.size = size,
 	};
 	int r;
 

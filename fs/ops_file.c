@@ -29,23 +29,31 @@ void file_opened(struct daemon *d, struct fuse_file_info *fi)
 	fi->noflush = 1;
 }
 
+/* As privs_drop(). */
 static int open_truncate(struct daemon *d, fuse_ino_t ino, uint32_t uid)
 {
-	int r = privs_drop(d, ino, uid);
+	int privs = privs_drop(d, ino, uid), r;
 
-	if (r < 0)
-		return r;
+	if (privs < 0)
+		return privs;
 	inodes_edit_lock(&d->inodes, ino);
 	r = ropefs_truncate(d->fs, ino, 0);
 	if (r >= 0)
 		inodes_edited(&d->inodes, ino);
 	inodes_edit_unlock(&d->inodes, ino);
-	return r;
+	return r < 0 ? r : privs;
+}
+
+static void reply_opened(struct task *t)
+{
+	fuse_reply_open(t->req, &t->fi);
+	task_free(t);
 }
 
 static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
 		     struct fuse_file_info *fi)
 {
+	struct task *t;
 	int r = 0;
 
 	if (fi->flags & O_TRUNC && (fi->flags & O_ACCMODE) != O_RDONLY)
@@ -55,7 +63,15 @@ static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
 		return;
 	}
 	file_opened(d, fi);
-	fuse_reply_open(req, fi);
+	if (r == 0) {
+		fuse_reply_open(req, fi);
+		return;
+	}
+	t = task_new(d, req, NULL, 0);
+	if (!t)
+		return;
+	t->fi = *fi;
+	task_notify(t, ino, -1, reply_opened);
 }
 
 static void open_settled(struct task *t)
@@ -155,8 +171,8 @@ static void reply_written(struct task *t)
 
 /* What the kernel has cached may be wrong after an append when an edit had moved the end
  * without its knowing: it put the bytes where it thought the end to be. */
-static void written(struct daemon *d, fuse_req_t req, fuse_ino_t ino, ssize_t n, uint64_t asked,
-		    uint64_t at, bool direct, bool privs)
+static void written(struct daemon *d, fuse_req_t req, fuse_ino_t ino, ssize_t n,
+		    uint64_t asked, uint64_t at, bool direct, bool privs)
 {
 	int64_t from = at == asked ? -1 : (int64_t)(at < asked ? at : asked);
 	struct task *t;
@@ -187,7 +203,7 @@ static void write_waiting(struct task *t)
 	ssize_t n = ropefs_write(t->d->fs, t->ino, t->off, t->data, t->n,
 				 t->flags & ROPEFS_APPEND, &at);
 
-	written(t->d, t->req, t->ino, n, t->off, at, t->fi.fh & FH_DIRECT, t->r);
+	written(t->d, t->req, t->ino, n, t->off, at, t->fi.fh & FH_DIRECT, t->privs);
 	task_free(t);
 }
 
@@ -209,8 +225,8 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 		return;
 	}
 	if (!d->sync)
-		done = ropefs_write(d->fs, ino, (uint64_t)off, p, n, flags | ROPEFS_NOWAIT,
-				    &at);
+		done = ropefs_write(d->fs, ino, (uint64_t)off, p, n,
+				    flags | ROPEFS_NOWAIT, &at);
 	if (done != -EAGAIN) {
 		written(d, req, ino, done, (uint64_t)off, at, fi->fh & FH_DIRECT, privs);
 		return;
@@ -223,7 +239,7 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 	t->n = n;
 	t->flags = flags;
 	t->fi = *fi;
-	t->r = privs;
+	t->privs = privs;
 	task_run(t, write_waiting);
 }
 
@@ -290,7 +306,8 @@ static int grow_to(struct daemon *d, fuse_ino_t ino, uint64_t size)
 	return ropefs_truncate(d->fs, ino, size);
 }
 
-static int fallocate_now(struct daemon *d, fuse_ino_t ino, int mode, uint64_t off, uint64_t n)
+static int fallocate_now(struct daemon *d, fuse_ino_t ino, int mode, uint64_t off,
+			 uint64_t n)
 {
 	/* The kernel drops its pages of the range by itself. */
 	switch (mode) {
@@ -311,7 +328,10 @@ static int fallocate_now(struct daemon *d, fuse_ino_t ino, int mode, uint64_t of
 static void fallocate_waiting(struct task *t)
 {
 	t->r = fallocate_now(t->d, t->ino, (int)t->flags, t->off, t->n);
-	task_reply_err(t);
+	if (t->privs)
+		task_notify(t, t->ino, -1, task_reply_err);
+	else
+		task_reply_err(t);
 }
 
 void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t n,
@@ -319,17 +339,18 @@ void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t n
 {
 	struct daemon *d = daemon_of(req);
 	struct task *t;
-	int r;
+	int privs;
 
 	(void)fi;
-	r = privs_drop(d, ino, fuse_req_ctx(req)->uid);
-	if (r < 0) {
-		reply_err(req, r);
+	privs = privs_drop(d, ino, fuse_req_ctx(req)->uid);
+	if (privs < 0) {
+		reply_err(req, privs);
 		return;
 	}
 	t = task_new(d, req, NULL, 0);
 	if (!t)
 		return;
+	t->privs = privs;
 	t->ino = ino;
 	t->flags = (unsigned)mode;
 	t->off = (uint64_t)off;
@@ -365,32 +386,36 @@ static void copy_waiting(struct task *t)
 		view_copied(t->to_fh);
 	count(&t->d->counters.written_bytes, (uint64_t)t->r);
 	/* The kernel drops its pages of the range by itself. */
-	reply_written(t);
+	if (t->privs)
+		task_notify(t, t->to_ino, -1, reply_written);
+	else
+		reply_written(t);
 }
 
-void any_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off, struct fuse_file_info *fi,
-			 fuse_ino_t to_ino, off_t to_off, struct fuse_file_info *to_fi,
-			 size_t n, int flags)
+void any_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
+			 struct fuse_file_info *fi, fuse_ino_t to_ino, off_t to_off,
+			 struct fuse_file_info *to_fi, size_t n, int flags)
 {
 	struct daemon *d = daemon_of(req);
 	struct task *t;
-	int r = 0;
+	int privs = 0;
 
 	if (to_ino < DOT_FIRST)
-		r = privs_drop(d, to_ino, fuse_req_ctx(req)->uid);
-	if (r < 0 || flags) {
-		reply_err(req, r < 0 ? r : -EINVAL);
+		privs = privs_drop(d, to_ino, fuse_req_ctx(req)->uid);
+	if (privs < 0 || flags) {
+		reply_err(req, privs < 0 ? privs : -EINVAL);
 		return;
 	}
 	t = task_new(d, req, NULL, 0);
 	if (!t)
 		return;
+	t->privs = privs;
 	t->ino = ino;
 	t->fi = *fi;
 	t->off = (uint64_t)off;
 	t->to_ino = to_ino;
 	t->to_fh = to_fi->fh;
 	t->to_off = (uint64_t)to_off;
-	t->n = n < 0xfffff000u ? n : 0xfffff000u;	/* the reply counts in 32 bits */
+	t->n = n < 0xfffff000u ? n : 0xfffff000u; /* the reply counts in 32 bits */
 	task_run(t, copy_waiting);
 }

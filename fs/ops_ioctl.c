@@ -22,8 +22,8 @@ static int replace(struct daemon *d, fuse_ino_t ino, const struct ropefs_ioc_edi
 	n = ropefs_write(d->fs, stage.ino, 0, e->data, e->n, 0, NULL);
 	r = n < 0 ? (int)n : 0;
 	if (r >= 0)
-		r = ropefs_replace(d->fs, (struct ropefs_range){ ino, e->at, e->cut },
-				   (struct ropefs_range){ stage.ino, 0, e->n });
+		r = ropefs_replace(d->fs, (struct ropefs_range) { ino, e->at, e->cut },
+				   (struct ropefs_range) { stage.ino, 0, e->n });
 	ropefs_release(d->fs, stage.ino, 1);
 	return r;
 }

@@ -67,7 +67,8 @@ static int new_owned(fuse_req_t req, fuse_ino_t parent, uint32_t mode,
 	r = ropefs_getattr(daemon_of(req)->fs, parent, &dir);
 	if (r < 0)
 		return r;
-	*ret_what = (struct ropefs_new){ .mode = mode, .uid = ctx->uid, .gid = ctx->gid };
+	*ret_what =
+		(struct ropefs_new) { .mode = mode, .uid = ctx->uid, .gid = ctx->gid };
 	if (dir.mode & S_ISGID) {
 		ret_what->gid = dir.gid;
 		if (S_ISDIR(mode))
@@ -101,7 +102,8 @@ static void reply_made(fuse_req_t req, int r, const struct ropefs_attr *a)
 		reply_entry(req, a);
 }
 
-void file_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev)
+void file_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		dev_t dev)
 {
 	struct ropefs_attr a;
 	int r;
@@ -131,8 +133,8 @@ void file_symlink(fuse_req_t req, const char *to, fuse_ino_t parent, const char 
 	if (r >= 0)
 		r = new_owned(req, parent, S_IFLNK | 0777, &what);
 	if (r >= 0)
-		r = ropefs_symlink(d->fs, parent, ropefs_name(name), ropefs_name(to), &what,
-				   &a);
+		r = ropefs_symlink(d->fs, parent, ropefs_name(name), ropefs_name(to),
+				   &what, &a);
 	reply_made(req, r, &a);
 }
 

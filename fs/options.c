@@ -28,7 +28,7 @@ static const char usage[] =
 
 struct parser {
 	struct options o;
-	bool bad;	/* said why */
+	bool bad; /* said why */
 };
 
 static void complain(struct parser *p, const char *what, const char *which)
@@ -139,8 +139,8 @@ static void opt_ignore(struct parser *p, const char *value)
 }
 
 static const struct opt {
-	const char *name;	/* with '=' when it takes a value */
-	void (*set)(struct parser *p, const char *value);	/* NULL: the kernel's */
+	const char *name; /* with '=' when it takes a value */
+	void (*set)(struct parser *p, const char *value); /* NULL: the kernel's */
 } opts[] = {
 	{ "memory=", opt_memory },
 	{ "window=", opt_window },
@@ -201,7 +201,8 @@ static void parse_opt(struct parser *p, const char *arg)
 		size_t n = strlen(o->name);
 		bool takes_value = o->name[n - 1] == '=';
 
-		if (takes_value ? strncmp(arg, o->name, n) != 0 : strcmp(arg, o->name) != 0)
+		if (takes_value ? strncmp(arg, o->name, n) != 0
+				: strcmp(arg, o->name) != 0)
 			continue;
 		if (o->set)
 			o->set(p, arg + (takes_value ? n : 0));
@@ -255,7 +256,7 @@ static int parse_args(struct parser *p, int argc, char **argv)
 		case ARG_MEMORY:
 			opt_memory(p, optarg);
 			break;
-		case 'n':	/* of mount(8): no mtab, verbose */
+		case 'n': /* of mount(8): no mtab, verbose */
 		case 'v':
 			break;
 		case 'h':
@@ -264,14 +265,15 @@ static int parse_args(struct parser *p, int argc, char **argv)
 		case 'V':
 			puts("ropefs " ROPEFS_VERSION);
 			return OPTIONS_DONE;
-		default:	/* getopt has said it */
+		default: /* getopt has said it */
 			return OPTIONS_USAGE;
 		}
 	}
 	if (p->bad)
 		return OPTIONS_USAGE;
 	if (argc - optind != 2) {
-		report("two arguments are needed, STORE and MOUNTPOINT; see ropefs --help");
+		report("two arguments are needed, STORE and MOUNTPOINT; see ropefs "
+		       "--help");
 		return OPTIONS_USAGE;
 	}
 	return OPTIONS_RUN;
@@ -286,7 +288,8 @@ static int resolve(const char *path, const char *what, char **ret)
 		return OPTIONS_RUN;
 	}
 	if (errno == ENOTCONN)
-		report("%s: a daemon died here; run `fusermount3 -u %s` first", path, path);
+		report("%s: a daemon died here; run `fusermount3 -u %s` first", path,
+		       path);
 	else
 		report("%s: this %s can't be reached: %s", path, what, strerror(errno));
 	return OPTIONS_FAILED;
@@ -319,5 +322,5 @@ void options_release(struct options *o)
 	free(o->mountpoint);
 	free(o->key_file);
 	free(o->mount);
-	*o = (struct options){ 0 };
+	*o = (struct options) { 0 };
 }

@@ -5,17 +5,17 @@
 #include "core/ropefs.h"
 
 struct options {
-	char *store, *mountpoint;	/* absolute */
-	char *key_file;			/* NULL: the default place */
-	char *mount;			/* for the kernel, comma-separated */
-	struct ropefs_opts opts;	/* key_file is filled in by the reader */
+	char *store, *mountpoint; /* absolute */
+	char *key_file; /* NULL: the default place */
+	char *mount; /* for the kernel, comma-separated */
+	struct ropefs_opts opts; /* key_file is filled in by the reader */
 	bool foreground, allow_other, no_views;
 };
 
 enum {
 	OPTIONS_RUN = -1,
-	OPTIONS_DONE = 0,		/* --help, --version: exit with 0 */
-	OPTIONS_USAGE = 2,		/* said what is wrong: exit with 2 */
+	OPTIONS_DONE = 0, /* --help, --version: exit with 0 */
+	OPTIONS_USAGE = 2, /* said what is wrong: exit with 2 */
 	OPTIONS_FAILED = 1,
 };
 

@@ -18,12 +18,12 @@ static struct timespec timespec_of(struct ropefs_time t)
 		ns += 1000000000;
 		s--;
 	}
-	return (struct timespec){ .tv_sec = s, .tv_nsec = ns };
+	return (struct timespec) { .tv_sec = s, .tv_nsec = ns };
 }
 
 void attr_to_stat(const struct ropefs_attr *a, struct stat *ret)
 {
-	*ret = (struct stat){
+	*ret = (struct stat) {
 		.st_ino = a->ino,
 		.st_mode = a->mode,
 		.st_nlink = a->nlink,
@@ -45,7 +45,7 @@ int entry_fill(struct daemon *d, const struct ropefs_attr *a, struct fuse_entry_
 
 	if (r < 0)
 		return r;
-	*e = (struct fuse_entry_param){
+	*e = (struct fuse_entry_param) {
 		.ino = a->ino,
 		.attr_timeout = inodes_timeout(&d->inodes, a->ino),
 		.entry_timeout = CACHE_S,
@@ -81,9 +81,9 @@ static int privs_clear(struct daemon *d, uint64_t ino, uint32_t uid, bool *ret_l
 			return r;
 		dropped = 1;
 	}
-	to.mode = a.mode & ~(uint32_t)S_ISUID;
-	if (a.mode & S_IXGRP)
-		to.mode &= ~(uint32_t)S_ISGID;
+	/* Linux spares set-gid without group execution for members of the group, a relic of
+	 * mandatory locks; we don't. */
+	to.mode = a.mode & ~(uint32_t)(S_ISUID | S_ISGID);
 	if (uid && S_ISREG(a.mode) && to.mode != a.mode) {
 		r = ropefs_setattr(d->fs, ino, &to, ROPEFS_SET_MODE, &a);
 		if (r < 0)

@@ -17,7 +17,8 @@ int entry_fill(struct daemon *d, const struct ropefs_attr *a, struct fuse_entry_
 void reply_entry(fuse_req_t req, const struct ropefs_attr *a);
 
 /* Clears set-id bits and file capabilities of a file that the user uid is about to change, as
- * Linux does (root keeps set-id bits). Returns 1 when some were cleared, 0, or an error. */
+ * Linux does (root keeps set-id bits). Returns 1 when some were cleared, 0, or an error.
+ * After a 1 the kernel's idea of the mode is wrong until its attributes are dropped. */
 int privs_drop(struct daemon *d, uint64_t ino, uint32_t uid);
 
 #endif

@@ -9,7 +9,7 @@
 #include <syslog.h>
 
 static atomic_bool syslogging, live;
-static char last[512];	/* written before `live` only, by the one thread of then */
+static char last[512]; /* written before `live` only, by the one thread of then */
 
 static void vreport(const char *fmt, va_list ap)
 {

@@ -16,13 +16,13 @@
 #include <stdint.h>
 #include <sys/ioctl.h>
 
-#define ROPEFS_IOC_DATA_MAX 16000	/* the kernel takes 16,383 bytes with the head */
+#define ROPEFS_IOC_DATA_MAX 16000 /* the kernel takes 16,383 bytes with the head */
 
 struct ropefs_ioc_edit {
-	uint64_t at;		/* bytes from the start of the file */
-	uint64_t cut;		/* bytes taken out at `at`; 0 for INSERT */
-	uint32_t n;		/* bytes of data put there; 0 for CUT */
-	uint32_t reserved;	/* 0 */
+	uint64_t at; /* bytes from the start of the file */
+	uint64_t cut; /* bytes taken out at `at`; 0 for INSERT */
+	uint32_t n; /* bytes of data put there; 0 for CUT */
+	uint32_t reserved; /* 0 */
 	uint8_t data[];
 };
 
@@ -33,7 +33,7 @@ enum {
 };
 
 #define ROPEFS_IOC_TYPE 'R'
-#define ROPEFS_IOC(nr, n) \
+#define ROPEFS_IOC(nr, n)                                                                \
 	_IOC(_IOC_WRITE, ROPEFS_IOC_TYPE, (nr), sizeof(struct ropefs_ioc_edit) + (n))
 #define ROPEFS_IOC_INSERT(n)  ROPEFS_IOC(ROPEFS_IOC_NR_INSERT, n)
 #define ROPEFS_IOC_CUT	      ROPEFS_IOC(ROPEFS_IOC_NR_CUT, 0)

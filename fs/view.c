@@ -12,7 +12,7 @@
 
 void views_init(struct views *v)
 {
-	*v = (struct views){ 0 };
+	*v = (struct views) { 0 };
 	pthread_mutex_init(&v->mutex, NULL);
 }
 
@@ -43,8 +43,8 @@ int view_find(struct daemon *d, fuse_ino_t parent, const char *name,
 	parsed = ropefs_view_parse(name, strlen(name), &selector);
 	if (parsed == -ENOENT)
 		return 0;
-	r = ropefs_lookup(d->fs, parent, (struct ropefs_name){ name, (size_t)(at - name) },
-			  &a);
+	r = ropefs_lookup(d->fs, parent,
+			  (struct ropefs_name) { name, (size_t)(at - name) }, &a);
 	if (r == -ENOENT || (r >= 0 && !S_ISREG(a.mode)))
 		return 0;
 	if (r < 0 || parsed < 0)
@@ -72,9 +72,9 @@ static bool same(const struct view *v, uint64_t target, const struct ropefs_view
 {
 	const struct ropefs_view *t = &v->selector;
 
-	return v->target == target && t->has_from == s->has_from && t->has_to == s->has_to &&
-	       t->from_end == s->from_end && t->to_end == s->to_end && t->from == s->from &&
-	       t->to == s->to;
+	return v->target == target && t->has_from == s->has_from &&
+	       t->has_to == s->has_to && t->from_end == s->from_end &&
+	       t->to_end == s->to_end && t->from == s->from && t->to == s->to;
 }
 
 static uint64_t mix(uint64_t h, uint64_t x)
@@ -111,7 +111,7 @@ static int get_locked(struct daemon *d, uint64_t target, const struct ropefs_vie
 			free(v);
 			return r;
 		}
-		*v = (struct view){ .ino = ino, .target = target, .selector = *s };
+		*v = (struct view) { .ino = ino, .target = target, .selector = *s };
 		r = map_put(&d->views.by_ino, ino, v);
 		if (r < 0) {
 			inodes_put(&d->inodes, target, 1);
@@ -154,7 +154,7 @@ int view_lookup(struct daemon *d, fuse_ino_t parent, const char *name,
 	pthread_mutex_unlock(&d->views.mutex);
 	if (r < 0)
 		return r;
-	*ret = (struct fuse_entry_param){ .ino = ino };
+	*ret = (struct fuse_entry_param) { .ino = ino };
 	stat_of(ino, &a, to - from, &ret->attr);
 	return 1;
 }
@@ -221,7 +221,7 @@ static int stage_new(struct daemon *d, struct ropefs_range range, uint64_t *ret_
 	if (r < 0)
 		return r;
 	if (range.n)
-		n = ropefs_copy(d->fs, (struct ropefs_range){ .ino = a.ino }, range);
+		n = ropefs_copy(d->fs, (struct ropefs_range) { .ino = a.ino }, range);
 	if (n >= 0 && (uint64_t)n != range.n)
 		n = -EIO;
 	if (n < 0) {
@@ -232,7 +232,8 @@ static int stage_new(struct daemon *d, struct ropefs_range range, uint64_t *ret_
 	return 0;
 }
 
-static int resolve_locked(struct daemon *d, const struct view *v, struct ropefs_range *ret)
+static int resolve_locked(struct daemon *d, const struct view *v,
+			  struct ropefs_range *ret)
 {
 	struct ropefs_attr a;
 	uint64_t from, to;
@@ -244,7 +245,7 @@ static int resolve_locked(struct daemon *d, const struct view *v, struct ropefs_
 	r = ropefs_view_range(&v->selector, a.size, &from, &to);
 	if (r < 0)
 		return r;
-	*ret = (struct ropefs_range){ v->target, from, to - from };
+	*ret = (struct ropefs_range) { v->target, from, to - from };
 	return 0;
 }
 
@@ -318,8 +319,8 @@ static int commit_locked(struct daemon *d, struct view_file *f)
 	r = ropefs_getattr(d->fs, f->stage, &stage);
 	if (r < 0)
 		return r;
-	r = ropefs_replace(d->fs, (struct ropefs_range){ f->target, f->from, f->placed },
-			   (struct ropefs_range){ f->stage, 0, stage.size });
+	r = ropefs_replace(d->fs, (struct ropefs_range) { f->target, f->from, f->placed },
+			   (struct ropefs_range) { f->stage, 0, stage.size });
 	if (r < 0)
 		return r;
 	f->placed = stage.size;
@@ -364,7 +365,7 @@ static int resize_locked(struct daemon *d, const struct view *v, uint64_t size,
 	if (size < range.n) {
 		r = ropefs_cut(d->fs, v->target, range.at + size, range.n - size);
 	} else {
-		none = (struct ropefs_range){ v->target, range.at + range.n, 0 };
+		none = (struct ropefs_range) { v->target, range.at + range.n, 0 };
 		r = stage_new(d, none, &stage);
 		if (r < 0)
 			return r;
@@ -372,7 +373,7 @@ static int resize_locked(struct daemon *d, const struct view *v, uint64_t size,
 		r = ropefs_truncate(d->fs, stage, size);
 		if (r >= 0)
 			r = ropefs_replace(d->fs, none,
-					   (struct ropefs_range){ stage, 0, size });
+					   (struct ropefs_range) { stage, 0, size });
 		ropefs_release(d->fs, stage, 1);
 	}
 	if (r >= 0)

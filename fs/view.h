@@ -28,20 +28,20 @@ struct view {
 };
 
 struct views {
-	pthread_mutex_t mutex;	/* taken before the inode table's */
+	pthread_mutex_t mutex; /* taken before the inode table's */
 	struct map by_ino;
 };
 
 struct view_file {
 	uint64_t target;
-	uint64_t from, placed;		/* the range, as resolved at open and moved by commits */
-	uint64_t stage;			/* ino; 0: open for reading only */
+	uint64_t from, placed; /* the range, as resolved at open and moved by commits */
+	uint64_t stage; /* ino; 0: open for reading only */
 	uint64_t edits;
 	uint32_t uid;
-	bool cut_if_unwritten;		/* opened with O_TRUNC */
-	atomic_bool wrote;		/* ever */
-	atomic_bool dirty;		/* since the last commit */
-	pthread_mutex_t committing;	/* guards placed and edits */
+	bool cut_if_unwritten; /* opened with O_TRUNC */
+	atomic_bool wrote; /* ever */
+	atomic_bool dirty; /* since the last commit */
+	pthread_mutex_t committing; /* guards placed and edits */
 };
 
 void views_init(struct views *v);

@@ -309,7 +309,8 @@ static void view_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int wh
 			 struct fuse_file_info *fi)
 {
 	const int mine = FUSE_SET_ATTR_SIZE;
-	const int along = FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_CTIME;
+	const int along =
+		FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_CTIME;
 	struct task *t;
 
 	/* A change of size may bring its times along; they come by themselves. */

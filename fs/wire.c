@@ -16,7 +16,7 @@
 #define WIRE_DIRECT_ALLOW_MMAP ((uint64_t)1 << 36)
 
 enum {
-	APPEND_DIRECT_MINOR = 42,	/* Linux 6.14 */
+	APPEND_DIRECT_MINOR = 42, /* Linux 6.14 */
 	BACKGROUND = 64,
 	STOP_POLL_US = 2000,
 };
@@ -26,7 +26,8 @@ void wire_init(void *userdata, struct fuse_conn_info *conn)
 	static const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC |
 				       FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
 				       FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-				       FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA;
+				       FUSE_CAP_CACHE_SYMLINKS |
+				       FUSE_CAP_EXPLICIT_INVAL_DATA;
 	struct daemon *d = userdata;
 
 	/* Not wanted, among others: the writeback cache (the kernel would own the size), the
@@ -95,7 +96,8 @@ static ssize_t wire_writev(int fd, struct iovec *iov, int count, void *userdata)
 
 int wire_attach(struct daemon *d)
 {
-	static const struct fuse_custom_io io = { .read = wire_read, .writev = wire_writev };
+	static const struct fuse_custom_io io = { .read = wire_read,
+						  .writev = wire_writev };
 	int r = fuse_session_custom_io(d->session, &io, fuse_session_fd(d->session));
 
 	return r < 0 ? -EIO : 0;
@@ -130,7 +132,7 @@ int loops_start(struct loops *l, struct daemon *d, unsigned n)
 {
 	const struct sigaction wake = { .sa_handler = interrupt };
 
-	*l = (struct loops){ .d = d, .told = pthread_self() };
+	*l = (struct loops) { .d = d, .told = pthread_self() };
 	sigaction(SIGUSR2, &wake, NULL);
 	while (l->n < n) {
 		int e = pthread_create(&l->threads[l->n], NULL, loop, l);

@@ -17,7 +17,7 @@ struct loops {
 	struct daemon *d;
 	pthread_t threads[LOOPS_MAX];
 	unsigned n;
-	pthread_t told;		/* gets SIGTERM when the kernel ends the connection */
+	pthread_t told; /* gets SIGTERM when the kernel ends the connection */
 };
 
 /* After fuse_session_mount(), before the loops. */

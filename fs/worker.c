@@ -30,7 +30,7 @@ static void *work(void *arg)
 int pool_start(struct pool *p, unsigned threads)
 {
 	assert(threads > 0 && threads <= POOL_THREADS_MAX);
-	*p = (struct pool){ 0 };
+	*p = (struct pool) { 0 };
 	p->tail = &p->head;
 	pthread_mutex_init(&p->mutex, NULL);
 	pthread_cond_init(&p->more, NULL);
@@ -68,5 +68,5 @@ void pool_stop(struct pool *p)
 		pthread_join(p->threads[i], NULL);
 	pthread_cond_destroy(&p->more);
 	pthread_mutex_destroy(&p->mutex);
-	*p = (struct pool){ 0 };
+	*p = (struct pool) { 0 };
 }

@@ -8,7 +8,7 @@
 
 struct job {
 	struct job *next;
-	void (*run)(struct job *job);	/* owns the job */
+	void (*run)(struct job *job); /* owns the job */
 };
 
 enum { POOL_THREADS_MAX = 8 };
@@ -16,7 +16,7 @@ enum { POOL_THREADS_MAX = 8 };
 struct pool {
 	pthread_mutex_t mutex;
 	pthread_cond_t more;
-	struct job *head, **tail;	/* guarded by mutex, as is stopping */
+	struct job *head, **tail; /* guarded by mutex, as is stopping */
 	bool stopping;
 	pthread_t threads[POOL_THREADS_MAX];
 	unsigned n_threads;

@@ -1,0 +1,93 @@
+#!/bin/bash
+# Mounting, refusing to, the ways to end, and exit statuses.
+. "$(dirname "$0")/../lib/mount.sh"
+
+status() {	# DESCRIPTION WANTED MESSAGE COMMAND...
+	local what=$1 wanted=$2 message=$3 out got
+	shift 3
+	out=$(timeout 30 "$@" 2>&1)
+	got=$?
+	[[ $got == "$wanted" && $out == *"$message"* && $(wc -l <<<"$out") -le 1 ]]
+	result $? "$what" "status $got: $out"
+}
+fs=("$ROPEFS" --key-file "$KEY")
+
+ok "--help has an example" grep -q 'Example' <("$ROPEFS" --help)
+is "--version" "$("$ROPEFS" --version)" "ropefs 0.1.0"
+status "no arguments" 2 "two arguments" "$ROPEFS"
+status "unknown mount option" 2 "nonsense: unknown mount option" "${fs[@]}" -o nonsense "$STORE" "$MNT"
+status "bad size" 2 "no size" "${fs[@]}" --memory 12X "$STORE" "$MNT"
+status "bad durability" 2 "async or sync" "${fs[@]}" -o durability=maybe "$STORE" "$MNT"
+status "no mount point" 1 "No such file" "${fs[@]}" "$STORE" "$T/none"
+touch "$T/file"
+status "a file for a mount point" 1 "must be a directory" "${fs[@]}" "$STORE" "$T/file"
+status "no store" 1 "No such file" "${fs[@]}" "$T/none" "$MNT"
+mkdir "$T/nostore"
+status "not a store" 6 "$T/nostore" "${fs[@]}" "$T/nostore" "$MNT"
+"$ROPECTL" init "$T/store2" --key-file "$T/key2" >/dev/null
+status "the wrong key" 3 "key" "$ROPEFS" --key-file "$T/key2" "$STORE" "$MNT"
+status "no key" 3 "key" "$ROPEFS" --key-file "$T/nokey" "$STORE" "$MNT"
+status "a mount that would hide its store" 1 "hide" "${fs[@]}" "$STORE" "$T"
+
+ok "goes to the background once the mount answers" fs_start
+is "and is mounted then" "$(findmnt -no FSTYPE "$MNT")" fuse.ropefs
+echo data >"$MNT/f"
+status "a store in use" 4 "" "${fs[@]}" "$STORE" "$PLAIN"
+status "a busy mount point" 1 "busy" "$ROPEFS" --key-file "$T/key2" "$T/store2" "$MNT"
+pid=$(fs_pid)
+is "no other may read its memory" "$(stat -c %u "/proc/$pid/mem" 2>&1)" 0
+is "no core" "$(awk '/Max core/ { print $5 $6 }' "/proc/$pid/limits")" 00
+is "its working directory is free" "$(readlink "/proc/$pid/cwd")" /
+kill -TERM "$pid"
+ok "SIGTERM ends it" wait_gone "$pid" 20
+is "and unmounts" "$(findmnt -no FSTYPE "$MNT")" ""
+ok "mounts again" fs_start
+is "what was written is there" "$(cat "$MNT/f")" data
+is "and the shutdown was clean" "$(grep -c '"was_clean":[[:space:]]*true' "$MNT/.ropefs/status")" 1
+pid=$(fs_pid)
+exec 7>"$MNT/open"
+echo more >&7
+kill -TERM "$pid"
+ok "SIGTERM ends it with a file open" wait_gone "$pid" 30
+exec 7>&-
+ok "and the mount point is free" fs_start
+is "what the open file got is there" "$(cat "$MNT/open")" more
+pid=$(fs_pid)
+ok "fusermount3 -u unmounts" fusermount3 -u "$MNT"
+ok "and ends the daemon" wait_gone "$pid" 20
+
+timeout 60 "${fs[@]}" -f "$STORE" "$MNT" &
+front=$!
+for ((i = 0; i < 200; i++)); do [[ -e $MNT/.ropefs/status ]] && break; sleep 0.05; done
+is "-f stays in front" "$(cat "$MNT/f")" data
+umount "$MNT"
+wait "$front"
+is "and ends well" $? 0
+
+ok "-o ro" fs_start -o ro
+fails "takes no writes" "Read-only file system" touch "$MNT/x"
+is "but reads" "$(cat "$MNT/f")" data
+fs_stop
+ok "options of mount(8), behind the arguments" timeout 30 "${fs[@]}" "$STORE" "$MNT" -o \
+	rw,nosuid,nodev,noexec,noatime,relatime,nofail,noauto,user,_netdev,x-systemd.automount,memory=64M,window=50
+is "reach the kernel" "$(findmnt -no OPTIONS "$MNT" | grep -o noexec)" noexec
+fs_stop
+ok "durability=sync" fs_start -o durability=sync
+echo s >"$MNT/sync"
+is "works" "$(cat "$MNT/sync")" s
+pid=$(fs_pid)
+kill -9 "$pid"
+wait_gone "$pid" 10
+fails "a dead daemon's mount is named" "fusermount3 -u" "${fs[@]}" "$STORE" "$MNT"
+umount -l "$MNT"
+ok "after kill -9 it mounts" fs_start
+is "and has what was written with durability=sync" "$(cat "$MNT/sync")" s
+fs_stop
+mount --bind "$(dirname "$ROPEFS")" /usr/local/bin	# mount(8) has a PATH of its own
+if type mount.fuse3 >/dev/null 2>&1; then
+	ok "mount -t fuse.ropefs" timeout 30 mount -t fuse.ropefs "$STORE" "$MNT" -o "key=$KEY"
+	is "mounts it" "$(cat "$MNT/f")" data
+	fs_stop
+fi
+umount /usr/local/bin
+finish

@@ -1,0 +1,130 @@
+# mount.sh - for shell tests that mount: source it first.
+#
+# The test runs again in a mount namespace of its own, under a time limit, so that nothing it
+# mounts outlives it. It speaks TAP. $T is a folder of its own; $MNT the mount point, $PLAIN
+# an ordinary directory beside it for comparison, $STORE the store, $KEY its key.
+#
+# From the environment: ROPEFS, ROPECTL and FSOP, the programs' paths.
+# shellcheck shell=bash
+
+: "${ROPEFS:?the path of the daemon}" "${ROPECTL:?the path of ropectl}"
+: "${FSOP:?the path of the helper made of tests/fs/fsop.c}"
+
+if [[ $(id -u) != 0 || ! -e /dev/fuse ]]; then
+	echo "1..0 # SKIP needs root and /dev/fuse"
+	exit 0
+fi
+if [[ -z ${MOUNT_SH_INNER-} ]]; then
+	export MOUNT_SH_INNER=1
+	exec timeout -k 20 "${TEST_LIMIT_S:-110}" unshare -m --propagation private \
+		bash "$0" "$@"
+fi
+
+export LC_ALL=C
+umask 022
+T=$(mktemp -d "${TMPDIR:-/tmp}/ropefs-test.XXXXXX")
+MNT=$T/mnt PLAIN=$T/plain STORE=$T/store KEY=$T/key
+N=0 FAILED=0
+mkdir "$MNT" "$PLAIN"
+chmod 755 "$T"
+"$ROPECTL" init "$STORE" --key-file "$KEY" >/dev/null || exit 1
+
+# --- the mount ---
+
+fs_start() {	# [option...]: in the background; returns the daemon's status
+	timeout 30 "$ROPEFS" --key-file "$KEY" "$@" "$STORE" "$MNT"
+}
+
+fs_pid() {
+	sed -n 's/.*"pid": \([0-9]*\), "uptime.*/\1/p' "$MNT/.ropefs/status"
+}
+
+wait_gone() {	# PID SECONDS: waits until the process has ended
+	local i
+	for ((i = 0; i < $2 * 20; i++)); do
+		[[ -d /proc/$1 ]] || return 0
+		sleep 0.05
+	done
+	return 1
+}
+
+fs_stop() {
+	local pid
+	pid=$(timeout 10 cat "$MNT/.ropefs/status" | sed -n 's/.*"pid": \([0-9]*\), "uptime.*/\1/p')
+	timeout 20 umount "$MNT" && wait_gone "${pid:-0}" 30
+}
+
+fs_restart() {
+	fs_stop && fs_start "$@"
+}
+
+# A stuck daemon's requests end when its connection is aborted.
+fs_abort() {
+	local dev control=/sys/fs/fuse/connections
+	dev=$(awk -v m="$MNT" '$5 == m { split($3, d, ":"); print d[2] }' /proc/self/mountinfo)
+	[[ -n $dev ]] || return 0
+	[[ -d $control/$dev ]] || mount -t fusectl none "$control" 2>/dev/null
+	echo 1 2>/dev/null >"$control/$dev/abort"
+}
+
+cleanup() {
+	cd /
+	if grep -q " $MNT " /proc/self/mounts; then
+		fs_stop 2>/dev/null || { fs_abort; umount -l "$MNT"; }
+	fi
+	rm -rf "$T"
+}
+trap cleanup EXIT
+trap 'exit 1' TERM INT
+
+# --- TAP ---
+
+result() {	# OK? DESCRIPTION [DETAIL]
+	N=$((N + 1))
+	if [[ $1 == 0 ]]; then
+		echo "ok $N - $2"
+	else
+		FAILED=$((FAILED + 1))
+		echo "not ok $N - $2"
+		[[ -z ${3-} ]] || printf '%s\n' "$3" | sed 's/^/# /'
+	fi
+}
+
+ok() {		# DESCRIPTION COMMAND...: it succeeds
+	local what=$1 out status
+	shift
+	out=$("$@" 2>&1)
+	status=$?
+	result $status "$what" "status $status: $out"
+}
+
+is() {		# DESCRIPTION GOT WANTED
+	[[ $2 == "$3" ]]
+	result $? "$1" "got:    $2
+wanted: $3"
+}
+
+fails() {	# DESCRIPTION MESSAGE COMMAND...: it fails, saying MESSAGE
+	local what=$1 message=$2 out status
+	shift 2
+	out=$("$@" 2>&1)
+	status=$?
+	[[ $status != 0 && $out == *"$message"* ]]
+	result $? "$what" "status $status: $out"
+}
+
+# Runs a function in the mount and in a plain directory; both say the same.
+both() {	# DESCRIPTION FUNCTION [ARGUMENT...]
+	local what=$1 ours theirs
+	shift
+	ours=$(cd "$MNT" && "$@" 2>&1; echo "status $?")
+	theirs=$(cd "$PLAIN" && "$@" 2>&1; echo "status $?")
+	[[ $ours == "$theirs" ]]
+	result $? "$what" "$(diff <(echo "$theirs") <(echo "$ours"))"
+}
+
+finish() {
+	echo "1..$N"
+	((FAILED == 0))
+	exit $?
+}
