@@ -45,6 +45,8 @@ static void serve_waiters(struct ropefs *fs)
 		free(w);
 	}
 	lock_take(&fs->engine);
+	if (checkpoint_due_locked(fs))
+		background_kick_checkpoint_locked(fs);
 }
 
 static void *flusher_main(void *arg)
@@ -77,6 +79,8 @@ static void *flusher_main(void *arg)
 			else
 				wal_push(fs->wal);
 			lock_take(&fs->engine);
+			if (checkpoint_due_locked(fs))
+				background_kick_checkpoint_locked(fs);
 			if (late)
 				dirty_since = 0;
 			else if (!fs->stopping && STAILQ_EMPTY(&fs->waiters))

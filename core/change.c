@@ -12,7 +12,7 @@
 #define SPACE_CHECK_BYTES (4 * MIB)
 #define SPACE_CHECK_CHANGES 4096u
 #define SPACE_RESERVE (8 * MIB)		/* for what a checkpoint of names and trees needs */
-#define PUSH_BYTES (4 * MIB)		/* a writer that is this far ahead of the log writes it */
+#define PUSH_BYTES (4 * MIB)		/* of changes; then the writer itself pushes the log */
 
 void attr_from_inode(const struct inode *in, struct ropefs_attr *ret)
 {
@@ -183,11 +183,14 @@ int change_end(struct ropefs *fs, const struct op *op, uint64_t ino, struct rope
 		attr_from_inode(in, ret);
 	}
 	background_kick_flusher_locked(fs);
-	if (checkpoint_due_locked(fs))
+	if (memory_due_locked(fs))
 		background_kick_checkpoint_locked(fs);
+	fs->unpushed += op->data.n;
+	behind = fs->unpushed > PUSH_BYTES;
+	if (behind)
+		fs->unpushed = 0;
 	lock_drop(&fs->engine);
 
-	behind = wal_pending_bytes(fs->wal) > PUSH_BYTES;
 	if (fs->opts.durability == ROPEFS_SYNC)
 		return log_sync(fs, lsn);
 	/* A push that fails shows at the sync that needs it. */

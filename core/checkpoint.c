@@ -31,11 +31,16 @@ struct packing {
 	uint8_t cold[HOT_BLOCK_MAX];
 };
 
-bool checkpoint_due_locked(struct ropefs *fs)
+bool memory_due_locked(struct ropefs *fs)
 {
 	return hot_live(fs->hot) + nodes_dirty_bytes(fs->nodes) +
-				       fs->n_dirty * sizeof(struct inode) >
-			       fs->hot_soft ||
+		       fs->n_dirty * sizeof(struct inode) >
+	       fs->hot_soft;
+}
+
+bool checkpoint_due_locked(struct ropefs *fs)
+{
+	return memory_due_locked(fs) ||
 	       wal_bytes_since(fs->wal, fs->checkpoint_lsn) > fs->log_soft;
 }
 

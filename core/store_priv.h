@@ -82,6 +82,7 @@ struct ropefs {
 	bool threads_started, stopping;
 	pthread_cond_t flusher_wake, checkpointer_wake, room;
 	bool flusher_idle, checkpoint_wanted;
+	uint64_t unpushed;	/* bytes of changes since a writer last pushed the log */
 	STAILQ_HEAD(, sync_waiter) waiters;
 
 	/* For status. */
@@ -157,6 +158,8 @@ int log_sync(struct ropefs *fs, uint64_t lsn);
 /* --- checkpoint.c --- */
 int checkpoint_run(struct ropefs *fs, bool clean);	/* takes both locks */
 int checkpoint_run_held(struct ropefs *fs, bool clean);	/* `checkpoint` already held */
+/* Too much in memory; the quick part of checkpoint_due_locked(), which looks at the log too. */
+bool memory_due_locked(struct ropefs *fs);
 bool checkpoint_due_locked(struct ropefs *fs);
 
 /* --- collect.c --- */

@@ -1,4 +1,5 @@
-/* btree.c - the B+tree as it is read: finding, cursors, checking. btree_edit.c changes it. */
+/* btree.c - the B+tree as it is read: finding, cursors, checking. btree_edit.c changes
+ * it. */
 #include "core/catalog/btree.h"
 
 #include <errno.h>
@@ -70,7 +71,8 @@ static int read_node(struct btree *bt, const struct noderef *ref, unsigned level
 	h = &bnode_of(image)->head;
 	if (h->kind != (h->level ? NODE_BTREE_INNER : NODE_BTREE_LEAF) ||
 	    h->level >= BTREE_LEVELS_MAX || (level != LEVEL_ANY && h->level != level))
-		return err_set(E_CORRUPT, "catalog: node of kind %u, level %u under level %u",
+		return err_set(E_CORRUPT,
+			       "catalog: node of kind %u, level %u under level %u",
 			       h->kind, h->level, level + 1);
 	*ret_image = image;
 	return 0;
@@ -195,10 +197,12 @@ static int check_bounds(const uint8_t *image, const struct bounds *b)
 	unsigned n = bnode_n(image), first = bnode_level(image) ? 1 : 0;
 
 	if (first < n && span_cmp(bnode_key(image, first), b->from) < 0)
-		return err_set(E_CORRUPT, "catalog: a node of level %u has a key below its parent's",
+		return err_set(E_CORRUPT,
+			       "catalog: a node of level %u has a key below its parent's",
 			       bnode_level(image));
 	if (first < n && b->to.p && span_cmp(bnode_key(image, n - 1), b->to) >= 0)
-		return err_set(E_CORRUPT, "catalog: a node of level %u has a key past its parent's",
+		return err_set(E_CORRUPT,
+			       "catalog: a node of level %u has a key past its parent's",
 			       bnode_level(image));
 	return 0;
 }

@@ -1,11 +1,11 @@
 /* btree.h - a B+tree from byte strings to byte strings on nodes.h, for the catalog.
  *
  * Leaves (NODE_BTREE_LEAF) hold sorted (key, value) cells, inner nodes (NODE_BTREE_INNER)
- * (separator, struct noderef). A separator is above all keys to its left and not above any
- * in its subtree; it is as short as that allows, and empty for a node's first child. Cells
- * are kept in a slotted layout, see btree_format.h. Empty leaves are removed; a node that a
- * removal leaves under a quarter full is merged with a neighbour when both fit.
- * Every edit either succeeds or leaves the tree as it was. */
+ * (separator, struct noderef). A separator is above all keys to its left and not above
+ * any in its subtree; it is as short as that allows, and empty for a node's first child.
+ * Cells are kept in a slotted layout, see btree_format.h. Empty leaves are removed; a
+ * node that a removal leaves under a quarter full is merged with a neighbour when both
+ * fit. Every edit either succeeds or leaves the tree as it was. */
 #ifndef ROPEFS_CATALOG_BTREE_H
 #define ROPEFS_CATALOG_BTREE_H
 
@@ -36,9 +36,9 @@ int btree_get(struct btree *bt, struct span key, struct span *ret_value);
  * this tree, here and below. */
 int btree_put(struct btree *bt, struct span key, struct span value);
 int btree_del(struct btree *bt, struct span key);	/* -ENOENT */
-/* For several edits that must all happen or none: reads and reserves what the next `edits`
- * puts in rising order and removals of keys in [from, to] take, so that (nodes_trim()
- * apart) they can't fail. -EIO, -E_CORRUPT, -ENOMEM. */
+/* For several edits that must all happen or none: reads and reserves what the next
+ * `edits` puts in rising order and removals of keys in [from, to] take, so that
+ * (nodes_trim() apart) they can't fail. -EIO, -E_CORRUPT, -ENOMEM. */
 int btree_reserve(struct btree *bt, struct span from, struct span to, unsigned edits);
 
 struct btree_cursor {

@@ -1,9 +1,10 @@
 /* btree_edit.c - the B+tree as it is changed.
  *
  * An edit has two halves. The first finds the path, decides what will happen, reads the
- * neighbours that takes and reserves nodes: it may fail, and has changed nothing. The second
- * makes the path's nodes editable from the root down (each copy changes the reference in its
- * parent), changes the leaf, and goes up as far as splits or merges reach: it can't fail. */
+ * neighbours that takes and reserves nodes: it may fail, and has changed nothing. The
+ * second makes the path's nodes editable from the root down (each copy changes the
+ * reference in its parent), changes the leaf, and goes up as far as splits or merges
+ * reach: it can't fail. */
 #include <errno.h>
 #include <string.h>
 
@@ -98,11 +99,12 @@ static unsigned gather_with(const uint8_t *image, const struct incoming *in,
 }
 
 /* How many cells stay in the left node. Where cells arrive in rising order, the split is
- * there: what lies behind them goes to the right, or the next of them when nothing does, so
- * that they leave full nodes behind. Else it is in the middle of the bytes. Both halves fit: all cells are at most one cell more than a node takes, and no
- * cell is larger than a third of a node. */
-static unsigned split_place(const struct bcell *cells, unsigned n, const struct incoming *in,
-			    bool rising)
+ * there: what lies behind them goes to the right, or the next of them when nothing does,
+ * so that they leave full nodes behind. Else it is in the middle of the bytes. Both
+ * halves fit: all cells are at most one cell more than a node takes, and no cell is
+ * larger than a third of a node. */
+static unsigned split_place(const struct bcell *cells, unsigned n,
+			    const struct incoming *in, bool rising)
 {
 	unsigned total = 0, left = 0, before = 0, k;
 
@@ -145,10 +147,12 @@ static struct span separator(const struct bcell *left, const struct bcell *right
 	return span_of(sep, n);
 }
 
-/* Splits image, taking the incoming cell in; returns what the parent must take in: the key
- * (in sep) and the reference (in right) of the new node. sep may hold the incoming key. */
-static struct bcell split_node(struct btree *bt, uint8_t *image, const struct incoming *in,
-			       uint8_t sep[BTREE_KEY_MAX], struct noderef *right)
+/* Splits image, taking the incoming cell in; returns what the parent must take in: the
+ * key (in sep) and the reference (in right) of the new node. sep may hold the incoming
+ * key. */
+static struct bcell split_node(struct btree *bt, uint8_t *image,
+			       const struct incoming *in, uint8_t sep[BTREE_KEY_MAX],
+			       struct noderef *right)
 {
 	struct bcell cells[BTREE_CELLS_MAX + 1];
 	uint8_t old[PAGE_PAYLOAD];
@@ -168,13 +172,14 @@ static struct bcell split_node(struct btree *bt, uint8_t *image, const struct in
 	else
 		bnode_set_last(image, in->i + 1);
 	key = separator(&cells[k - 1], &cells[k], level, sep);
-	return (struct bcell){ key, span_of(right, sizeof(*right)) };
+	return (struct bcell) { key, span_of(right, sizeof(*right)) };
 }
 
 static void new_root(struct btree *bt, unsigned level, const struct bcell *right)
 {
 	struct noderef old = bt->root;
-	struct bcell cells[2] = { { span_of(NULL, 0), span_of(&old, sizeof(old)) }, *right };
+	struct bcell cells[2] = { { span_of(NULL, 0), span_of(&old, sizeof(old)) },
+				  *right };
 	uint8_t *image = make_node(bt, level, &bt->root);
 
 	assert(level < BTREE_LEVELS_MAX);
@@ -243,7 +248,7 @@ int btree_put(struct btree *bt, struct span key, struct span value)
 	if (p.found && bnode_value(ed.image[0], p.step[0].i).n == value.n)
 		bnode_set_value(ed.image[0], p.step[0].i, value);
 	else
-		put_cell(&ed, (struct bcell){ key, value });
+		put_cell(&ed, (struct bcell) { key, value });
 	return 0;
 }
 
@@ -251,9 +256,9 @@ int btree_put(struct btree *bt, struct span key, struct span value)
 
 enum fate {
 	FATE_STAYS,
-	FATE_DROPPED,		/* it becomes empty */
-	FATE_MERGED_RIGHT,	/* takes its right neighbour in */
-	FATE_MERGED_LEFT,	/* goes into its left neighbour */
+	FATE_DROPPED, /* it becomes empty */
+	FATE_MERGED_RIGHT, /* takes its right neighbour in */
+	FATE_MERGED_LEFT, /* goes into its left neighbour */
 };
 
 struct del_plan {
@@ -275,12 +280,12 @@ static struct rest rest_without(const uint8_t *image, unsigned i)
 			     bnode_full(image) - bnode_cell_room(image, i) };
 
 	if (bnode_level(image) > 0 && i == 0 && rest.n > 0)
-		rest.full -= (unsigned)bnode_key(image, 1).n;	/* gets empty */
+		rest.full -= (unsigned)bnode_key(image, 1).n; /* gets empty */
 	return rest;
 }
 
-/* Tries to have the child i of parent, of which rest will be left, merged. A neighbour that
- * can't be read is no reason to refuse a removal: the node stays small. */
+/* Tries to have the child i of parent, of which rest will be left, merged. A neighbour
+ * that can't be read is no reason to refuse a removal: the node stays small. */
 static enum fate plan_merge(struct btree *bt, const uint8_t *parent, unsigned i,
 			    const struct rest *rest, const uint8_t **ret_neighbour)
 {
@@ -319,8 +324,9 @@ static void plan_del(struct btree *bt, const struct bpath *p, struct del_plan *r
 		if (rest.n == 0)
 			fate = FATE_DROPPED;
 		else if (!top && rest.full < BTREE_ROOM / 4)
-			fate = plan_merge(bt, p->step[level + 1].image, p->step[level + 1].i,
-					  &rest, &ret->step[level].neighbour);
+			fate = plan_merge(bt, p->step[level + 1].image,
+					  p->step[level + 1].i, &rest,
+					  &ret->step[level].neighbour);
 		ret->step[level].fate = fate;
 		if (top || fate == FATE_STAYS)
 			break;
@@ -345,8 +351,8 @@ static void merge_nodes(uint8_t *left, const uint8_t *right, struct span sep)
 	bnode_fill(left, cells, n + n_right);
 }
 
-/* Carries out the fate of the path's node at level; returns the index of the parent's cell
- * that goes with it. */
+/* Carries out the fate of the path's node at level; returns the index of the parent's
+ * cell that goes with it. */
 static unsigned settle(struct edit *ed, const struct del_plan *plan, unsigned level)
 {
 	uint8_t *parent = ed->image[level + 1], *image = ed->image[level];

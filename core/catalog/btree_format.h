@@ -1,5 +1,5 @@
-/* btree_format.h - a node of the catalog's B+tree, in memory as on disk: PAGE_PAYLOAD bytes
- * in a slotted layout, of format version 1.
+/* btree_format.h - a node of the catalog's B+tree, in memory as on disk: PAGE_PAYLOAD
+ * bytes in a slotted layout, of format version 1.
  *
  *	   0  head    16 B	struct node_head; used: bytes of all cells together
  *	  16  low     le16	where the lowest cell begins (4072: there is none)
@@ -23,9 +23,10 @@
  *	      value		in inner nodes a struct noderef
  *
  * Invariants (btree_check_image):
- *  1. Keys rise strictly; cells lie in [low, 4072), don't overlap, and add up to head.used.
- *  2. The first key of an inner node is empty and stands for all below the second; `prefix`
- *     and the hints leave that key out.
+ *  1. Keys rise strictly; cells lie in [low, 4072), don't overlap, and add up to
+ *     head.used.
+ *  2. The first key of an inner node is empty and stands for all below the second;
+ *     `prefix` and the hints leave that key out.
  *  3. Hints fit the keys, so that nearly every search reads one key.
  * A node has at least one cell while it is in a tree. */
 #ifndef ROPEFS_CATALOG_BTREE_FORMAT_H
@@ -58,7 +59,7 @@ static_assert(sizeof(struct btree_node) == 24, "a node begins with 24 bytes on d
 
 /* What slots and cells share. */
 #define BTREE_ROOM ((unsigned)(PAGE_PAYLOAD - sizeof(struct btree_node)))
-#define BTREE_CELLS_MAX \
+#define BTREE_CELLS_MAX                                                                  \
 	(BTREE_ROOM / (unsigned)(sizeof(struct btree_slot) + sizeof(struct btree_cell)))
 
 #endif

@@ -1,10 +1,10 @@
 /* btree_node.c - the cells of one node.
  *
  * Slots carry four bytes of their key behind what all keys of the node share, so that a
- * binary search reads the slots alone (the "poor man's normalized keys" of Graefe, "Modern
- * B-tree techniques", 2011). Keys that arrive at an end of the node may shorten the shared
- * part; then all hints are made anew. Removing never lengthens it: that waits until the node
- * is filled again. */
+ * binary search reads the slots alone (the "poor man's normalized keys" of Graefe,
+ * "Modern B-tree techniques", 2011). Keys that arrive at an end of the node may shorten
+ * the shared part; then all hints are made anew. Removing never lengthens it: that waits
+ * until the node is filled again. */
 #include "core/catalog/btree_node.h"
 
 #include <string.h>
@@ -58,29 +58,35 @@ static uint32_t hint_of(struct span key, unsigned prefix)
 	return v;
 }
 
+/* How key compares with what all keys of the node share; i is any of them. */
+static int compare_prefix(const uint8_t *image, struct span key, unsigned i)
+{
+	unsigned prefix = le16_get(bnode_of(image)->prefix);
+
+	return span_cmp(span_of(key.p, MIN(prefix, key.n)),
+			span_of(bnode_key(image, i).p, prefix));
+}
+
+/* Searches as if key had the shared prefix, and then looks whether it has, at a key
+ * beside the place found: the caller will want that cell anyway, so it costs no memory
+ * access. */
 unsigned bnode_find(const uint8_t *image, struct span key, bool *ret_found)
 {
 	const struct btree_node *nd = bnode_of(image);
-	unsigned lo = first_slot(image), hi = bnode_n(image);
-	unsigned prefix = le16_get(nd->prefix);
+	const unsigned first = first_slot(image), n = bnode_n(image);
+	unsigned lo = first, hi = n, prefix = le16_get(nd->prefix);
 	uint32_t hint;
+	int c;
 
 	*ret_found = false;
-	if (lo >= hi)
-		return hi;
-	if (prefix) {
-		int c = span_cmp(span_of(key.p, MIN(prefix, key.n)),
-				 span_of(bnode_key(image, lo).p, prefix));
-
-		if (c)
-			return c > 0 ? hi : lo;
-	}
-	hint = hint_of(key, prefix);
+	if (first >= n)
+		return n;
+	hint = hint_of(key, (unsigned)MIN(prefix, key.n));
 	while (lo < hi) {
 		unsigned mid = (lo + hi) / 2;
 		uint32_t h = le32_get(nd->slots[mid].hint);
-		int c = (h > hint) - (h < hint);
 
+		c = (h > hint) - (h < hint);
 		if (c == 0)
 			c = span_cmp(bnode_key(image, mid), key);
 		if (c == 0) {
@@ -92,6 +98,9 @@ unsigned bnode_find(const uint8_t *image, struct span key, bool *ret_found)
 		else
 			hi = mid;
 	}
+	c = compare_prefix(image, key, lo > first ? lo - 1 : lo);
+	if (c)
+		return c < 0 ? first : n;
 	return lo;
 }
 
@@ -176,7 +185,8 @@ unsigned bnode_gather(const uint8_t *image, struct bcell *ret_cells)
 
 	assert(n <= BTREE_CELLS_MAX);
 	for (unsigned i = 0; i < n; i++)
-		ret_cells[i] = (struct bcell){ bnode_key(image, i), bnode_value(image, i) };
+		ret_cells[i] =
+			(struct bcell) { bnode_key(image, i), bnode_value(image, i) };
 	return n;
 }
 
@@ -285,25 +295,30 @@ static int check_cells(const uint8_t *image)
 
 	if (n == 0 || n > BTREE_CELLS_MAX || low > PAGE_PAYLOAD ||
 	    low < sizeof(*nd) + n * sizeof(nd->slots[0]))
-		return err_set(E_CORRUPT, "catalog: a node of %u cells from byte %u on", n, low);
+		return err_set(E_CORRUPT, "catalog: a node of %u cells from byte %u on",
+			       n, low);
 	for (unsigned i = 0; i < n; i++) {
 		unsigned off = le16_get(nd->slots[i].off), bytes, key_n, value_n;
 
 		if (off < low || off + sizeof(struct btree_cell) > PAGE_PAYLOAD)
-			return err_set(E_CORRUPT, "catalog: cell %u of a node lies at byte %u", i,
+			return err_set(E_CORRUPT,
+				       "catalog: cell %u of a node lies at byte %u", i,
 				       off);
 		key_n = le16_get(bnode_cell(image, i)->key_n);
 		value_n = le16_get(bnode_cell(image, i)->value_n);
 		bytes = bcell_bytes(key_n, value_n);
 		if (key_n > BTREE_KEY_MAX || value_n > BTREE_VALUE_MAX ||
 		    off + bytes > PAGE_PAYLOAD || memchr(taken + off, 1, bytes))
-			return err_set(E_CORRUPT, "catalog: cell %u of a node has %u bytes of key, "
-				       "%u of value, at byte %u", i, key_n, value_n, off);
+			return err_set(E_CORRUPT,
+				       "catalog: cell %u of a node has %u bytes of key, "
+				       "%u of value, at byte %u",
+				       i, key_n, value_n, off);
 		memset(taken + off, 1, bytes);
 		sum += bytes;
 	}
 	if (sum != le32_get(nd->head.used))
-		return err_set(E_CORRUPT, "catalog: a node counts %u bytes of cells and has %u",
+		return err_set(E_CORRUPT,
+			       "catalog: a node counts %u bytes of cells and has %u",
 			       le32_get(nd->head.used), (unsigned)sum);
 	return 0;
 }
@@ -319,13 +334,17 @@ static int check_keys(const uint8_t *image)
 		struct span key = bnode_key(image, i);
 
 		if (i > 0 && span_cmp(bnode_key(image, i - 1), key) >= 0)
-			return err_set(E_CORRUPT, "catalog: cells %u and %u of a node are out of "
-				       "order", i - 1, i);
-		if (key.n < prefix || (prefix && memcmp(key.p, bnode_key(image, first).p,
-							 prefix)) ||
+			return err_set(E_CORRUPT,
+				       "catalog: cells %u and %u of a node are out of "
+				       "order",
+				       i - 1, i);
+		if (key.n < prefix ||
+		    (prefix && memcmp(key.p, bnode_key(image, first).p, prefix)) ||
 		    le32_get(nd->slots[i].hint) != hint_of(key, prefix))
-			return err_set(E_CORRUPT, "catalog: cell %u of a node does not fit its "
-				       "hint", i);
+			return err_set(E_CORRUPT,
+				       "catalog: cell %u of a node does not fit its "
+				       "hint",
+				       i);
 	}
 	return 0;
 }
@@ -339,8 +358,10 @@ static int check_children(const uint8_t *image)
 
 		if (v.n != sizeof(struct noderef) ||
 		    noderef_is_none((const struct noderef *)v.p))
-			return err_set(E_CORRUPT, "catalog: cell %u of an inner node is no "
-				       "reference", i);
+			return err_set(E_CORRUPT,
+				       "catalog: cell %u of an inner node is no "
+				       "reference",
+				       i);
 	}
 	return 0;
 }
@@ -351,8 +372,8 @@ int btree_check_image(const uint8_t *image)
 	int r;
 
 	if (h->kind != (h->level ? NODE_BTREE_INNER : NODE_BTREE_LEAF))
-		return err_set(E_CORRUPT, "catalog: a node of kind %u at level %u", h->kind,
-			       h->level);
+		return err_set(E_CORRUPT, "catalog: a node of kind %u at level %u",
+			       h->kind, h->level);
 	r = check_cells(image);
 	if (r < 0)
 		return r;

@@ -1,5 +1,5 @@
-/* btree_node.h - one node of the catalog's B+tree: finding, putting and removing cells in an
- * image. Private to the B+tree. Images come from this program or were checked by
+/* btree_node.h - one node of the catalog's B+tree: finding, putting and removing cells in
+ * an image. Private to the B+tree. Images come from this program or were checked by
  * btree_check_image(), so what is wrong with one here is a bug. */
 #ifndef ROPEFS_CATALOG_BTREE_NODE_H
 #define ROPEFS_CATALOG_BTREE_NODE_H
@@ -30,7 +30,8 @@ static inline unsigned bnode_level(const uint8_t *image)
 
 static inline const struct btree_cell *bnode_cell(const uint8_t *image, unsigned i)
 {
-	return (const struct btree_cell *)(image + le16_get(bnode_of(image)->slots[i].off));
+	return (const struct btree_cell *)(image +
+					   le16_get(bnode_of(image)->slots[i].off));
 }
 
 static inline struct span bnode_key(const uint8_t *image, unsigned i)
@@ -90,7 +91,8 @@ unsigned bnode_find_child(const uint8_t *image, struct span key);
 void bnode_init(uint8_t *image);
 /* The cell fits (bnode_full() plus its room is at most BTREE_ROOM) and belongs at i. */
 void bnode_insert(uint8_t *image, unsigned i, struct span key, struct span value);
-/* Removes a cell; when it was the first of an inner node the next one's key gets empty. */
+/* Removes a cell; when it was the first of an inner node the next one's key gets
+ * empty. */
 void bnode_remove(uint8_t *image, unsigned i);
 /* Of the same length as the old one. */
 void bnode_set_value(uint8_t *image, unsigned i, struct span value);

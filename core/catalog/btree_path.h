@@ -12,8 +12,8 @@
 struct bpath {
 	struct {
 		const uint8_t *image;
-		unsigned i;	/* the child taken; in the leaf, the cell or its place */
-	} step[BTREE_LEVELS_MAX];	/* by level: 0 is the leaf */
+		unsigned i; /* the child taken; in the leaf, the cell or its place */
+	} step[BTREE_LEVELS_MAX]; /* by level: 0 is the leaf */
 	unsigned levels;
 	bool found;
 };

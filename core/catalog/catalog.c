@@ -217,7 +217,8 @@ static int del_all(struct catalog *c, enum row_kind kind, uint64_t ino)
 int catalog_purge(struct catalog *c, uint64_t ino)
 {
 	/* The orphan mark goes last: while it is there, the purge can be done again. */
-	static const enum row_kind kinds[] = { ROW_XATTR, ROW_TARGET, ROW_INODE, ROW_ORPHAN };
+	static const enum row_kind kinds[] = { ROW_XATTR, ROW_TARGET, ROW_INODE,
+					       ROW_ORPHAN };
 
 	assert(ino > 0);
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {

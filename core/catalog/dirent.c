@@ -1,9 +1,9 @@
 /* dirent.c - directory entries.
  *
- * Entries of a directory lie in the order of their cookies. A name's cookie is its hash with
- * the low byte replaced by the first number no entry of the same hash has, so finding a name
- * looks at the up to 256 rows of that hash (nearly always one). An entry keeps its cookie
- * while it lives; a number is used again once its entry is gone. */
+ * Entries of a directory lie in the order of their cookies. A name's cookie is its hash
+ * with the low byte replaced by the first number no entry of the same hash has, so
+ * finding a name looks at the up to 256 rows of that hash (nearly always one). An entry
+ * keeps its cookie while it lives; a number is used again once its entry is gone. */
 #include "core/catalog/dirent.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include "core/catalog/row.h"
 
 #define SAME_HASH_MAX 256u
-#define COOKIE_FIRST SAME_HASH_MAX	/* 0..15 are . and .. and what else comes */
+#define COOKIE_FIRST  SAME_HASH_MAX /* 0..15 are . and .. and what else comes */
 
 /* 63 bits with the lowest eight 0. */
 static uint64_t cookie_of_hash(uint64_t hash)
@@ -46,8 +46,8 @@ static void entry_from_row(struct span key, struct span value, struct entry *ret
 }
 
 /* Looks through the entries of the name's hash. 0 with the entry in *ret_key and
- * *ret_value (borrowed); or -ENOENT with the cookie a new one gets in *ret_free, 0 when none
- * is left. */
+ * *ret_value (borrowed); or -ENOENT with the cookie a new one gets in *ret_free, 0 when
+ * none is left. */
 static int find(struct catalog *c, const struct dirent_name *at, struct span *ret_key,
 		struct span *ret_value, uint64_t *ret_free)
 {
@@ -111,7 +111,8 @@ int dirent_lookup(struct catalog *c, const struct dirent_name *at, struct entry 
 	return 0;
 }
 
-int dirent_add(struct catalog *c, const struct dirent_name *at, uint64_t ino, uint8_t type)
+int dirent_add(struct catalog *c, const struct dirent_name *at, uint64_t ino,
+	       uint8_t type)
 {
 	struct span key, value;
 	struct row_key new_key;
@@ -155,7 +156,8 @@ int dirent_del(struct catalog *c, const struct dirent_name *at)
 	return btree_del(&c->bt, row_span(&key));
 }
 
-int dirent_set(struct catalog *c, const struct dirent_name *at, uint64_t ino, uint8_t type)
+int dirent_set(struct catalog *c, const struct dirent_name *at, uint64_t ino,
+	       uint8_t type)
 {
 	struct row_key key;
 	int r;

@@ -9,11 +9,12 @@
 
 static int bad_row(struct span key, struct span value, const char *why)
 {
-	return err_set(E_CORRUPT, "catalog: row of kind 0x%02x of inode %llu (%zu bytes of key, "
+	return err_set(E_CORRUPT,
+		       "catalog: row of kind 0x%02x of inode %llu (%zu bytes of key, "
 		       "%zu of value) %s; the store needs ropectl fsck",
 		       key.n ? key.p[0] : 0u,
-		       (unsigned long long)(key.n >= ROW_KEY_INO ? row_ino(key) : 0), key.n,
-		       value.n, why);
+		       (unsigned long long)(key.n >= ROW_KEY_INO ? row_ino(key) : 0),
+		       key.n, value.n, why);
 }
 
 static const char *inode_wrong(const struct inode_row *row)
@@ -96,7 +97,7 @@ int row_check(struct span key, struct span value)
 /* --- words --- */
 
 struct text {
-	char line[1400];	/* a name of 255 bytes, each as \xNN, and numbers */
+	char line[1400]; /* a name of 255 bytes, each as \xNN, and numbers */
 	size_t n;
 };
 

@@ -22,8 +22,8 @@ enum row_kind {
 	ROW_XATTR = 'X',
 };
 
-#define ROW_KEY_INO 9u	/* kind and inode number: how every key begins */
-#define ROW_KEY_ENTRY 17u
+#define ROW_KEY_INO	  9u /* kind and inode number: how every key begins */
+#define ROW_KEY_ENTRY	  17u
 #define INODE_ROW_VERSION 1u
 
 /*	0  ino   le64

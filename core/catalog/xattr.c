@@ -1,10 +1,11 @@
 /* xattr.c - values cut into parts: xattrs and the targets of symlinks.
  *
- * Part n of a value is the row with the value's key and n behind it. All but the last part
- * have CATALOG_PART bytes and the last has fewer, so that a value says where it ends.
+ * Part n of a value is the row with the value's key and n behind it. All but the last
+ * part have CATALOG_PART bytes and the last has fewer, so that a value says where it
+ * ends.
  *
- * A change of several parts first has the tree reserve all it takes (btree_reserve()); after
- * that it can't fail, so the old value stays whole or the new one is. */
+ * A change of several parts first has the tree reserve all it takes (btree_reserve());
+ * after that it can't fail, so the old value stays whole or the new one is. */
 #include <errno.h>
 #include <string.h>
 
@@ -52,8 +53,8 @@ static int xattr_key(uint64_t ino, struct span name, struct parts_key *ret)
 }
 
 /* Walks the rows of a value: 1 with the next part, 0 behind the last. */
-static int next_part(struct btree_cursor *cur, const struct parts_key *k, unsigned *ret_part,
-		     struct span *ret_value)
+static int next_part(struct btree_cursor *cur, const struct parts_key *k,
+		     unsigned *ret_part, struct span *ret_value)
 {
 	struct span key, value;
 	int r;
@@ -91,8 +92,10 @@ static int parts_get(struct catalog *c, struct parts_key *k, struct buf *ret)
 		if (r == 0 && n == 0)
 			return -ENOENT;
 		if (r == 0 || part != n || n >= PARTS_MAX)
-			return err_set(E_CORRUPT, "inode %llu: part %u of an xattr or target is "
-				       "missing", (unsigned long long)be64_load(k->b + 1), n);
+			return err_set(E_CORRUPT,
+				       "inode %llu: part %u of an xattr or target is "
+				       "missing",
+				       (unsigned long long)be64_load(k->b + 1), n);
 		r = buf_append(&bytes, value.p, value.n);
 		if (r < 0)
 			return r;
@@ -132,7 +135,7 @@ static int parts_reserve(struct catalog *c, struct parts_key *k, unsigned edits)
 	struct parts_key end = *k;
 
 	if (edits <= 1)
-		return 0;	/* an edit by itself is all or nothing */
+		return 0; /* an edit by itself is all or nothing */
 	return btree_reserve(&c->bt, part_key(k, 0), part_key(&end, UINT8_MAX), edits);
 }
 
@@ -185,7 +188,8 @@ int catalog_get_xattr(struct catalog *c, uint64_t ino, struct span name, struct 
 	return r == -ENOENT ? -ENODATA : r;
 }
 
-int catalog_set_xattr(struct catalog *c, uint64_t ino, struct span name, struct span value)
+int catalog_set_xattr(struct catalog *c, uint64_t ino, struct span name,
+		      struct span value)
 {
 	struct parts_key k;
 	int r;
@@ -235,7 +239,7 @@ int catalog_list_xattr(struct catalog *c, uint64_t ino, struct buf *ret)
 		r = row_check(key, value);
 		if (r < 0)
 			return r;
-		if (key.p[key.n - 1] != 0)	/* not the first part */
+		if (key.p[key.n - 1] != 0) /* not the first part */
 			continue;
 		/* With the 0 that is behind the name in the key, too. */
 		r = buf_append(&names, row_xattr_name(key).p, row_xattr_name(key).n + 1);
