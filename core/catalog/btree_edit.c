@@ -101,7 +101,7 @@ static unsigned gather_with(const uint8_t *image, const struct incoming *in,
 /* How many cells stay in the left node. Where cells arrive in rising order, the split is
  * there: what lies behind them goes to the right, or the next of them when nothing does,
  * so that they leave full nodes behind. Else it is in the middle of the bytes. Both
- * halves fit: all cells are at most one cell more than a node takes, and no cell is
+ * halves fit: all cells are at most one cell more than a node takes, and no cell is much
  * larger than a third of a node. */
 static unsigned split_place(const struct bcell *cells, unsigned n,
 			    const struct incoming *in, bool rising)
@@ -122,6 +122,7 @@ static unsigned split_place(const struct bcell *cells, unsigned n,
 	}
 	for (k = 0; k < n - 1 && left < total / 2; k++)
 		left += cell_room(&cells[k]);
+	assert(left >= total / 2);
 	/* The cell that crossed the middle goes where it makes the halves more alike. */
 	if (k > 1 && left - total / 2 > cell_room(&cells[k - 1]) / 2)
 		left -= cell_room(&cells[--k]);

@@ -7,6 +7,7 @@
 
 #include "core/base/err.h"
 #include "core/catalog/btree_node.h"
+#include "core/io/io_sim.h"
 #include "tests/lib/suite.h"
 
 /* --- memory that runs out --- */
@@ -119,7 +120,7 @@ static void model_release(struct model *m)
 	for (size_t i = 0; i < m->n; i++)
 		free(m->pairs[i]);
 	free(m->pairs);
-	*m = (struct model){ 0 };
+	*m = (struct model) { 0 };
 }
 
 /* --- fixture --- */
@@ -136,7 +137,7 @@ static int nothing_in_values(uint8_t *image, node_child_fn fn, void *arg)
 	return 0;
 }
 
-static struct fixture fixture_new(uint64_t salt)
+static void types_register(struct nodes *ns)
 {
 	static const struct node_type leaf = {
 		.each_child = nothing_in_values,
@@ -146,12 +147,18 @@ static struct fixture fixture_new(uint64_t salt)
 		.each_child = btree_inner_each_child,
 		.check = btree_check_image,
 	};
+
+	nodes_set_type(ns, NODE_BTREE_LEAF, &leaf);
+	nodes_set_type(ns, NODE_BTREE_INNER, &inner);
+}
+
+static struct fixture fixture_new(uint64_t salt)
+{
 	struct nodes_opts opts = { .cache_bytes = 64 * MIB };
 	struct fixture f = { .rng = rng_seeded(suite_seed() ^ salt) };
 
 	ck_ok(nodes_new_cache(&opts, &f.bt.nodes));
-	nodes_set_type(f.bt.nodes, NODE_BTREE_LEAF, &leaf);
-	nodes_set_type(f.bt.nodes, NODE_BTREE_INNER, &inner);
+	types_register(f.bt.nodes);
 	return f;
 }
 
@@ -161,11 +168,11 @@ static void fixture_release(struct fixture *f)
 	model_release(&f->model);
 }
 
-#define ck_span_eq(a, b)                                                                    \
-	do {                                                                                \
-		struct span ck_a = (a), ck_b = (b);                                         \
-		ck_assert_uint_eq(ck_a.n, ck_b.n);                                          \
-		ck_assert(ck_a.n == 0 || memcmp(ck_a.p, ck_b.p, ck_a.n) == 0);              \
+#define ck_span_eq(a, b)                                                                 \
+	do {                                                                             \
+		struct span ck_a = (a), ck_b = (b);                                      \
+		ck_assert_uint_eq(ck_a.n, ck_b.n);                                       \
+		ck_assert(ck_a.n == 0 || memcmp(ck_a.p, ck_b.p, ck_a.n) == 0);           \
 	} while (0)
 
 static void assert_is(struct btree *bt, const struct model *m)
@@ -191,8 +198,8 @@ static struct span number_key(char kind, uint64_t n, uint8_t out[9])
 	return span_of(out, 9);
 }
 
-/* Keys as the catalog has them, and worse: short ones, long ones that differ late, ones that
- * begin others. A small space, so that they meet again. */
+/* Keys as the catalog has them, and worse: short ones, long ones that differ late, ones
+ * that begin others. A small space, so that they meet again. */
 static struct span random_key(struct rng *r, uint8_t out[BTREE_KEY_MAX])
 {
 	size_t n;
@@ -324,8 +331,9 @@ START_TEST(removing_all_leaves_no_node)
 		while (f.model.n < 1500)
 			put_random(&f);
 		while (f.model.n > 0) {
-			size_t i = round == 0 ? 0 : round == 1 ? f.model.n - 1
-							       : rng_below(&f.rng, f.model.n);
+			size_t i = round == 0	? 0
+				   : round == 1 ? f.model.n - 1
+						: rng_below(&f.rng, f.model.n);
 
 			ck_ok(btree_del(&f.bt, pair_key(f.model.pairs[i])));
 			model_del(&f.model, i);
@@ -396,7 +404,8 @@ START_TEST(rising_inserts_leave_leaves_full)
 	ck_ok(btree_check(&f.bt));
 	add_fill(&f.bt, &f.bt.root, &fill);
 	ck_assert_msg(fill.bytes > fill.nodes * BTREE_ROOM * 92 / 100,
-		      "%u nodes hold %u bytes", (unsigned)fill.nodes, (unsigned)fill.bytes);
+		      "%u nodes hold %u bytes", (unsigned)fill.nodes,
+		      (unsigned)fill.bytes);
 	fixture_release(&f);
 }
 END_TEST
@@ -427,7 +436,8 @@ START_TEST(limits_are_refused)
 
 	ck_assert_int_eq(btree_get(&f.bt, key, &value), -ENOENT);
 	ck_assert_int_eq(btree_del(&f.bt, key), -ENOENT);
-	ck_assert_int_eq(btree_put(&f.bt, span_of(bytes, BTREE_KEY_MAX + 1), key), -E2BIG);
+	ck_assert_int_eq(btree_put(&f.bt, span_of(bytes, BTREE_KEY_MAX + 1), key),
+			 -E2BIG);
 	ck_assert_int_eq(btree_put(&f.bt, key, span_of(bytes, sizeof(bytes))), -E2BIG);
 	ck_ok(btree_put(&f.bt, key, span_of(bytes, BTREE_VALUE_MAX)));
 	ck_ok(btree_get(&f.bt, key, &value));
@@ -444,7 +454,7 @@ START_TEST(edit_without_memory_changes_nothing)
 	while (f.model.n < 800)
 		put_random(&f);
 	for (unsigned round = 0; round < 60; round++) {
-		nodes_freeze(f.bt.nodes);	/* every edit copies again */
+		nodes_freeze(f.bt.nodes); /* every edit copies again */
 		for (unsigned i = 0; i < 40; i++) {
 			uint8_t key_bytes[BTREE_KEY_MAX], value_bytes[BTREE_VALUE_MAX];
 			struct span key = random_key(&f.rng, key_bytes);
@@ -513,7 +523,7 @@ START_TEST(reserved_edits_need_no_memory)
 
 		for (unsigned i = 0; i < 700; i++)
 			step_random(&f, 75);
-		nodes_freeze(f.bt.nodes);	/* all is copied again */
+		nodes_freeze(f.bt.nodes); /* all is copied again */
 		ck_ok(btree_reserve(&f.bt, number_key('X', base, from),
 				    number_key('X', base + 255, key), n));
 		for (unsigned i = 0; i < puts; i++)
@@ -526,8 +536,159 @@ START_TEST(reserved_edits_need_no_memory)
 }
 END_TEST
 
-/* What comes from the disk may be anything: the check must be safe with it, and what it lets
- * pass must be safe to walk. */
+/* --- on a disk --- */
+
+struct disk {
+	struct io *io;
+	struct keys *keys;
+	struct pagefile *pf;
+	struct super super;
+};
+
+/* A fixture whose clean nodes go with every nodes_trim(). */
+static struct fixture fixture_on_disk(uint64_t salt, struct disk *disk)
+{
+	static const struct super first = { .next_ino = 2 };
+	struct fixture f = { .rng = rng_seeded(suite_seed() ^ salt) };
+	struct nodes_opts opts = { 0 };
+
+	ck_ok(keys_init_library());
+	ck_ok(keys_for_test(CIPHER_NONE, &disk->keys));
+	ck_ok(io_sim_new(suite_seed(), &disk->io));
+	ck_ok(pagefile_create(disk->io, disk->keys, &first));
+	ck_ok(pagefile_open(disk->io, disk->keys, false, &disk->super, &disk->pf));
+	opts.pf = disk->pf;
+	opts.epoch = disk->super.epoch;
+	ck_ok(nodes_new_cache(&opts, &f.bt.nodes));
+	types_register(f.bt.nodes);
+	return f;
+}
+
+static void disk_release(struct disk *disk)
+{
+	pagefile_close(disk->pf);
+	keys_free(disk->keys);
+	io_free(disk->io);
+}
+
+static int no_extent(void *arg, struct extent *slot)
+{
+	(void)arg, (void)slot;
+	return 0;
+}
+
+static void give_back(void *arg, uint64_t page)
+{
+	pagefile_give_back(arg, page);
+}
+
+/* With some edits in the middle of it. */
+static void checkpoint(struct fixture *f, struct disk *disk)
+{
+	struct nodes_sink sink = { .pack_extent = no_extent };
+	struct btree frozen;
+	int r;
+
+	disk->super.epoch = nodes_freeze(f->bt.nodes);
+	frozen = f->bt;
+	for (unsigned i = 0; i < 50; i++)
+		step_random(f, 50);
+	disk->super.catalog = NODEREF_NONE;
+	if (!noderef_is_none(&frozen.root))
+		ck_ok(nodes_write_out(f->bt.nodes, &frozen.root, &sink,
+				      &disk->super.catalog));
+	nodes_take_freed(f->bt.nodes, give_back, disk->pf);
+	ck_ok(pagefile_commit(disk->pf, &disk->super));
+	do {
+		r = nodes_finish(f->bt.nodes, no_extent, NULL, 10);
+		ck_ok(r);
+		if (!noderef_is_none(&f->bt.root))
+			nodes_patch(f->bt.nodes, &f->bt.root);
+	} while (r);
+	nodes_trim(f->bt.nodes);
+}
+
+/* An edit or a search while reads of the disk fail: done, or nothing changed. */
+static unsigned step_failing(struct fixture *f, struct disk *disk)
+{
+	uint8_t key_bytes[BTREE_KEY_MAX], value_bytes[BTREE_VALUE_MAX];
+	struct span key = random_key(&f->rng, key_bytes);
+	struct span value = random_value(&f->rng, value_bytes);
+	bool put = rng_below(&f->rng, 3) == 0, found;
+	size_t at;
+	int r;
+
+	if (!put && f->model.n && rng_below(&f->rng, 4))
+		key = pair_key(f->model.pairs[rng_below(&f->rng, f->model.n)]);
+	at = model_find(&f->model, key, &found);
+	io_sim_fail_at(disk->io, IO_SIM_PREAD, 1 + rng_below(&f->rng, 8), EIO,
+		       rng_below(&f->rng, 2));
+	r = put ? btree_put(&f->bt, key, value) : btree_del(&f->bt, key);
+	io_sim_fail_at(disk->io, IO_SIM_PREAD, 0, EIO, false);
+	if (r == -EIO)
+		return 1;
+	ck_assert_int_eq(r, put || found ? 0 : -ENOENT);
+	if (put)
+		model_put(&f->model, key, value);
+	else if (found)
+		model_del(&f->model, at);
+	return 0;
+}
+
+START_TEST(edits_over_failing_reads_change_all_or_nothing)
+{
+	struct disk disk;
+	struct fixture f = fixture_on_disk(10, &disk);
+	unsigned failed = 0;
+
+	for (unsigned round = 0; round < 40; round++) {
+		for (unsigned i = 0; i < 300; i++)
+			step_random(&f, round < 20 ? 70 : 30);
+		checkpoint(&f, &disk);
+		for (unsigned i = 0; i < 60; i++) {
+			failed += step_failing(&f, &disk);
+			nodes_trim(f.bt.nodes);
+		}
+		assert_is(&f.bt, &f.model);
+	}
+	ck_assert_uint_gt(failed, 50);
+	fixture_release(&f);
+	disk_release(&disk);
+}
+END_TEST
+
+START_TEST(a_tree_opens_again_as_it_was_frozen)
+{
+	struct disk disk;
+	struct fixture f = fixture_on_disk(11, &disk);
+
+	for (unsigned round = 0; round < 20; round++) {
+		struct nodes_opts opts = { .pf = disk.pf };
+		struct model then = { 0 };
+		struct btree again;
+
+		for (unsigned i = 0; i < 500; i++)
+			step_random(&f, round % 4 ? 60 : 20);
+		for (size_t i = 0; i < f.model.n; i++)
+			model_put(&then, pair_key(f.model.pairs[i]),
+				  pair_value(f.model.pairs[i]));
+		checkpoint(&f, &disk);
+		opts.epoch = disk.super.epoch;
+		ck_ok(nodes_new_cache(&opts, &again.nodes));
+		types_register(again.nodes);
+		again.root = disk.super.catalog;
+		assert_is(&again, &then);
+		assert_is(&f.bt, &f.model);
+		nodes_free_cache(again.nodes);
+		model_release(&then);
+	}
+	fixture_release(&f);
+	disk_release(&disk);
+}
+END_TEST
+
+/* What comes from the disk may be anything: the check must be safe with it, and what it
+ * lets pass must be safe to walk. */
 START_TEST(check_of_a_mangled_image_is_safe)
 {
 	struct fixture f = fixture_new(9);
@@ -546,7 +707,8 @@ START_TEST(check_of_a_mangled_image_is_safe)
 		for (unsigned i = 0; i < 500; i++) {
 			uint8_t image[PAGE_PAYLOAD];
 			struct bcell cells[BTREE_CELLS_MAX];
-			uint64_t at = rng_below(&f.rng, rng_below(&f.rng, 2) ? 100 : PAGE_PAYLOAD);
+			uint64_t at = rng_below(
+				&f.rng, rng_below(&f.rng, 2) ? 100 : PAGE_PAYLOAD);
 
 			memcpy(image, leaf, sizeof(image));
 			image[at] = (uint8_t)(image[at] ^ (1 + rng_below(&f.rng, 255)));
@@ -575,6 +737,8 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, limits_are_refused);
 	tcase_add_test(tc, edit_without_memory_changes_nothing);
 	tcase_add_test(tc, reserved_edits_need_no_memory);
+	tcase_add_test(tc, edits_over_failing_reads_change_all_or_nothing);
+	tcase_add_test(tc, a_tree_opens_again_as_it_was_frozen);
 	tcase_add_test(tc, check_of_a_mangled_image_is_safe);
 	suite_add_tcase(s, tc);
 	return s;

@@ -154,7 +154,8 @@ END_TEST
 
 static struct span number_name(uint64_t n, char out[32])
 {
-	return span_of(out, (size_t)snprintf(out, 32, "file-%llu", (unsigned long long)n));
+	return span_of(out,
+		       (size_t)snprintf(out, 32, "file-%llu", (unsigned long long)n));
 }
 
 #define MANY 100000u
@@ -238,9 +239,12 @@ START_TEST(bad_names_are_refused)
 	memset(name, 'x', sizeof(name));
 	ck_assert_int_eq(catalog_add_entry(&f.c, 1, span_of(name, 256), 2, DT_REG),
 			 -ENAMETOOLONG);
-	ck_assert_int_eq(catalog_add_entry(&f.c, 1, span_of(name, 0), 2, DT_REG), -EINVAL);
-	ck_assert_int_eq(catalog_add_entry(&f.c, 1, span_of("a/b", 3), 2, DT_REG), -EINVAL);
-	ck_assert_int_eq(catalog_add_entry(&f.c, 1, span_of("a\0b", 3), 2, DT_REG), -EINVAL);
+	ck_assert_int_eq(catalog_add_entry(&f.c, 1, span_of(name, 0), 2, DT_REG),
+			 -EINVAL);
+	ck_assert_int_eq(catalog_add_entry(&f.c, 1, span_of("a/b", 3), 2, DT_REG),
+			 -EINVAL);
+	ck_assert_int_eq(catalog_add_entry(&f.c, 1, span_of("a\0b", 3), 2, DT_REG),
+			 -EINVAL);
 	ck_assert_int_eq(catalog_lookup(&f.c, 1, span_of("a\0b", 3), &e), -EINVAL);
 	fixture_release(&f);
 }
@@ -308,7 +312,8 @@ START_TEST(names_of_one_hash_live_side_by_side)
 		for (uint64_t i = 0; i <= 256; i++) {
 			struct dirent_name at = { 1, number_name(i, name), hashes[h] };
 
-			ck_assert_int_eq(dirent_lookup(&f.c, &at, &e), i == 77 ? -ENOENT : 0);
+			ck_assert_int_eq(dirent_lookup(&f.c, &at, &e),
+					 i == 77 ? -ENOENT : 0);
 			if (i == 77)
 				continue;
 			ck_assert_uint_eq(e.ino, i + 1);
@@ -321,11 +326,12 @@ END_TEST
 
 #define NAMES 600u
 
-/* What a reader of a directory is promised: an entry that is there all the time comes once. */
+/* What a reader of a directory is promised: an entry that is there all the time comes
+ * once. */
 START_TEST(readdir_amid_adds_and_removes)
 {
 	struct fixture f = fixture_new(8);
-	uint64_t cookies[NAMES] = { 0 };	/* 0: not there */
+	uint64_t cookies[NAMES] = { 0 }; /* 0: not there */
 	char name[32];
 	struct entry e;
 
@@ -344,7 +350,8 @@ START_TEST(readdir_amid_adds_and_removes)
 				unsigned i = (unsigned)rng_below(&f.rng, NAMES);
 				/* Eight names a hash; one hash in two is next to another. */
 				struct dirent_name at = { 1, number_name(i, name),
-							  (uint64_t)(i / 8 + i / 16) << 20 };
+							  (uint64_t)(i / 8 + i / 16)
+								  << 20 };
 
 				if (cookies[i]) {
 					ck_ok(dirent_del(&f.c, &at));
@@ -358,9 +365,9 @@ START_TEST(readdir_amid_adds_and_removes)
 			}
 		}
 		for (unsigned i = 0; i < NAMES; i++)
-			ck_assert_msg(!there_always[i] || seen[i] == 1, "entry %u came %u times",
-				      i, seen[i]);
-		for (unsigned k = 0; k < 40; k++) {	/* so that there is a beginning */
+			ck_assert_msg(!there_always[i] || seen[i] == 1,
+				      "entry %u came %u times", i, seen[i]);
+		for (unsigned k = 0; k < 40; k++) { /* so that there is a beginning */
 			unsigned i = (unsigned)rng_below(&f.rng, NAMES);
 			struct dirent_name at = { 1, number_name(i, name),
 						  (uint64_t)(i / 8 + i / 16) << 20 };
@@ -400,7 +407,8 @@ START_TEST(xattrs_of_any_size_replace_each_other)
 		ck_assert_uint_eq(count_rows(&f.c, 'X', 5), n / CATALOG_PART + 1 + 2);
 		if (rng_below(&f.rng, 4) == 0) {
 			ck_ok(catalog_del_xattr(&f.c, 5, name));
-			ck_assert_int_eq(catalog_get_xattr(&f.c, 5, name, &got), -ENODATA);
+			ck_assert_int_eq(catalog_get_xattr(&f.c, 5, name, &got),
+					 -ENODATA);
 			ck_assert_int_eq(catalog_del_xattr(&f.c, 5, name), -ENODATA);
 			ck_assert_uint_eq(count_rows(&f.c, 'X', 5), 2);
 		}
@@ -425,7 +433,8 @@ START_TEST(xattr_names_are_listed_once)
 	memset(longest, 0xff, sizeof(longest));
 	ck_ok(catalog_list_xattr(&f.c, 5, &got));
 	ck_assert_uint_eq(got.n, 0);
-	ck_ok(catalog_set_xattr(&f.c, 5, SPAN_STR("user.b"), span_of(bytes, sizeof(bytes))));
+	ck_ok(catalog_set_xattr(&f.c, 5, SPAN_STR("user.b"),
+				span_of(bytes, sizeof(bytes))));
 	ck_ok(catalog_set_xattr(&f.c, 5, SPAN_STR("user.a"), span_of(bytes, 5000)));
 	ck_ok(catalog_set_xattr(&f.c, 5, span_of(longest, 255), span_of(bytes, 3)));
 	ck_ok(catalog_set_xattr(&f.c, 4, SPAN_STR("user.x"), span_of(bytes, 3)));
@@ -435,9 +444,10 @@ START_TEST(xattr_names_are_listed_once)
 	ck_assert(memcmp(got.p, "user.a\0user.b", 14) == 0);
 	ck_assert(memcmp(got.p + 14, longest, 255) == 0 && got.p[14 + 255] == 0);
 
-	ck_assert_int_eq(catalog_set_xattr(&f.c, 5, span_of(longest, 256),
-			 SPAN_STR("v")), -ERANGE);
-	ck_assert_int_eq(catalog_set_xattr(&f.c, 5, span_of("", 0), SPAN_STR("v")), -EINVAL);
+	ck_assert_int_eq(catalog_set_xattr(&f.c, 5, span_of(longest, 256), SPAN_STR("v")),
+			 -ERANGE);
+	ck_assert_int_eq(catalog_set_xattr(&f.c, 5, span_of("", 0), SPAN_STR("v")),
+			 -EINVAL);
 	ck_assert_int_eq(catalog_set_xattr(&f.c, 5, span_of("a\0b", 3), SPAN_STR("v")),
 			 -EINVAL);
 	fixture_release(&f);
@@ -573,14 +583,14 @@ START_TEST(a_leaf_shows_the_ropes_in_its_rows)
 	struct seen seen = { 0 };
 	uint8_t *image;
 
-	ck_ok(catalog_put_inode(&f.c, 1, &row));	/* empty: nothing to see */
+	ck_ok(catalog_put_inode(&f.c, 1, &row)); /* empty: nothing to see */
 	row.rope.n_inline = 3;
 	for (unsigned i = 0; i < 3; i++)
 		row.rope.u.ext[i] = extent_chunk(1, 1, 0, 100 + i);
 	ck_ok(catalog_put_inode(&f.c, 2, &row));
 	row.rope.n_inline = 0;
 	row.rope.levels = 2;
-	row.rope.u.root = (struct noderef){ .at = le64_put(4711) };
+	row.rope.u.root = (struct noderef) { .at = le64_put(4711) };
 	ck_ok(catalog_put_inode(&f.c, 3, &row));
 	ck_ok(catalog_set_xattr(&f.c, 3, SPAN_STR("user.a"), SPAN_STR("b")));
 
@@ -635,7 +645,8 @@ START_TEST(malformed_rows_are_errors_that_name_the_inode)
 
 	struct entry e;
 
-	ck_ok(btree_put(&f.c.bt, raw_key('D', "\0\0\0\0\0\0\0\1", 8, key), span_of(value, 9)));
+	ck_ok(btree_put(&f.c.bt, raw_key('D', "\0\0\0\0\0\0\0\1", 8, key),
+			span_of(value, 9)));
 	ck_assert_int_eq(catalog_next_entry(&f.c, 42, 0, &e), -E_CORRUPT);
 	ck_ok(btree_put(&f.c.bt, raw_key('D', "\0\0\0\0\0\0\0\1", 8, key),
 			span_of(value, 9 + 256)));
@@ -663,8 +674,10 @@ START_TEST(rows_read_in_words)
 	memset(bytes, 0xff, sizeof(bytes));
 	memcpy(bytes, "\7\0\0\0\0\0\0\0\10", 9);
 	catalog_row_to_text(row_span(&key), span_of(bytes, 9 + 2), keep_line, line);
-	ck_assert_str_eq(line, "entry of 3: cookie 256, inode 7, type 8, name \"\\xff\\xff\"");
-	catalog_row_to_text(row_span(&key), span_of(bytes, sizeof(bytes)), keep_line, line);
+	ck_assert_str_eq(line,
+			 "entry of 3: cookie 256, inode 7, type 8, name \"\\xff\\xff\"");
+	catalog_row_to_text(row_span(&key), span_of(bytes, sizeof(bytes)), keep_line,
+			    line);
 	ck_assert_uint_gt(strlen(line), 255 * 4);
 	key = row_key(ROW_ORPHAN, 5);
 	catalog_row_to_text(row_span(&key), span_of(NULL, 0), keep_line, line);
