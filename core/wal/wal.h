@@ -48,11 +48,13 @@ struct wal_replay_stats {
 
 typedef int (*wal_record_fn)(void *arg, uint64_t lsn, uint8_t type, struct span body);
 
-/* Reads what the folder "wal" (made when absent) holds; writes nothing yet. */
+/* Reads what the folder "wal" holds (wal_start() makes it when absent); writes nothing.
+ * -E_NEWER. */
 int wal_open(const struct wal_opts *opts, struct wal **ret);
 /* Gives each record with LSN >= from_lsn of whole transactions, in order; once, before
  * wal_start(). A non-zero return of fn stops and is returned. Rot is not an error here:
- * records before it are given, ret->rot says it, and the caller mounts read-only. */
+ * records before it are given, ret->rot says it, and the caller mounts read-only. A read
+ * that the disk refuses (-EIO) is an error. */
 int wal_replay(struct wal *w, uint64_t from_lsn, wal_record_fn fn, void *arg,
 	       struct wal_replay_stats *ret);
 /* Makes what was recovered durable (fdatasync of the segments read), opens a fresh segment
@@ -64,12 +66,15 @@ int wal_start(struct wal *w, uint64_t next_lsn);
  * -E_LOG_FAILED. */
 int wal_reserve(struct wal *w, size_t n);
 /* Copies the pieces of one record (their sum at most WAL_RECORD_MAX) into memory; never
- * blocks on the disk. Needs wal_reserve(). */
+ * blocks on the disk. Needs wal_reserve(). type is below 128. */
 int wal_append(struct wal *w, uint8_t type, unsigned flags, const struct iovec *iov,
 	       int n_iov, uint64_t *ret_lsn);
-/* Writes what waits to the segment file, without sync. */
+/* Writes what waits to the segment file, without sync (but syncs too where much waits for
+ * one). 0 also when that took a new segment; else -E_LOG_FAILED, for good. */
 int wal_push(struct wal *w);
-/* Group commit: returns once all up to lsn is durable. One caller syncs for all. */
+/* Group commit: returns once all up to lsn is durable. One caller syncs for all. After
+ * -E_LOG_FAILED, wal_failed() tells whether it is for good; if not, a new segment holds all
+ * and another call gives 0. */
 int wal_sync(struct wal *w, uint64_t lsn);
 
 uint64_t wal_last_lsn(struct wal *w);		/* last appended, 0 when none */
