@@ -13,7 +13,7 @@
 #include "core/base/le.h"
 #include "core/keys/secret.h"
 
-#define GCM_NONCE_BYTES 12
+#define GCM_NONCE_BYTES	 12
 #define GCM_PREFIX_BYTES (AEAD_NONCE_BYTES - GCM_NONCE_BYTES)
 
 static_assert(crypto_aead_xchacha20poly1305_ietf_KEYBYTES == AEAD_KEY_BYTES, "key");
@@ -24,7 +24,7 @@ static_assert(crypto_aead_aes256gcm_NPUBBYTES == GCM_NONCE_BYTES, "nonce");
 static_assert(crypto_aead_aes256gcm_ABYTES == AEAD_TAG_BYTES, "tag");
 
 struct aead {
-	crypto_aead_aes256gcm_state gcm;	/* key schedule, CIPHER_AES256GCM only */
+	crypto_aead_aes256gcm_state gcm; /* key schedule, CIPHER_AES256GCM only */
 	uint8_t key[AEAD_KEY_BYTES];
 	enum cipher cipher;
 };
@@ -188,7 +188,7 @@ static int plain_open(const struct aead *a, const struct nonce *nonce, struct sp
 void aead_seal(const struct aead *a, const struct nonce *nonce, struct span aad,
 	       const uint8_t *in, size_t n, uint8_t *out, uint8_t tag[AEAD_TAG_BYTES])
 {
-	uint8_t nothing[1] = { 0 };	/* libsodium's pointers are never NULL */
+	uint8_t nothing[1] = { 0 }; /* libsodium's pointers are never NULL */
 
 	assert(a && nonce && tag);
 	assert(n == 0 || (in && out));
@@ -214,7 +214,7 @@ int aead_open(const struct aead *a, const struct nonce *nonce, struct span aad,
 	      const uint8_t *in, size_t n, const uint8_t tag[AEAD_TAG_BYTES],
 	      uint8_t *out)
 {
-	uint8_t nothing[1] = { 0 };	/* libsodium's pointers are never NULL */
+	uint8_t nothing[1] = { 0 }; /* libsodium's pointers are never NULL */
 	int r = -1;
 
 	assert(a && nonce && tag);

@@ -23,15 +23,15 @@
 #include "core/base/err.h"
 #include "core/keys/secret.h"
 
-#define FIRST_LINE "ropefs-key 1\nstore "
-#define KEY_WORD "\nkey "
-#define ID_HEX_BYTES (2 * (size_t)STORE_ID_BYTES)
-#define KEY_TEXT_BYTES 44	/* base64 of 32 bytes, padded */
+#define FIRST_LINE     "ropefs-key 1\nstore "
+#define KEY_WORD       "\nkey "
+#define ID_HEX_BYTES   (2 * (size_t)STORE_ID_BYTES)
+#define KEY_TEXT_BYTES 44 /* base64 of 32 bytes, padded */
 #define TEXT_BYTES                                                                       \
 	(sizeof(FIRST_LINE) - 1 + ID_HEX_BYTES + sizeof(KEY_WORD) - 1 + KEY_TEXT_BYTES + \
 	 1)
 #define TEXT_MAX 256
-#define BASE64 sodium_base64_VARIANT_ORIGINAL
+#define BASE64	 sodium_base64_VARIANT_ORIGINAL
 
 static_assert(sodium_base64_ENCODED_LEN(AEAD_KEY_BYTES, 1) == KEY_TEXT_BYTES + 1,
 	      "base64");
@@ -156,7 +156,7 @@ static int write_new(const char *path, const char *text)
 		tmp = NULL;
 		return -ENOMEM;
 	}
-	fd = mkostemp(tmp, O_CLOEXEC);	/* mode 0600 */
+	fd = mkostemp(tmp, O_CLOEXEC); /* mode 0600 */
 	if (fd < 0)
 		return -errno;
 	r = write_all(fd, text, TEXT_BYTES);

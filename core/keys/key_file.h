@@ -4,7 +4,7 @@
 
 #include "core/keys/keys.h"
 
-struct key_file {	/* in secret memory */
+struct key_file { /* in secret memory */
 	uint8_t key[AEAD_KEY_BYTES];
 	uint8_t store_id[STORE_ID_BYTES];
 };

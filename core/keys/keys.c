@@ -17,8 +17,8 @@
 #include "core/keys/key_file.h"
 #include "core/keys/secret.h"
 
-#define KDF_CONTEXT "ropefs01"	/* crypto_kdf_CONTEXTBYTES of it */
-#define WRAP_LABEL "ropefs master key 1"
+#define KDF_CONTEXT "ropefs01" /* crypto_kdf_CONTEXTBYTES of it */
+#define WRAP_LABEL  "ropefs master key 1"
 
 static_assert(crypto_kdf_KEYBYTES == AEAD_KEY_BYTES, "a master is a kdf key");
 static_assert(sizeof(KDF_CONTEXT) - 1 == crypto_kdf_CONTEXTBYTES, "kdf context");
@@ -26,7 +26,7 @@ static_assert(crypto_sign_BYTES == SIGN_BYTES, "signature");
 static_assert(crypto_sign_PUBLICKEYBYTES == SIGN_PUBLIC_BYTES, "public key");
 static_assert(crypto_generichash_KEYBYTES >= KEY_SALT_BYTES, "salted keys");
 
-struct keys {		/* in secret memory */
+struct keys { /* in secret memory */
 	uint8_t master[AEAD_KEY_BYTES];
 	uint8_t sign[crypto_sign_SECRETKEYBYTES];
 	uint8_t name[crypto_shorthash_siphash24_KEYBYTES];

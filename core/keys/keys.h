@@ -10,18 +10,18 @@
 #include "core/io/io.h"
 #include "core/keys/aead.h"
 
-#define STORE_ID_BYTES 16
-#define KEY_SALT_BYTES 16
+#define STORE_ID_BYTES	  16
+#define KEY_SALT_BYTES	  16
 #define SIGN_PUBLIC_BYTES 32
-#define SIGN_BYTES 64
+#define SIGN_BYTES	  64
 #define WRAPPED_KEY_BYTES (AEAD_NONCE_BYTES + AEAD_KEY_BYTES + AEAD_TAG_BYTES)
 
-enum key_purpose {	/* sub-key ids: never renumber */
-	KEY_PAGE = 1,	/* pages and superblocks, random nonces */
-	KEY_WAL = 2,	/* with a segment's salt: one segment incarnation */
-	KEY_PACK = 3,	/* with a pack's salt: one pack */
-	KEY_NAME = 4,	/* keyed hash of directory names */
-	KEY_SIGN = 5,	/* Ed25519 seed */
+enum key_purpose { /* sub-key ids: never renumber */
+		   KEY_PAGE = 1, /* pages and superblocks, random nonces */
+		   KEY_WAL = 2, /* with a segment's salt: one segment incarnation */
+		   KEY_PACK = 3, /* with a pack's salt: one pack */
+		   KEY_NAME = 4, /* keyed hash of directory names */
+		   KEY_SIGN = 5, /* Ed25519 seed */
 };
 
 struct keys;
@@ -58,7 +58,7 @@ int keys_aead(const struct keys *k, enum key_purpose purpose,
 	      const uint8_t salt[KEY_SALT_BYTES], struct aead **ret);
 /* SipHash-2-4 of a directory name, keyed, so that collisions can't be prepared. */
 uint64_t keys_name_hash(const struct keys *k, struct span name);
-const uint8_t *keys_store_id(const struct keys *k);	/* STORE_ID_BYTES */
+const uint8_t *keys_store_id(const struct keys *k); /* STORE_ID_BYTES */
 
 void keys_sign(const struct keys *k, struct span message, uint8_t sig[SIGN_BYTES]);
 void keys_public(const struct keys *k, uint8_t ret_public[SIGN_PUBLIC_BYTES]);

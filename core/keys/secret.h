@@ -7,7 +7,7 @@
 
 /* n zeroed bytes, aligned to 16 when n is a multiple of 16. -ENOMEM with a sentence. */
 int secret_new(size_t n, void **ret);
-void *secret_free(void *p);	/* NULL is fine; returns NULL */
-void secret_freep(void *p);	/* for _cleanup_ on a pointer variable */
+void *secret_free(void *p); /* NULL is fine; returns NULL */
+void secret_freep(void *p); /* for _cleanup_ on a pointer variable */
 
 #endif

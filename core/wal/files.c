@@ -124,7 +124,8 @@ int files_adopt(struct wal *w)
 	struct log_file *f, *next;
 	int r;
 
-	TAILQ_FOREACH(f, &w->segments, link) {
+	TAILQ_FOREACH(f, &w->segments, link)
+	{
 		r = f->good ? segment_sync(w, f) : 0;
 		if (r < 0)
 			return r;
@@ -186,7 +187,7 @@ static struct log_file *spare_pop(struct wal *w)
 	if (f) {
 		TAILQ_REMOVE(&w->spares, f, link);
 		w->n_spares--;
-		w->room = w->segment_bytes - WAL_BLOCK;	/* it is as good as begun */
+		w->room = w->segment_bytes - WAL_BLOCK; /* it is as good as begun */
 	}
 	lock_drop(&w->lock);
 	return f;
@@ -253,7 +254,7 @@ int segment_begin(struct wal *w, uint64_t first_lsn)
 	return 0;
 }
 
-/* Renames or removes the file of a segment that is not needed. The folder is not synced. */
+/* Renames or removes the file of a segment nobody needs. Does not sync the folder. */
 static int segment_retire(struct wal *w, struct log_file *f, bool keep)
 {
 	char from[WAL_NAME_BYTES], to[WAL_NAME_BYTES];
@@ -341,7 +342,7 @@ static void trim_done(struct wal *w, struct log_files *kept, bool usable)
 		w->stats.recycled++;
 		lock_drop(&w->lock);
 	}
-	files_free(kept);	/* files that a later start finds */
+	files_free(kept); /* files that a later start finds */
 	lock_take(&w->lock);
 	w->trimming = false;
 	lock_drop(&w->lock);

@@ -72,7 +72,7 @@ static int head_parse(const struct segment *s, uint64_t at, const uint8_t *p,
 	if (le32_get(h.magic) != FRAME_MAGIC || le64_get(h.epoch) != s->epoch ||
 	    le32_get(h.crc) != frame_crc(s, at, &h))
 		return -EBADMSG;
-	info = (struct frame_info){
+	info = (struct frame_info) {
 		.first_lsn = le64_get(h.first_lsn),
 		.durable_lsn = le64_get(h.durable_lsn),
 		.body_bytes = le32_get(h.body_bytes),
@@ -86,8 +86,8 @@ static int head_parse(const struct segment *s, uint64_t at, const uint8_t *p,
 	return 0;
 }
 
-/* Leaves head and body of the frame at `at` in b, as they lie there; the first read brings
- * a block, which is all of it for a small one. */
+/* Leaves head and body of the frame at `at` in b, as they lie there; the first read
+ * brings a block, which is all of it for a small one. */
 static int frame_read(const struct segment *s, uint64_t at, struct buf *b,
 		      struct frame_info *ret, bool *ret_torn)
 {
@@ -108,7 +108,7 @@ static int frame_read(const struct segment *s, uint64_t at, struct buf *b,
 	got = (size_t)n;
 	if (got < sizeof(struct frame_head) || head_parse(s, at, b->p, &info) < 0)
 		return -EBADMSG;
-	*ret_torn = true;	/* until its body is there */
+	*ret_torn = true; /* until its body is there */
 	whole = sizeof(struct frame_head) + info.body_bytes;
 	b->n = got;
 	r = whole > got ? buf_reserve(b, whole - got) : 0;

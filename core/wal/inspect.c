@@ -14,9 +14,9 @@ struct inspect {
 	wal_record_fn fn;
 	void *arg;
 	struct buf frame;
-	uint64_t *first_lsns;	/* of each segment in the listing, 0: bad header */
+	uint64_t *first_lsns; /* of each segment in the listing, 0: bad header */
 	uint64_t durable_lsn;
-	int result;		/* of the first thing wrong */
+	int result; /* of the first thing wrong */
 };
 
 static _printf_(2, 3) void say(struct inspect *in, const char *fmt, ...)
@@ -95,9 +95,11 @@ static int inspect_frames(struct inspect *in, const struct segment *s, uint64_t 
 			return inspect_end(in, s, at, next_lsn, limit, torn);
 		if (r < 0)
 			return r;
-		say(in, "  frame at %" PRIu64 ": LSN %" PRIu64 "..%" PRIu64 ", %" PRIu32
-		    " body bytes, durable LSN %" PRIu64, at, info.first_lsn,
-		    info.first_lsn + info.records - 1, info.body_bytes, info.durable_lsn);
+		say(in,
+		    "  frame at %" PRIu64 ": LSN %" PRIu64 "..%" PRIu64 ", %" PRIu32
+		    " body bytes, durable LSN %" PRIu64,
+		    at, info.first_lsn, info.first_lsn + info.records - 1,
+		    info.body_bytes, info.durable_lsn);
 		r = inspect_records(in, &info);
 		if (r != 0)
 			return r;
@@ -181,7 +183,8 @@ int wal_inspect(struct io *io, const struct keys *keys,
 {
 	_cleanup_(listing_release) struct wal_listing l = { 0 };
 	struct inspect in = {
-		.io = io, .keys = keys, .print = print, .fn = fn, .arg = arg };
+		.io = io, .keys = keys, .print = print, .fn = fn, .arg = arg
+	};
 	int r;
 
 	r = wal_list(io, &l);

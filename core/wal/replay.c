@@ -1,12 +1,12 @@
 /* replay.c - reading the log back.
  *
  * A segment counts from its own first LSN up to the least first LSN of all later ones: a
- * later segment was begun only when all before its first LSN was durable, or by a recovery
+ * later one was begun only when all before its first LSN was durable, or by a recovery
  * that ended there. So each segment but the last must reach that limit, and the last one
- * whatever is known to have been durable; what falls short is rot. Beyond, the first frame
- * that does not verify ends the log.
+ * whatever is known to have been durable; what falls short is rot. Beyond, the first
+ * frame that does not verify ends the log.
  *
- * What is damaged below from_lsn, which a checkpoint holds, is stepped over where possible. */
+ * What is damaged below from_lsn, which a checkpoint holds, is stepped over if it can be. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -18,12 +18,12 @@ struct replay {
 	uint64_t from_lsn;
 	wal_record_fn fn;
 	void *arg;
-	uint64_t next_lsn;	/* of the record to come */
-	uint64_t durable_lsn;	/* known to have been */
+	uint64_t next_lsn; /* of the record to come */
+	uint64_t durable_lsn; /* known to have been */
 	uint64_t
 		limit_lsn; /* of the segment: what it holds from here on does not count */
 	struct buf frame;
-	struct buf txn;		/* records of a transaction that is not whole yet */
+	struct buf txn; /* records of a transaction that is not whole yet */
 	struct wal_replay_stats stats;
 };
 
@@ -62,7 +62,7 @@ static int replay_record(struct replay *rp, const struct record *rec)
 	return give_transaction(rp, rec);
 }
 
-/* 0 when the records are what the head says. They are authentic: it would be our fault. */
+/* 0 when the records are what the head says. They are authentic: the fault is ours. */
 static int body_check(struct span rest, uint32_t records)
 {
 	struct record rec;
@@ -199,7 +199,7 @@ static bool segment_unneeded(const struct log_file *f, uint64_t from_lsn)
 	return limit <= from_lsn || (f->good && limit <= f->first_lsn);
 }
 
-/* A bad one in the middle shows as a hole in the LSNs; after the last there is no limit. */
+/* A bad one in the middle shows as a hole in the LSNs; the last one has no limit. */
 static int replay_file(struct replay *rp, struct log_file *f, bool *first)
 {
 	if (segment_unneeded(f, rp->from_lsn))
@@ -237,7 +237,8 @@ static int replay_all(struct replay *rp)
 
 	if (TAILQ_EMPTY(&rp->w->segments) && rp->from_lsn > 1)
 		note_missing(rp);
-	TAILQ_FOREACH(f, &rp->w->segments, link) {
+	TAILQ_FOREACH(f, &rp->w->segments, link)
+	{
 		r = replay_file(rp, f, &first);
 		if (r != 0)
 			return r;

@@ -1,5 +1,5 @@
-/* segment.c - names and headers of segment files. Invariant: a file called *.wal has had a
- * header with its number, durable, before it got the name; so one that has none is rotten. */
+/* segment.c - names and headers of segment files. Invariant: a file called *.wal had a
+ * header with its number, durable, before it got the name; one that has none is rotten. */
 #include "core/wal/segment.h"
 
 #include <errno.h>
@@ -40,7 +40,7 @@ static bool name_parse(const char *name, const char *tail, uint64_t *ret)
 }
 
 struct lister {
-	struct buf segments, spares;	/* of u64 */
+	struct buf segments, spares; /* of u64 */
 };
 
 static int list_one(void *arg, const char *name)
@@ -90,7 +90,7 @@ void listing_release(struct wal_listing *l)
 {
 	free(l->segments);
 	free(l->spares);
-	*l = (struct wal_listing){ 0 };
+	*l = (struct wal_listing) { 0 };
 }
 
 void segment_release(struct segment *s)
@@ -119,7 +119,7 @@ static void head_fill(struct io *io, const struct segment *s, struct segment_hea
 {
 	uint8_t epoch[8];
 
-	*h = (struct segment_head){
+	*h = (struct segment_head) {
 		.magic = WAL_MAGIC,
 		.version = le32_put(WAL_VERSION),
 		.number = le64_put(s->number),

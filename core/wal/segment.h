@@ -8,16 +8,16 @@
 #include "core/wal/wal.h"
 #include "core/wal/wal_format.h"
 
-#define WAL_DIR "wal"
-#define WAL_NAME_BYTES 32	/* "wal/0123456789abcdef.spare" and its NUL */
-#define FRAME_BODY 1048576u	/* bodies are filled up to this */
+#define WAL_DIR	       "wal"
+#define WAL_NAME_BYTES 32 /* "wal/0123456789abcdef.spare" and its NUL */
+#define FRAME_BODY     1048576u /* bodies are filled up to this */
 #define FRAME_BODY_MAX (WAL_RECORD_MAX + RECORD_HEAD_MAX)
 /* A frame takes at most its body and this: head, alignment, the rest of a block. */
 #define FRAME_EXTRA (sizeof(struct frame_head) + FRAME_ALIGN + WAL_BLOCK)
 
 struct segment {
-	struct io_file *file;	/* NULL: none open */
-	struct aead *aead;	/* NULL when opened without keys */
+	struct io_file *file; /* NULL: none open */
+	struct aead *aead; /* NULL when opened without keys */
 	uint8_t store_id[STORE_ID_BYTES];
 	uint64_t number;
 	uint64_t epoch;
@@ -25,12 +25,12 @@ struct segment {
 	uint64_t bytes;
 };
 
-#define SEGMENT_NONE ((struct segment){ 0 })
+#define SEGMENT_NONE ((struct segment) { 0 })
 
 void segment_name(uint64_t number, char ret[WAL_NAME_BYTES]);
 void spare_name(uint64_t id, char ret[WAL_NAME_BYTES]);
 
-struct wal_listing {	/* rising; release with listing_release() */
+struct wal_listing { /* rising; release with listing_release() */
 	uint64_t *segments, *spares;
 	size_t n_segments, n_spares;
 };
@@ -45,7 +45,7 @@ int segment_create(struct io *io, const struct keys *keys, uint64_t spare,
 /* Opens for reading. keys may be NULL. -EBADMSG when the header does not verify, -E_NEWER. */
 int segment_open(struct io *io, const struct keys *keys, uint64_t number,
 		 struct segment *ret);
-void segment_release(struct segment *s);	/* closes; SEGMENT_NONE is fine */
+void segment_release(struct segment *s); /* closes; SEGMENT_NONE is fine */
 
 struct frame_info {
 	uint64_t first_lsn;
@@ -72,9 +72,9 @@ int frame_find(const struct segment *s, uint64_t *at, uint64_t next_lsn, struct 
 	       struct frame_info *ret, bool *ret_torn);
 
 struct frame_scan {
-	uint64_t durable_lsn;	/* greatest that a head tells of */
-	uint64_t frames;	/* heads seen */
-	uint64_t resume_at;	/* first frame with first LSN in (after, upto]; 0: none */
+	uint64_t durable_lsn; /* greatest that a head tells of */
+	uint64_t frames; /* heads seen */
+	uint64_t resume_at; /* first frame with first LSN in (after, upto]; 0: none */
 	uint64_t resume_lsn;
 };
 /* Looks at all block boundaries from at on for heads of this segment's life. */
@@ -83,7 +83,7 @@ int segment_scan(const struct segment *s, uint64_t at, uint64_t after, uint64_t 
 
 struct record {
 	struct span body;
-	struct span whole;	/* head and body */
+	struct span whole; /* head and body */
 	uint8_t type;
 	bool more;
 };

@@ -3,9 +3,9 @@
  *	append ──▶ cur ──full──▶ full ──▶ batch ──write──▶ unsynced ──sync──▶ pool
  *	                          flush: whoever set busy, without the lock
  *
- * One thread at a time has `busy` and with it the right to write and sync; the others append
- * meanwhile, and wait for it when they want to sync themselves. So all that came in during a
- * sync shares the next one, and nobody hands work to another thread.
+ * One thread at a time has `busy` and with it the right to write and sync; the others
+ * append meanwhile, and wait for it when they want to sync themselves. So all that came in
+ * during a sync shares the next one, and nobody hands work to another thread.
  *
  * Invariants, besides those of wal.h:
  *  1. A frame stays in memory until it is durable.
@@ -21,9 +21,9 @@
 #include "core/base/err.h"
 #include "core/wal/wal_priv.h"
 
-#define POOL_MAX 4u
-#define UNSYNCED_MAX (16 * MIB)	/* written frames kept in memory until a push syncs too */
-#define ROOM_SLACK (64 * KIB)	/* for appends that were promised room at the same time */
+#define POOL_MAX	  4u
+#define UNSYNCED_MAX	  (16 * MIB) /* written frames kept in memory until a push syncs too */
+#define ROOM_SLACK	  (64 * KIB) /* for appends that were promised room at the same time */
 #define SEGMENT_BYTES_MIN (9 * MIB)
 
 static void frames_free(struct frame_list *l)
@@ -157,8 +157,8 @@ static struct frame *pool_find_locked(struct wal *w, size_t need)
 	struct frame *f;
 
 	STAILQ_FOREACH(f, &w->pool, link)
-		if (f->cap >= need)
-			return f;
+	if (f->cap >= need)
+		return f;
 	return NULL;
 }
 
@@ -180,8 +180,8 @@ static int reserve_memory_locked(struct wal *w, size_t need)
 	return 0;
 }
 
-/* True when all frames not yet written and `need` bytes more have a place on the disk. Each
- * segment but the last may lose a frame's length at its end. */
+/* True when all frames not yet written and `need` bytes more have a place on the disk.
+ * Each segment but the last may lose a frame's length at its end. */
 static bool room_fits_locked(const struct wal *w, uint64_t need)
 {
 	uint64_t each = w->segment_bytes - WAL_BLOCK - w->frame_most;
@@ -235,7 +235,7 @@ static int cur_next_locked(struct wal *w, size_t need)
 		STAILQ_REMOVE(&w->pool, f, frame, link);
 		w->n_pool--;
 	} else {
-		f = frame_new(need);	/* another thread took what was reserved */
+		f = frame_new(need); /* another thread took what was reserved */
 		if (!f)
 			return -ENOMEM;
 		f->at = 0;
@@ -421,7 +421,8 @@ static int collect_unsynced(struct wal *w, struct frame_list *batch)
 	STAILQ_CONCAT(&all, batch);
 	STAILQ_CONCAT(batch, &all);
 	w->unsynced_bytes = 0;
-	STAILQ_FOREACH(f, batch, link) {
+	STAILQ_FOREACH(f, batch, link)
+	{
 		r = f->at ? frame_unseal(&w->seg, f->at, f->p) : 0;
 		if (r < 0)
 			return r;
@@ -472,15 +473,15 @@ static int rescue(struct wal *w, struct frame_list *batch, int why)
 
 	r = rewrite(w, batch);
 	if (r < 0)
-		STAILQ_CONCAT(&w->unsynced, batch);	/* kept until the log is closed */
+		STAILQ_CONCAT(&w->unsynced, batch); /* kept until the log is closed */
 	lock_take(&w->lock);
 	failure_note_locked(w, number, why, r);
 	lock_drop(&w->lock);
 	return r;
 }
 
-/* Writes all that was appended so far, and syncs it too. Sets and clears busy; the lock is
- * dropped meanwhile. A failure is told by failures and failed. */
+/* Writes all that was appended so far, and syncs it when asked to. Sets and clears busy;
+ * the lock is dropped meanwhile. A failure is told by failures and failed. */
 static void flush_locked(struct wal *w, bool sync)
 {
 	struct frame_list batch = STAILQ_HEAD_INITIALIZER(batch);
@@ -513,8 +514,8 @@ static void flush_locked(struct wal *w, bool sync)
 	pthread_cond_broadcast(&w->done);
 }
 
-/* One segment's worth of disk ahead of need, so that no append has to wait for it. That it
- * can't be had is told by the wal_reserve() that needs it. */
+/* One segment's worth of disk ahead of need, so that no append has to wait for it. That
+ * it can't be had is told by the wal_reserve() that needs it. */
 static void spare_ahead_locked(struct wal *w)
 {
 	if (w->sparing || w->n_spares > 0 || w->room > w->segment_bytes / 4 || w->failed)
@@ -617,7 +618,8 @@ uint64_t wal_bytes_since(struct wal *w, uint64_t lsn)
 	uint64_t bytes = 0;
 
 	lock_take(&w->lock);
-	TAILQ_FOREACH(f, &w->segments, link) {
+	TAILQ_FOREACH(f, &w->segments, link)
+	{
 		uint64_t limit = file_limit(f);
 
 		bytes += file_bytes_since(f, MIN(limit - 1, w->pushed_lsn), lsn);

@@ -28,22 +28,22 @@
 #include "core/io/io.h"
 #include "core/keys/keys.h"
 
-#define WAL_RECORD_MAX (4u << 20)	/* body bytes of one record */
+#define WAL_RECORD_MAX (4u << 20) /* body bytes of one record */
 
 struct wal;
 
 struct wal_opts {
 	struct io *io;
-	const struct keys *keys;	/* must outlive the log */
-	uint64_t segment_bytes;		/* e.g. 64 MiB; at least 8 MiB + 1 MiB */
-	unsigned spare_max;		/* retired segments kept for reuse */
+	const struct keys *keys; /* must outlive the log */
+	uint64_t segment_bytes; /* e.g. 64 MiB; at least 8 MiB + 1 MiB */
+	unsigned spare_max; /* retired segments kept for reuse */
 };
 
 struct wal_replay_stats {
 	uint64_t records, bytes, segments;
-	uint64_t last_lsn;	/* of the last whole transaction; from_lsn - 1 if none */
-	bool torn_tail;		/* a cut or torn frame ended the log: normal after a crash */
-	bool rot;		/* bytes that were durable do not verify: see err_detail() */
+	uint64_t last_lsn; /* of the last whole transaction; from_lsn - 1 if none */
+	bool torn_tail; /* a cut or torn frame ended the log: normal after a crash */
+	bool rot; /* bytes that were durable do not verify: see err_detail() */
 };
 
 typedef int (*wal_record_fn)(void *arg, uint64_t lsn, uint8_t type, struct span body);
@@ -61,7 +61,7 @@ int wal_replay(struct wal *w, uint64_t from_lsn, wal_record_fn fn, void *arg,
  * and accepts appends; the next record gets next_lsn. */
 int wal_start(struct wal *w, uint64_t next_lsn);
 
-#define WAL_MORE 1u	/* the next record belongs to the same transaction */
+#define WAL_MORE 1u /* the next record belongs to the same transaction */
 /* Makes the next append of up to n body bytes unable to fail. 0, -ENOMEM, -ENOSPC,
  * -E_LOG_FAILED. */
 int wal_reserve(struct wal *w, size_t n);
@@ -77,11 +77,11 @@ int wal_push(struct wal *w);
  * and another call gives 0. */
 int wal_sync(struct wal *w, uint64_t lsn);
 
-uint64_t wal_last_lsn(struct wal *w);		/* last appended, 0 when none */
+uint64_t wal_last_lsn(struct wal *w); /* last appended, 0 when none */
 uint64_t wal_durable_lsn(struct wal *w);
-uint64_t wal_pending_bytes(struct wal *w);	/* appended, not yet pushed */
-uint64_t wal_bytes_since(struct wal *w, uint64_t lsn);	/* about, in segments after lsn */
-int wal_failed(struct wal *w);			/* 0, or the error it failed for good with */
+uint64_t wal_pending_bytes(struct wal *w); /* appended, not yet pushed */
+uint64_t wal_bytes_since(struct wal *w, uint64_t lsn); /* about, in segments after lsn */
+int wal_failed(struct wal *w); /* 0, or the error it failed for good with */
 /* Everything below lsn is in a durable checkpoint: segments wholly below are recycled. */
 int wal_trim(struct wal *w, uint64_t lsn);
 

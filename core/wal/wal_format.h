@@ -19,12 +19,12 @@
 #include "core/base/util.h"
 #include "core/keys/keys.h"
 
-#define WAL_VERSION 1u
-#define WAL_BLOCK 4096u
-#define WAL_MAGIC "ropewal"	/* with its NUL */
-#define FRAME_MAGIC 0x46574152u	/* "RAWF" */
-#define FRAME_ALIGN 8u
-#define RECORD_MORE 0x80u
+#define WAL_VERSION	1u
+#define WAL_BLOCK	4096u
+#define WAL_MAGIC	"ropewal" /* with its NUL */
+#define FRAME_MAGIC	0x46574152u /* "RAWF" */
+#define FRAME_ALIGN	8u
+#define RECORD_MORE	0x80u
 #define RECORD_HEAD_MAX 5u
 
 /*	 0  magic        8 B    "ropewal\0"
@@ -76,7 +76,7 @@ struct frame_head {
 };
 static_assert(sizeof(struct frame_head) == 56, "frame_head is 56 bytes on disk");
 
-#define FRAME_AAD_OFF 8u
+#define FRAME_AAD_OFF	8u
 #define FRAME_AAD_BYTES 32u
 
 #endif

@@ -14,9 +14,9 @@ struct frame {
 	uint64_t first_lsn;
 	uint32_t records;
 	size_t body_bytes;
-	size_t cap;		/* of the body */
-	uint64_t at;		/* offset it is sealed for, 0: plain */
-	uint8_t p[];		/* head, body, room for the rest of a block */
+	size_t cap; /* of the body */
+	uint64_t at; /* offset it is sealed for, 0: plain */
+	uint8_t p[]; /* head, body, room for the rest of a block */
 };
 STAILQ_HEAD(frame_list, frame);
 
@@ -24,10 +24,10 @@ STAILQ_HEAD(frame_list, frame);
 struct log_file {
 	TAILQ_ENTRY(log_file) link;
 	uint64_t number;
-	uint64_t first_lsn;	/* segments with a good header */
+	uint64_t first_lsn; /* segments with a good header */
 	uint64_t used_bytes;
 	uint64_t file_bytes;
-	bool good;		/* its header verified */
+	bool good; /* its header verified */
 };
 TAILQ_HEAD(log_files, log_file);
 
@@ -38,34 +38,34 @@ struct wal {
 	uint64_t segment_bytes;
 	unsigned spare_max;
 
-	struct lock lock;	/* guards all up to `why` */
-	pthread_cond_t done;	/* busy became false */
+	struct lock lock; /* guards all up to `why` */
+	pthread_cond_t done; /* busy became false */
 	bool replayed, started;
-	bool busy;		/* a thread writes or syncs */
-	bool trimming, sparing;	/* a thread trims; a thread makes a spare ahead of need */
-	struct frame *cur;	/* fills; NULL, or holds a record at least */
-	struct frame_list full;	/* to be written, oldest first */
-	struct frame_list pool;	/* empty ones */
+	bool busy; /* a thread writes or syncs */
+	bool trimming, sparing; /* a thread trims; a thread makes a spare ahead of need */
+	struct frame *cur; /* fills; NULL, or holds a record at least */
+	struct frame_list full; /* to be written, oldest first */
+	struct frame_list pool; /* empty ones */
 	unsigned n_pool;
 	uint64_t last_lsn, pushed_lsn, durable_lsn;
-	uint64_t pending_bytes;		/* bodies of records not yet pushed */
-	uint64_t unwritten_bytes;	/* the most that their frames can take in a file */
-	uint64_t frame_most;		/* the most that one frame can take */
-	uint64_t room;			/* left in the segment, at least */
-	struct log_files segments;	/* rising; the last is the current one */
+	uint64_t pending_bytes; /* bodies of records not yet pushed */
+	uint64_t unwritten_bytes; /* the most that their frames can take in a file */
+	uint64_t frame_most; /* the most that one frame can take */
+	uint64_t room; /* left in the segment, at least */
+	struct log_files segments; /* rising; the last is the current one */
 	struct log_files spares;
 	uint64_t n_spares, next_spare;
 	struct wal_stats stats;
-	uint64_t failures;	/* of writing or syncing, mended or not */
-	int failed;		/* 0, or the log is failed for good */
-	char why[256];		/* of the last failure */
+	uint64_t failures; /* of writing or syncing, mended or not */
+	int failed; /* 0, or the log is failed for good */
+	char why[256]; /* of the last failure */
 
 	/* Of the thread that set busy. */
 	struct segment seg;
-	uint64_t pos;			/* next frame's place */
+	uint64_t pos; /* next frame's place */
 	uint64_t written_lsn;
 	uint64_t unsynced_bytes;
-	struct frame_list unsynced;	/* written to seg, oldest first */
+	struct frame_list unsynced; /* written to seg, oldest first */
 	uint64_t next_number;
 };
 

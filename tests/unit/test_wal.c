@@ -11,7 +11,7 @@
 #include "core/io/io_sim.h"
 #include "tests/lib/suite.h"
 
-#define SEGMENT (9 * MIB)
+#define SEGMENT	      (9 * MIB)
 #define FIRST_SEGMENT "wal/0000000000000001.wal"
 
 /* What was appended under an LSN: enough to make the body again. */
@@ -27,11 +27,11 @@ struct fixture {
 	struct keys *keys;
 	struct wal *w;
 	struct wal_opts opts;
-	struct rec *recs;	/* by LSN; 0 is not used */
-	uint64_t n;		/* last LSN appended */
+	struct rec *recs; /* by LSN; 0 is not used */
+	uint64_t n; /* last LSN appended */
 	uint64_t cap;
-	uint64_t from_lsn;	/* of the next replay */
-	uint64_t replayed;	/* last LSN given by it */
+	uint64_t from_lsn; /* of the next replay */
+	uint64_t replayed; /* last LSN given by it */
 	struct wal_replay_stats stats;
 	int replay_result;
 };
@@ -90,11 +90,12 @@ static int fixture_start(struct fixture *f)
 
 static void fixture_init(struct fixture *f, uint64_t seed)
 {
-	*f = (struct fixture){ .from_lsn = 1 };
+	*f = (struct fixture) { .from_lsn = 1 };
 	ck_ok(io_sim_new(seed, &f->io));
 	ck_ok(keys_for_test(CIPHER_XCHACHA20, &f->keys));
-	f->opts = (struct wal_opts){
-		.io = f->io, .keys = f->keys, .segment_bytes = SEGMENT, .spare_max = 2 };
+	f->opts = (struct wal_opts) {
+		.io = f->io, .keys = f->keys, .segment_bytes = SEGMENT, .spare_max = 2
+	};
 }
 
 static struct fixture fixture_new(uint64_t seed)
@@ -143,8 +144,8 @@ static int try_put(struct fixture *f, struct rec rec)
 		return r;
 	p = malloc(rec.bytes + 8);
 	body_make(&rec, p);
-	iov[0] = (struct iovec){ p, half };
-	iov[1] = (struct iovec){ p + half, rec.bytes - half };
+	iov[0] = (struct iovec) { p, half };
+	iov[1] = (struct iovec) { p + half, rec.bytes - half };
 	ck_ok(wal_append(f->w, rec.type, rec.more ? WAL_MORE : 0, iov, 2, &lsn));
 	free(p);
 	ck_assert_uint_eq(lsn, f->n + 1);
@@ -159,7 +160,9 @@ static int try_put(struct fixture *f, struct rec rec)
 
 static void put(struct fixture *f, uint32_t bytes, bool more)
 {
-	struct rec rec = { .seed = f->n * 77 + bytes, .bytes = bytes, .type = f->n % 128,
+	struct rec rec = { .seed = f->n * 77 + bytes,
+			   .bytes = bytes,
+			   .type = f->n % 128,
 			   .more = more };
 
 	ck_ok(try_put(f, rec));
@@ -177,7 +180,8 @@ static void put_synced(struct fixture *f, uint32_t bytes)
 START_TEST(synced_records_survive_a_power_cut_with_all_lengths)
 {
 	struct fixture f = fixture_new(suite_seed());
-	static const uint32_t around[] = { 0, 1, 127, 128, 4000, 4096, 16383, 16384,
+	static const uint32_t around[] = { 0,	    1,	     127,     128,
+					   4000,    4096,    16383,   16384,
 					   1048570, 1048576, 2097152, WAL_RECORD_MAX };
 
 	for (size_t i = 0; i < ARRAY_LEN(around); i++)
@@ -263,7 +267,7 @@ START_TEST(a_transaction_without_its_end_is_dropped_whole_and_never_continued)
 
 	put(&f, 10, false);
 	for (int i = 0; i < 12; i++)
-		put(&f, 1000000, true);	/* over a segment's end */
+		put(&f, 1000000, true); /* over a segment's end */
 	ck_ok(wal_sync(f.w, f.n));
 	fixture_cut(&f);
 	ck_assert_uint_eq(f.stats.last_lsn, 1);
@@ -293,7 +297,7 @@ END_TEST
 
 /* --- damage --- */
 
-#define SMALL 40u
+#define SMALL	    40u
 #define SMALL_FRAME (56u + SMALL + 2)
 
 /* Three frames synced, one each at 4096, 8192, 12288; then one pushed at 16384. */
@@ -377,7 +381,7 @@ START_TEST(a_missing_segment_is_rot_as_far_as_anyone_can_know)
 		ck_assert_uint_eq(f.stats.rot, number < 3);
 		ck_assert_uint_eq(f.stats.last_lsn, 9 * (number - 1));
 		if (number == 3) {
-			f.from_lsn = 20;	/* a checkpoint knows more */
+			f.from_lsn = 20; /* a checkpoint knows more */
 			f.w = wal_close(f.w);
 			ck_ok(fixture_recover(&f));
 			ck_assert(f.stats.rot);
@@ -485,7 +489,7 @@ START_TEST(a_full_disk_is_told_by_reserve_and_the_log_goes_on_when_there_is_spac
 		if (f.n % 7 == 0)
 			ck_ok(wal_sync(f.w, f.n));
 	ck_assert_int_eq(r, -ENOSPC);
-	ck_assert_uint_ge(f.n, 140);	/* most of the segment was of use */
+	ck_assert_uint_ge(f.n, 140); /* most of the segment was of use */
 	full_at = f.n;
 	ck_assert_int_eq(try_put(&f, rec), -ENOSPC);
 	ck_ok(wal_sync(f.w, f.n));
@@ -583,9 +587,9 @@ END_TEST
 struct lives {
 	struct fixture f;
 	struct rng r;
-	uint64_t acked;		/* synced: must be there */
+	uint64_t acked; /* synced: must be there */
 	bool in_txn;
-	bool broken;		/* the log failed for good, or the machine is off */
+	bool broken; /* the log failed for good, or the machine is off */
 };
 
 static uint32_t size_draw(struct rng *r)
@@ -602,7 +606,8 @@ static uint32_t size_draw(struct rng *r)
 
 static void lives_put(struct lives *l)
 {
-	struct rec rec = { .seed = rng_next(&l->r), .bytes = size_draw(&l->r),
+	struct rec rec = { .seed = rng_next(&l->r),
+			   .bytes = size_draw(&l->r),
 			   .type = (uint8_t)rng_below(&l->r, 128) };
 	int r;
 
@@ -691,7 +696,7 @@ static void lives_boot(struct lives *l)
 		io_sim_power_cut(l->f.io);
 		l->f.w = wal_close(l->f.w);
 	}
-	l->acked = l->f.n;	/* what was recovered is durable */
+	l->acked = l->f.n; /* what was recovered is durable */
 	l->in_txn = l->broken = false;
 }
 
@@ -735,7 +740,7 @@ END_TEST
 /* --- threads --- */
 
 #define THREADS 8
-#define EACH 150
+#define EACH	150
 
 struct worker {
 	struct fixture *f;
@@ -789,7 +794,7 @@ START_TEST(threads_share_syncs_and_each_finds_its_records_in_order)
 	struct wal_stats ws;
 
 	for (unsigned i = 0; i < THREADS; i++) {
-		workers[i] = (struct worker){ .f = &f, .id = i };
+		workers[i] = (struct worker) { .f = &f, .id = i };
 		ck_ok(-pthread_create(&threads[i], NULL, work, &workers[i]));
 	}
 	for (unsigned i = 0; i < THREADS; i++) {
@@ -818,8 +823,9 @@ START_TEST(a_log_in_a_real_folder_is_read_back)
 
 	ck_ok(io_posix_new(suite_tmpdir(), &f.io));
 	ck_ok(keys_for_test(CIPHER_NONE, &f.keys));
-	f.opts = (struct wal_opts){
-		.io = f.io, .keys = f.keys, .segment_bytes = SEGMENT, .spare_max = 1 };
+	f.opts = (struct wal_opts) {
+		.io = f.io, .keys = f.keys, .segment_bytes = SEGMENT, .spare_max = 1
+	};
 	for (int life = 0; life < 3; life++) {
 		ck_ok(fixture_recover(&f));
 		ck_assert_uint_eq(f.stats.last_lsn, 15u * (unsigned)life);
