@@ -16,6 +16,8 @@ struct piece {
 };
 
 #define PIECES_INLINE 16
+#define PINS_INLINE 8
+#define HELD_CHUNKS 4		/* an edited file's bytes alternate between a few chunks */
 
 struct plan {
 	struct ropefs *fs;
@@ -23,25 +25,74 @@ struct plan {
 	uint64_t at;	/* file offset of p[0] */
 	struct piece first[PIECES_INLINE], *pieces;
 	size_t n, cap;
+	uint64_t first_pins[PINS_INLINE], *pins;	/* packs, each pinned once or more */
+	size_t n_pins, pins_cap;
+	struct chunk_hold held[HELD_CHUNKS];
+	unsigned next_held;
 };
+
+static void plan_init(struct plan *plan, struct ropefs *fs, uint64_t at, uint8_t *p)
+{
+	memset(plan, 0, sizeof(*plan));
+	plan->fs = fs;
+	plan->p = p;
+	plan->at = at;
+	plan->pieces = plan->first;
+	plan->cap = PIECES_INLINE;
+	plan->pins = plan->first_pins;
+	plan->pins_cap = PINS_INLINE;
+}
+
+/* An array of the plan, which began as `first` inside it, at twice the size; NULL without
+ * memory. */
+static void *plan_grow(void *array, const void *first, size_t *cap, size_t each)
+{
+	void *bigger = malloc(*cap * 2 * each);
+
+	if (!bigger)
+		return NULL;
+	memcpy(bigger, array, *cap * each);
+	if (array != first)
+		free(array);
+	*cap *= 2;
+	return bigger;
+}
+
+static int plan_pin(struct plan *plan, uint64_t pack)
+{
+	int r;
+
+	for (size_t i = 0; i < MIN(plan->n_pins, (size_t)PINS_INLINE); i++)
+		if (plan->pins[plan->n_pins - 1 - i] == pack)
+			return 0;
+	if (plan->n_pins == plan->pins_cap) {
+		uint64_t *bigger = plan_grow(plan->pins, plan->first_pins, &plan->pins_cap,
+					     sizeof(*bigger));
+
+		if (!bigger)
+			return -ENOMEM;
+		plan->pins = bigger;
+	}
+	r = packs_pin(plan->fs->packs, pack);
+	if (r < 0)
+		return r;
+	plan->pins[plan->n_pins++] = pack;
+	return 0;
+}
 
 static int plan_add(struct plan *plan, const struct extent *e, uint8_t *to)
 {
 	int r;
 
 	if (plan->n == plan->cap) {
-		size_t cap = plan->cap * 2;
-		struct piece *bigger = malloc(cap * sizeof(*bigger));
+		struct piece *bigger = plan_grow(plan->pieces, plan->first, &plan->cap,
+						 sizeof(*bigger));
 
 		if (!bigger)
 			return -ENOMEM;
-		memcpy(bigger, plan->pieces, plan->n * sizeof(*bigger));
-		if (plan->pieces != plan->first)
-			free(plan->pieces);
 		plan->pieces = bigger;
-		plan->cap = cap;
 	}
-	r = packs_pin(plan->fs->packs, extent_pack(e));
+	r = plan_pin(plan, extent_pack(e));
 	if (r < 0)
 		return r;
 	plan->pieces[plan->n++] = (struct piece){ *e, to };
@@ -67,38 +118,69 @@ static int plan_extent(void *arg, const struct extent *e, uint64_t at)
 		       (unsigned long long)at);
 }
 
+/* The chunk of a piece, held; of those held so far the oldest makes room. */
+static int plan_hold(struct plan *plan, const struct extent *e, bool nowait,
+		     const struct chunk_hold **ret)
+{
+	uint64_t pack = extent_pack(e);
+	uint32_t index = extent_chunk_index(e);
+	struct chunk_hold *h;
+	int r;
+
+	for (unsigned i = 0; i < HELD_CHUNKS; i++) {
+		h = &plan->held[i];
+		if (h->chunk && h->pack == pack && h->index == index) {
+			*ret = h;
+			return 0;
+		}
+	}
+	h = &plan->held[plan->next_held++ % HELD_CHUNKS];
+	packs_unhold(plan->fs->packs, h);
+	r = packs_hold(plan->fs->packs, pack, index, nowait, h);
+	if (r < 0)
+		return r;
+	*ret = h;
+	return 0;
+}
+
 static int plan_read(struct plan *plan, bool nowait)
 {
+	const struct chunk_hold *h;
 	int r = 0;
 
 	for (size_t i = 0; i < plan->n && r >= 0; i++) {
 		const struct piece *pc = &plan->pieces[i];
 
-		r = (nowait ? packs_read_cached : packs_read)(
-			plan->fs->packs, extent_pack(&pc->e), extent_chunk_index(&pc->e),
-			le32_get(pc->e.off), le32_get(pc->e.len), pc->to);
+		r = plan_hold(plan, &pc->e, nowait, &h);
+		if (r >= 0)
+			r = chunk_hold_copy(h, le32_get(pc->e.off), le32_get(pc->e.len),
+					    pc->to);
 	}
 	return r;
 }
 
 static void plan_release(struct plan *plan)
 {
-	for (size_t i = 0; i < plan->n; i++)
-		packs_unpin(plan->fs->packs, extent_pack(&plan->pieces[i].e));
+	for (unsigned i = 0; i < HELD_CHUNKS; i++)
+		packs_unhold(plan->fs->packs, &plan->held[i]);
+	for (size_t i = 0; i < plan->n_pins; i++)
+		packs_unpin(plan->fs->packs, plan->pins[i]);
 	if (plan->pieces != plan->first)
 		free(plan->pieces);
+	if (plan->pins != plan->first_pins)
+		free(plan->pins);
 }
 
 ssize_t ropefs_read(struct ropefs *fs, uint64_t ino, uint64_t at, void *p, size_t n,
 		    unsigned flags)
 {
-	struct plan plan = { .fs = fs, .p = p, .at = at, .cap = PIECES_INLINE };
+	struct plan plan;
 	struct inode *in;
 	uint64_t size;
 	int r;
 
 	err_clear();
-	plan.pieces = plan.first;
+	plan_init(&plan, fs, at, p);
 	lock_take(&fs->engine);
 	nodes_trim(fs->nodes);
 	inode_trim(fs);

@@ -20,7 +20,7 @@
 
 /* A leaf whose extents are smaller on average is packed anew. Scans keep their speed down to
  * this; a larger figure rewrites a file of random edits several times as often. */
-#define DEFRAG_MEAN_BYTES 256
+#define DEFRAG_MEAN_BYTES 128
 #define DEFRAG_EXTENTS_MIN 32
 
 struct packing {

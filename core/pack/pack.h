@@ -65,6 +65,22 @@ int packs_read(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
 /* The same, but only when it takes no I/O: -EAGAIN when the chunk is not in the cache. */
 int packs_read_cached(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
 		      uint32_t len, uint8_t *out);
+
+/* A decoded chunk that stays in memory until packs_unhold(): for reading many pieces of it
+ * without a look-up each. */
+struct chunk_hold {
+	const uint8_t *bytes;
+	uint32_t n;
+	uint64_t pack;
+	uint32_t index;
+	struct cached_chunk *chunk;	/* NULL: holds nothing */
+};
+/* nowait: -EAGAIN when the chunk is not in the cache. Else the errors of packs_read(). */
+int packs_hold(struct packs *ps, uint64_t pack, uint32_t index, bool nowait,
+	       struct chunk_hold *ret);
+void packs_unhold(struct packs *ps, struct chunk_hold *h);
+/* Copies from a held chunk. -E_CORRUPT: it is shorter. */
+int chunk_hold_copy(const struct chunk_hold *h, uint32_t off, uint32_t len, uint8_t *out);
 /* While pinned (counted), a pack that packs_remove() is told to remove stays readable, and
  * one that is rewritten keeps its old chunks. For reads planned under the engine lock and
  * done after it. -ENOENT. */
@@ -86,7 +102,7 @@ struct pack_info {
 int packs_each(struct packs *ps, int (*fn)(void *arg, const struct pack_info *info),
 	       void *arg);
 /* Sealed size of each chunk: ret[index], 0 for a removed one; ret has info.chunks places.
- * For packs that are not damaged. */
+ * -E_CORRUPT when the pack is damaged, -EIO when that can't be told. */
 int packs_chunk_sizes(struct packs *ps, uint64_t pack, uint32_t *ret);
 /* Plaintext bytes of one chunk. -E_CORRUPT: there is no such chunk. */
 int packs_chunk_plain(struct packs *ps, uint64_t pack, uint32_t index, uint32_t *ret);

@@ -100,27 +100,25 @@ static int chunk_get_locked(struct packs *ps, struct chunk_at at,
 	return r;
 }
 
-/* Copies from a held chunk and puts it. Enters with the lock, leaves without. */
-static int chunk_copy(struct packs *ps, struct cached_chunk *e, struct chunk_at at,
-		      uint32_t off, uint32_t len, uint8_t *out)
+/* A ready chunk of the cache, held; -EAGAIN. */
+static int chunk_cached_locked(struct packs *ps, struct chunk_at at,
+			       struct cached_chunk **ret)
 {
-	bool inside = off <= e->n && len <= e->n - off;
+	struct cached_chunk *e = chunk_cache_get(&ps->cache, chunk_key(at.pack, at.index));
 
-	assert(e->state == CACHED_READY && e->refs > 0);
-	packs_lock_drop(ps);
-	if (inside)
-		memcpy(out, e->bytes + off, len);
-	lock_take(&ps->lock);
-	chunk_cache_put(&ps->cache, e);
-	packs_lock_drop(ps);
-	if (!inside)
-		return chunk_unusable(at.pack, at.index,
-				      "an extent reaches beyond its end");
+	if (!e)
+		return -EAGAIN;
+	if (e->state != CACHED_READY) {
+		chunk_cache_put(&ps->cache, e);
+		return -EAGAIN;
+	}
+	ps->stats.hits++;
+	*ret = e;
 	return 0;
 }
 
-int packs_read(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
-	       uint32_t len, uint8_t *out)
+int packs_hold(struct packs *ps, uint64_t pack, uint32_t index, bool nowait,
+	       struct chunk_hold *ret)
 {
 	struct chunk_at at = { pack, index };
 	struct cached_chunk *e = NULL;
@@ -129,30 +127,56 @@ int packs_read(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
 	if (index >= PACK_CHUNKS_MAX)
 		return chunk_unusable(pack, index, "no pack has so many chunks");
 	lock_take(&ps->lock);
-	r = chunk_get_locked(ps, at, &e);
-	if (r < 0) {
-		packs_lock_drop(ps);
+	r = nowait ? chunk_cached_locked(ps, at, &e) : chunk_get_locked(ps, at, &e);
+	packs_lock_drop(ps);
+	if (r < 0)
 		return r;
-	}
-	return chunk_copy(ps, e, at, off, len, out);
+	assert(e->state == CACHED_READY && e->refs > 0);
+	*ret = (struct chunk_hold){ e->bytes, e->n, pack, index, e };
+	return 0;
+}
+
+void packs_unhold(struct packs *ps, struct chunk_hold *h)
+{
+	if (!h->chunk)
+		return;
+	lock_take(&ps->lock);
+	chunk_cache_put(&ps->cache, h->chunk);
+	packs_lock_drop(ps);
+	h->chunk = NULL;
+}
+
+int chunk_hold_copy(const struct chunk_hold *h, uint32_t off, uint32_t len, uint8_t *out)
+{
+	if (off > h->n || len > h->n - off)
+		return chunk_unusable(h->pack, h->index,
+				      "an extent reaches beyond its end");
+	memcpy(out, h->bytes + off, len);
+	return 0;
+}
+
+static int read_held(struct packs *ps, struct chunk_at at, bool nowait, uint32_t off,
+		     uint32_t len, uint8_t *out)
+{
+	struct chunk_hold h;
+	int r;
+
+	r = packs_hold(ps, at.pack, at.index, nowait, &h);
+	if (r < 0)
+		return r;
+	r = chunk_hold_copy(&h, off, len, out);
+	packs_unhold(ps, &h);
+	return r;
+}
+
+int packs_read(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
+	       uint32_t len, uint8_t *out)
+{
+	return read_held(ps, (struct chunk_at){ pack, index }, false, off, len, out);
 }
 
 int packs_read_cached(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
 		      uint32_t len, uint8_t *out)
 {
-	struct chunk_at at = { pack, index };
-	struct cached_chunk *e;
-
-	if (index >= PACK_CHUNKS_MAX)
-		return -EAGAIN;
-	lock_take(&ps->lock);
-	e = chunk_cache_get(&ps->cache, chunk_key(pack, index));
-	if (!e || e->state != CACHED_READY) {
-		if (e)
-			chunk_cache_put(&ps->cache, e);
-		packs_lock_drop(ps);
-		return -EAGAIN;
-	}
-	ps->stats.hits++;
-	return chunk_copy(ps, e, at, off, len, out);
+	return read_held(ps, (struct chunk_at){ pack, index }, true, off, len, out);
 }

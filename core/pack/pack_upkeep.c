@@ -121,10 +121,16 @@ int packs_chunk_sizes(struct packs *ps, uint64_t pack, uint32_t *ret)
 	r = pack_get(ps, pack, &p);
 	if (r < 0)
 		return r;
-	for (uint32_t i = 0; i < p->image->n; i++)
+	/* Sizes that could not be read must not pass for zeros: what has none is removed. */
+	if (p->image->io_failed)
+		r = -EIO;
+	else if (pack_image_damaged(p->image))
+		r = err_set(E_CORRUPT, "pack %010llx is damaged; run fsck",
+			    (unsigned long long)pack);
+	for (uint32_t i = 0; r == 0 && i < p->image->n; i++)
 		ret[i] = p->image->chunks[i].sealed;
 	pack_put(ps, p);
-	return 0;
+	return r;
 }
 
 int packs_chunk_plain(struct packs *ps, uint64_t pack, uint32_t index, uint32_t *ret)
