@@ -16,7 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fs/ropefs_ioctl.h"
 #include "tools/bench/bench.h"
 
 #define KIB_1	     ((size_t)1 << 10)
@@ -284,20 +283,8 @@ static void insert_by_view(struct bench *b, int fd, size_t at)
 	check(fdatasync(fd) == 0, "fdatasync");
 }
 
-static void insert_by_ioctl(struct bench *b, int fd, size_t at)
-{
-	union {
-		struct ropefs_ioc_edit edit;
-		char bytes[sizeof(struct ropefs_ioc_edit) + INSERT_BYTES];
-	} u = { .edit = { .at = at, .n = INSERT_BYTES } };
-
-	memcpy(u.edit.data, b->text, INSERT_BYTES);
-	check(ioctl(fd, ROPEFS_IOC_INSERT(INSERT_BYTES), &u) == 0, "insert");
-	check(fdatasync(fd) == 0, "fdatasync");
-}
-
 /* Microseconds, at random places. */
-static double insert(struct bench *b, enum place place, size_t by_ioctl)
+static double insert(struct bench *b, enum place place, size_t n)
 {
 	size_t times = place == ROPEFS ? 50 : 2;
 	uint64_t seed = bench_now_ns();
@@ -316,8 +303,6 @@ static double insert(struct bench *b, enum place place, size_t by_ioctl)
 
 		if (place == PLAIN)
 			shift(b, fd, at);
-		else if (by_ioctl)
-			insert_by_ioctl(b, fd, at);
 		else
 			insert_by_view(b, fd, at);
 		samples_add(&s, began);
@@ -474,12 +459,6 @@ static const struct work works[] = {
 	  "us",
 	  insert,
 	  false,
-	  PLAIN,
-	  { TARGET_RATIO_AT_MOST, 0.001 } },
-	{ "insert 100 B in the big file, by ioctl",
-	  "us",
-	  insert,
-	  true,
 	  PLAIN,
 	  { TARGET_RATIO_AT_MOST, 0.001 } },
 };
