@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+enum { SETTLE_NS = 2000000 };
+
 struct known {
 	uint64_t ino;
 	uint64_t lookups;
@@ -74,7 +76,7 @@ int inodes_get(struct inodes *t, uint64_t ino)
 
 void inodes_put(struct inodes *t, uint64_t ino, uint64_t times)
 {
-	struct known *k;
+	struct known *k, *gone = NULL;
 
 	if (ino == ROPEFS_ROOT_INO)
 		return;
@@ -83,12 +85,15 @@ void inodes_put(struct inodes *t, uint64_t ino, uint64_t times)
 	if (k) {
 		assert(k->lookups >= times);
 		k->lookups -= times;
-	}
-	if (k && !k->lookups) {
-		free(map_del(&t->known, ino));
-		ropefs_release(t->fs, ino, 1);
+		if (!k->lookups)
+			gone = map_del(&t->known, ino);
 	}
 	pthread_mutex_unlock(&t->mutex);
+	/* Outside, as it may have to take a big file apart. Whoever finds the file by a name
+	 * meanwhile takes a hold of his own. */
+	if (gone)
+		ropefs_release(t->fs, ino, 1);
+	free(gone);
 }
 
 void inodes_edit_lock(struct inodes *t, uint64_t ino)
@@ -176,12 +181,21 @@ bool inodes_is_pending(struct inodes *t, uint64_t ino)
 	return pending;
 }
 
-void inodes_wait_settled(struct inodes *t, uint64_t ino)
+bool inodes_wait_settled(struct inodes *t, uint64_t ino)
 {
+	struct timespec until;
 	struct known *k;
+	int e = 0;
 
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += SETTLE_NS;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&t->mutex);
-	while ((k = map_get(&t->known, ino)) && k->pending)
-		pthread_cond_wait(&t->settled, &t->mutex);
+	while ((k = map_get(&t->known, ino)) && k->pending && !e)
+		e = pthread_cond_timedwait(&t->settled, &t->mutex, &until);
+	k = map_get(&t->known, ino);
+	e = k && k->pending;
 	pthread_mutex_unlock(&t->mutex);
+	return !e;
 }

@@ -8,7 +8,7 @@
  * 3. `plain` is only set when the inode has no set-id bits and no file capabilities; it is
  *    cleared after every change that could give it some.
  *
- * The table's mutex is a leaf but for ropefs_hold() and ropefs_release(). An edit lock is
+ * The table's mutex is a leaf but for ropefs_hold(). An edit lock is
  * taken before it, never in it, and is held across calls of the store. */
 #ifndef ROPEFS_FS_INODES_H
 #define ROPEFS_FS_INODES_H
@@ -53,6 +53,8 @@ double inodes_timeout(struct inodes *t, uint64_t ino);
 /* An edit that a RELEASE has begun: who asks for the file now waits for its end. */
 void inodes_pending(struct inodes *t, uint64_t ino, int change);
 bool inodes_is_pending(struct inodes *t, uint64_t ino);
-void inodes_wait_settled(struct inodes *t, uint64_t ino);
+/* Waits a little; false: not yet. The caller then goes to the end of the queue of workers, so
+ * that those who wait never keep the edit itself from its turn. */
+bool inodes_wait_settled(struct inodes *t, uint64_t ino);
 
 #endif

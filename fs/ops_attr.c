@@ -27,7 +27,10 @@ static void getattr_settled(struct task *t)
 	struct ropefs_attr a;
 	int r;
 
-	inodes_wait_settled(&t->d->inodes, t->ino);
+	if (!inodes_wait_settled(&t->d->inodes, t->ino)) {
+		task_run(t, getattr_settled);
+		return;
+	}
 	r = ropefs_getattr(t->d->fs, t->ino, &a);
 	reply_attr(t->req, t->d, r, &a);
 	task_free(t);

@@ -76,7 +76,10 @@ static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
 
 static void open_settled(struct task *t)
 {
-	inodes_wait_settled(&t->d->inodes, t->ino);
+	if (!inodes_wait_settled(&t->d->inodes, t->ino)) {
+		task_run(t, open_settled);
+		return;
+	}
 	open_now(t->d, t->req, t->ino, &t->fi);
 	task_free(t);
 }

@@ -67,10 +67,12 @@ static void open_waiting(struct task *t)
 	struct view v;
 
 	t->r = view_target(t->d, t->ino, &v);
-	if (t->r >= 0) {
-		inodes_wait_settled(&t->d->inodes, v.target);
-		t->r = view_file_open(t->d, t->ino, t->fi.flags, t->flags, &f);
+	if (t->r >= 0 && !inodes_wait_settled(&t->d->inodes, v.target)) {
+		task_run(t, open_waiting);
+		return;
 	}
+	if (t->r >= 0)
+		t->r = view_file_open(t->d, t->ino, t->fi.flags, t->flags, &f);
 	if (t->r < 0) {
 		task_reply_err(t);
 		return;
