@@ -148,6 +148,8 @@ static int sweep_pack(void *arg, const struct pack_info *info)
 	if (!pm || pm->damaged)
 		return 0;
 	r = live_bytes(fs, info->pack, pm, &live);
+	if (r == -E_CORRUPT)	/* since it was noted: left alone, too */
+		return 0;
 	if (r < 0)
 		return r;
 	if (!live) {
