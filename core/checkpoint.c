@@ -1,9 +1,11 @@
 /* checkpoint.c - turns what is hot and dirty into packs and pages, so that the log may be
  * emptied.
  *
- *   flush rows ─▶ freeze ─▶ log durable to L ─▶ write out ─▶ packs durable ─▶ superblock ─▶ settle ─▶ trim log
- *   (in slices)   (lock)                        trees, hot bytes             says L       (lock,
- *                                               into packs                               in slices)
+ *   flush rows    ─▶ freeze ─▶ log durable ─▶ write out
+ *   (in slices)      (lock)    to L           trees; hot bytes into packs
+ *                                                 │
+ *   trim log ◀─ settle              ◀─ superblock ◀─ packs, pages durable
+ *               (lock, in slices)      says L
  *
  * Only `freeze` and `settle` hold the engine lock; edits go on meanwhile, on copies of what
  * is frozen. A power cut before the superblock leaves the old tree and the whole log; after it

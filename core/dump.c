@@ -81,8 +81,12 @@ static int dump_pages(struct dumping *d, const char *store, struct io *io,
 	struct ropefs *fs;
 	int r;
 
+	if (!keys) {
+		say(d, "pages: sealed; name the key file (--key-file) to see them");
+		return 0;
+	}
 	r = pagefile_inspect(io, keys, d->print, d->arg);
-	if (r < 0 || !keys)
+	if (r < 0)
 		return r;
 	r = ropefs_open(store, &opts, &fs);
 	if (r < 0)
@@ -146,7 +150,8 @@ int ropefs_dump(const char *store, const char *file, const char *key_file,
 
 	err_clear();
 	if (!known_file(file))
-		return err_set(EINVAL, "a store has the files ropefs, pages, wal/... and packs/...");
+		return err_set(EINVAL,
+			       "a store has the files ropefs, pages, wal/... and packs/...");
 	r = keys_init_library();
 	if (r >= 0)
 		r = io_posix_new(store, &io);

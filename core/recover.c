@@ -76,6 +76,7 @@ int recover(struct ropefs *fs)
 		return r;
 	if (stats.rot)
 		serve_only(fs, err_detail());
+	fs->was_clean = fs->super.clean && stats.records == 0;
 	fs->recovery_ns = io_mono_ns(fs->io) - began;
 	if (fs->read_only) {
 		fs->wal = wal_close(fs->wal);

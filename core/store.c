@@ -254,7 +254,6 @@ static int open_trees(struct ropefs *fs, bool read_only)
 	fs->n_inodes = fs->super.inodes;
 	fs->data_bytes = fs->super.live_bytes;
 	fs->checkpoint_lsn = fs->super.lsn;
-	fs->was_clean = fs->super.clean;
 	return 0;
 }
 

@@ -102,9 +102,20 @@ static void dot_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 {
 	const struct text *t = (const struct text *)(uintptr_t)fi->fh;
 	size_t at = (uint64_t)off < t->n ? (size_t)off : t->n;
+	char *copy;
 
 	(void)ino;
-	fuse_reply_buf(req, t->p + at, n < t->n - at ? n : t->n - at);
+	n = n < t->n - at ? n : t->n - at;
+	/* The other loop may get the RELEASE, and free the text, while the reply of this one is
+	 * still on its way into the kernel. */
+	copy = malloc(n + 1);
+	if (!copy) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	memcpy(copy, t->p + at, n);
+	fuse_reply_buf(req, copy, n);
+	free(copy);
 }
 
 static void dot_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

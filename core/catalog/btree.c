@@ -62,7 +62,7 @@ static int read_node(struct btree *bt, const struct noderef *ref, unsigned level
 		     const uint8_t **ret_image)
 {
 	const struct node_head *h;
-	const uint8_t *image;
+	const uint8_t *image = NULL;
 	int r;
 
 	r = nodes_get(bt->nodes, ref, &image);
@@ -82,7 +82,7 @@ int bpath_find(struct btree *bt, struct span key, struct bpath *ret)
 {
 	const struct noderef *ref = &bt->root;
 	unsigned level = LEVEL_ANY;
-	const uint8_t *image;
+	const uint8_t *image = NULL;
 	int r;
 
 	assert(!noderef_is_none(&bt->root));
@@ -146,7 +146,7 @@ int btree_seek(struct btree *bt, struct span from, struct btree_cursor *ret)
 static int next_leaf(struct btree_cursor *c)
 {
 	unsigned level = 1;
-	const uint8_t *image;
+	const uint8_t *image = NULL;
 	int r;
 
 	while (level < c->levels && c->path[level].i + 1 >= bnode_n(c->path[level].image))
@@ -211,7 +211,7 @@ static int check_bounds(const uint8_t *image, const struct bounds *b)
 static int check_subtree(struct btree *bt, const struct noderef *ref, unsigned level,
 			 const struct bounds *b)
 {
-	const uint8_t *image;
+	const uint8_t *image = NULL;
 	unsigned n;
 	int r;
 

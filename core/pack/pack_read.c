@@ -128,10 +128,10 @@ int packs_hold(struct packs *ps, uint64_t pack, uint32_t index, bool nowait,
 		return chunk_unusable(pack, index, "no pack has so many chunks");
 	lock_take(&ps->lock);
 	r = nowait ? chunk_cached_locked(ps, at, &e) : chunk_get_locked(ps, at, &e);
+	assert(r < 0 || (e->state == CACHED_READY && e->refs > 0));
 	packs_lock_drop(ps);
 	if (r < 0)
 		return r;
-	assert(e->state == CACHED_READY && e->refs > 0);
 	*ret = (struct chunk_hold){ e->bytes, e->n, pack, index, e };
 	return 0;
 }

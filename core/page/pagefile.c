@@ -234,7 +234,7 @@ int pagefile_alloc(struct pagefile *pf, uint64_t *ret_page)
 		if (r < 0)
 			return r;
 		if (!space_find(pf, &page))
-			assert(!"a file that grew has a free page");
+			return -ENOSPC;
 	}
 	assert(page >= SUPER_SLOTS && page < pf->pages);
 	bit_set(pf->used, page);

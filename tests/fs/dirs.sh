@@ -21,7 +21,8 @@ names() {
 	echo 1 >"$long"; echo 2 >"${long}x"; cat "$long"
 	echo 3 >$'new\nline'; echo 4 >$'\xff\xfe bytes'; echo 5 >' '; echo 6 >'-rf'; echo 7 >'a*'
 	echo 8 >$'\x01'; echo 9 >'..x'; mkdir $'d\xc3\x28'; touch $'d\xc3\x28/x'
-	find . | sort | od -An -c; cat ./*; rm -- '-rf' ' '; mv $'new\nline' "${long:1}y"; ls | wc -l
+	find . | sort | od -An -c; cat ./*
+	rm -- '-rf' ' '; mv $'new\nline' "${long:1}y"; ls | wc -l
 	ln -s $'\xff\xfe bytes' s; cat s; readlink s | od -An -c
 	target=$(printf 't%.0s' {1..4000}); ln -s "$target" far; readlink far | wc -c
 }

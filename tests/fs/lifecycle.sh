@@ -15,7 +15,8 @@ fs=("$ROPEFS" --key-file "$KEY")
 ok "--help has an example" grep -q 'Example' <("$ROPEFS" --help)
 is "--version" "$("$ROPEFS" --version)" "ropefs 0.1.0"
 status "no arguments" 2 "two arguments" "$ROPEFS"
-status "unknown mount option" 2 "nonsense: unknown mount option" "${fs[@]}" -o nonsense "$STORE" "$MNT"
+status "unknown mount option" 2 "nonsense: unknown mount option" \
+	"${fs[@]}" -o nonsense "$STORE" "$MNT"
 status "bad size" 2 "no size" "${fs[@]}" --memory 12X "$STORE" "$MNT"
 status "bad durability" 2 "async or sync" "${fs[@]}" -o durability=maybe "$STORE" "$MNT"
 status "no mount point" 1 "No such file" "${fs[@]}" "$STORE" "$T/none"
@@ -69,7 +70,8 @@ fails "takes no writes" "Read-only file system" touch "$MNT/x"
 is "but reads" "$(cat "$MNT/f")" data
 fs_stop
 ok "options of mount(8), behind the arguments" timeout 30 "${fs[@]}" "$STORE" "$MNT" -o \
-	rw,nosuid,nodev,noexec,noatime,relatime,nofail,noauto,user,_netdev,x-systemd.automount,memory=64M,window=50
+	rw,nosuid,nodev,noexec,noatime,relatime,nofail,noauto,user,_netdev \
+	-o x-systemd.automount,memory=64M,window=50
 is "reach the kernel" "$(findmnt -no OPTIONS "$MNT" | grep -o noexec)" noexec
 fs_stop
 ok "durability=sync" fs_start -o durability=sync

@@ -30,7 +30,8 @@ setid_write() {
 }
 both "a write, a cut or a chown takes set-id bits away" setid_write
 caps() {
-	cp /bin/true c; setfattr -n security.capability -v 0x0100000200040000000000000000000000000000 c
+	cp /bin/true c
+	setfattr -n security.capability -v 0x0100000200040000000000000000000000000000 c
 	getfattr -n security.capability -e hex c; echo >>c; getfattr -n security.capability c
 }
 both "a write takes file capabilities away" caps

@@ -83,7 +83,18 @@ static int result(int r)
 	return r < 0 ? -errno : 0;
 }
 
-enum what { MAKE_FILE, MAKE_DIR, MAKE_LINK, HARD_LINK, UNLINK, RMDIR, RENAME, NOREPLACE, EXCHANGE, WHATS };
+enum what {
+	MAKE_FILE,
+	MAKE_DIR,
+	MAKE_LINK,
+	HARD_LINK,
+	UNLINK,
+	RMDIR,
+	RENAME,
+	NOREPLACE,
+	EXCHANGE,
+	WHATS
+};
 
 static int do_shadow(struct world *w, enum what what, const char *a, const char *b)
 {

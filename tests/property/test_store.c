@@ -25,7 +25,20 @@ struct file {
 	size_t n;
 };
 
-enum kind { WRITE, APPEND, INSERT, CUT, TRUNCATE, PUNCH, REPLACE, COPY, CREATE, REMOVE, SWAP, KINDS };
+enum kind {
+	WRITE,
+	APPEND,
+	INSERT,
+	CUT,
+	TRUNCATE,
+	PUNCH,
+	REPLACE,
+	COPY,
+	CREATE,
+	REMOVE,
+	SWAP,
+	KINDS
+};
 
 struct step {
 	enum kind kind;
