@@ -407,7 +407,7 @@ int op_apply(struct ropefs *fs, const struct op *op)
 		[OP_PUNCH] = apply_punch,	[OP_REPLACE] = apply_replace,
 		[OP_CLONE] = apply_clone,	[OP_CREATE] = apply_create,
 		[OP_LINK] = apply_link,		[OP_UNLINK] = apply_unlink,
-		[OP_RMDIR] = apply_rmdir,	[OP_RENAME] = apply_rename,
+		[OP_RMDIR] = apply_unlink,	[OP_RENAME] = apply_rename,
 		[OP_SETATTR] = apply_setattr,	[OP_SETXATTR] = apply_xattr,
 		[OP_RMXATTR] = apply_xattr,	[OP_REAP] = apply_reap,
 	};

@@ -217,40 +217,24 @@ static int find(struct ropefs *fs, uint64_t dir, struct span name, struct inode 
 
 int apply_unlink(struct ropefs *fs, const struct op *op)
 {
+	bool want_dir = op->type == OP_RMDIR;
 	struct inode *dir, *in;
 	struct entry e;
+	bool is_dir;
 	int r;
 
 	r = find(fs, op->dir, op->name, &dir, &e, &in);
 	if (r < 0)
 		return r;
-	if (S_ISDIR(le32_get(in->row.mode)))
-		return -EISDIR;
-	r = catalog_del_entry(&fs->catalog, op->dir, op->name);
-	if (r < 0)
-		return r;
-	touch_dir(fs, dir, -1, 0, op->time);
-	r = drop_link(fs, in, op->flags & OP_FLAG_REAP, op->time);
-	return r < 0 ? torn(fs, r) : 0;
-}
-
-int apply_rmdir(struct ropefs *fs, const struct op *op)
-{
-	struct inode *dir, *in;
-	struct entry e;
-	int r;
-
-	r = find(fs, op->dir, op->name, &dir, &e, &in);
-	if (r < 0)
-		return r;
-	if (!S_ISDIR(le32_get(in->row.mode)))
-		return -ENOTDIR;
-	if (le64_get(in->row.entries))
+	is_dir = S_ISDIR(le32_get(in->row.mode));
+	if (is_dir != want_dir)
+		return is_dir ? -EISDIR : -ENOTDIR;
+	if (is_dir && le64_get(in->row.entries))
 		return -ENOTEMPTY;
 	r = catalog_del_entry(&fs->catalog, op->dir, op->name);
 	if (r < 0)
 		return r;
-	touch_dir(fs, dir, -1, -1, op->time);
+	touch_dir(fs, dir, -1, is_dir ? -1 : 0, op->time);
 	r = drop_link(fs, in, op->flags & OP_FLAG_REAP, op->time);
 	return r < 0 ? torn(fs, r) : 0;
 }

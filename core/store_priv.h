@@ -132,8 +132,7 @@ void inode_free_all(struct ropefs *fs);
 int op_apply(struct ropefs *fs, const struct op *op);
 int apply_create(struct ropefs *fs, const struct op *op);
 int apply_link(struct ropefs *fs, const struct op *op);
-int apply_unlink(struct ropefs *fs, const struct op *op);
-int apply_rmdir(struct ropefs *fs, const struct op *op);
+int apply_unlink(struct ropefs *fs, const struct op *op);	/* and rmdir */
 int apply_rename(struct ropefs *fs, const struct op *op);
 int apply_reap(struct ropefs *fs, const struct op *op);
 /* Bytes in [at, at+n) that are not holes. */
