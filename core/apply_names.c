@@ -180,6 +180,14 @@ int apply_link(struct ropefs *fs, const struct op *op)
 	return 0;
 }
 
+/* Before a name of the inode goes: what drop_link() needs can be read. */
+static int drop_reserve(struct ropefs *fs, const struct inode *in)
+{
+	if (!S_ISDIR(le32_get(in->row.mode)) && le32_get(in->row.nlink) > 1)
+		return 0;
+	return catalog_reserve_purge(&fs->catalog, in->ino);
+}
+
 /* The inode has lost a name (a directory: its only one). reap: nobody holds it. */
 static int drop_link(struct ropefs *fs, struct inode *in, bool reap, int64_t time)
 {
@@ -231,6 +239,9 @@ int apply_unlink(struct ropefs *fs, const struct op *op)
 		return is_dir ? -EISDIR : -ENOTDIR;
 	if (is_dir && le64_get(in->row.entries))
 		return -ENOTEMPTY;
+	r = drop_reserve(fs, in);
+	if (r < 0)
+		return r;
 	r = catalog_del_entry(&fs->catalog, op->dir, op->name);
 	if (r < 0)
 		return r;
@@ -347,6 +358,9 @@ int apply_rename(struct ropefs *fs, const struct op *op)
 		return exchange(fs, op, &rn);
 
 	dir = S_ISDIR(le32_get(rn.in->row.mode)) ? 1 : 0;
+	r = rn.target ? drop_reserve(fs, rn.target) : 0;
+	if (r < 0)
+		return r;
 	if (rn.target)
 		r = catalog_set_entry(&fs->catalog, op->src, op->name2, rn.in->ino,
 				      type_of(rn.in));

@@ -72,10 +72,12 @@ int recover(struct ropefs *fs)
 	fs->replayed_lsn = fs->checkpoint_lsn;
 	r = wal_replay(fs->wal, fs->checkpoint_lsn + 1, replay_record, fs, &stats);
 	fs->replaying = false;
-	if (r < 0)
-		return r;
-	if (stats.rot)
+	/* What the log changes is damaged: the store as it was before that record is worth
+	 * reading, and the log is kept for a repaired copy. */
+	if (r == -E_CORRUPT || (r == 0 && stats.rot))
 		serve_only(fs, err_detail());
+	else if (r < 0)
+		return r;
 	fs->was_clean = fs->super.clean && stats.records == 0;
 	fs->recovery_ns = io_mono_ns(fs->io) - began;
 	if (fs->read_only) {

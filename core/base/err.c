@@ -9,12 +9,14 @@ static _Thread_local char detail[512];
 
 int err_set(int code, const char *fmt, ...)
 {
+	char longer[sizeof(detail)];	/* the sentence before may be an argument */
 	va_list ap;
 
 	assert(code > 0);
 	va_start(ap, fmt);
-	vsnprintf(detail, sizeof(detail), fmt, ap);
+	vsnprintf(longer, sizeof(longer), fmt, ap);
 	va_end(ap);
+	memcpy(detail, longer, sizeof(detail));
 	return -code;
 }
 

@@ -214,15 +214,28 @@ static int del_all(struct catalog *c, enum row_kind kind, uint64_t ino)
 	}
 }
 
+/* The orphan mark goes last: while it is there, the purge can be done again. */
+static const enum row_kind purged[] = { ROW_XATTR, ROW_TARGET, ROW_INODE, ROW_ORPHAN };
+
 int catalog_purge(struct catalog *c, uint64_t ino)
 {
-	/* The orphan mark goes last: while it is there, the purge can be done again. */
-	static const enum row_kind kinds[] = { ROW_XATTR, ROW_TARGET, ROW_INODE,
-					       ROW_ORPHAN };
-
 	assert(ino > 0);
-	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-		int r = del_all(c, kinds[i], ino);
+	for (size_t i = 0; i < ARRAY_LEN(purged); i++) {
+		int r = del_all(c, purged[i], ino);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int catalog_reserve_purge(struct catalog *c, uint64_t ino)
+{
+	assert(ino > 0);
+	for (size_t i = 0; i < ARRAY_LEN(purged); i++) {
+		struct row_key from = row_key(purged[i], ino);
+		struct row_key to = row_key(purged[i], ino + 1);
+		int r = btree_reserve(&c->bt, row_span(&from), row_span(&to), 1);
 
 		if (r < 0)
 			return r;

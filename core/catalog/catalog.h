@@ -95,6 +95,9 @@ int catalog_next_orphan(struct catalog *c, uint64_t after, uint64_t *ret_ino);
 /* Removes every row of an inode but its entries in directories: the row itself, xattrs,
  * target, orphan mark. The rope must have been cleared. */
 int catalog_purge(struct catalog *c, uint64_t ino);
+/* Reads and reserves what that takes, or the orphan mark instead of it, so that (nodes_trim()
+ * apart) neither can fail. -EIO, -E_CORRUPT, -ENOMEM. */
+int catalog_reserve_purge(struct catalog *c, uint64_t ino);
 
 /* Every inode in order of number: 1 with the first ino > after and its row; 0 at the end. */
 int catalog_next_inode(struct catalog *c, uint64_t after, uint64_t *ret_ino,
