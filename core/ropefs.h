@@ -1,9 +1,9 @@
 /* ropefs.h - libropefs: a store of byte-ropes and their names, without FUSE.
  *
- * Every function returns 0 or a count, or a negative error: an errno, or a code of
- * ropefs_error_name(). ret_ outputs are untouched on failure. ropefs_error() gives the
- * sentence that belongs to the last failure in the calling thread. All functions may be
- * called from many threads at once unless they say otherwise.
+ * Every function returns 0 or a count, or a negative error: an errno, or a code of ours,
+ * which ropefs_error_text() puts into words. ret_ outputs are untouched on failure.
+ * ropefs_error() gives the sentence that belongs to the last failure in the calling thread.
+ * All functions may be called from many threads at once unless they say otherwise.
  *
  * Durability: a change is in memory and in the log's buffer when a function returns, on its
  * way to disk within `window_ms`, and durable when ropefs_sync() has returned. Changes
@@ -51,7 +51,7 @@ enum ropefs_durability {
 
 struct ropefs_opts {
 	const char *key_file;		/* NULL: the default place */
-	bool read_only;			/* writes nothing at all to the store */
+	bool read_only;			/* writes nothing to the store but the lock file */
 	uint64_t memory_bytes;		/* 0: 256 MiB; at least 32 MiB */
 	enum ropefs_durability durability;
 	unsigned window_ms;		/* 0: 100 */
@@ -150,8 +150,9 @@ int ropefs_removexattr(struct ropefs *fs, uint64_t ino, const char *name);
 
 /* --- bytes --- */
 enum ropefs_io_flags {
-	/* -EAGAIN instead of waiting for the disk (a cold read) or for memory (a change while
-	 * the store is over its budget): call again without it in a thread that may wait. */
+	/* -EAGAIN instead of reading a pack (a chunk that is not in memory) or waiting for
+	 * memory (a change while the store is over its budget): call again without it in a
+	 * thread that may wait. A page of a tree is read even so. */
 	ROPEFS_NOWAIT = 1,
 	ROPEFS_APPEND = 2,	/* write at the end, whatever `at` says */
 };
@@ -191,7 +192,7 @@ int ropefs_sync(struct ropefs *fs);	/* all that returned before is durable */
 void ropefs_sync_async(struct ropefs *fs, void (*done)(void *arg, int result), void *arg);
 /* Writes a checkpoint now: log emptied, packs and trees written. Waits. */
 int ropefs_checkpoint(struct ropefs *fs);
-/* Collects garbage now (dead packs, leaked pages), then waits for a checkpoint. */
+/* Collects garbage now (dead packs, leaked pages), between two checkpoints. Waits. */
 int ropefs_collect(struct ropefs *fs);
 
 /* --- state --- */
@@ -236,7 +237,7 @@ int ropefs_store_info(const char *path, struct ropefs_store_info *ret);
 int ropefs_key_path(const char *store_id, char **ret_path);
 
 /* Checks every invariant and every byte of an unmounted store, read-only. Each thing wrong is a
- * line through bad(). 0, or an error whose exit status is 5. */
+ * line through bad(). 0; an error whose exit status is 5; or why it could not begin. */
 struct ropefs_check {
 	const char *key_file;
 	void (*bad)(void *arg, const char *line);

@@ -1,7 +1,7 @@
 /* store_priv.h - an open store, as the flows that cross the layers see it.
  *
- * Locks (docs/LOCKING.md): `checkpoint` is held by whoever runs a checkpoint, a collection or
- * the closing; `engine` guards everything here that has no other note. */
+ * Locks (docs/LOCKING.md): `checkpoint` is held by whoever runs a checkpoint (closing ends with
+ * one) or a collection; `engine` guards everything here that has no other note. */
 #ifndef ROPEFS_STORE_PRIV_H
 #define ROPEFS_STORE_PRIV_H
 
@@ -57,7 +57,7 @@ struct ropefs {
 
 	struct pagefile *pf;	/* the checkpointer's, but for reads */
 	struct packs *packs;	/* has its own lock */
-	struct wal *wal;	/* has its own lock; NULL when read-only */
+	struct wal *wal;	/* has its own lock; NULL: opened read-only, or the log is rotten */
 	struct nodes *nodes;
 	struct hot *hot;
 	struct catalog catalog;
@@ -98,7 +98,7 @@ struct ropefs {
 struct store_opts {	/* ropefs_opts and what tests want besides */
 	struct ropefs_opts pub;
 	bool threads;
-	uint64_t segment_bytes;	/* 0: 64 MiB, less for small budgets */
+	uint64_t segment_bytes;	/* 0: 64 MiB, 12 for small budgets or disks */
 };
 /* Takes io over, also on failure. The header and the key file must exist. */
 int store_open(struct io *io, const struct key_file *kf, const struct store_opts *opts,

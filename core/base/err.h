@@ -1,5 +1,5 @@
 /* err.h - every function returns 0 or a negative int: an errno of the system, or one of
- * the codes below. A code of ours is thrown at one site, with err_set(), which also keeps a
+ * the codes below. A code of ours is thrown with err_set(), which also keeps a
  * sentence that says what and where; err_errno() maps it where the outside wants an errno.
  * Sentences never hold keys or file contents. */
 #ifndef ROPEFS_BASE_ERR_H

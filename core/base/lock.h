@@ -12,7 +12,7 @@ enum lock_rank {
 	RANK_ENGINE,		/* store: inodes, ropes, catalog, nodes, hot bytes */
 	RANK_WAL,		/* wal: buffers and positions */
 	RANK_PACK,		/* pack: open packs and the chunk cache */
-	RANK_IO,		/* io: inside io_sim */
+	RANK_IO,		/* io: inside an io */
 };
 
 struct lock {

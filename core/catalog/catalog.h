@@ -8,7 +8,7 @@
  *	'L' ino(be64) part(u8)		a part of a symlink's target
  *	'O' ino(be64)			an inode without names that is still in use
  *
- * A cookie is the keyed hash of the name, cut to 55 bits and never below 16, times 256,
+ * A cookie is the keyed hash of the name, cut to 55 bits and never below 1, times 256,
  * plus a number that tells equal hashes apart: it is the stable position of readdir, fits
  * a positive off_t, and its order says nothing about names. Values longer than a part are
  * split into parts; the last part is shorter than CATALOG_PART (possibly empty). */
@@ -43,11 +43,11 @@ struct inode_row {
 	le32 uid;
 	le32 gid;
 	le32 nlink;
-	le32 flags;		/* for later kinds of file */
+	le32 flags;		/* INODE_SPARSE */
 	le64 rdev;
 	le64 parent;		/* of a directory: the one it is in; else 0 */
 	le64 atime, mtime, ctime, btime;
-	le64 entries;		/* of a directory: entries in it */
+	le64 entries;		/* of a directory: entries in it; of a symlink: its length */
 	le64 data_bytes;	/* of a file: bytes that are not holes (st_blocks) */
 	le64 spare[2];
 	struct rope rope;	/* regular files */

@@ -2,9 +2,9 @@
  * and randomness, behind one table, so that a simulated disk can stand in (io_sim.h).
  *
  * Names are relative to the root the io was opened on, with at most one '/' ("pages",
- * "wal/00000001"). Nothing follows symbolic links. All functions return 0 (or a count) or a
- * negative error; ret_ outputs are untouched on failure. Calls on different files may run
- * in parallel; calls on one file too, except close.
+ * "packs/0000000001.pack"). Nothing follows symbolic links. All functions return 0 (or a
+ * count) or a negative error; ret_ outputs are untouched on failure. Calls on different
+ * files may run in parallel; calls on one file too, except close.
  *
  * Durability contract (what a power cut may undo):
  *  1. pwrite, allocate and truncate are durable once sync() of that file returned 0.
@@ -67,7 +67,7 @@ struct io_ops {
 	int (*lock)(struct io *io, const char *name, pid_t *ret_pid);
 	uint64_t (*real_ns)(struct io *io);	/* CLOCK_REALTIME, since 1970 */
 	uint64_t (*mono_ns)(struct io *io);	/* CLOCK_MONOTONIC */
-	void (*random)(struct io *io, void *p, size_t n);	/* for keys and nonces */
+	void (*random)(struct io *io, void *p, size_t n);	/* for ids, salts and nonces */
 	void (*free)(struct io *io);		/* all its files are closed */
 };
 

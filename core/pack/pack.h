@@ -59,7 +59,7 @@ struct pack_writer *pack_writer_abort(struct pack_writer *w);
 
 /* --- reading --- */
 /* Copies len bytes at off of a chunk's plaintext. -E_CORRUPT (names pack and chunk), -EIO,
- * -ENOENT (no such pack; as E_CORRUPT for the outside), -ENOMEM. */
+ * -ENOENT (no such pack), -ENOMEM. */
 int packs_read(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
 	       uint32_t len, uint8_t *out);
 /* The same, but only when it takes no I/O: -EAGAIN when the chunk is not in the cache. */

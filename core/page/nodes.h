@@ -17,8 +17,9 @@
  * lives until the checkpoint that freezes it is finished, even when nobody uses it any more:
  * stale references to it are therefore harmless until then.
  *
- * Locking: everything here runs under the engine lock, except nodes_write_out(), which reads
- * frozen (immutable) nodes only and runs in the checkpointer without it. */
+ * Locking: everything here runs under the engine lock, except what the checkpointer calls
+ * without it between freeze and finish: nodes_write_out(), which reads frozen (immutable)
+ * nodes only, and nodes_take_freed(), whose list only it touches then. */
 #ifndef ROPEFS_PAGE_NODES_H
 #define ROPEFS_PAGE_NODES_H
 

@@ -30,15 +30,16 @@ struct super {
 	uint64_t next_ino;
 	uint64_t next_pack;
 	uint64_t inodes;	/* live inodes */
-	uint64_t live_bytes;	/* sum of file sizes less holes, for statfs */
+	uint64_t live_bytes;	/* sum of file sizes less holes */
 	struct noderef catalog;	/* root of the catalog B+tree */
 	bool clean;		/* written by a clean shutdown */
 };
 
 /* Makes the file with an empty tree and both superblocks; fsyncs. -EEXIST. */
 int pagefile_create(struct io *io, const struct keys *keys, const struct super *first);
-/* Opens, takes the newest superblock that verifies, loads the bitmap. -E_CORRUPT when
- * neither does. A bitmap that doesn't verify is no error: nothing is reused until
+/* Opens, takes the newest superblock that verifies, loads the bitmap; unless read_only,
+ * writes that superblock again and syncs, as it may not be durable. -E_CORRUPT when
+ * neither verifies. A bitmap that doesn't verify is no error: nothing is reused until
  * pagefile_adopt(), and pagefile_needs_sweep() says so. */
 int pagefile_open(struct io *io, const struct keys *keys, bool read_only, struct super *ret,
 		  struct pagefile **ret_pf);
@@ -57,7 +58,9 @@ int pagefile_write(struct pagefile *pf, uint64_t page, const uint8_t *payload,
 /* The page is not reachable from the tree being committed: free after the commit. */
 void pagefile_give_back(struct pagefile *pf, uint64_t page);
 /* Makes all that was written since the last commit the durable state. On failure the old
- * state stays, and what was allocated or given back since is forgotten (as abort does). */
+ * state stays, and what was allocated or given back since is forgotten (as abort does);
+ * when the superblock was written already, what it reaches is kept until a commit
+ * succeeds. */
 int pagefile_commit(struct pagefile *pf, const struct super *sb);
 void pagefile_abort(struct pagefile *pf);
 /* After a sweep: exactly these pages are reachable from the committed tree (bit n of

@@ -10,8 +10,8 @@
  *  1. Block numbers rise for ever; blocks below hot_floor() never change.
  *  2. A slice that is in a tree at the freeze gets one place as a whole; a later slice of a
  *     frozen block lies within such a slice, because frozen neighbours are never joined.
- * Locking: the engine lock; hot_frozen_bytes() and hot_note_place() are the checkpointer's
- * alone and touch frozen blocks only, without it. */
+ * Locking: the engine lock; hot_frozen_bytes(), hot_note_place() and hot_places_done() are
+ * the checkpointer's alone and touch frozen blocks only, without it. */
 #ifndef ROPEFS_ROPE_HOT_H
 #define ROPEFS_ROPE_HOT_H
 
