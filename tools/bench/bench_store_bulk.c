@@ -409,7 +409,7 @@ void part_memory(const struct bench_env *env)
 	row_print(&(struct row) { .work = "  random 100 B insert in it, p50",
 				  .unit = "us",
 				  .own = &edits });
-	row_note("4 KiB of noise in each 128 KiB: %llu extents, loaded in %.1f s; 16 MiB "
+	row_note("4 KiB of noise in each 128 KiB: %llu extents, loaded in %.1f s; 4 MiB "
 		 "of "
 		 "the peak are the bench's own text",
 		 (unsigned long long)(2 * (gib << 30) / SPARSE_STEP), seconds);
