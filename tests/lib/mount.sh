@@ -4,11 +4,11 @@
 # mounts outlives it. It speaks TAP. $T is a folder of its own; $MNT the mount point, $PLAIN
 # an ordinary directory beside it for comparison, $STORE the store, $KEY its key.
 #
-# From the environment: ROPEFS, ROPECTL and FSOP, the programs' paths.
+# From the environment: ROPEFS and ROPECTL, the programs' paths; FSOP, that of the helper made of
+# tests/fs/fsop.c, where a test uses it.
 # shellcheck shell=bash
 
 : "${ROPEFS:?the path of the daemon}" "${ROPECTL:?the path of ropectl}"
-: "${FSOP:?the path of the helper made of tests/fs/fsop.c}"
 
 if [[ $(id -u) != 0 || ! -e /dev/fuse ]]; then
 	echo "1..0 # SKIP needs root and /dev/fuse"
@@ -56,6 +56,12 @@ fs_stop() {
 
 fs_restart() {
 	fs_stop && fs_start "$@"
+}
+
+fs_kill() {	# by SIGKILL; and its mount goes
+	local pid
+	pid=$(fs_pid)
+	[[ -n $pid ]] && kill -KILL "$pid" && wait_gone "$pid" 20 && umount -l "$MNT"
 }
 
 # A stuck daemon's requests end when its connection is aborted.
