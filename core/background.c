@@ -18,6 +18,12 @@ void background_kick_flusher_locked(struct ropefs *fs)
 	}
 }
 
+void background_kick_push_locked(struct ropefs *fs)
+{
+	if (fs->threads_started)
+		pthread_cond_signal(&fs->flusher_wake);
+}
+
 void background_kick_checkpoint_locked(struct ropefs *fs)
 {
 	if (fs->threads_started && !fs->checkpoint_wanted) {

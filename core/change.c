@@ -12,7 +12,7 @@
 #define SPACE_CHECK_BYTES (4 * MIB)
 #define SPACE_CHECK_CHANGES 4096u
 #define SPACE_RESERVE (8 * MIB)		/* for what a checkpoint of names and trees needs */
-#define PUSH_BYTES (4 * MIB)		/* of changes; then the writer itself pushes the log */
+#define PUSH_BYTES MIB	/* of changes; then the log is pushed without waiting for its time */
 
 void attr_from_inode(const struct inode *in, struct ropefs_attr *ret)
 {
@@ -162,7 +162,6 @@ int change_end(struct ropefs *fs, const struct op *op, uint64_t ino, struct rope
 	struct iovec iov[2];
 	struct inode *in;
 	uint64_t lsn;
-	bool behind;
 	int r;
 
 	r = op_apply(fs, op);
@@ -186,15 +185,10 @@ int change_end(struct ropefs *fs, const struct op *op, uint64_t ino, struct rope
 	if (memory_due_locked(fs))
 		background_kick_checkpoint_locked(fs);
 	fs->unpushed += op->data.n;
-	behind = fs->unpushed > PUSH_BYTES;
-	if (behind)
+	if (fs->unpushed > PUSH_BYTES) {
 		fs->unpushed = 0;
+		background_kick_push_locked(fs);
+	}
 	lock_drop(&fs->engine);
-
-	if (fs->opts.durability == ROPEFS_SYNC)
-		return log_sync(fs, lsn);
-	/* A push that fails shows at the sync that needs it. */
-	if (behind)
-		wal_push(fs->wal);
-	return 0;
+	return fs->opts.durability == ROPEFS_SYNC ? log_sync(fs, lsn) : 0;
 }

@@ -241,7 +241,7 @@ static int open_trees(struct ropefs *fs, bool read_only)
 		.bt = { .nodes = fs->nodes, .root = fs->super.catalog },
 		.keys = fs->keys,
 	};
-	r = hot_new(&fs->hot);
+	r = hot_new(fs->hot_soft, &fs->hot);
 	if (r < 0)
 		return r;
 	fs->env = (struct rope_env){

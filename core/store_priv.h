@@ -82,7 +82,7 @@ struct ropefs {
 	bool threads_started, stopping;
 	pthread_cond_t flusher_wake, checkpointer_wake, room;
 	bool flusher_idle, checkpoint_wanted;
-	uint64_t unpushed;	/* bytes of changes since a writer last pushed the log */
+	uint64_t unpushed;	/* bytes of changes since the flusher was last told to push */
 	STAILQ_HEAD(, sync_waiter) waiters;
 
 	/* For status. */
@@ -118,7 +118,8 @@ int inode_get(struct ropefs *fs, uint64_t ino, struct inode **ret);	/* -ENOENT *
 int inode_add(struct ropefs *fs, uint64_t ino, const struct inode_row *row,
 	      struct inode **ret);
 void inode_mark_dirty(struct ropefs *fs, struct inode *in);
-/* Drops its bytes, rows and memory. Not held any more. */
+/* Drops its bytes, rows and memory. Not held any more. What can't be read of its tree is
+ * left to a collection; after catalog_reserve_purge() only want of memory makes it fail. */
 int inode_destroy(struct ropefs *fs, struct inode *in);
 /* Writes rows of at most max dirty inodes into the catalog. Returns how many are left. */
 ssize_t inode_flush(struct ropefs *fs, size_t max);
@@ -172,6 +173,8 @@ int recover(struct ropefs *fs);
 int background_start(struct ropefs *fs);
 void background_stop(struct ropefs *fs);
 void background_kick_flusher_locked(struct ropefs *fs);
+/* Much waits to be pushed: sealing it is the flusher's work, not the writer's. */
+void background_kick_push_locked(struct ropefs *fs);
 void background_kick_checkpoint_locked(struct ropefs *fs);
 
 /* --- walk.c: everything reachable from a committed tree --- */

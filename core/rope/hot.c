@@ -4,7 +4,6 @@
 #include <string.h>
 
 #define BLOCK_FIRST_CAP 1024u
-#define SPARE_MAX 64u
 
 struct place {
 	uint32_t off, len;
@@ -29,16 +28,22 @@ struct generation {
 struct hot {
 	struct generation live, frozen;
 	uint64_t shared_block;	/* open to every file; 0 when none */
-	uint8_t *spare[SPARE_MAX];	/* full-size blocks for reuse */
-	unsigned n_spare;
+	uint8_t **spare;	/* full-size blocks for reuse: fresh memory costs page faults */
+	size_t n_spare, spare_max;
 };
 
-int hot_new(struct hot **ret)
+int hot_new(size_t spare_bytes, struct hot **ret)
 {
 	struct hot *h = calloc(1, sizeof(*h));
 
 	if (!h)
 		return -ENOMEM;
+	h->spare_max = spare_bytes / HOT_BLOCK_MAX;
+	h->spare = calloc(h->spare_max + 1, sizeof(*h->spare));
+	if (!h->spare) {
+		free(h);
+		return -ENOMEM;
+	}
 	h->live.first = 1;
 	h->frozen.first = 1;
 	*ret = h;
@@ -47,7 +52,7 @@ int hot_new(struct hot **ret)
 
 static void bytes_free(struct hot *h, uint8_t *p, uint32_t cap)
 {
-	if (cap == HOT_BLOCK_MAX && h->n_spare < SPARE_MAX)
+	if (cap == HOT_BLOCK_MAX && h->n_spare < h->spare_max)
 		h->spare[h->n_spare++] = p;
 	else
 		free(p);
@@ -78,6 +83,7 @@ struct hot *hot_free(struct hot *h)
 	generation_release(h, &h->live);
 	while (h->n_spare)
 		free(h->spare[--h->n_spare]);
+	free(h->spare);
 	free(h);
 	return NULL;
 }

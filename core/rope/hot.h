@@ -27,7 +27,8 @@ struct hot_tail {
 	uint32_t end;
 };
 
-int hot_new(struct hot **ret);
+/* spare_bytes: how much freed memory is kept for reuse. */
+int hot_new(size_t spare_bytes, struct hot **ret);
 struct hot *hot_free(struct hot *h);
 
 /* Copies n bytes in and gives their extents in order, at most `max` of them (enough:
