@@ -58,6 +58,12 @@ static void *plan_grow(void *array, const void *first, size_t *cap, size_t each)
 	return bigger;
 }
 
+/* For the outside a pack that is gone is damage, not a file that is not there. */
+static int pack_error(int r)
+{
+	return r == -ENOENT ? -E_CORRUPT : r;
+}
+
 static int plan_pin(struct plan *plan, uint64_t pack)
 {
 	int r;
@@ -75,7 +81,7 @@ static int plan_pin(struct plan *plan, uint64_t pack)
 	}
 	r = packs_pin(plan->fs->packs, pack);
 	if (r < 0)
-		return r;
+		return pack_error(r);
 	plan->pins[plan->n_pins++] = pack;
 	return 0;
 }
@@ -138,7 +144,7 @@ static int plan_hold(struct plan *plan, const struct extent *e, bool nowait,
 	packs_unhold(plan->fs->packs, h);
 	r = packs_hold(plan->fs->packs, pack, index, nowait, h);
 	if (r < 0)
-		return r;
+		return pack_error(r);
 	*ret = h;
 	return 0;
 }

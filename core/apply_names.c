@@ -392,5 +392,6 @@ int apply_reap(struct ropefs *fs, const struct op *op)
 		return r;
 	if (le32_get(in->row.nlink))
 		return -EINVAL;
-	return inode_destroy(fs, in);
+	r = catalog_reserve_purge(&fs->catalog, op->ino);
+	return r < 0 ? r : inode_destroy(fs, in);
 }

@@ -311,6 +311,7 @@ static int check_open(struct checking *k)
 {
 	struct pagefile_stats pages;
 	struct packs_stats packs;
+	unsigned copies = 0;
 	int r;
 
 	pagefile_get_stats(k->fs->pf, &pages);
@@ -322,6 +323,11 @@ static int check_open(struct checking *k)
 		return -ENOMEM;
 	if (strcmp(k->fs->read_only_why, "opened so"))
 		bad(k, "log: %s", k->fs->read_only_why);
+	r = pagefile_check_super(k->fs->pf, &copies);
+	if (r < 0)
+		return r;
+	if (copies)
+		bad(k, "pages: a copy of the superblock is damaged; mounting mends it");
 	if (pagefile_needs_sweep(k->fs->pf))
 		bad(k, "pages: the map of free pages does not verify");
 	r = check_tree(k);
@@ -351,7 +357,7 @@ static int check_files(struct checking *k, const char *path)
 	if (r >= 0 && damaged)
 		bad(k, "ropefs: one of the two copies of the header is damaged");
 	if (r >= 0) {
-		int wal = wal_inspect(io, NULL, ignore_line, NULL, NULL);
+		int wal = wal_inspect(io, k->fs->keys, ignore_line, NULL, NULL);
 
 		if (wal == -E_CORRUPT)
 			bad(k, "log: %s", why(wal));

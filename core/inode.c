@@ -96,9 +96,6 @@ int inode_destroy(struct ropefs *fs, struct inode *in)
 	uint64_t bytes = le64_get(in->row.data_bytes);
 	int r;
 
-	r = catalog_reserve_purge(&fs->catalog, in->ino);
-	if (r < 0)
-		return r;
 	r = rope_clear(&fs->env, &in->row.rope);
 	if (r == -E_CORRUPT || r == -EIO)
 		in->row.rope = ROPE_EMPTY;	/* a collection finds what it still had */

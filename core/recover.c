@@ -58,6 +58,7 @@ static int reap_orphans(struct ropefs *fs)
 static void serve_only(struct ropefs *fs, const char *why)
 {
 	lock_take(&fs->engine);
+	fs->read_only = false;	/* a better reason than having been opened so */
 	store_fail_locked(fs, -E_CORRUPT, why);
 	lock_drop(&fs->engine);
 }

@@ -359,6 +359,9 @@ static int pagefile_new(struct io *io, const struct keys *keys, unsigned flags,
 	r = keys_aead(keys, KEY_PAGE, NULL, &pf->aead);
 	if (r == 0)
 		r = io_open(io, PAGEFILE_NAME, flags, &pf->file);
+	if (r == -ENOENT)
+		r = err_set(E_CORRUPT, "the store's file \"" PAGEFILE_NAME "\" is missing: "
+				       "bring it back from a copy of the store");
 	if (r < 0) {
 		pagefile_close(pf);
 		return r;
@@ -689,6 +692,14 @@ int pagefile_check_bitmap(struct pagefile *pf, const uint8_t *marks, uint64_t n_
 		return r;
 	*ret_leaked = pf->n_used - bits_count(words, pf->pages);
 	return 0;
+}
+
+int pagefile_check_super(struct pagefile *pf, unsigned *ret_copies)
+{
+	struct super_env env = super_env(pf);
+
+	return superblock_damage(
+		&env, (unsigned)(pf->durable.super.generation % SUPER_SLOTS), ret_copies);
 }
 
 void pagefile_get_stats(struct pagefile *pf, struct pagefile_stats *ret)

@@ -78,6 +78,8 @@ void pagefile_get_stats(struct pagefile *pf, struct pagefile_stats *ret);
  * marks: prints pages in use but unmarked (leaked), and marked but free (-E_CORRUPT). */
 int pagefile_inspect(struct io *io, const struct keys *keys,
 		     void (*print)(void *arg, const char *line), void *arg);
+/* Damaged copies of the superblock in use. */
+int pagefile_check_super(struct pagefile *pf, unsigned *ret_copies);
 int pagefile_check_bitmap(struct pagefile *pf, const uint8_t *marks, uint64_t n_bits,
 			  uint64_t *ret_leaked);
 

@@ -133,6 +133,26 @@ int superblock_read(const struct super_env *env, unsigned slot, struct super_sta
 	return err_set(E_CORRUPT, "superblock %u of the page file does not verify", slot);
 }
 
+int superblock_damage(const struct super_env *env, unsigned slot, unsigned *ret_copies)
+{
+	uint8_t page[PAGE_BYTES];
+	struct super_state s;
+	struct superblock sb;
+	unsigned bad = 0;
+	int r;
+
+	assert(slot < SUPER_SLOTS);
+	r = io_pread_all(env->file, page, sizeof(page), (uint64_t)slot * PAGE_BYTES);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < SUPER_COPIES; i++) {
+		memcpy(&sb, page + i * SUPER_COPY_BYTES, sizeof(sb));
+		bad += copy_open(env, slot, &sb, &s) < 0;
+	}
+	*ret_copies = bad;
+	return 0;
+}
+
 int superblock_newest(const struct super_env *env, struct super_state *ret)
 {
 	struct super_state s[SUPER_SLOTS];

@@ -25,6 +25,8 @@ int superblock_write(const struct super_env *env, const struct super_state *s);
 int superblock_read(const struct super_env *env, unsigned slot, struct super_state *ret);
 /* The newest that verifies; when neither does, the worse news of the two. */
 int superblock_newest(const struct super_env *env, struct super_state *ret);
+/* Copies in the slot that do not verify. A power cut leaves none: each is in one sector. */
+int superblock_damage(const struct super_env *env, unsigned slot, unsigned *ret_copies);
 /* One line that describes s. */
 void super_state_to_text(const struct super_state *s, char *line, size_t n);
 
