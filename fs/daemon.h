@@ -1,7 +1,7 @@
 /* daemon.h - one mount: the store, the session, and what its requests share.
  *
- * Threads: LOOPS request loops take requests from the kernel; they never wait for a reply of
- * the kernel, so it can always reach the store. `workers` run what may wait for the disk or
+ * Threads: request loops, one at a time, take requests from the kernel; they never wait for a
+ * reply of the kernel, so it can always reach the store. `workers` run what may wait for the disk or
  * for memory; `notify`, one thread, drops what the kernel has cached and then sends the
  * reply that had to wait for it (see notify.h). A reply may thus come from any thread. */
 #ifndef ROPEFS_FS_DAEMON_H

@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 enum {
-	LOOPS = 2, /* more cost more than they bring: docs of the design */
-	LOOPS_SYNC = 8, /* there a loop waits for the log */
+	LOOPS = 2, /* one at a time; the other takes over while it waits for the log */
+	LOOPS_SYNC = 8, /* all at once: there each change waits for the log */
 	WORKERS = 4,
 	DRAIN_S = 10,
 	READ_AHEAD_KB = 1024,
@@ -171,7 +171,8 @@ static int attach(struct mounted *m)
 	if (r >= 0)
 		r = pool_start(&d->notify, 1);
 	if (r >= 0)
-		r = loops_start(&m->loops, d, d->sync ? LOOPS_SYNC : LOOPS);
+		r = d->sync ? loops_start(&m->loops, d, LOOPS_SYNC, LOOPS_SYNC)
+			    : loops_start(&m->loops, d, LOOPS, 1);
 	if (r >= 0 && stat(d->mountpoint, &st) < 0)
 		r = -errno;
 	if (r < 0)

@@ -2,6 +2,7 @@
 
 #include "fs/daemon.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/fuse.h>
 #include <signal.h>
@@ -103,6 +104,17 @@ int wire_attach(struct daemon *d)
 	return r < 0 ? -EIO : 0;
 }
 
+static _Thread_local struct loops *has_turn; /* NULL: this thread may not take requests */
+
+void loop_hand_over(void)
+{
+	struct loops *l = has_turn;
+
+	has_turn = NULL;
+	if (l)
+		sem_post(&l->turns);
+}
+
 static void *loop(void *arg)
 {
 	struct loops *l = arg;
@@ -110,14 +122,19 @@ static void *loop(void *arg)
 	struct fuse_buf buf = { 0 };
 
 	while (!fuse_session_exited(session)) {
-		int r = fuse_session_receive_buf(session, &buf);
+		int r;
 
+		if (!has_turn && sem_wait(&l->turns) < 0)
+			continue;
+		has_turn = l;
+		r = fuse_session_receive_buf(session, &buf);
 		if (r == -EINTR || r == -EAGAIN)
 			continue;
 		if (r <= 0)
 			break;
 		fuse_session_process_buf(session, &buf);
 	}
+	loop_hand_over();
 	free(buf.mem);
 	pthread_kill(l->told, SIGTERM);
 	return NULL;
@@ -128,11 +145,13 @@ static void interrupt(int signal)
 	(void)signal;
 }
 
-int loops_start(struct loops *l, struct daemon *d, unsigned n)
+int loops_start(struct loops *l, struct daemon *d, unsigned n, unsigned at_once)
 {
 	const struct sigaction wake = { .sa_handler = interrupt };
 
+	assert(at_once > 0 && n >= at_once && n <= LOOPS_MAX);
 	*l = (struct loops) { .d = d, .told = pthread_self() };
+	sem_init(&l->turns, 0, at_once);
 	sigaction(SIGUSR2, &wake, NULL);
 	while (l->n < n) {
 		int e = pthread_create(&l->threads[l->n], NULL, loop, l);
@@ -148,6 +167,8 @@ int loops_start(struct loops *l, struct daemon *d, unsigned n)
 
 void loops_stop(struct loops *l)
 {
+	if (!l->n)
+		return;
 	fuse_session_exit(l->d->session);
 	for (unsigned i = 0; i < l->n; i++)
 		/* Again and again: a signal just before the read would not wake it. */
@@ -155,5 +176,6 @@ void loops_stop(struct loops *l)
 			pthread_kill(l->threads[i], SIGUSR2);
 			usleep(STOP_POLL_US);
 		}
+	sem_destroy(&l->turns);
 	l->n = 0;
 }
