@@ -427,24 +427,50 @@ int ropefs_sync(struct ropefs *fs)
 	return fs->wal ? log_sync(fs, wal_last_lsn(fs->wal)) : 0;
 }
 
-void ropefs_sync_async(struct ropefs *fs, void (*done)(void *arg, int result), void *arg)
+/* 0: done, or nothing to do but wait; 1: the caller has got sync_led. */
+static int sync_join(struct ropefs *fs, void (*done)(void *arg, int result), void *arg,
+		     bool flusher)
 {
 	struct sync_waiter *w;
 	uint64_t lsn = fs->wal ? wal_last_lsn(fs->wal) : 0;
+	int lead;
 
 	if (!fs->wal || lsn <= wal_durable_lsn(fs->wal)) {
 		done(arg, 0);
-		return;
+		return 0;
 	}
 	w = fs->threads ? malloc(sizeof(*w)) : NULL;
 	if (!w) {
 		done(arg, log_sync(fs, lsn));
-		return;
+		return 0;
 	}
 	*w = (struct sync_waiter){ .lsn = lsn, .done = done, .arg = arg };
 	lock_take(&fs->engine);
 	STAILQ_INSERT_TAIL(&fs->waiters, w, link);
-	background_kick_flusher_locked(fs);
+	lead = !fs->sync_led;
+	fs->sync_led = true;
+	if (lead && flusher) {
+		fs->flusher_leads = true;
+		background_kick_flusher_locked(fs);
+	}
+	lock_drop(&fs->engine);
+	return lead;
+}
+
+void ropefs_sync_async(struct ropefs *fs, void (*done)(void *arg, int result), void *arg)
+{
+	sync_join(fs, done, arg, true);
+}
+
+bool ropefs_sync_join(struct ropefs *fs, void (*done)(void *arg, int result), void *arg)
+{
+	return sync_join(fs, done, arg, false);
+}
+
+void ropefs_sync_lead(struct ropefs *fs)
+{
+	lock_take(&fs->engine);
+	sync_lead_locked(fs);
 	lock_drop(&fs->engine);
 }
 

@@ -12,7 +12,7 @@
 
 void background_kick_flusher_locked(struct ropefs *fs)
 {
-	if (fs->threads_started && (fs->flusher_idle || !STAILQ_EMPTY(&fs->waiters))) {
+	if (fs->threads_started && (fs->flusher_idle || fs->flusher_leads)) {
 		fs->flusher_idle = false;
 		pthread_cond_signal(&fs->flusher_wake);
 	}
@@ -32,8 +32,7 @@ void background_kick_checkpoint_locked(struct ropefs *fs)
 	}
 }
 
-/* Syncs for everyone who waits now. Drops the lock meanwhile. */
-static void serve_waiters(struct ropefs *fs)
+static void sync_waiters_locked(struct ropefs *fs)
 {
 	STAILQ_HEAD(, sync_waiter) mine = STAILQ_HEAD_INITIALIZER(mine);
 	struct sync_waiter *w;
@@ -51,6 +50,15 @@ static void serve_waiters(struct ropefs *fs)
 		free(w);
 	}
 	lock_take(&fs->engine);
+}
+
+void sync_lead_locked(struct ropefs *fs)
+{
+	assert(lock_held(&fs->engine));
+	assert(fs->sync_led);
+	while (!STAILQ_EMPTY(&fs->waiters))
+		sync_waiters_locked(fs);
+	fs->sync_led = fs->flusher_leads = false;
 	if (checkpoint_due_locked(fs))
 		background_kick_checkpoint_locked(fs);
 }
@@ -61,11 +69,11 @@ static void *flusher_main(void *arg)
 	uint64_t dirty_since = 0, window = (uint64_t)fs->opts.window_ms * MS_NS;
 
 	lock_take(&fs->engine);
-	while (!fs->stopping || !STAILQ_EMPTY(&fs->waiters)) {
+	while (!fs->stopping || fs->flusher_leads) {
 		uint64_t now = io_mono_ns(fs->io), last = wal_last_lsn(fs->wal);
 
-		if (!STAILQ_EMPTY(&fs->waiters)) {
-			serve_waiters(fs);
+		if (fs->flusher_leads) {
+			sync_lead_locked(fs);
 			dirty_since = 0;
 		} else if (last <= wal_durable_lsn(fs->wal) || fs->read_only) {
 			dirty_since = 0;
@@ -89,7 +97,7 @@ static void *flusher_main(void *arg)
 				background_kick_checkpoint_locked(fs);
 			if (late)
 				dirty_since = 0;
-			else if (!fs->stopping && STAILQ_EMPTY(&fs->waiters))
+			else if (!fs->stopping && !fs->flusher_leads)
 				lock_wait(&fs->engine, &fs->flusher_wake, now + PUSH_NS);
 		}
 	}

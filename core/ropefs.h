@@ -190,6 +190,10 @@ int ropefs_sync(struct ropefs *fs);	/* all that returned before is durable */
 /* The same without waiting: done(arg, result) is called once, from another thread or
  * from within the call. */
 void ropefs_sync_async(struct ropefs *fs, void (*done)(void *arg, int result), void *arg);
+/* The same for who can lend a thread, which spares the way to another one: true asks the
+ * caller to call ropefs_sync_lead() soon. That syncs for all who wait, as long as more join. */
+bool ropefs_sync_join(struct ropefs *fs, void (*done)(void *arg, int result), void *arg);
+void ropefs_sync_lead(struct ropefs *fs);
 /* Writes a checkpoint now: log emptied, packs and trees written. Waits. */
 int ropefs_checkpoint(struct ropefs *fs);
 /* Collects garbage now (dead packs, leaked pages), between two checkpoints. Waits. */

@@ -83,7 +83,8 @@ struct ropefs {
 	pthread_cond_t flusher_wake, checkpointer_wake, room;
 	bool flusher_idle, checkpoint_wanted;
 	uint64_t unpushed;	/* bytes of changes since the flusher was last told to push */
-	STAILQ_HEAD(, sync_waiter) waiters;
+	STAILQ_HEAD(, sync_waiter) waiters;	/* for a sync; somebody has sync_led then */
+	bool sync_led, flusher_leads;	/* a thread syncs for them until none is left; which */
 
 	/* For status. */
 	bool was_clean;
@@ -176,6 +177,8 @@ void background_kick_flusher_locked(struct ropefs *fs);
 /* Much waits to be pushed: sealing it is the flusher's work, not the writer's. */
 void background_kick_push_locked(struct ropefs *fs);
 void background_kick_checkpoint_locked(struct ropefs *fs);
+/* Syncs for all waiters until there are none. Drops the lock meanwhile. */
+void sync_lead_locked(struct ropefs *fs);
 
 /* --- walk.c: everything reachable from a committed tree --- */
 struct walk {

@@ -6,6 +6,7 @@
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
+#include "fs/wire.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -275,13 +276,16 @@ void task_sync(struct task *t)
 
 void file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	struct task *t = task_new(daemon_of(req), req, NULL, 0);
+	struct daemon *d = daemon_of(req);
+	struct task *t = task_new(d, req, NULL, 0);
 
 	(void)ino;
 	(void)datasync;
 	(void)fi;
-	if (t)
-		task_sync(t);
+	if (!t || !ropefs_sync_join(d->fs, synced, t))
+		return;
+	loop_hand_over();
+	ropefs_sync_lead(d->fs);
 }
 
 void file_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
