@@ -38,7 +38,7 @@ wait_for() {	# SECONDS COMMAND...: until it succeeds
 make_lines() {	# FROM TO: what is logged, line by line
 	awk -v from="$1" -v to="$2" 'BEGIN {
 		for (i = from; i <= to; i++)
-			printf "line %08d: sensor %d says %d\n", i, i * 7919 % 101, i * i % 65537
+			printf "line %08d: sensor %d says %d\n", i, i % 101, i * i % 65537
 	}'
 }
 
@@ -61,7 +61,8 @@ rsyslog_start() {	# FILE
 }
 
 rsyslog_synced() {	# FILE: its length that rsyslog has last seen made durable
-	awk -v file="$1" '$2 == file && $1 > n { n = $1 } END { print n + 0 }' "$T/notes" 2>/dev/null
+	[[ -e $T/notes ]] || : >"$T/notes"
+	awk -v file="$1" '$2 == file && $1 > n { n = $1 } END { print n + 0 }' "$T/notes"
 }
 
 # Reads a file while it grows.
@@ -79,7 +80,8 @@ log_forever() {
 }
 
 logger_start() {	# COMMAND...: whose lines are logged; it ends with logger
-	"$@" 2>/dev/null | logger -u "$T/log.sock" --socket-errors=off -t ropefs 2>/dev/null &
+	"$@" 2>/dev/null |
+		logger -u "$T/log.sock" --socket-errors=off -t ropefs 2>/dev/null &
 	logger_pid=$!
 }
 

@@ -67,6 +67,9 @@ rm "$MNT/text"
 
 # --- the daemon dies in the middle of all that ---
 
+# More edits than are done before the kill, however late it comes.
+"$EDIT_TEXT" script "$((SEED + 1))" 100000 "$size" >"$T/script"
+
 acked() { tail -n 1 "$T/acks" 2>/dev/null || echo 0; }
 far_enough() {	# EDITS: that many are durable, and the others at work
 	alive "$edit_pid" || return 0

@@ -4,8 +4,8 @@
 # mounts outlives it. It speaks TAP. $T is a folder of its own; $MNT the mount point, $PLAIN
 # an ordinary directory beside it for comparison, $STORE the store, $KEY its key.
 #
-# From the environment: ROPEFS and ROPECTL, the programs' paths; FSOP, that of the helper made of
-# tests/fs/fsop.c, where a test uses it.
+# From the environment: ROPEFS and ROPECTL, the programs' paths; FSOP, that of the helper made
+# of tests/fs/fsop.c, where a test uses it.
 # shellcheck shell=bash
 
 : "${ROPEFS:?the path of the daemon}" "${ROPECTL:?the path of ropectl}"
