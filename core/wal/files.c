@@ -40,6 +40,7 @@ static int file_add(struct log_files *files, uint64_t number, struct log_file **
 	if (!f)
 		return -ENOMEM;
 	f->number = number;
+	f->filled_bytes = UINT64_MAX;
 	TAILQ_INSERT_TAIL(files, f, link);
 	*ret = f;
 	return 0;
@@ -241,6 +242,7 @@ int segment_begin(struct wal *w, uint64_t first_lsn)
 		f = spare_pop(w);
 	}
 	want.number = w->next_number++;
+	w->filled = f->filled_bytes;
 	r = segment_create(w->io, w->keys, f->number, &want, &w->seg, &named);
 	if (named) {
 		segment_add(w, f, &want);

@@ -27,6 +27,7 @@ struct log_file {
 	uint64_t first_lsn; /* segments with a good header */
 	uint64_t used_bytes;
 	uint64_t file_bytes;
+	uint64_t filled_bytes; /* written before; UINT64_MAX: of an earlier run, maybe all */
 	bool good; /* its header verified */
 };
 TAILQ_HEAD(log_files, log_file);
@@ -65,6 +66,7 @@ struct wal {
 	uint64_t pos; /* next frame's place */
 	uint64_t written_lsn;
 	uint64_t unsynced_bytes;
+	uint64_t filled; /* up to here seg's file was written before, or holds zeros */
 	struct frame_list unsynced; /* written to seg, oldest first */
 	uint64_t next_number;
 };
