@@ -44,16 +44,20 @@ static int look_at_space(struct ropefs *fs)
 		return r;
 	fs->space_left = space.free_bytes;
 	fs->space_changes = 0;
+	fs->space_lack = wal_spare_lack(fs->wal);
 	return 0;
 }
 
 /* Refuses what the next checkpoint could not write: the log has its room already. */
 static int admit_space(struct ropefs *fs, uint64_t n)
 {
-	uint64_t need = hot_total(fs->hot) + 2 * nodes_dirty_bytes(fs->nodes) + n +
+	/* The next opening begins a segment: it must be able to on a disk we have filled. */
+	uint64_t lack = wal_spare_lack(fs->wal);
+	uint64_t need = hot_total(fs->hot) + 2 * nodes_dirty_bytes(fs->nodes) + n + lack +
 			SPACE_RESERVE;
 
-	if (fs->space_left < need + SPACE_CHECK_BYTES ||
+	/* A lack that changed: the log has taken space, or given some back. */
+	if (fs->space_left < need + SPACE_CHECK_BYTES || lack != fs->space_lack ||
 	    ++fs->space_changes > SPACE_CHECK_CHANGES) {
 		int r = look_at_space(fs);
 

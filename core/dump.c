@@ -137,6 +137,20 @@ static bool known_file(const char *file)
 	       !strncmp(file, "wal", 3) || !strncmp(file, "packs/", 6);
 }
 
+static int file_there(struct io *io, const char *store, const char *name)
+{
+	_cleanup_(io_closep) struct io_file *f = NULL;
+	int r;
+
+	if (!name || !strchr(name, '/'))
+		return 0;
+	r = io_open(io, name, IO_READ, &f);
+	if (r == -ENOENT || r == -EINVAL)
+		r = err_set(ENOENT, "there is no file %s/%s; ls -R %s shows those there are", store,
+			    name, store);
+	return r;
+}
+
 int ropefs_dump(const char *store, const char *file, const char *key_file,
 		void (*print)(void *arg, const char *line), void *arg)
 {
@@ -154,9 +168,11 @@ int ropefs_dump(const char *store, const char *file, const char *key_file,
 			       "a store has the files ropefs, pages, wal/... and packs/...");
 	r = keys_init_library();
 	if (r >= 0)
-		r = io_posix_new(store, &io);
+		r = store_open_dir(store, &io);
 	if (r >= 0)
 		r = header_read(io, &h, &damaged);
+	if (r >= 0)
+		r = file_there(io, store, file);
 	if (r >= 0 && key_file) {
 		r = key_file_read(key_file, &kf);
 		if (r >= 0)

@@ -6,6 +6,8 @@
 #include "core/base/err.h"
 #include "core/store_priv.h"
 
+#define FULL_BYTES (64 * MIB)	/* a disk with less is about to be full */
+
 static int replay_record(void *arg, uint64_t lsn, uint8_t type, struct span body)
 {
 	struct ropefs *fs = arg;
@@ -63,6 +65,18 @@ static void serve_only(struct ropefs *fs, const char *why)
 	lock_drop(&fs->engine);
 }
 
+/* This opening may have taken the last spare segment of a full disk; a checkpoint makes one of
+ * those before it, for the next opening. Best effort: without it all works but that. */
+static void keep_spare(struct ropefs *fs)
+{
+	uint64_t lack = wal_spare_lack(fs->wal);
+	struct io_space space;
+
+	if (lack && fs->io->ops->space(fs->io, &space) >= 0 &&
+	    space.free_bytes < lack + FULL_BYTES)
+		checkpoint_run(fs, false);
+}
+
 int recover(struct ropefs *fs)
 {
 	struct wal_replay_stats stats;
@@ -86,7 +100,14 @@ int recover(struct ropefs *fs)
 		return 0;
 	}
 	r = wal_start(fs->wal, fs->replayed_lsn + 1);
+	if (r == -ENOSPC)
+		return err_set(ENOSPC, "the disk below the store is full: opening it takes %llu "
+				       "MiB for the log; free some, or mount it read-only (-o ro)",
+			       (unsigned long long)(wal_spare_lack(fs->wal) / MIB + 1));
 	if (r < 0)
 		return r;
-	return reap_orphans(fs);
+	r = reap_orphans(fs);
+	if (r >= 0)
+		keep_spare(fs);
+	return r;
 }

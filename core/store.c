@@ -122,6 +122,19 @@ static int key_outside(const char *store, const char *key)
 	return 0;
 }
 
+static int make_key(const char *path, const uint8_t store_id[STORE_ID_BYTES])
+{
+	int r = key_file_create(path, store_id);
+
+	if (r == -EEXIST)
+		return err_set(EEXIST, "the key file %s is there already, perhaps the only key of "
+				       "another store; choose another place",
+			       path);
+	if (r < 0 && !*err_detail())
+		return err_set(-r, "the key file %s can't be made: %s", path, err_text(r));
+	return r;
+}
+
 static int init_in(const char *path, struct io *io, const struct ropefs_init_opts *opts,
 		   char **ret_key_path)
 {
@@ -154,7 +167,7 @@ static int init_in(const char *path, struct io *io, const struct ropefs_init_opt
 	if (r >= 0)
 		r = key_outside(path, key_path);
 	if (r >= 0)
-		r = key_file_create(key_path, store_id);
+		r = make_key(key_path, store_id);
 	if (r >= 0)
 		r = key_file_read(key_path, &kf);
 	if (r >= 0)
@@ -337,6 +350,7 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 	       struct ropefs **ret)
 {
 	struct store_opts o = *opts;
+	bool damaged = false;
 	struct ropefs *fs;
 	int r;
 
@@ -365,9 +379,11 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 		snprintf(fs->read_only_why, sizeof(fs->read_only_why), "opened so");
 	}
 
-	r = header_read(io, &fs->header, NULL);
+	r = header_read(io, &fs->header, &damaged);
 	if (r >= 0)
 		r = open_layers(fs, kf, &o);
+	if (r >= 0 && damaged && !fs->read_only)
+		header_write(io, &fs->header);	/* if not now, then the next time */
 	if (r >= 0)
 		r = make_root(fs);
 	if (r >= 0)
@@ -396,7 +412,7 @@ static int take_lock(struct io *io, const char *path, bool read_only)
 	return r;
 }
 
-static int open_dir(const char *path, struct io **ret)
+int store_open_dir(const char *path, struct io **ret)
 {
 	struct io *io;
 	int r = io_posix_new(path, &io);
@@ -425,7 +441,7 @@ int ropefs_open(const char *path, const struct ropefs_opts *opts, struct ropefs 
 		so.pub = *opts;
 	r = keys_init_library();
 	if (r >= 0)
-		r = open_dir(path, &io);
+		r = store_open_dir(path, &io);
 	if (r >= 0)
 		r = header_read(io, &h, NULL);
 	if (r >= 0 && !so.pub.key_file)
@@ -503,7 +519,7 @@ int ropefs_store_info(const char *path, struct ropefs_store_info *ret)
 	int r;
 
 	err_clear();
-	r = open_dir(path, &io);
+	r = store_open_dir(path, &io);
 	if (r < 0)
 		return r;
 	r = header_read(io, &h, NULL);

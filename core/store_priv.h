@@ -75,6 +75,7 @@ struct ropefs {
 	uint64_t dead_bytes;	/* of chunks, about, since the last collection */
 	uint64_t space_left;	/* bytes the disk had free when looked at, less what came since */
 	unsigned space_changes;	/* since then */
+	uint64_t space_lack;	/* what a spare segment would have taken, then */
 	uint64_t checkpoint_lsn;	/* the log is needed after it only */
 	struct super super;	/* the last committed one; the checkpointer's */
 
@@ -106,6 +107,8 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 	       struct ropefs **ret);
 int store_init(struct io *io, const struct key_file *kf, enum cipher cipher,
 	       const uint8_t store_id[STORE_ID_BYTES]);
+/* The folder as an io; -E_NOT_STORE when it is not there. */
+int store_open_dir(const char *path, struct io **ret);
 /* Frees everything and writes nothing, as a killed process would. Returns the io when
  * keep_io, else NULL. */
 struct io *store_abandon(struct ropefs *fs, bool keep_io);

@@ -279,7 +279,8 @@ static int parse_args(struct parser *p, int argc, char **argv)
 	return OPTIONS_RUN;
 }
 
-static int resolve(const char *path, const char *what, char **ret)
+static int resolve(const char *path, const char *what, const char *make_with,
+		   char **ret)
 {
 	char *full = realpath(path, NULL);
 
@@ -290,6 +291,9 @@ static int resolve(const char *path, const char *what, char **ret)
 	if (errno == ENOTCONN)
 		report("%s: a daemon died here; run `fusermount3 -u %s` first", path,
 		       path);
+	else if (errno == ENOENT)
+		report("%s: this %s is not there; make it with: %s %s", path, what,
+		       make_with, path);
 	else
 		report("%s: this %s can't be reached: %s", path, what, strerror(errno));
 	return OPTIONS_FAILED;
@@ -301,9 +305,9 @@ int options_parse(int argc, char **argv, struct options *ret)
 	int r = p.o.mount ? parse_args(&p, argc, argv) : OPTIONS_FAILED;
 
 	if (r == OPTIONS_RUN)
-		r = resolve(argv[optind], "store", &p.o.store);
+		r = resolve(argv[optind], "store", "ropectl init", &p.o.store);
 	if (r == OPTIONS_RUN)
-		r = resolve(argv[optind + 1], "mount point", &p.o.mountpoint);
+		r = resolve(argv[optind + 1], "mount point", "mkdir", &p.o.mountpoint);
 	if (r == OPTIONS_RUN && p.o.opts.read_only)
 		add_mount_opt(&p, "ro");
 	if (r == OPTIONS_RUN && p.o.allow_other)

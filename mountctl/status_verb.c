@@ -267,8 +267,10 @@ static int status_of(const char *path, const char *key_file, bool as_json)
 	char *real = mount_realpath(path);
 	int status, r;
 
-	if (!real)
-		return term_fail_errno(errno, path);
+	if (!real) {
+		r = errno == ENOENT ? ropefs_store_info(path, &info) : -errno;
+		return term_fail(r, path);
+	}
 	r = mount_find(path, &m);
 	if (r == 0 && !strcmp(m.dir, real)) {
 		status = mount_status(&m, as_json);

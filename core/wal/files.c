@@ -161,6 +161,16 @@ static int spare_allocate(struct wal *w, uint64_t id)
 	return r;
 }
 
+uint64_t wal_spare_lack(struct wal *w)
+{
+	uint64_t lack;
+
+	lock_take(&w->lock);
+	lack = w->n_spares ? 0 : w->segment_bytes;
+	lock_drop(&w->lock);
+	return lack;
+}
+
 static uint64_t spare_id(struct wal *w)
 {
 	uint64_t id;

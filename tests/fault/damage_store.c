@@ -74,9 +74,13 @@ struct ropefs *store_open_plain(bool may_fail, int *ret_r)
 	struct store_opts o = { .segment_bytes = 10 * MIB };
 	struct key_file *kf;
 	struct ropefs *fs = NULL;
+	struct io *io;
 
 	ck_ok(key_file_read(key, &kf));
-	*ret_r = store_open(store_io(), kf, &o, &fs);
+	io = store_io();
+	*ret_r = store_open(io, kf, &o, &fs);
+	if (*ret_r < 0)
+		io_free(io);
 	key_file_free(kf);
 	ck_assert_msg(may_fail || *ret_r == 0, "open: %d %s", *ret_r, err_detail());
 	return fs;

@@ -19,10 +19,10 @@ status "unknown mount option" 2 "nonsense: unknown mount option" \
 	"${fs[@]}" -o nonsense "$STORE" "$MNT"
 status "bad size" 2 "no size" "${fs[@]}" --memory 12X "$STORE" "$MNT"
 status "bad durability" 2 "async or sync" "${fs[@]}" -o durability=maybe "$STORE" "$MNT"
-status "no mount point" 1 "No such file" "${fs[@]}" "$STORE" "$T/none"
+status "no mount point" 1 "make it with: mkdir" "${fs[@]}" "$STORE" "$T/none"
 touch "$T/file"
 status "a file for a mount point" 1 "must be a directory" "${fs[@]}" "$STORE" "$T/file"
-status "no store" 1 "No such file" "${fs[@]}" "$T/none" "$MNT"
+status "no store" 1 "make it with: ropectl init" "${fs[@]}" "$T/none" "$MNT"
 mkdir "$T/nostore"
 status "not a store" 6 "$T/nostore" "${fs[@]}" "$T/nostore" "$MNT"
 "$ROPECTL" init "$T/store2" --key-file "$T/key2" >/dev/null
