@@ -175,11 +175,9 @@ static int write_frozen(struct ropefs *fs, struct frozen *fz)
 		return -ENOMEM;
 	pk->fs = fs;
 
-	if (!fs->replaying) {
-		r = log_sync(fs, fz->lsn);
-		if (r < 0)
-			return r;
-	}
+	r = fs->replaying ? wal_sync_recovered(fs->wal) : log_sync(fs, fz->lsn);
+	if (r < 0)
+		return r;
 	r = pack_writer_new(fs->packs, &pk->writer);
 	if (r < 0)
 		return r;

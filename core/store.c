@@ -355,16 +355,14 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 	int r;
 
 	fs = calloc(1, sizeof(*fs));
-	if (!fs) {
-		io_free(io);
+	if (!fs)
 		return -ENOMEM;
-	}
 	defaults(&o, io);
 	fs->io = io;
 	fs->opts = o.pub;
 	fs->threads = o.threads;
 	fs->hot_soft = o.pub.memory_bytes / 4;
-	fs->hot_hard = o.pub.memory_bytes / 2;
+	fs->hot_hard = o.hot_hard ? o.hot_hard : o.pub.memory_bytes / 2;
 	fs->log_soft = MIN(256 * MIB, 2 * fs->hot_hard);
 	lock_init(&fs->checkpoint, RANK_CHECKPOINT);
 	lock_init(&fs->engine, RANK_ENGINE);
@@ -391,7 +389,7 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 	if (r >= 0 && fs->threads && !fs->read_only)
 		r = background_start(fs);
 	if (r < 0) {
-		store_abandon(fs, false);
+		store_abandon(fs, true);
 		return r;
 	}
 	*ret = fs;
@@ -450,10 +448,10 @@ int ropefs_open(const char *path, const struct ropefs_opts *opts, struct ropefs 
 		r = key_file_read(so.pub.key_file ? so.pub.key_file : key_path, &kf);
 	if (r >= 0)
 		r = take_lock(io, path, so.pub.read_only);
+	if (r >= 0)
+		r = store_open(io, kf, &so, ret);
 	if (r < 0)
 		io_free(io);
-	else
-		r = store_open(io, kf, &so, ret);
 	key_file_free(kf);
 	return r;
 }

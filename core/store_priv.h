@@ -101,8 +101,9 @@ struct store_opts {	/* ropefs_opts and what tests want besides */
 	struct ropefs_opts pub;
 	bool threads;
 	uint64_t segment_bytes;	/* 0: 64 MiB, 12 for small budgets or disks */
+	uint64_t hot_hard; /* 0: half of the memory */
 };
-/* Takes io over, also on failure. The header and the key file must exist. */
+/* Takes io over, but not on failure. The header must exist. */
 int store_open(struct io *io, const struct key_file *kf, const struct store_opts *opts,
 	       struct ropefs **ret);
 int store_init(struct io *io, const struct key_file *kf, enum cipher cipher,

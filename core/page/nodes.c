@@ -360,12 +360,22 @@ uint64_t nodes_share(struct nodes *ns)
 	return ns->epoch++;
 }
 
+#define TRIM_NODES 64u
+
+/* A finished checkpoint leaves thousands of nodes to free: a few at each call, so that no
+ * single change has to wait for all of them. */
 void nodes_trim(struct nodes *ns)
 {
 	struct node *n;
 
-	list_free(&ns->doomed);
-	while ((n = ns->clean.first) && ns->n_clean * sizeof(*n) > ns->cache_bytes) {
+	for (unsigned i = 0; i < TRIM_NODES && (n = ns->doomed.first); i++) {
+		list_remove(&ns->doomed, n);
+		free(n);
+	}
+	for (unsigned i = 0; i < TRIM_NODES; i++) {
+		n = ns->clean.first;
+		if (!n || ns->n_clean * sizeof(*n) <= ns->cache_bytes)
+			return;
 		list_remove(&ns->clean, n);
 		if (n->used) {
 			n->used = false;

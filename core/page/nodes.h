@@ -101,7 +101,7 @@ uint64_t nodes_epoch(const struct nodes *ns);
 /* For a clone: everything made so far may be shared from now on. Returns the epoch to
  * remember as shared in both trees. */
 uint64_t nodes_share(struct nodes *ns);
-/* Drops clean nodes until the budget holds; the only call that ends borrowed pointers. */
+/* Drops some of the clean nodes beyond the budget; the only call that ends borrowed pointers. */
 void nodes_trim(struct nodes *ns);
 void nodes_set_budget(struct nodes *ns, size_t cache_bytes);
 

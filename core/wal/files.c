@@ -120,17 +120,29 @@ static void spare_drop(struct wal *w, uint64_t id)
 	w->io->ops->unlink(w->io, name);
 }
 
-int files_adopt(struct wal *w)
+int wal_sync_recovered(struct wal *w)
 {
-	struct log_file *f, *next;
+	struct log_file *f;
 	int r;
 
+	assert(!w->started);
 	TAILQ_FOREACH(f, &w->segments, link)
 	{
 		r = f->good ? segment_sync(w, f) : 0;
 		if (r < 0)
 			return r;
 	}
+	return w->io->ops->sync_dir(w->io, WAL_DIR);
+}
+
+int files_adopt(struct wal *w)
+{
+	struct log_file *f, *next;
+	int r;
+
+	r = wal_sync_recovered(w);
+	if (r < 0)
+		return r;
 	for (f = TAILQ_FIRST(&w->spares); f; f = next) {
 		next = TAILQ_NEXT(f, link);
 		if (w->n_spares < w->spare_max && spare_fits(w, f)) {

@@ -393,16 +393,33 @@ static void world_after_crash(struct world *w)
 	world_remember_sync(w);
 }
 
+/* The power goes at some call of the opening itself. */
+static void world_crash_opening(struct world *w)
+{
+	struct store_opts o = { .threads = false, .segment_bytes = 10 * MIB };
+
+	o.pub.memory_bytes = 32 * MIB;
+	o.hot_hard = rng_below(&w->rng, 2) ? 64 * KIB : 0;	/* checkpoints during replay */
+	io_sim_stop_at(w->io, IO_SIM_ANY, rng_below(&w->rng, 80) + 1);
+	if (store_open(w->io, w->kf, &o, &w->fs) >= 0)
+		store_abandon(w->fs, true);
+	io_sim_stop_at(w->io, 0, 0);
+	io_sim_power_cut(w->io);
+}
+
 static void world_crash(struct world *w)
 {
 	w->crashes++;
-	if (rng_below(&w->rng, 3)) {
-		store_abandon(w->fs, true);
+	/* Written, not synced: a killed process leaves it. */
+	if (!wal_failed(w->fs->wal) && rng_below(&w->rng, 2))
+		ck_ok(wal_push(w->fs->wal));
+	store_abandon(w->fs, true);
+	if (rng_below(&w->rng, 3))
 		io_sim_power_cut(w->io);
-	} else {
-		store_abandon(w->fs, true);
+	else
 		io_sim_kill(w->io);
-	}
+	while (rng_below(&w->rng, 3) == 0)
+		world_crash_opening(w);
 	world_after_crash(w);
 }
 
