@@ -56,7 +56,7 @@ static int add_bytes(void *arg, struct extent *e)
 
 /* Many small edits leave many small extents; packing the leaf's bytes together makes them
  * one again, and reading sequential. It changes places only, so it is not logged. */
-static bool begin_node(void *arg, const uint8_t *image)
+static void begin_node(void *arg, const uint8_t *image)
 {
 	const struct node_head *head = (const void *)image;
 	struct packing *pk = arg;
@@ -64,12 +64,11 @@ static bool begin_node(void *arg, const uint8_t *image)
 
 	pk->defrag = false;
 	if (head->kind != NODE_ROPE_LEAF || le16_get(head->n) < DEFRAG_EXTENTS_MIN)
-		return false;
+		return;
 	nodes_type(pk->fs->nodes, image)->each_extent((uint8_t *)(uintptr_t)image, add_bytes,
 						      &bytes);
 	pk->defrag = bytes < (uint64_t)le16_get(head->n) * DEFRAG_MEAN_BYTES;
 	pk->leaves_defragmented += pk->defrag;
-	return pk->defrag;
 }
 
 /* Gives an extent of the tree being written its place in a new pack, when it is hot or its

@@ -112,11 +112,11 @@ uint64_t nodes_freeze(struct nodes *ns);
 
 struct nodes_sink {
 	void *arg;
-	/* Told of each dirty image before its extents; true when pack_extent will also give
-	 * extents on disk new places (defragmentation). May be NULL. */
-	bool (*begin)(void *arg, const uint8_t *image);
+	/* Told of each dirty image before its extents. May be NULL. */
+	void (*begin)(void *arg, const uint8_t *image);
 	/* Gets the private copy of each dirty leaf image, children already written, before it
-	 * is sealed; replaces extents that point into memory. */
+	 * is sealed; replaces extents that point into memory, and others as it likes: a node
+	 * whose image then differs from the patched one in memory is read anew. */
 	node_extent_fn pack_extent;
 };
 /* Writes all dirty nodes reachable from *root, children first and in key order, through

@@ -18,7 +18,8 @@
  *     reached both ways.
  *  2. A dirty node is frozen exactly when its birth <= frozen_epoch.
  *  3. Nobody writes to the image of a frozen node before nodes_finish().
- *  4. Each node is on exactly one list; memory is freed only by nodes_trim(). */
+ *  4. Each node is on exactly one list; memory is freed only by nodes_trim().
+ *  5. The image of a clean node is the image of its page: a collection looks at pages. */
 #ifndef ROPEFS_PAGE_NODES_PRIV_H
 #define ROPEFS_PAGE_NODES_PRIV_H
 
@@ -32,7 +33,7 @@ struct node {
 	struct noderef place; /* on disk: if clean, or if writing is the current */
 	uint64_t writing; /* number of the checkpoint that wrote place */
 	struct node *next_written;
-	bool moved; /* cold extents have other places on disk than here */
+	uint32_t written_crc; /* of the image on disk */
 	/* Under the engine lock. */
 	uint64_t walked; /* number of the checkpoint whose finish saw it */
 	bool dirty;

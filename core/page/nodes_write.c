@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "core/base/crc.h"
 #include "core/page/nodes_priv.h"
 
 uint64_t nodes_freeze(struct nodes *ns)
@@ -92,7 +93,8 @@ static int write_node(struct write_ctx *ctx, struct node *n)
 	int r;
 
 	memcpy(image, n->image, sizeof(image));
-	n->moved = ctx->sink->begin && ctx->sink->begin(ctx->sink->arg, image);
+	if (ctx->sink->begin)
+		ctx->sink->begin(ctx->sink->arg, image);
 	r = write_parts(ctx, image);
 	if (r == 0)
 		r = pagefile_alloc(ns->pf, &page);
@@ -104,6 +106,7 @@ static int write_node(struct write_ctx *ctx, struct node *n)
 		return r;
 
 	n->place = place;
+	n->written_crc = crc32c(0, image, sizeof(image));
 	n->writing = ns->writing;
 	n->next_written = NULL;
 	if (ns->written_last)
@@ -242,8 +245,10 @@ static int settle(struct finish_ctx *ctx)
 		return 0;
 	}
 	/* One that differs from its page, or finds no memory, stays with the frozen ones and
-	 * goes with them; its page is read when it is needed. */
-	if (n->moved || nodes_cache_put(ns, n) < 0)
+	 * goes with them; its page is read when it is needed. Extents that are cold were moved
+	 * by defragmentation, or hot ones were packed twice, for another file as well. */
+	if (crc32c(0, n->image, sizeof(n->image)) != n->written_crc ||
+	    nodes_cache_put(ns, n) < 0)
 		return 0;
 	list_remove(&ns->frozen, n);
 	list_append(&ns->settled, n);

@@ -1,0 +1,196 @@
+/* test_store.c - what crosses the layers of a store and took a bug to be thought of: each test
+ * is one, made small. On the simulated disk, mostly without threads. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/err.h"
+#include "core/io/io_sim.h"
+#include "core/page/page_format.h"
+#include "core/store_priv.h"
+#include "tests/lib/suite.h"
+
+struct fixture {
+	struct io *io;
+	struct key_file *kf;
+	struct ropefs *fs;
+	struct rng rng;
+	bool threads;	/* and real files */
+	char dir[4200];
+};
+
+static struct fixture f;
+
+static void fixture_open(void)
+{
+	struct store_opts o = { .threads = f.threads, .segment_bytes = 10 * MIB };
+	int r;
+
+	o.pub.memory_bytes = 32 * MIB;
+	o.pub.checkpoint_s = 3600;
+	r = store_open(f.io, f.kf, &o, &f.fs);
+	ck_assert_msg(r == 0, "open: %d %s", r, err_detail());
+}
+
+static void fixture_init(bool threads)
+{
+	static char key_path[4200];
+	uint8_t id[STORE_ID_BYTES] = { 7 };
+
+	memset(&f, 0, sizeof(f));
+	f.rng = rng_seeded(suite_seed());
+	f.threads = threads;
+	ck_ok(keys_init_library());
+	if (threads) {
+		static unsigned n;
+
+		snprintf(f.dir, sizeof(f.dir), "%s/store%u", suite_tmpdir(), n++);
+		ck_ok(mkdir(f.dir, 0700));
+		ck_ok(io_posix_new(f.dir, &f.io));
+	} else {
+		ck_ok(io_sim_new(suite_seed(), &f.io));
+	}
+	if (!*key_path) {
+		snprintf(key_path, sizeof(key_path), "%s/key", suite_tmpdir());
+		ck_ok(key_file_create(key_path, id));
+	}
+	ck_ok(key_file_read(key_path, &f.kf));
+	ck_ok(store_init(f.io, f.kf, CIPHER_XCHACHA20, id));
+	fixture_open();
+}
+
+static void fixture_release(void)
+{
+	store_abandon(f.fs, true);
+	key_file_free(f.kf);
+	if (!f.threads)
+		io_sim_kill(f.io);
+	io_free(f.io);
+}
+
+static uint64_t make(const char *name)
+{
+	struct ropefs_new what = { .mode = S_IFREG | 0644 };
+	struct ropefs_attr attr;
+
+	ck_ok(ropefs_create(f.fs, ROPEFS_ROOT_INO, ropefs_name(name), &what, &attr));
+	return attr.ino;
+}
+
+static void drop(const char *name)
+{
+	ck_ok(ropefs_unlink(f.fs, ROPEFS_ROOT_INO, ropefs_name(name)));
+}
+
+/* Inserts n random bytes in pieces at random places, so that the rope has many extents. */
+static void fill(uint64_t ino, uint8_t *model, size_t n, size_t piece)
+{
+	uint8_t bytes[4096];
+
+	for (size_t have = 0; have < n; have += piece) {
+		size_t at = rng_below(&f.rng, have + 1);
+
+		rng_fill(&f.rng, bytes, piece);
+		ck_ok(ropefs_insert(f.fs, ino, at, bytes, piece, 0));
+		memmove(model + at + piece, model + at, have - at);
+		memcpy(model + at, bytes, piece);
+	}
+}
+
+static void expect_bytes(uint64_t ino, const uint8_t *model, size_t n)
+{
+	uint8_t *p = malloc(n + 1);
+	ssize_t r = ropefs_read(f.fs, ino, 0, p, n + 1, 0);
+
+	ck_assert_msg(r == (ssize_t)n, "read gives %zd: %s", r, r < 0 ? err_detail() : "");
+	ck_assert(!memcmp(p, model, n));
+	free(p);
+}
+
+/* Two files name one slice of hot bytes, a checkpoint packs it once for each: either file alone
+ * must be enough to keep what its nodes in memory point at. */
+START_TEST(a_copy_can_be_removed_and_collected_without_harm)
+{
+	size_t n = MIB;
+	uint8_t *model = malloc(n);
+	uint64_t ino, copy;
+
+	fixture_init(false);
+	fill(make("more"), model, n, 4096);
+	ino = make("a");
+	fill(ino, model, n, 4096);
+	copy = make("b");
+	for (size_t at = 0; at < n; at += n / 2)	/* in halves: all at once is a clone */
+		ck_ok(ropefs_copy(f.fs, (struct ropefs_range){ copy, at, 0 },
+				  (struct ropefs_range){ ino, at, n / 2 }));
+	ck_ok(ropefs_checkpoint(f.fs));
+	expect_bytes(ino, model, n);
+	expect_bytes(copy, model, n);
+	drop(_i ? "a" : "b");
+	drop("more");	/* so that little is left of the pack */
+	packs_set_budget(f.fs->packs, 0);
+	ck_ok(ropefs_collect(f.fs));
+	ck_assert_uint_eq(f.fs->packs_rewritten, 1);
+	expect_bytes(_i ? copy : ino, model, n);
+
+	/* And what is written anew from those nodes. */
+	ck_ok(ropefs_insert(f.fs, _i ? copy : ino, n / 2, "x", 1, 0));
+	ck_ok(ropefs_cut(f.fs, _i ? copy : ino, n / 2, 1));
+	ck_ok(ropefs_checkpoint(f.fs));
+	store_abandon(f.fs, true);
+	fixture_open();
+	expect_bytes(_i ? copy : ino, model, n);
+	free(model);
+	fixture_release();
+}
+END_TEST
+
+START_TEST(what_a_checkpoint_wrote_stays_in_memory)
+{
+	size_t n = MIB;
+	uint8_t *model = malloc(n);
+	struct nodes_stats before, after;
+	uint64_t ino;
+
+	fixture_init(false);
+	ino = make("a");
+	fill(ino, model, n, 512);
+	for (int i = 0; i < 300; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "f%d", i);
+		ck_ok(ropefs_write(f.fs, make(name), 0, model, 100, 0, NULL));
+	}
+	ck_ok(ropefs_checkpoint(f.fs));
+	nodes_get_stats(f.fs->nodes, &before);
+	expect_bytes(ino, model, n);
+	for (int i = 0; i < 300; i++) {
+		struct ropefs_attr attr;
+		char name[16];
+
+		snprintf(name, sizeof(name), "f%d", i);
+		ck_ok(ropefs_lookup(f.fs, ROPEFS_ROOT_INO, ropefs_name(name), &attr));
+	}
+	nodes_get_stats(f.fs->nodes, &after);
+	ck_assert_uint_gt(after.clean, 10);
+	ck_assert_uint_eq(after.misses, before.misses);
+	free(model);
+	fixture_release();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("store");
+	TCase *tc = tcase_create("alone");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_loop_test(tc, a_copy_can_be_removed_and_collected_without_harm, 0, 2);
+	tcase_add_test(tc, what_a_checkpoint_wrote_stays_in_memory);
+	suite_add_tcase(s, tc);
+	return suite_main(s);
+}
