@@ -61,6 +61,9 @@ static void touch(struct ropefs *fs, struct inode *in, int64_t time, uint64_t ca
 	in->row.data_bytes = le64_put(data - went);
 	fs->data_bytes += came;
 	fs->data_bytes -= MIN(went, fs->data_bytes);
+	/* What went with whole nodes nobody looked at: it counts as cold. */
+	fs->dead_bytes += went - MIN(went, fs->told_bytes);
+	fs->told_bytes = 0;
 	in->row.mtime = in->row.ctime = le64_put((uint64_t)time);
 	inode_mark_dirty(fs, in);
 }
@@ -414,5 +417,6 @@ int op_apply(struct ropefs *fs, const struct op *op)
 
 	assert(lock_held(&fs->engine));
 	assert(op->type < OP_TYPE_MAX && apply[op->type]);
+	fs->told_bytes = 0;
 	return apply[op->type](fs, op);
 }

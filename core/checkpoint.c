@@ -29,7 +29,7 @@ struct packing {
 	struct ropefs *fs;
 	struct pack_writer *writer;
 	bool defrag;		/* the leaf under way: its cold bytes are packed too */
-	uint64_t leaves_defragmented;
+	uint64_t leaves_defragmented, moved_bytes;	/* moved: cold ones */
 	uint8_t cold[HOT_BLOCK_MAX];
 };
 
@@ -90,6 +90,7 @@ static int pack_extent(void *arg, struct extent *e)
 		if (r < 0)	/* unreadable bytes stay where they are, and the rest is saved */
 			return r == -E_CORRUPT ? 0 : r;
 		bytes = pk->cold;
+		pk->moved_bytes += len;
 	} else {
 		return 0;
 	}
@@ -118,7 +119,7 @@ static int patch_extent(void *arg, struct extent *e)
 struct frozen {
 	struct super super;
 	uint64_t lsn;
-	uint64_t leaves_defragmented;
+	uint64_t leaves_defragmented, moved_bytes;
 };
 
 static int freeze(struct ropefs *fs, struct frozen *fz)
@@ -189,6 +190,7 @@ static int write_frozen(struct ropefs *fs, struct frozen *fz)
 	if (r < 0)
 		return r;
 	fz->leaves_defragmented = pk->leaves_defragmented;
+	fz->moved_bytes = pk->moved_bytes;
 	fz->super.next_pack = packs_next(fs->packs);
 	nodes_take_freed(fs->nodes, give_back, fs->pf);
 	return pagefile_commit(fs->pf, &fz->super);
@@ -248,6 +250,7 @@ static int run(struct ropefs *fs)
 	fs->super = fz.super;
 	fs->checkpoint_lsn = fz.lsn;
 	fs->leaves_defragmented += fz.leaves_defragmented;
+	fs->dead_bytes += fz.moved_bytes;
 	lock_drop(&fs->engine);
 	return fs->replaying ? 0 : wal_trim(fs->wal, fz.lsn + 1);
 }

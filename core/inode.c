@@ -104,7 +104,7 @@ int inode_destroy(struct ropefs *fs, struct inode *in)
 	r = catalog_purge(&fs->catalog, in->ino);
 	if (r < 0)
 		return r;
-	fs->dead_bytes += bytes;
+	fs->dead_bytes += bytes - MIN(bytes, fs->told_bytes);
 	fs->data_bytes -= MIN(bytes, fs->data_bytes);
 	fs->n_inodes--;
 	forget(fs, in);

@@ -226,6 +226,9 @@ static void dropped_extent(void *arg, const struct extent *e)
 {
 	struct ropefs *fs = arg;
 
+	if (extent_kind(e) == EXTENT_HOLE)
+		return;
+	fs->told_bytes += le32_get(e->len);
 	if (extent_kind(e) == EXTENT_CHUNK)
 		fs->dead_bytes += le32_get(e->len);
 }

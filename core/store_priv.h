@@ -73,6 +73,7 @@ struct ropefs {
 	bool read_only;
 	char read_only_why[256];
 	uint64_t dead_bytes;	/* of chunks, about, since the last collection */
+	uint64_t told_bytes;	/* of data that the op under way took out, told one by one */
 	uint64_t space_left;	/* bytes the disk had free when looked at, less what came since */
 	unsigned space_changes;	/* since then */
 	uint64_t space_lack;	/* what a spare segment would have taken, then */

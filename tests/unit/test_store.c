@@ -183,6 +183,59 @@ START_TEST(what_a_checkpoint_wrote_stays_in_memory)
 }
 END_TEST
 
+/* dead_bytes is what starts a collection. */
+START_TEST(bytes_that_go_with_whole_nodes_are_counted_dead)
+{
+	size_t n = 2 * MIB;
+	uint8_t *model = malloc(n);
+	uint64_t ino;
+
+	fixture_init(false);
+	ino = make("a");
+	fill(ino, model, n, 1024);
+	ck_ok(ropefs_checkpoint(f.fs));
+	ck_assert_uint_eq(f.fs->dead_bytes, 0);
+	ck_ok(ropefs_cut(f.fs, ino, 1000, n / 2));
+	ck_assert_uint_eq(f.fs->dead_bytes, n / 2);
+	ck_ok(ropefs_truncate(f.fs, ino, 0));
+	ck_assert_uint_eq(f.fs->dead_bytes, n);
+
+	fill(ino, model, n, 1024);
+	ck_ok(ropefs_checkpoint(f.fs));
+	drop("a");
+	ck_assert_uint_eq(f.fs->dead_bytes, 2 * n);
+
+	ck_ok(ropefs_write(f.fs, make("b"), 0, model, 100, 0, NULL));
+	ck_ok(ropefs_checkpoint(f.fs));
+	drop("b");
+	ck_assert_uint_eq(f.fs->dead_bytes, 2 * n + 100);
+	free(model);
+	fixture_release();
+}
+END_TEST
+
+/* Small inserts here and there let a checkpoint pack whole leaves anew. */
+START_TEST(bytes_that_defragmentation_leaves_behind_are_counted_dead)
+{
+	size_t n = 64 * KIB;
+	uint8_t *model = malloc(n);
+	uint64_t ino, dead;
+
+	fixture_init(false);
+	ino = make("a");
+	fill(ino, model, n, 16);
+	ck_ok(ropefs_checkpoint(f.fs));
+	dead = f.fs->dead_bytes;
+	for (int i = 0; i < 2000; i++)
+		ck_ok(ropefs_insert(f.fs, ino, rng_below(&f.rng, n), "x", 1, 0));
+	ck_ok(ropefs_checkpoint(f.fs));
+	ck_assert_uint_gt(f.fs->leaves_defragmented, 0);
+	ck_assert_uint_gt(f.fs->dead_bytes, dead + n / 2);
+	free(model);
+	fixture_release();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("store");
@@ -191,6 +244,8 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, a_copy_can_be_removed_and_collected_without_harm, 0, 2);
 	tcase_add_test(tc, what_a_checkpoint_wrote_stays_in_memory);
+	tcase_add_test(tc, bytes_that_go_with_whole_nodes_are_counted_dead);
+	tcase_add_test(tc, bytes_that_defragmentation_leaves_behind_are_counted_dead);
 	suite_add_tcase(s, tc);
 	return suite_main(s);
 }
