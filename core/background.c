@@ -121,6 +121,17 @@ static void work(struct ropefs *fs)
 	lock_drop(&fs->checkpoint);
 }
 
+/* After a checkpoint that failed: not at once again, however many changes ask for it; but also
+ * when none does, as they may be refused until one succeeds. */
+static void wait_to_retry(struct ropefs *fs)
+{
+	uint64_t until = io_mono_ns(fs->io) + RETRY_NS;
+
+	while (!fs->stopping && io_mono_ns(fs->io) < until)
+		lock_wait(&fs->engine, &fs->checkpointer_wake, until);
+	fs->checkpoint_wanted = true;
+}
+
 static void *checkpointer_main(void *arg)
 {
 	struct ropefs *fs = arg;
@@ -137,14 +148,15 @@ static void *checkpointer_main(void *arg)
 		}
 		fs->checkpoint_wanted = false;
 		next = now + period;
-		if (fs->read_only || wal_last_lsn(fs->wal) <= fs->checkpoint_lsn)
+		/* Edits that failed leave bytes in memory, and nothing in the log. */
+		if (fs->read_only || (wal_last_lsn(fs->wal) <= fs->checkpoint_lsn &&
+				      !memory_due_locked(fs) && !memory_full_locked(fs)))
 			continue;
 		lock_drop(&fs->engine);
 		work(fs);
 		lock_take(&fs->engine);
-		if (fs->checkpoint_result < 0 && !fs->stopping)
-			lock_wait(&fs->engine, &fs->checkpointer_wake,
-				  io_mono_ns(fs->io) + RETRY_NS);
+		if (fs->checkpoint_result < 0)
+			wait_to_retry(fs);
 	}
 	lock_drop(&fs->engine);
 	return NULL;

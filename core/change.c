@@ -73,15 +73,10 @@ static int admit_space(struct ropefs *fs, uint64_t n)
 	return 0;
 }
 
-static bool over_budget(struct ropefs *fs)
-{
-	return hot_total(fs->hot) + nodes_dirty_bytes(fs->nodes) > fs->hot_hard;
-}
-
 /* Waits until a checkpoint has made room in memory. */
 static int admit_memory(struct ropefs *fs, unsigned io_flags)
 {
-	while (over_budget(fs)) {
+	while (memory_full_locked(fs)) {
 		if (fs->read_only)
 			return -E_READ_ONLY;
 		if (io_flags & ROPEFS_NOWAIT)

@@ -40,6 +40,13 @@ bool memory_due_locked(struct ropefs *fs)
 	       fs->hot_soft;
 }
 
+bool memory_full_locked(struct ropefs *fs)
+{
+	return hot_total(fs->hot) + nodes_dirty_bytes(fs->nodes) +
+		       fs->n_dirty * sizeof(struct inode) >
+	       fs->hot_hard;
+}
+
 bool checkpoint_due_locked(struct ropefs *fs)
 {
 	return memory_due_locked(fs) ||

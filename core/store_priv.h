@@ -166,6 +166,8 @@ int checkpoint_run(struct ropefs *fs, bool clean);	/* takes both locks */
 int checkpoint_run_held(struct ropefs *fs, bool clean);	/* `checkpoint` already held */
 /* Too much in memory; the quick part of checkpoint_due_locked(), which looks at the log too. */
 bool memory_due_locked(struct ropefs *fs);
+/* Changes must wait for a checkpoint. */
+bool memory_full_locked(struct ropefs *fs);
 bool checkpoint_due_locked(struct ropefs *fs);
 
 /* --- collect.c --- */

@@ -236,6 +236,52 @@ START_TEST(bytes_that_defragmentation_leaves_behind_are_counted_dead)
 }
 END_TEST
 
+/* --- with threads --- */
+
+/* Damages the top node of a file, and sees to it that it must be read. */
+static void damage_root(uint64_t ino)
+{
+	char path[4300], junk[64] = "junk";
+	struct inode *in;
+	off_t at;
+	int fd;
+
+	lock_take(&f.fs->engine);
+	ck_ok(inode_get(f.fs, ino, &in));
+	ck_assert(in->row.rope.levels && !noderef_in_memory(&in->row.rope.u.root));
+	at = (off_t)(le64_get(in->row.rope.u.root.at) * PAGE_BYTES);
+	nodes_set_budget(f.fs->nodes, 0);
+	nodes_trim(f.fs->nodes);
+	lock_drop(&f.fs->engine);
+	snprintf(path, sizeof(path), "%s/" PAGEFILE_NAME, f.dir);
+	fd = open(path, O_WRONLY);
+	ck_assert_int_eq(pwrite(fd, junk, sizeof(junk), at + 2000), sizeof(junk));
+	close(fd);
+}
+
+/* A write that fails after its bytes were taken in leaves them to a checkpoint, though the log
+ * has nothing new. */
+START_TEST(writes_that_fail_do_not_fill_the_memory_for_good)
+{
+	size_t n = 256 * KIB;
+	uint8_t *model = malloc(n), *big = calloc(1, ROPEFS_WRITE_MAX);
+	uint64_t ino;
+
+	fixture_init(true);
+	ino = make("a");
+	fill(ino, model, n, 256);
+	ck_ok(ropefs_checkpoint(f.fs));
+	damage_root(ino);
+	for (int i = 0; i < 40; i++)
+		ck_assert_int_eq(ropefs_write(f.fs, ino, 1000, big, ROPEFS_WRITE_MAX, 0, NULL),
+				 -E_CORRUPT);
+	ck_ok(ropefs_write(f.fs, make("b"), 0, big, 100, 0, NULL));
+	free(big);
+	free(model);
+	fixture_release();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("store");
@@ -246,6 +292,10 @@ int main(void)
 	tcase_add_test(tc, what_a_checkpoint_wrote_stays_in_memory);
 	tcase_add_test(tc, bytes_that_go_with_whole_nodes_are_counted_dead);
 	tcase_add_test(tc, bytes_that_defragmentation_leaves_behind_are_counted_dead);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("threads");
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, writes_that_fail_do_not_fill_the_memory_for_good);
 	suite_add_tcase(s, tc);
 	return suite_main(s);
 }
