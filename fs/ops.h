@@ -67,7 +67,7 @@ void file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 
 /* Sends what ropefs_read() gave, or the error r. */
 void reply_read(fuse_req_t req, const void *p, int64_t r);
-/* Reads into a buffer of the calling loop; at most ROPEFS_WRITE_MAX bytes. NULL: no memory. */
+/* A buffer of the calling loop or worker, of ROPEFS_WRITE_MAX bytes. NULL: no memory. */
 void *loop_buffer(void);
 /* Answers when all that was changed so far is durable; frees t. */
 void task_sync(struct task *t);

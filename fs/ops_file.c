@@ -135,11 +135,13 @@ void reply_read(fuse_req_t req, const void *p, int64_t r)
 
 static void read_waiting(struct task *t)
 {
-	void *p = malloc(t->n);
+	bool big = t->n > ROPEFS_WRITE_MAX;
+	void *p = big ? malloc(t->n) : loop_buffer();
 
 	t->r = p ? ropefs_read(t->d->fs, t->ino, t->off, p, t->n, 0) : -ENOMEM;
 	reply_read(t->req, p, t->r);
-	free(p);
+	if (big)
+		free(p);
 	task_free(t);
 }
 
