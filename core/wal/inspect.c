@@ -66,14 +66,19 @@ static int inspect_end(struct inspect *in, const struct segment *s, uint64_t at,
 		       uint64_t next_lsn, uint64_t limit, bool torn)
 {
 	struct frame_scan scan;
+	bool cut = false;
 	int r;
 
 	r = segment_scan(s, align_up(at + 1, WAL_BLOCK), UINT64_MAX, 0, &scan);
+	if (r == 0)
+		r = segment_is_cut(s, &cut);
 	if (r < 0)
 		return r;
 	if (next_lsn <= MAX(in->durable_lsn, scan.durable_lsn) ||
 	    (limit != UINT64_MAX && next_lsn < limit))
 		wrong(in, s->number, at, "a frame that was durable does not verify");
+	else if (cut)
+		wrong(in, s->number, at, "the file is shorter than it was made");
 	else if (torn || scan.frames > 0)
 		say(in, "  torn tail at offset %" PRIu64, at);
 	else

@@ -133,10 +133,13 @@ static int past_the_end(struct replay *rp, const struct segment *s, uint64_t *at
 			bool torn)
 {
 	struct frame_scan scan;
+	bool cut = false;
 	int r;
 
 	r = segment_scan(s, align_up(*at + 1, WAL_BLOCK), rp->next_lsn, rp->from_lsn,
 			 &scan);
+	if (r == 0)
+		r = segment_is_cut(s, &cut);
 	if (r < 0)
 		return r;
 	rp->durable_lsn = MAX(rp->durable_lsn, scan.durable_lsn);
@@ -147,6 +150,8 @@ static int past_the_end(struct replay *rp, const struct segment *s, uint64_t *at
 	}
 	if (rp->next_lsn <= needed_lsn(rp))
 		note_rot(rp, s->number, *at, "does not verify");
+	else if (cut)
+		note_rot(rp, s->number, *at, "is shorter than it was made and ends");
 	else
 		rp->stats.torn_tail = torn || scan.frames > 0;
 	return 0;

@@ -196,6 +196,19 @@ int segment_create(struct io *io, const struct keys *keys, uint64_t spare,
 	return 0;
 }
 
+int segment_is_cut(const struct segment *s, bool *ret)
+{
+	uint64_t bytes;
+	int r;
+
+	assert(s->file);
+	r = io_size(s->file, &bytes);
+	if (r < 0)
+		return r;
+	*ret = bytes < s->bytes;
+	return 0;
+}
+
 static int head_check(const struct segment_head *h, uint64_t number)
 {
 	if (memcmp(h->magic, WAL_MAGIC, sizeof(h->magic)) ||

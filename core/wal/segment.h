@@ -45,6 +45,8 @@ int segment_create(struct io *io, const struct keys *keys, uint64_t spare,
 /* Opens for reading. keys may be NULL. -EBADMSG when the header does not verify, -E_NEWER. */
 int segment_open(struct io *io, const struct keys *keys, uint64_t number,
 		 struct segment *ret);
+/* Whether the file is shorter than it was made: a power cut doesn't do that. */
+int segment_is_cut(const struct segment *s, bool *ret);
 void segment_release(struct segment *s); /* closes; SEGMENT_NONE is fine */
 
 struct frame_info {

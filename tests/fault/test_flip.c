@@ -660,6 +660,10 @@ static void cut_off(const struct stored *f, size_t n, bool removed)
 		ck_assert_msg(r == -E_CORRUPT || r == -E_NOT_STORE, "%s: %d %s", what, r,
 			      err_detail());
 		ck_assert_msg(*ropefs_error(), "%s: no words", what);
+	} else if (vital && fs->replayed_lsn < states[0].lsn) {
+		/* What is left is a superblock of the checkpoint before. */
+		ck_assert_msg(told.lines, "%s: fsck is content", what);
+		store_abandon(fs, false);
 	} else {
 		struct damage d;
 

@@ -353,7 +353,8 @@ START_TEST(a_tail_cut_at_any_byte_leaves_the_frames_before_it)
 			ck_ok(file->ops->allocate(file, SEGMENT));
 		io_closep(&file);
 		fixture_kill(&f);
-		ck_assert(!f.stats.rot);
+		/* Zeros may be what a power cut left; a shorter file is damage. */
+		ck_assert_uint_eq(f.stats.rot, end % 2 == 0);
 		ck_assert_uint_eq(f.stats.last_lsn, frame - !whole);
 		fixture_free(&f);
 	}
