@@ -304,7 +304,8 @@ int ropefs_replace(struct ropefs *fs, struct ropefs_range dst, struct ropefs_ran
 	return change_range(fs, &op, false);
 }
 
-/* Turns a copy into the op that does it. 0: nothing to copy; 1: do op. */
+/* Turns a copy into the op that does it; src_n says how much in any case. 0: nothing to
+ * copy; 1: do op. */
 static int plan_copy(struct ropefs *fs, struct op *op, struct ropefs_range dst,
 		     struct ropefs_range src)
 {
@@ -330,6 +331,7 @@ static int plan_copy(struct ropefs *fs, struct op *op, struct ropefs_range dst,
 		return -EFBIG;
 	op->ino = dst.ino;
 	op->src = src.ino;
+	op->src_n = n;
 	if (!size && !dst.at && !src.at && n == from_size) {
 		op->type = OP_CLONE;
 	} else if (dst.at > size) {	/* the gap becomes a hole first */
@@ -340,7 +342,6 @@ static int plan_copy(struct ropefs *fs, struct op *op, struct ropefs_range dst,
 		op->at = dst.at;
 		op->n = MIN(n, size - dst.at);
 		op->src_at = src.at;
-		op->src_n = n;
 	}
 	return 1;
 }
@@ -349,8 +350,6 @@ ssize_t ropefs_copy(struct ropefs *fs, struct ropefs_range dst, struct ropefs_ra
 {
 	for (;;) {
 		struct op op = { 0 };
-		struct inode *from;
-		uint64_t n;
 		int r = change_begin(fs, &op, 0, false);
 
 		if (r < 0)
@@ -358,19 +357,12 @@ ssize_t ropefs_copy(struct ropefs *fs, struct ropefs_range dst, struct ropefs_ra
 		r = plan_copy(fs, &op, dst, src);
 		if (r <= 0)
 			return change_abort(fs, r);
-		if (op.type == OP_CLONE) {
-			r = inode_get(fs, src.ino, &from);
-			if (r < 0)
-				return change_abort(fs, r);
-			n = rope_bytes(&from->row.rope);
-		} else {
-			n = op.src_n;
-		}
 		r = change_end(fs, &op, 0, NULL);
 		if (r < 0)
 			return r;
 		if (op.type != OP_TRUNCATE)
-			return (ssize_t)n;
+			return (ssize_t)op.src_n;
+		src.n = op.src_n;	/* the gap was no part of it, if both are one file */
 	}
 }
 

@@ -236,6 +236,26 @@ START_TEST(bytes_that_defragmentation_leaves_behind_are_counted_dead)
 }
 END_TEST
 
+/* The gap is made first, and is not part of what there was to copy. */
+START_TEST(a_copy_behind_the_end_copies_what_there_was)
+{
+	uint8_t bytes[100], model[600] = { 0 };
+	uint64_t ino;
+
+	fixture_init(false);
+	rng_fill(&f.rng, bytes, sizeof(bytes));
+	ino = make("a");
+	ck_ok(ropefs_write(f.fs, ino, 0, bytes, 100, 0, NULL));
+	ck_assert_int_eq(ropefs_copy(f.fs, (struct ropefs_range){ ino, 500, 0 },
+				     (struct ropefs_range){ ino, 0, 1000 }),
+			 100);
+	memcpy(model, bytes, 100);
+	memcpy(model + 500, bytes, 100);
+	expect_bytes(ino, model, 600);
+	fixture_release();
+}
+END_TEST
+
 /* --- with threads --- */
 
 /* Damages the top node of a file, and sees to it that it must be read. */
@@ -292,6 +312,7 @@ int main(void)
 	tcase_add_test(tc, what_a_checkpoint_wrote_stays_in_memory);
 	tcase_add_test(tc, bytes_that_go_with_whole_nodes_are_counted_dead);
 	tcase_add_test(tc, bytes_that_defragmentation_leaves_behind_are_counted_dead);
+	tcase_add_test(tc, a_copy_behind_the_end_copies_what_there_was);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("threads");
 	tcase_set_timeout(tc, 60);
