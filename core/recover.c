@@ -35,7 +35,13 @@ static int replay_record(void *arg, uint64_t lsn, uint8_t type, struct span body
 	return 0;
 }
 
-/* Inodes that lost their last name while in use, and whose user is gone. */
+static bool is_damage(int r)
+{
+	return r == -E_CORRUPT || r == -EIO;
+}
+
+/* Inodes that lost their last name while in use, and whose user is gone. One that can't be
+ * read stays: it must not keep the others from being served. */
 static int reap_orphans(struct ropefs *fs)
 {
 	uint64_t after = 0;
@@ -49,10 +55,10 @@ static int reap_orphans(struct ropefs *fs)
 			return r;
 		r = catalog_next_orphan(&fs->catalog, after, &op.ino);
 		if (r <= 0)
-			return change_abort(fs, r);
+			return change_abort(fs, is_damage(r) ? 0 : r);
 		after = op.ino;
 		r = change_end(fs, &op, 0, NULL);
-		if (r < 0)
+		if (r < 0 && !is_damage(r))
 			return r;
 	}
 }

@@ -256,6 +256,23 @@ START_TEST(a_copy_behind_the_end_copies_what_there_was)
 }
 END_TEST
 
+START_TEST(an_orphan_among_damage_does_not_keep_the_store_shut)
+{
+	struct ropefs_new what = { .mode = S_IFREG | 0600 };
+	struct ropefs_attr attr;
+
+	fixture_init(false);
+	ck_ok(ropefs_create_unnamed(f.fs, &what, &attr));
+	ck_ok(ropefs_checkpoint(f.fs));
+	ck_ok(io_sim_flip(f.io, PAGEFILE_NAME,
+			  le64_get(f.fs->super.catalog.at) * PAGE_BYTES + 1000, 3));
+	store_abandon(f.fs, true);
+	fixture_open();
+	ck_assert_int_eq(ropefs_getattr(f.fs, ROPEFS_ROOT_INO, &attr), -E_CORRUPT);
+	fixture_release();
+}
+END_TEST
+
 /* --- with threads --- */
 
 /* Damages the top node of a file, and sees to it that it must be read. */
@@ -313,6 +330,7 @@ int main(void)
 	tcase_add_test(tc, bytes_that_go_with_whole_nodes_are_counted_dead);
 	tcase_add_test(tc, bytes_that_defragmentation_leaves_behind_are_counted_dead);
 	tcase_add_test(tc, a_copy_behind_the_end_copies_what_there_was);
+	tcase_add_test(tc, an_orphan_among_damage_does_not_keep_the_store_shut);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("threads");
 	tcase_set_timeout(tc, 60);
