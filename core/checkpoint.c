@@ -145,7 +145,12 @@ static int freeze(struct ropefs *fs, struct frozen *fz)
 	began = io_mono_ns(fs->io);
 	while (left > 0)
 		left = inode_flush(fs, FLUSH_SLICE);
-	r = left < 0 ? (int)left : hot_freeze(fs->hot);
+	r = left < 0 ? (int)left : 0;
+	/* What made it so may have left a change half done, or one that is not in the log. */
+	if (r == 0 && fs->read_only)
+		r = err_set(E_READ_ONLY, "the store is read-only: %s", fs->read_only_why);
+	if (r == 0)
+		r = hot_freeze(fs->hot);
 	if (r < 0)
 		goto out;
 	fs->env.hot_floor = hot_floor(fs->hot);
