@@ -338,8 +338,7 @@ void ropefs_release(struct ropefs *fs, uint64_t ino, uint64_t times)
 	/* When this fails the orphan stays, and the next mount removes it. */
 	if (change_begin(fs, &op, 0, true) < 0)
 		return;
-	in = htab_get(&fs->inodes, ino);
-	if (in && !in->holds && !le32_get(in->row.nlink))
+	if (inode_get(fs, ino, &in) >= 0 && !in->holds && !le32_get(in->row.nlink))
 		change_end(fs, &op, 0, NULL);
 	else
 		change_abort(fs, 0);
