@@ -105,20 +105,53 @@ static void *flusher_main(void *arg)
 	return NULL;
 }
 
+/* Those who found the disk full are waiting for space. Pages that a collection frees may be
+ * used after the next checkpoint only. */
+static void reclaim_held(struct ropefs *fs)
+{
+	bool garbage;
+	int r = 0;
+
+	lock_take(&fs->engine);
+	garbage = fs->dead_bytes > 0;
+	lock_drop(&fs->engine);
+	if (garbage)
+		r = collect_run_held(fs);	/* its failure is in last_error */
+	if (garbage && r >= 0)
+		r = checkpoint_run_held(fs, false);
+	lock_take(&fs->engine);
+	fs->reclaim_failed = r < 0;
+	lock_drop(&fs->engine);
+}
+
 static void work(struct ropefs *fs)
 {
-	bool due;
+	bool due, wanted;
+	int r;
 
-	if (checkpoint_run(fs, false) < 0)
-		return;
 	lock_take(&fs->engine);
-	due = collect_due_locked(fs);
+	wanted = fs->reclaim_wanted;
 	lock_drop(&fs->engine);
-	if (!due)
-		return;
+
 	lock_take(&fs->checkpoint);
-	collect_run_held(fs);	/* its failure is in last_error */
+	r = checkpoint_run_held(fs, false);
+	lock_take(&fs->engine);
+	due = r >= 0 && collect_due_locked(fs);
+	lock_drop(&fs->engine);
+	if (r >= 0 && wanted)
+		reclaim_held(fs);
+	else if (due)
+		collect_run_held(fs);
 	lock_drop(&fs->checkpoint);
+
+	lock_take(&fs->engine);
+	if (wanted) {
+		fs->reclaim_wanted = false;
+		fs->reclaim_failed |= r < 0;
+		fs->reclaims++;
+		pthread_cond_broadcast(&fs->room);
+	}
+	lock_drop(&fs->engine);
 }
 
 /* After a checkpoint that failed: not at once again, however many changes ask for it; but also
@@ -130,6 +163,13 @@ static void wait_to_retry(struct ropefs *fs)
 	while (!fs->stopping && io_mono_ns(fs->io) < until)
 		lock_wait(&fs->engine, &fs->checkpointer_wake, until);
 	fs->checkpoint_wanted = true;
+}
+
+static bool work_due_locked(struct ropefs *fs)
+{
+	/* Edits that failed leave bytes in memory, and nothing in the log. */
+	return wal_last_lsn(fs->wal) > fs->checkpoint_lsn || memory_due_locked(fs) ||
+	       memory_full_locked(fs) || fs->reclaim_wanted || collect_due_locked(fs);
 }
 
 static void *checkpointer_main(void *arg)
@@ -148,9 +188,7 @@ static void *checkpointer_main(void *arg)
 		}
 		fs->checkpoint_wanted = false;
 		next = now + period;
-		/* Edits that failed leave bytes in memory, and nothing in the log. */
-		if (fs->read_only || (wal_last_lsn(fs->wal) <= fs->checkpoint_lsn &&
-				      !memory_due_locked(fs) && !memory_full_locked(fs)))
+		if (fs->read_only || !work_due_locked(fs))
 			continue;
 		lock_drop(&fs->engine);
 		work(fs);

@@ -11,6 +11,7 @@
 
 #define SPACE_CHECK_BYTES (4 * MIB)
 #define SPACE_CHECK_CHANGES 4096u
+#define RECLAIM_BYTES_MIN MIB
 #define SPACE_RESERVE (8 * MIB)		/* for what a checkpoint of names and trees needs */
 #define PUSH_BYTES MIB	/* of changes; then the log is pushed without waiting for its time */
 
@@ -99,6 +100,56 @@ static int admit_memory(struct ropefs *fs, unsigned io_flags)
 	return 0;
 }
 
+static int reclaim(struct ropefs *fs)
+{
+	uint64_t done = fs->reclaims;
+	int r;
+
+	if (!fs->threads) {
+		lock_drop(&fs->engine);
+		r = ropefs_collect(fs);
+		lock_take(&fs->engine);
+		fs->reclaim_failed = r < 0;
+		return r;
+	}
+	fs->reclaim_wanted = true;
+	background_kick_checkpoint_locked(fs);
+	while (fs->reclaims == done && !fs->read_only && !fs->stopping)
+		lock_wait(&fs->engine, &fs->room, 0);
+	return fs->reclaim_failed ? -ENOSPC : 0;
+}
+
+static int admit(struct ropefs *fs, const struct op *op, unsigned io_flags, bool frees)
+{
+	int r = admit_memory(fs, io_flags);
+
+	if (r >= 0 && !frees)
+		r = admit_space(fs, op->data.n);
+	return r < 0 ? r : wal_reserve(fs->wal, OP_HEAD_MAX + op->data.n);
+}
+
+/* A checkpoint may need less than was set aside for it, and a collection frees what was
+ * removed: both come before a refusal. */
+static bool may_reclaim(struct ropefs *fs)
+{
+	return !fs->reclaim_failed &&
+	       fs->dead_bytes + hot_total(fs->hot) >= RECLAIM_BYTES_MIN;
+}
+
+static int admit_or_reclaim(struct ropefs *fs, const struct op *op, unsigned io_flags,
+			    bool frees)
+{
+	int r = admit(fs, op, io_flags, frees);
+
+	if (r != -ENOSPC || frees || !may_reclaim(fs))
+		return r;
+	if (io_flags & ROPEFS_NOWAIT)
+		return -EAGAIN;
+	if (reclaim(fs) < 0)
+		return r;
+	return admit(fs, op, io_flags, frees);
+}
+
 /* Without threads the caller does what the checkpointer would. Its failure is remembered as
  * the checkpointer's is; the log still has everything. */
 static void keep_house(struct ropefs *fs)
@@ -124,11 +175,7 @@ int change_begin(struct ropefs *fs, struct op *op, unsigned io_flags, bool frees
 		r = err_set(E_READ_ONLY, "the store is read-only: %s", fs->read_only_why);
 		return change_abort(fs, r);
 	}
-	r = admit_memory(fs, io_flags);
-	if (r >= 0 && !frees)
-		r = admit_space(fs, op->data.n);
-	if (r >= 0)
-		r = wal_reserve(fs->wal, OP_HEAD_MAX + op->data.n);
+	r = admit_or_reclaim(fs, op, io_flags, frees);
 	if (r < 0)
 		return change_abort(fs, r);
 	nodes_trim(fs->nodes);

@@ -162,6 +162,7 @@ static int freeze(struct ropefs *fs, struct frozen *fz)
 	fz->super.next_ino = fs->next_ino;
 	fz->super.inodes = fs->n_inodes;
 	fz->super.live_bytes = fs->data_bytes;
+	fz->super.dead_bytes = fs->dead_bytes;
 	fz->super.catalog = fs->catalog.bt.root;
 	took = io_mono_ns(fs->io) - began;
 	fs->freeze_max_ns = MAX(fs->freeze_max_ns, took);
@@ -280,12 +281,14 @@ int checkpoint_run_held(struct ropefs *fs, bool clean)
 
 	lock_take(&fs->engine);
 	fs->checkpoint_result = r;
+	fs->space_left = 0;	/* packs have taken some: the next change looks again */
 	if (r < 0) {
 		fs->checkpoint_errors++;
 		snprintf(fs->last_error, sizeof(fs->last_error), "checkpoint: %s",
 			 *err_detail() ? err_detail() : err_text(r));
 	} else {
 		fs->checkpoints++;
+		fs->last_error[0] = '\0';
 	}
 	fs->checkpoint_last_ns = io_mono_ns(fs->io) - began;
 	pthread_cond_broadcast(&fs->room);

@@ -157,6 +157,8 @@ static int sweep_pack(void *arg, const struct pack_info *info)
 		m->removed += r >= 0;
 	} else if (live < info->stored_bytes / 2) {
 		r = packs_rewrite(fs->packs, info->pack, pm->bits);
+		if (r == -ENOSPC)	/* removals may help; else it stays as it is */
+			return 0;
 		m->rewritten += r >= 0;
 	}
 	return r;

@@ -97,6 +97,9 @@ int recover(struct ropefs *fs)
 	 * reading, and the log is kept for a repaired copy. */
 	if (r == -E_CORRUPT || (r == 0 && stats.rot))
 		serve_only(fs, err_detail());
+	else if (r == 0 && !fs->super.clean && !stats.segments)
+		serve_only(fs, "the log's files (folder wal) are gone: what was written since the "
+			       "store was opened last is lost");
 	else if (r < 0)
 		return r;
 	fs->was_clean = fs->super.clean && stats.records == 0;
@@ -110,8 +113,11 @@ int recover(struct ropefs *fs)
 		return err_set(ENOSPC, "the disk below the store is full: opening it takes %llu "
 				       "MiB for the log; free some, or mount it read-only (-o ro)",
 			       (unsigned long long)(wal_spare_lack(fs->wal) / MIB + 1));
+	if (r >= 0)
+		r = pagefile_mark_open(fs->pf);
 	if (r < 0)
 		return r;
+	fs->super.clean = false;
 	r = reap_orphans(fs);
 	if (r >= 0)
 		keep_spare(fs);

@@ -135,6 +135,23 @@ static int make_key(const char *path, const uint8_t store_id[STORE_ID_BYTES])
 	return r;
 }
 
+/* What a failed store_init() left, so that it can be tried again. */
+static void unmake(struct io *io, const char *path)
+{
+	static const char *const folders[] = { "wal", "packs" };
+
+	io->ops->unlink(io, "pages");
+	io->ops->unlink(io, "ropefs");
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		char *folder;
+
+		if (asprintf(&folder, "%s/%s", path, folders[i]) < 0)
+			return;
+		rmdir(folder);
+		free(folder);
+	}
+}
+
 static int init_in(const char *path, struct io *io, const struct ropefs_init_opts *opts,
 		   char **ret_key_path)
 {
@@ -172,6 +189,11 @@ static int init_in(const char *path, struct io *io, const struct ropefs_init_opt
 		r = key_file_read(key_path, &kf);
 	if (r >= 0)
 		r = store_init(io, kf, cipher, store_id);
+	if (r < 0 && kf) {	/* the key of no store; -EEXIST: somebody else makes one here */
+		if (r != -EEXIST)
+			unmake(io, path);
+		unlink(key_path);
+	}
 	key_file_free(kf);
 	if (r >= 0 && ret_key_path) {
 		*ret_key_path = key_path;
@@ -183,18 +205,21 @@ static int init_in(const char *path, struct io *io, const struct ropefs_init_opt
 int ropefs_init(const char *path, const struct ropefs_init_opts *opts, char **ret_key_path)
 {
 	struct io *io = NULL;
+	bool made;
 	int r;
 
 	err_clear();
 	r = keys_init_library();
 	if (r < 0)
 		return r;
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+	made = mkdir(path, 0700) == 0;
+	if (!made && errno != EEXIST)
 		return err_set(errno, "%s can't be made: %s", path, strerror(errno));
 	r = io_posix_new(path, &io);
-	if (r < 0)
-		return r;
-	r = init_in(path, io, opts, ret_key_path);
+	if (r >= 0)
+		r = init_in(path, io, opts, ret_key_path);
+	if (r < 0 && made)
+		rmdir(path);
 	io_free(io);
 	return r;
 }
@@ -269,6 +294,7 @@ static int open_trees(struct ropefs *fs, bool read_only)
 	fs->next_ino = fs->super.next_ino;
 	fs->n_inodes = fs->super.inodes;
 	fs->data_bytes = fs->super.live_bytes;
+	fs->dead_bytes = fs->super.dead_bytes;
 	fs->checkpoint_lsn = fs->super.lsn;
 	return 0;
 }
@@ -377,7 +403,7 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 	STAILQ_INIT(&fs->waiters);
 	if (o.pub.read_only) {
 		fs->read_only = true;
-		snprintf(fs->read_only_why, sizeof(fs->read_only_why), "opened so");
+		snprintf(fs->read_only_why, sizeof(fs->read_only_why), ROPEFS_READ_ONLY_ASKED);
 	}
 
 	r = header_read(io, &fs->header, &damaged);
@@ -405,11 +431,14 @@ static int take_lock(struct io *io, const char *path, bool read_only)
 	pid_t pid = 0;
 	int r = io->ops->lock(io, "lock", &pid);
 
-	if (r == -EROFS && read_only)
+	/* A folder that can't be written: nobody else writes there either. */
+	if ((r == -EROFS || r == -EACCES || r == -ENOENT) && read_only)
 		return 0;
-	if (r == -EWOULDBLOCK)
+	if (r == -EWOULDBLOCK && pid)
 		return err_set(E_IN_USE, "%s is in use by process %d; unmount it first", path,
 			       (int)pid);
+	if (r == -EWOULDBLOCK)
+		return err_set(E_IN_USE, "%s is in use by another process; unmount it first", path);
 	return r;
 }
 
@@ -453,6 +482,10 @@ int ropefs_open(const char *path, const struct ropefs_opts *opts, struct ropefs 
 		r = take_lock(io, path, so.pub.read_only);
 	if (r >= 0)
 		r = store_open(io, kf, &so, ret);
+	if ((r == -EACCES || r == -EROFS) && !*err_detail())
+		r = err_set(-r, "a file of the store %s can't be %s: %s; run as its owner%s", path,
+			    so.pub.read_only ? "read" : "written", err_text(r),
+			    so.pub.read_only ? "" : ", or mount it read-only (-o ro)");
 	if (r < 0)
 		io_free(io);
 	key_file_free(kf);

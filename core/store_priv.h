@@ -84,6 +84,8 @@ struct ropefs {
 	bool threads_started, stopping;
 	pthread_cond_t flusher_wake, checkpointer_wake, room;
 	bool flusher_idle, checkpoint_wanted;
+	bool reclaim_wanted, reclaim_failed;	/* a collection, for a full disk */
+	uint64_t reclaims;	/* done */
 	uint64_t unpushed;	/* bytes of changes since the flusher was last told to push */
 	STAILQ_HEAD(, sync_waiter) waiters;	/* for a sync; somebody has sync_led then */
 	bool sync_led, flusher_leads;	/* a thread syncs for them until none is left; which */

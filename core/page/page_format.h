@@ -60,7 +60,8 @@ static_assert(sizeof(struct super_head) == 16, "super_head is 16 bytes on disk")
  *	 96  bitmap      noderef	first page of the bitmap
  *	128  pages       le64	pages the bitmap speaks of
  *	136  flags       le32
- *	140  pad         116 B	zeros
+ *	140  dead_bytes  le64
+ *	148  pad         108 B	zeros
  */
 struct super_body {
 	le64 generation;
@@ -75,7 +76,8 @@ struct super_body {
 	struct noderef bitmap;
 	le64 pages;
 	le32 flags;
-	uint8_t pad[116];
+	le64 dead_bytes;
+	uint8_t pad[108];
 };
 static_assert(sizeof(struct super_body) == 256, "super_body is 256 bytes on disk");
 

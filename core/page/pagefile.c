@@ -490,6 +490,13 @@ static int open_durably(struct pagefile *pf)
 	return io_sync(pf->file);
 }
 
+int pagefile_mark_open(struct pagefile *pf)
+{
+	assert(!pf->read_only);
+	pf->durable.super.clean = false;
+	return open_durably(pf);
+}
+
 int pagefile_open(struct io *io, const struct keys *keys, bool read_only,
 		  struct super *ret, struct pagefile **ret_pf)
 {

@@ -31,8 +31,9 @@ struct super {
 	uint64_t next_pack;
 	uint64_t inodes;	/* live inodes */
 	uint64_t live_bytes;	/* sum of file sizes less holes */
+	uint64_t dead_bytes;	/* of chunks, about, that a collection may free */
 	struct noderef catalog;	/* root of the catalog B+tree */
-	bool clean;		/* written by a clean shutdown */
+	bool clean;		/* nobody has written since a clean shutdown */
 };
 
 /* Makes the file with an empty tree and both superblocks; fsyncs. -EEXIST. */
@@ -44,6 +45,9 @@ int pagefile_create(struct io *io, const struct keys *keys, const struct super *
 int pagefile_open(struct io *io, const struct keys *keys, bool read_only, struct super *ret,
 		  struct pagefile **ret_pf);
 struct pagefile *pagefile_close(struct pagefile *pf);	/* NULL is fine; returns NULL */
+
+/* Changes follow that only the log will hold: the superblock is not clean any more. */
+int pagefile_mark_open(struct pagefile *pf);
 
 /* Reads and opens the page ref points at into out (PAGE_PAYLOAD bytes).
  * -E_CORRUPT names the page; -EIO as the disk said. */
