@@ -298,6 +298,85 @@ static void damage_root(uint64_t ino)
 
 /* A write that fails after its bytes were taken in leaves them to a checkpoint, though the log
  * has nothing new. */
+START_TEST(what_is_dead_is_known_after_reopening)
+{
+	static uint8_t bytes[MIB];
+	struct packs_stats packs;
+	uint64_t ino;
+
+	fixture_init(false);
+	ino = make("big");
+	for (int i = 0; i < 40; i++) {
+		rng_fill(&f.rng, bytes, sizeof(bytes));
+		ck_assert_int_eq(ropefs_write(f.fs, ino, 0, bytes, sizeof(bytes),
+					      ROPEFS_APPEND, NULL),
+				 (ssize_t)sizeof(bytes));
+	}
+	ck_ok(ropefs_checkpoint(f.fs));
+	drop("big");
+	ck_ok(checkpoint_run(f.fs, true));
+	store_abandon(f.fs, true);
+	io_sim_kill(f.io);
+
+	fixture_open();
+	lock_take(&f.fs->engine);
+	ck_assert(collect_due_locked(f.fs));
+	lock_drop(&f.fs->engine);
+	ck_ok(ropefs_collect(f.fs));
+	packs_get_stats(f.fs->packs, &packs);
+	ck_assert_uint_lt(packs.file_bytes, 1 * MIB);
+	fixture_release();
+}
+END_TEST
+
+static int remove_file(void *arg, const char *name)
+{
+	char path[300];
+
+	snprintf(path, sizeof(path), "wal/%s", name);
+	return f.io->ops->unlink(f.io, path);
+}
+
+START_TEST(log_files_that_are_gone_are_noticed)
+{
+	fixture_init(false);
+	make("file");
+	ck_ok(ropefs_sync(f.fs));
+	store_abandon(f.fs, true);
+	io_sim_kill(f.io);
+	ck_ok(f.io->ops->list(f.io, "wal", remove_file, NULL));
+	fixture_open();
+	ck_assert(f.fs->read_only);
+	ck_assert_msg(strstr(f.fs->read_only_why, "gone"), "%s", f.fs->read_only_why);
+	fixture_release();
+}
+END_TEST
+
+START_TEST(a_disk_full_of_what_was_removed_takes_writes_again)
+{
+	static uint8_t bytes[MIB];
+	uint64_t ino;
+	ssize_t n = 0;
+
+	fixture_init(false);
+	ino = make("big");
+	io_sim_set_free(f.io, 80 * MIB);
+	for (int i = 0; i < 200 && n >= 0; i++) {
+		rng_fill(&f.rng, bytes, sizeof(bytes));
+		n = ropefs_write(f.fs, ino, 0, bytes, sizeof(bytes), ROPEFS_APPEND, NULL);
+	}
+	ck_assert_int_eq(n, -ENOSPC);
+	drop("big");
+	ino = make("next");
+	for (int i = 0; i < 20; i++)
+		ck_assert_int_eq(ropefs_write(f.fs, ino, 0, bytes, sizeof(bytes),
+					      ROPEFS_APPEND, NULL),
+				 (ssize_t)sizeof(bytes));
+	ck_ok(ropefs_checkpoint(f.fs));
+	fixture_release();
+}
+END_TEST
+
 START_TEST(writes_that_fail_do_not_fill_the_memory_for_good)
 {
 	size_t n = 256 * KIB;
@@ -331,6 +410,9 @@ int main(void)
 	tcase_add_test(tc, bytes_that_defragmentation_leaves_behind_are_counted_dead);
 	tcase_add_test(tc, a_copy_behind_the_end_copies_what_there_was);
 	tcase_add_test(tc, an_orphan_among_damage_does_not_keep_the_store_shut);
+	tcase_add_test(tc, what_is_dead_is_known_after_reopening);
+	tcase_add_test(tc, log_files_that_are_gone_are_noticed);
+	tcase_add_test(tc, a_disk_full_of_what_was_removed_takes_writes_again);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("threads");
 	tcase_set_timeout(tc, 60);
