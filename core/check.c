@@ -230,7 +230,6 @@ static int check_bytes(struct checking *k, uint64_t ino, const struct inode_row 
 		bad(k, "inode %llu counts %llu bytes of data and has %llu",
 		    (unsigned long long)ino, (unsigned long long)le64_get(row->data_bytes),
 		    (unsigned long long)data);
-	k->c->files++;
 	k->c->bytes += data;
 	return r;
 }
@@ -244,6 +243,7 @@ static int check_inode(struct checking *k, struct htab *all, uint64_t ino,
 
 	if (r < 0)
 		return r;
+	k->c->files += ino != ROPEFS_ROOT_INO;
 	if (ino >= k->fs->next_ino)
 		bad(k, "inode %llu is beyond the next free number %llu", (unsigned long long)ino,
 		    (unsigned long long)k->fs->next_ino);
@@ -307,6 +307,11 @@ static int check_rows(struct checking *k)
 
 /* --- all of it --- */
 
+static bool log_damaged(const struct checking *k)
+{
+	return strcmp(k->fs->read_only_why, ROPEFS_READ_ONLY_ASKED) != 0;
+}
+
 static int check_open(struct checking *k)
 {
 	struct pagefile_stats pages;
@@ -321,7 +326,7 @@ static int check_open(struct checking *k)
 	k->pages = calloc(1, k->n_pages / 8 + 1);
 	if (!k->pages)
 		return -ENOMEM;
-	if (strcmp(k->fs->read_only_why, "opened so"))
+	if (log_damaged(k))
 		bad(k, "log: %s", k->fs->read_only_why);
 	r = pagefile_check_super(k->fs->pf, &copies);
 	if (r < 0)
@@ -359,7 +364,7 @@ static int check_files(struct checking *k, const char *path)
 	if (r >= 0) {
 		int wal = wal_inspect(io, k->fs->keys, ignore_line, NULL, NULL);
 
-		if (wal == -E_CORRUPT)
+		if (wal == -E_CORRUPT && !log_damaged(k))
 			bad(k, "log: %s", why(wal));
 	}
 	io_free(io);
@@ -379,6 +384,7 @@ int ropefs_check(const char *path, struct ropefs_check *check)
 	}
 	if (r < 0)
 		return r;
+	check->opened = true;
 	r = check_files(&k, path);
 	if (r >= 0)
 		r = check_open(&k);

@@ -205,16 +205,17 @@ struct ropefs_statfs {
 };
 int ropefs_statfs(struct ropefs *fs, struct ropefs_statfs *ret);
 
+#define ROPEFS_READ_ONLY_ASKED "opened so"
 struct ropefs_status {
 	char store_id[33];		/* hex */
 	const char *cipher;
 	bool read_only;
-	const char *read_only_why;	/* "" when writable */
+	const char *read_only_why;	/* "" when writable, ROPEFS_READ_ONLY_ASKED, or an error */
 	bool was_clean;			/* the last shutdown */
 	double recovery_s;
 	uint64_t recovered_records;
 	uint64_t memory_budget, hot_bytes, dirty_node_bytes, cache_bytes;
-	uint64_t inodes, file_bytes;	/* sum of file sizes less holes */
+	uint64_t inodes, file_bytes;	/* with the root folder; sum of file sizes less holes */
 	uint64_t log_bytes, log_records, log_syncs, log_body_bytes, log_file_bytes;
 	uint64_t lsn, durable_lsn, checkpoint_lsn;
 	uint64_t checkpoints, checkpoint_errors;
@@ -247,7 +248,9 @@ struct ropefs_check {
 	void (*bad)(void *arg, const char *line);
 	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
 	void *arg;
-	uint64_t files, bytes, pages, packs, chunks, problems, leaked_pages;	/* results */
+	/* Results. files: all but the root folder; opened: more than its header could be read. */
+	uint64_t files, bytes, pages, packs, chunks, problems, leaked_pages;
+	bool opened;
 };
 int ropefs_check(const char *path, struct ropefs_check *check);
 /* Prints any file of a store in words; with a key file also what is sealed. */

@@ -430,6 +430,9 @@ static int posix_lock(struct io *io, const char *name, pid_t *ret_pid)
 	int fd, r;
 
 	fd = regular_open(px, name, IO_CREATE);
+	/* Who may only read must not meet a writer either. */
+	if (fd == -EACCES || fd == -EROFS)
+		fd = regular_open(px, name, IO_READ);
 	if (fd < 0)
 		return fd;
 	do
