@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/time_text.h"
 #include "core/store_priv.h"
 
 struct dumping {
@@ -30,8 +31,8 @@ static void dump_header(struct dumping *d, const struct header *h, bool damaged)
 
 	hex_put(h->store_id, STORE_ID_BYTES, id);
 	hex_put(h->public_key, SIGN_PUBLIC_BYTES, public);
-	say(d, "header: format %u, store %s, cipher %s, made %" PRIu64 " ns after 1970",
-	    h->version, id, cipher_name(h->cipher), h->created_ns);
+	say(d, "header: format %u, store %s, cipher %s, made %s", h->version, id,
+	    cipher_name(h->cipher), time_text((int64_t)h->created_ns).s);
 	say(d, "header: public key %s", public);
 	say(d, "header: %s", damaged ? "ONE OF TWO COPIES IS DAMAGED" : "both copies verify");
 }

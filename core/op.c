@@ -6,6 +6,7 @@
 
 #include "core/base/err.h"
 #include "core/base/le.h"
+#include "core/base/time_text.h"
 
 /* Fields in the order they are written. Integers are varints, times le64, names a length
  * and bytes; data is the rest of the record. */
@@ -259,6 +260,6 @@ void op_to_text(const struct op *op, char *line, size_t n)
 	ADD(F_SET, " set %#" PRIx32, op->set);
 	ADD(F_FLAGS, " flags %#" PRIx32, op->flags);
 	ADD(F_DATA, " data %zu bytes", op->data.n);
-	ADD(F_TIME, " time %" PRId64, op->time);
+	ADD(F_TIME, " time %s", time_text(op->time).s);
 #undef ADD
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/time_text.h"
 
 static int bad_row(struct span key, struct span value, const char *why)
 {
@@ -136,7 +137,8 @@ static void inode_to_text(struct text *t, const struct inode_row *row)
 		 le32_get(row->mode), le32_get(row->uid), le32_get(row->gid),
 		 le32_get(row->nlink), (unsigned long long)le64_get(row->parent),
 		 (unsigned long long)le64_get(row->entries));
-	text_add(t, ", mtime %lld ns, %llu bytes, ", (long long)le64_get(row->mtime),
+	text_add(t, ", mtime %s, %llu bytes, ",
+		 time_text((int64_t)le64_get(row->mtime)).s,
 		 (unsigned long long)le64_get(rope->bytes));
 	if (rope->levels)
 		text_add(t, "rope of %u levels", rope->levels);

@@ -14,6 +14,7 @@
 #include "core/base/htab.h"
 #include "core/base/le.h"
 #include "core/base/lock.h"
+#include "core/base/time_text.h"
 #include "tests/lib/suite.h"
 
 /* ---- buf ---- */
@@ -332,6 +333,17 @@ END_TEST
 
 /* ---- err ---- */
 
+START_TEST(times_are_written_as_rfc_3339)
+{
+	ck_assert_str_eq(time_text(0).s, "1970-01-01T00:00:00.000000000Z");
+	ck_assert_str_eq(time_text(1709251199123456789).s, "2024-02-29T23:59:59.123456789Z");
+	ck_assert_str_eq(time_text(-1).s, "1969-12-31T23:59:59.999999999Z");
+	ck_assert_str_eq(time_text(-1000000000).s, "1969-12-31T23:59:59.000000000Z");
+	ck_assert_str_eq(time_text(INT64_MAX).s, "2262-04-11T23:47:16.854775807Z");
+	ck_assert_str_eq(time_text(INT64_MIN).s, "1677-09-21T00:12:43.145224192Z");
+}
+END_TEST
+
 START_TEST(errors_keep_their_sentence_and_map_to_errno)
 {
 	err_clear();
@@ -367,6 +379,7 @@ static Suite *make_suite(void)
 	tcase_add_test(t, locks_must_be_taken_in_rising_rank);
 	tcase_add_test(t, waiting_ends_at_its_time);
 	tcase_add_test(t, errors_keep_their_sentence_and_map_to_errno);
+	tcase_add_test(t, times_are_written_as_rfc_3339);
 	suite_add_tcase(suite, t);
 	return suite;
 }

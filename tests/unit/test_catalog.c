@@ -669,7 +669,8 @@ START_TEST(rows_read_in_words)
 
 	catalog_row_to_text(row_span(&key), span_of(&row, sizeof(row)), keep_line, line);
 	ck_assert_str_eq(line, "inode 12: mode 100644, uid 0, gid 0, links 2, parent 0, "
-			       "entries 0, mtime 154 ns, 2000 bytes, 0 extents inline");
+			       "entries 0, mtime 1970-01-01T00:00:00.000000154Z, "
+			       "2000 bytes, 0 extents inline");
 	key = row_key_entry(3, 256);
 	memset(bytes, 0xff, sizeof(bytes));
 	memcpy(bytes, "\7\0\0\0\0\0\0\0\10", 9);
