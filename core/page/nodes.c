@@ -148,6 +148,7 @@ static int node_load(struct nodes *ns, const struct noderef *ref, struct node **
 	list_append(&ns->clean, n);
 	ns->n_clean++;
 	ns->misses++;
+	ns->loaded++;
 	*ret = n;
 	return 0;
 }
@@ -360,19 +361,36 @@ uint64_t nodes_share(struct nodes *ns)
 	return ns->epoch++;
 }
 
-#define TRIM_NODES 64u
-
-/* A finished checkpoint leaves thousands of nodes to free: a few at each call, so that no
- * single change has to wait for all of them. */
-void nodes_trim(struct nodes *ns)
+void nodes_free_doomed(struct nodes *ns, unsigned max)
 {
 	struct node *n;
 
-	for (unsigned i = 0; i < TRIM_NODES && (n = ns->doomed.first); i++) {
+	for (; max && (n = ns->doomed.first); max--) {
 		list_remove(&ns->doomed, n);
 		free(n);
 	}
-	for (unsigned i = 0; i < TRIM_NODES; i++) {
+}
+
+#define TRIM_NODES 64u
+#define BLANK_KEPT 64u
+
+/* A finished checkpoint leaves thousands of nodes to free: a few at each call, so that no
+ * single change has to wait for all of them. What was read since the last call goes besides,
+ * so that reading alone never takes more memory (each may have a second chance before). */
+void nodes_trim(struct nodes *ns)
+{
+	uint64_t most = TRIM_NODES + 2 * ns->loaded;
+	struct node *n;
+
+	ns->loaded = 0;
+	nodes_free_doomed(ns, TRIM_NODES);
+	while (ns->n_blank > BLANK_KEPT) {
+		n = ns->blank.first;
+		list_remove(&ns->blank, n);
+		ns->n_blank--;
+		free(n);
+	}
+	for (uint64_t i = 0; i < most; i++) {
 		n = ns->clean.first;
 		if (!n || ns->n_clean * sizeof(*n) <= ns->cache_bytes)
 			return;

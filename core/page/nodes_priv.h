@@ -18,7 +18,8 @@
  *     reached both ways.
  *  2. A dirty node is frozen exactly when its birth <= frozen_epoch.
  *  3. Nobody writes to the image of a frozen node before nodes_finish().
- *  4. Each node is on exactly one list; memory is freed only by nodes_trim().
+ *  4. Each node is on exactly one list; memory is freed only by nodes_trim(),
+ *     and of doomed ones by the next nodes_finish() too.
  *  5. The image of a clean node is the image of its page: a collection looks at pages. */
 #ifndef ROPEFS_PAGE_NODES_PRIV_H
 #define ROPEFS_PAGE_NODES_PRIV_H
@@ -72,6 +73,7 @@ struct nodes {
 	struct htab cache; /* page number to clean node */
 	struct page_list freed, freed_frozen;
 
+	uint64_t loaded; /* clean ones, since the last trim */
 	uint64_t hits, misses, copies, leaked_pages;
 };
 
@@ -135,5 +137,7 @@ static inline struct node *node_at(const struct noderef *ref)
 int nodes_cache_put(struct nodes *ns, struct node *n);
 /* The page has no user in the tree any more: it goes to the next checkpoint's freed pages. */
 void nodes_free_page(struct nodes *ns, uint64_t page);
+/* Frees up to max doomed nodes. */
+void nodes_free_doomed(struct nodes *ns, unsigned max);
 
 #endif

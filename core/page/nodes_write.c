@@ -274,7 +274,7 @@ static int walk(struct finish_ctx *ctx)
 
 static void finish_end(struct nodes *ns)
 {
-	assert(!ns->written && !ns->live.first);
+	assert(!ns->written && !ns->live.first && !ns->doomed.first);
 	ns->phase = PHASE_IDLE;
 	ns->written_last = NULL;
 	list_splice(&ns->live, &ns->walked);
@@ -307,13 +307,15 @@ int nodes_finish(struct nodes *ns, node_extent_fn patch_extent, void *arg,
 	assert(ns->phase == PHASE_FINISHING);
 	/* Slices grow, so that writers who touch many nodes between them can't outrun us. */
 	budget = nodes_max + ns->n_walked / 8;
+	/* Those of the checkpoint before, when too few calls of nodes_trim() came since. */
+	nodes_free_doomed(ns, nodes_max);
 	for (; budget && ns->written && r == 0; budget--)
 		r = settle(&ctx);
 	for (; budget && ns->live.first && r == 0; budget--, ns->n_walked++)
 		r = walk(&ctx);
 	if (r < 0)
 		return r;
-	if (ns->written || ns->live.first)
+	if (ns->written || ns->live.first || ns->doomed.first)
 		return 1;
 	finish_end(ns);
 	return 0;

@@ -10,6 +10,7 @@
 
 #include "core/base/err.h"
 #include "core/io/io_sim.h"
+#include "core/page/nodes_priv.h"
 #include "core/page/page_format.h"
 #include "core/store_priv.h"
 #include "tests/lib/suite.h"
@@ -178,6 +179,60 @@ START_TEST(what_a_checkpoint_wrote_stays_in_memory)
 	nodes_get_stats(f.fs->nodes, &after);
 	ck_assert_uint_gt(after.clean, 10);
 	ck_assert_uint_eq(after.misses, before.misses);
+	free(model);
+	fixture_release();
+}
+END_TEST
+
+/* Each call reads a whole tree, none drops as much at once. */
+START_TEST(reading_trees_keeps_within_the_budget_of_nodes)
+{
+	size_t n = 64 * KIB;
+	uint8_t *model = malloc(n);
+	uint64_t ino[40], at;
+	struct nodes_stats st;
+
+	fixture_init(false);
+	for (int i = 0; i < 40; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "f%d", i);
+		ino[i] = make(name);
+		fill(ino[i], model, n, 4);
+		ck_ok(ropefs_checkpoint(f.fs));
+	}
+	nodes_set_budget(f.fs->nodes, MIB);
+	for (int i = 0; i < 400; i++)
+		ck_ok(ropefs_seek(f.fs, ino[rng_below(&f.rng, 40)], 0, SEEK_HOLE, &at));
+	nodes_get_stats(f.fs->nodes, &st);
+	ck_assert_uint_lt(st.clean * PAGE_BYTES, 3 * MIB);
+	free(model);
+	fixture_release();
+}
+END_TEST
+
+/* Nodes that a checkpoint did not have to write, and those put aside for an edit. */
+START_TEST(large_edits_leave_no_nodes_behind_for_good)
+{
+	size_t n = 200 * KIB;
+	uint8_t *model = malloc(n);
+	uint64_t ino, copy, nodes = 0;
+
+	fixture_init(false);
+	ino = make("a");
+	copy = make("b");
+	fill(ino, model, n, 4);
+	for (int i = 0; i < 30; i++) {
+		ck_ok(ropefs_replace(f.fs, (struct ropefs_range){ copy, 0, 0 },
+				     (struct ropefs_range){ ino, 0, n }));
+		ck_ok(ropefs_truncate(f.fs, copy, 0));
+		ck_ok(ropefs_checkpoint(f.fs));
+	}
+	ck_ok(ropefs_truncate(f.fs, copy, 0));
+	for (const struct node *d = f.fs->nodes->doomed.first; d; d = d->next)
+		nodes++;
+	ck_assert_uint_lt(nodes, 1000);
+	ck_assert_uint_lt(f.fs->nodes->n_blank, 200);
 	free(model);
 	fixture_release();
 }
@@ -406,6 +461,8 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, a_copy_can_be_removed_and_collected_without_harm, 0, 2);
 	tcase_add_test(tc, what_a_checkpoint_wrote_stays_in_memory);
+	tcase_add_test(tc, reading_trees_keeps_within_the_budget_of_nodes);
+	tcase_add_test(tc, large_edits_leave_no_nodes_behind_for_good);
 	tcase_add_test(tc, bytes_that_go_with_whole_nodes_are_counted_dead);
 	tcase_add_test(tc, bytes_that_defragmentation_leaves_behind_are_counted_dead);
 	tcase_add_test(tc, a_copy_behind_the_end_copies_what_there_was);
