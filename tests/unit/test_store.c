@@ -291,6 +291,33 @@ START_TEST(bytes_that_defragmentation_leaves_behind_are_counted_dead)
 }
 END_TEST
 
+/* The disk is full of what was removed; the collection that would help fails once. */
+START_TEST(a_collection_for_a_full_disk_is_tried_again_after_it_failed)
+{
+	uint8_t *bytes = malloc(MIB);
+	uint64_t ino;
+
+	fixture_init(false);
+	rng_fill(&f.rng, bytes, MIB);
+	ino = make("goes");
+	for (int i = 0; i < 32; i++)
+		ck_ok(ropefs_write(f.fs, ino, 0, bytes, MIB, ROPEFS_APPEND, NULL));
+	ino = make("stays");
+	ck_ok(ropefs_checkpoint(f.fs));
+	drop("goes");
+	ck_ok(ropefs_checkpoint(f.fs));
+	io_sim_set_free(f.io, MIB);
+	f.fs->space_left = 0;	/* to be looked at */
+	io_sim_fail_at(f.io, IO_SIM_PREAD, 1, EIO, true);
+	ck_assert_int_eq(ropefs_write(f.fs, ino, 0, bytes, 100, 0, NULL), -ENOSPC);
+	io_sim_fail_at(f.io, 0, 0, 0, false);
+	ck_ok(ropefs_checkpoint(f.fs));
+	ck_ok(ropefs_write(f.fs, ino, 0, bytes, 100, 0, NULL));
+	free(bytes);
+	fixture_release();
+}
+END_TEST
+
 /* The gap is made first, and is not part of what there was to copy. */
 START_TEST(a_copy_behind_the_end_copies_what_there_was)
 {
@@ -465,6 +492,7 @@ int main(void)
 	tcase_add_test(tc, large_edits_leave_no_nodes_behind_for_good);
 	tcase_add_test(tc, bytes_that_go_with_whole_nodes_are_counted_dead);
 	tcase_add_test(tc, bytes_that_defragmentation_leaves_behind_are_counted_dead);
+	tcase_add_test(tc, a_collection_for_a_full_disk_is_tried_again_after_it_failed);
 	tcase_add_test(tc, a_copy_behind_the_end_copies_what_there_was);
 	tcase_add_test(tc, an_orphan_among_damage_does_not_keep_the_store_shut);
 	tcase_add_test(tc, what_is_dead_is_known_after_reopening);
