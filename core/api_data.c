@@ -11,21 +11,21 @@
 /* --- reading: places are planned under the engine lock, packs are read without it --- */
 
 struct piece {
-	struct extent e;	/* of a chunk; its pack is pinned */
+	struct extent e; /* of a chunk; its pack is pinned */
 	uint8_t *to;
 };
 
 #define PIECES_INLINE 16
-#define PINS_INLINE 8
-#define HELD_CHUNKS 4		/* an edited file's bytes alternate between a few chunks */
+#define PINS_INLINE   8
+#define HELD_CHUNKS   4 /* an edited file's bytes alternate between a few chunks */
 
 struct plan {
 	struct ropefs *fs;
 	uint8_t *p;
-	uint64_t at;	/* file offset of p[0] */
+	uint64_t at; /* file offset of p[0] */
 	struct piece first[PIECES_INLINE], *pieces;
 	size_t n, cap;
-	uint64_t first_pins[PINS_INLINE], *pins;	/* packs, each pinned once or more */
+	uint64_t first_pins[PINS_INLINE], *pins; /* packs, each pinned once or more */
 	size_t n_pins, pins_cap;
 	struct chunk_hold held[HELD_CHUNKS];
 	unsigned next_held;
@@ -72,8 +72,8 @@ static int plan_pin(struct plan *plan, uint64_t pack)
 		if (plan->pins[plan->n_pins - 1 - i] == pack)
 			return 0;
 	if (plan->n_pins == plan->pins_cap) {
-		uint64_t *bigger = plan_grow(plan->pins, plan->first_pins, &plan->pins_cap,
-					     sizeof(*bigger));
+		uint64_t *bigger = plan_grow(plan->pins, plan->first_pins,
+					     &plan->pins_cap, sizeof(*bigger));
 
 		if (!bigger)
 			return -ENOMEM;
@@ -91,8 +91,8 @@ static int plan_add(struct plan *plan, const struct extent *e, uint8_t *to)
 	int r;
 
 	if (plan->n == plan->cap) {
-		struct piece *bigger = plan_grow(plan->pieces, plan->first, &plan->cap,
-						 sizeof(*bigger));
+		struct piece *bigger =
+			plan_grow(plan->pieces, plan->first, &plan->cap, sizeof(*bigger));
 
 		if (!bigger)
 			return -ENOMEM;
@@ -101,7 +101,7 @@ static int plan_add(struct plan *plan, const struct extent *e, uint8_t *to)
 	r = plan_pin(plan, extent_pack(e));
 	if (r < 0)
 		return r;
-	plan->pieces[plan->n++] = (struct piece){ *e, to };
+	plan->pieces[plan->n++] = (struct piece) { *e, to };
 	return 0;
 }
 
@@ -209,8 +209,8 @@ ssize_t ropefs_read(struct ropefs *fs, uint64_t ino, uint64_t at, void *p, size_
 
 /* --- writing --- */
 
-ssize_t ropefs_write(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p, size_t n,
-		     unsigned flags, uint64_t *ret_at)
+ssize_t ropefs_write(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p,
+		     size_t n, unsigned flags, uint64_t *ret_at)
 {
 	const uint8_t *from = p;
 	size_t done = 0;
@@ -240,15 +240,16 @@ ssize_t ropefs_write(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p
 	return (ssize_t)n;
 }
 
-ssize_t ropefs_insert(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p, size_t n,
-		      unsigned flags)
+ssize_t ropefs_insert(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p,
+		      size_t n, unsigned flags)
 {
 	struct op op = { .type = OP_INSERT, .ino = ino, .at = at, .data = span_of(p, n) };
 	int r;
 
 	if (n > ROPEFS_WRITE_MAX)
-		return err_set(EFBIG, "an insert takes at most %u bytes at once; use "
-				      "ropefs_replace() with a file of any size",
+		return err_set(EFBIG,
+			       "an insert takes at most %u bytes at once; use "
+			       "ropefs_replace() with a file of any size",
 			       ROPEFS_WRITE_MAX);
 	r = change_begin(fs, &op, flags, false);
 	if (r >= 0)
@@ -334,7 +335,7 @@ static int plan_copy(struct ropefs *fs, struct op *op, struct ropefs_range dst,
 	op->src_n = n;
 	if (!size && !dst.at && !src.at && n == from_size) {
 		op->type = OP_CLONE;
-	} else if (dst.at > size) {	/* the gap becomes a hole first */
+	} else if (dst.at > size) { /* the gap becomes a hole first */
 		op->type = OP_TRUNCATE;
 		op->n = dst.at;
 	} else {
@@ -362,14 +363,14 @@ ssize_t ropefs_copy(struct ropefs *fs, struct ropefs_range dst, struct ropefs_ra
 			return r;
 		if (op.type != OP_TRUNCATE)
 			return (ssize_t)op.src_n;
-		src.n = op.src_n;	/* the gap was no part of it, if both are one file */
+		src.n = op.src_n; /* the gap was no part of it, if both are one file */
 	}
 }
 
 /* --- holes --- */
 
 struct seeking {
-	bool data;	/* sought: data, else a hole */
+	bool data; /* sought: data, else a hole */
 	uint64_t found;
 };
 
@@ -383,7 +384,8 @@ static int seek_extent(void *arg, const struct extent *e, uint64_t at)
 	return 1;
 }
 
-int ropefs_seek(struct ropefs *fs, uint64_t ino, uint64_t at, int whence, uint64_t *ret_at)
+int ropefs_seek(struct ropefs *fs, uint64_t ino, uint64_t at, int whence,
+		uint64_t *ret_at)
 {
 	struct seeking s = { .data = whence == SEEK_DATA };
 	struct inode *in;
@@ -399,8 +401,8 @@ int ropefs_seek(struct ropefs *fs, uint64_t ino, uint64_t at, int whence, uint64
 	if (r >= 0) {
 		size = rope_bytes(&in->row.rope);
 		r = at >= size ? -ENXIO
-			       : rope_each(&fs->env, &in->row.rope, at, size - at, seek_extent,
-					   &s);
+			       : rope_each(&fs->env, &in->row.rope, at, size - at,
+					   seek_extent, &s);
 	}
 	lock_drop(&fs->engine);
 	if (r < 0)
@@ -436,7 +438,7 @@ static int sync_join(struct ropefs *fs, void (*done)(void *arg, int result), voi
 		done(arg, log_sync(fs, lsn));
 		return 0;
 	}
-	*w = (struct sync_waiter){ .lsn = lsn, .done = done, .arg = arg };
+	*w = (struct sync_waiter) { .lsn = lsn, .done = done, .arg = arg };
 	lock_take(&fs->engine);
 	STAILQ_INSERT_TAIL(&fs->waiters, w, link);
 	lead = !fs->sync_led;

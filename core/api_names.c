@@ -15,7 +15,7 @@ static struct span span_name(struct ropefs_name name)
 
 struct ropefs_name ropefs_name(const char *s)
 {
-	return (struct ropefs_name){ s, strlen(s) };
+	return (struct ropefs_name) { s, strlen(s) };
 }
 
 /* For reading: the lock, and caches within their budget. */
@@ -180,7 +180,9 @@ int ropefs_readlink(struct ropefs *fs, uint64_t ino, char **ret_target)
 int ropefs_link(struct ropefs *fs, uint64_t ino, uint64_t dir, struct ropefs_name name,
 		struct ropefs_attr *ret)
 {
-	struct op op = { .type = OP_LINK, .ino = ino, .dir = dir, .name = span_name(name) };
+	struct op op = {
+		.type = OP_LINK, .ino = ino, .dir = dir, .name = span_name(name)
+	};
 	int r = change_begin(fs, &op, 0, false);
 
 	return r < 0 ? r : change_end(fs, &op, ino, ret);
@@ -220,8 +222,8 @@ int ropefs_rmdir(struct ropefs *fs, uint64_t dir, struct ropefs_name name)
 	return remove_name(fs, OP_RMDIR, dir, name);
 }
 
-int ropefs_rename(struct ropefs *fs, uint64_t dir, struct ropefs_name name, uint64_t to_dir,
-		  struct ropefs_name to_name, unsigned flags)
+int ropefs_rename(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
+		  uint64_t to_dir, struct ropefs_name to_name, unsigned flags)
 {
 	struct op op = {
 		.type = OP_RENAME,
@@ -254,14 +256,14 @@ int ropefs_resolve(struct ropefs *fs, const char *path, struct ropefs_attr *ret)
 			*ret = at;
 			return 0;
 		}
-		r = ropefs_lookup(fs, at.ino, (struct ropefs_name){ path, n }, &at);
+		r = ropefs_lookup(fs, at.ino, (struct ropefs_name) { path, n }, &at);
 		path += n;
 	}
 	return r;
 }
 
-int ropefs_readdir(struct ropefs *fs, uint64_t dir, uint64_t after, struct ropefs_entry *ret,
-		   struct ropefs_attr *attrs, unsigned max)
+int ropefs_readdir(struct ropefs *fs, uint64_t dir, uint64_t after,
+		   struct ropefs_entry *ret, struct ropefs_attr *attrs, unsigned max)
 {
 	struct inode *in;
 	struct entry e;
@@ -276,11 +278,11 @@ int ropefs_readdir(struct ropefs *fs, uint64_t dir, uint64_t after, struct ropef
 			break;
 		if (attrs) {
 			r = attr_of(fs, e.ino, &attrs[n]);
-			if (r < 0)	/* shown all the same; a look at it tells the error */
-				attrs[n] = (struct ropefs_attr){ .ino = e.ino };
+			if (r < 0) /* shown all the same; a look at it tells the error */
+				attrs[n] = (struct ropefs_attr) { .ino = e.ino };
 			r = 0;
 		}
-		ret[n] = (struct ropefs_entry){
+		ret[n] = (struct ropefs_entry) {
 			.ino = e.ino,
 			.cookie = e.cookie,
 			.type = e.type,

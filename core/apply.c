@@ -331,7 +331,8 @@ static int apply_replace(struct ropefs *fs, const struct op *op)
 	if (op->src_n > EXTENT_BYTES_MAX - (rope_bytes(&in->row.rope) - op->n))
 		return -EFBIG;
 	if (op->src_n) {
-		r = rope_each(&fs->env, &src->row.rope, op->src_at, op->src_n, gather, &g);
+		r = rope_each(&fs->env, &src->row.rope, op->src_at, op->src_n, gather,
+			      &g);
 		if (r < 0)
 			goto out;
 	}
@@ -370,7 +371,8 @@ static int apply_setattr(struct ropefs *fs, const struct op *op)
 	if (r < 0)
 		return r;
 	if (op->set & ROPEFS_SET_MODE)
-		in->row.mode = le32_put((le32_get(in->row.mode) & S_IFMT) | (op->mode & 07777));
+		in->row.mode =
+			le32_put((le32_get(in->row.mode) & S_IFMT) | (op->mode & 07777));
 	if (op->set & ROPEFS_SET_UID)
 		in->row.uid = le32_put(op->uid);
 	if (op->set & ROPEFS_SET_GID)
@@ -405,14 +407,14 @@ static int apply_xattr(struct ropefs *fs, const struct op *op)
 int op_apply(struct ropefs *fs, const struct op *op)
 {
 	static int (*const apply[OP_TYPE_MAX])(struct ropefs *, const struct op *) = {
-		[OP_WRITE] = apply_write,	[OP_INSERT] = apply_insert,
-		[OP_CUT] = apply_cut,		[OP_TRUNCATE] = apply_truncate,
-		[OP_PUNCH] = apply_punch,	[OP_REPLACE] = apply_replace,
-		[OP_CLONE] = apply_clone,	[OP_CREATE] = apply_create,
-		[OP_LINK] = apply_link,		[OP_UNLINK] = apply_unlink,
-		[OP_RMDIR] = apply_unlink,	[OP_RENAME] = apply_rename,
-		[OP_SETATTR] = apply_setattr,	[OP_SETXATTR] = apply_xattr,
-		[OP_RMXATTR] = apply_xattr,	[OP_REAP] = apply_reap,
+		[OP_WRITE] = apply_write,     [OP_INSERT] = apply_insert,
+		[OP_CUT] = apply_cut,	      [OP_TRUNCATE] = apply_truncate,
+		[OP_PUNCH] = apply_punch,     [OP_REPLACE] = apply_replace,
+		[OP_CLONE] = apply_clone,     [OP_CREATE] = apply_create,
+		[OP_LINK] = apply_link,	      [OP_UNLINK] = apply_unlink,
+		[OP_RMDIR] = apply_unlink,    [OP_RENAME] = apply_rename,
+		[OP_SETATTR] = apply_setattr, [OP_SETXATTR] = apply_xattr,
+		[OP_RMXATTR] = apply_xattr,   [OP_REAP] = apply_reap,
 	};
 
 	assert(lock_held(&fs->engine));

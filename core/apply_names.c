@@ -53,7 +53,7 @@ static int dir_get_live(struct ropefs *fs, uint64_t ino, struct inode **ret)
 
 static uint8_t type_of(const struct inode *in)
 {
-	return (uint8_t)(le32_get(in->row.mode) >> 12);	/* S_IFMT to DT_ */
+	return (uint8_t)(le32_get(in->row.mode) >> 12); /* S_IFMT to DT_ */
 }
 
 static void add_links(struct ropefs *fs, struct inode *in, int n, int64_t time)
@@ -67,7 +67,8 @@ static void add_links(struct ropefs *fs, struct inode *in, int n, int64_t time)
 static void touch_dir(struct ropefs *fs, struct inode *dir, int entries, int dirs,
 		      int64_t time)
 {
-	dir->row.entries = le64_put(le64_get(dir->row.entries) + (uint64_t)(int64_t)entries);
+	dir->row.entries =
+		le64_put(le64_get(dir->row.entries) + (uint64_t)(int64_t)entries);
 	dir->row.nlink = le32_put(le32_get(dir->row.nlink) + (uint32_t)dirs);
 	dir->row.mtime = dir->row.ctime = le64_put((uint64_t)time);
 	inode_mark_dirty(fs, dir);
@@ -84,12 +85,14 @@ static void fill_row(const struct op *op, struct inode_row *row)
 {
 	bool dir = S_ISDIR(op->mode);
 
-	*row = (struct inode_row){
+	*row = (struct inode_row) {
 		.version = le32_put(1),
 		.mode = le32_put(op->mode),
 		.uid = le32_put(op->uid),
 		.gid = le32_put(op->gid),
-		.nlink = le32_put(!op->name.n ? 0 : dir ? 2 : 1),
+		.nlink = le32_put(!op->name.n ? 0
+				  : dir	      ? 2
+					      : 1),
 		.rdev = le64_put(op->rdev),
 		.parent = le64_put(dir ? op->dir : 0),
 		.entries = le64_put(S_ISLNK(op->mode) ? op->data.n : 0),
@@ -129,7 +132,8 @@ int apply_create(struct ropefs *fs, const struct op *op)
 		return torn(fs, r);
 	fs->n_inodes++;
 	if (dir)
-		r = catalog_add_entry(&fs->catalog, op->dir, op->name, op->ino, type_of(in));
+		r = catalog_add_entry(&fs->catalog, op->dir, op->name, op->ino,
+				      type_of(in));
 	else
 		r = catalog_add_orphan(&fs->catalog, op->ino);
 	if (r < 0) {
@@ -217,9 +221,11 @@ static int find(struct ropefs *fs, uint64_t dir, struct span name, struct inode 
 		return r;
 	r = inode_get(fs, ret_entry->ino, ret);
 	if (r == -ENOENT)
-		return err_set(E_CORRUPT, "an entry of directory %llu names inode %llu, which is "
-					  "not there",
-			       (unsigned long long)dir, (unsigned long long)ret_entry->ino);
+		return err_set(E_CORRUPT,
+			       "an entry of directory %llu names inode %llu, which is "
+			       "not there",
+			       (unsigned long long)dir,
+			       (unsigned long long)ret_entry->ino);
 	return r;
 }
 
@@ -266,7 +272,7 @@ static int lies_below(struct ropefs *fs, struct inode *dir, const struct inode *
 }
 
 struct renaming {
-	struct inode *dir, *to_dir, *in, *target;	/* target NULL: none */
+	struct inode *dir, *to_dir, *in, *target; /* target NULL: none */
 	struct entry e, te;
 };
 
@@ -336,7 +342,8 @@ static int exchange(struct ropefs *fs, const struct op *op, struct renaming *rn)
 			      type_of(rn->target));
 	if (r < 0)
 		return r;
-	r = catalog_set_entry(&fs->catalog, op->src, op->name2, rn->in->ino, type_of(rn->in));
+	r = catalog_set_entry(&fs->catalog, op->src, op->name2, rn->in->ino,
+			      type_of(rn->in));
 	if (r < 0)
 		return torn(fs, r);
 	touch_dir(fs, rn->dir, 0, dirs, op->time);

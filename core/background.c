@@ -6,8 +6,8 @@
 #include "core/base/err.h"
 #include "core/store_priv.h"
 
-#define MS_NS 1000000u
-#define PUSH_NS (2 * MS_NS)	/* what a killed daemon may lose of changes nobody synced */
+#define MS_NS	 1000000u
+#define PUSH_NS	 (2 * MS_NS) /* what a killed daemon may lose of changes nobody synced */
 #define RETRY_NS (1000 * (uint64_t)MS_NS)
 
 void background_kick_flusher_locked(struct ropefs *fs)
@@ -41,7 +41,7 @@ static void sync_waiters_locked(struct ropefs *fs)
 
 	STAILQ_CONCAT(&mine, &fs->waiters);
 	STAILQ_FOREACH(w, &mine, link)
-		lsn = MAX(lsn, w->lsn);
+	lsn = MAX(lsn, w->lsn);
 	lock_drop(&fs->engine);
 	r = log_sync(fs, lsn);
 	while ((w = STAILQ_FIRST(&mine))) {
@@ -116,7 +116,7 @@ static void reclaim_held(struct ropefs *fs)
 	garbage = fs->dead_bytes > 0;
 	lock_drop(&fs->engine);
 	if (garbage)
-		r = collect_run_held(fs);	/* its failure is in last_error */
+		r = collect_run_held(fs); /* its failure is in last_error */
 	if (garbage && r >= 0)
 		r = checkpoint_run_held(fs, false);
 	lock_take(&fs->engine);

@@ -9,18 +9,19 @@
 #include "core/base/err.h"
 #include "core/store_priv.h"
 
-#define SPACE_CHECK_BYTES (4 * MIB)
+#define SPACE_CHECK_BYTES   (4 * MIB)
 #define SPACE_CHECK_CHANGES 4096u
-#define RECLAIM_BYTES_MIN MIB
-#define SPACE_RESERVE (8 * MIB)		/* for what a checkpoint of names and trees needs */
-#define PUSH_BYTES MIB	/* of changes; then the log is pushed without waiting for its time */
+#define RECLAIM_BYTES_MIN   MIB
+#define SPACE_RESERVE	    (8 * MIB) /* for what a checkpoint of names and trees needs */
+#define PUSH_BYTES                                                                       \
+	MIB /* of changes; then the log is pushed without waiting for its time */
 
 void attr_from_inode(const struct inode *in, struct ropefs_attr *ret)
 {
 	const struct inode_row *row = &in->row;
 	uint32_t mode = le32_get(row->mode);
 
-	*ret = (struct ropefs_attr){
+	*ret = (struct ropefs_attr) {
 		.ino = in->ino,
 		.mode = mode,
 		.nlink = le32_get(row->nlink),
@@ -66,8 +67,9 @@ static int admit_space(struct ropefs *fs, uint64_t n)
 			return r;
 	}
 	if (fs->space_left < need)
-		return err_set(ENOSPC, "the disk below the store is full: %llu MiB free, and a "
-				       "checkpoint needs up to %llu MiB",
+		return err_set(ENOSPC,
+			       "the disk below the store is full: %llu MiB free, and a "
+			       "checkpoint needs up to %llu MiB",
 			       (unsigned long long)(fs->space_left / MIB),
 			       (unsigned long long)(need / MIB + 1));
 	fs->space_left -= n;
@@ -202,7 +204,8 @@ int log_sync(struct ropefs *fs, uint64_t lsn)
 	return r;
 }
 
-int change_end(struct ropefs *fs, const struct op *op, uint64_t ino, struct ropefs_attr *ret)
+int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
+	       struct ropefs_attr *ret)
 {
 	struct op_head head;
 	struct iovec iov[2];
@@ -214,10 +217,10 @@ int change_end(struct ropefs *fs, const struct op *op, uint64_t ino, struct rope
 	if (r < 0)
 		return change_abort(fs, r);
 	op_encode(op, &head);
-	iov[0] = (struct iovec){ head.b, head.n };
-	iov[1] = (struct iovec){ (void *)(uintptr_t)op->data.p, op->data.n };
+	iov[0] = (struct iovec) { head.b, head.n };
+	iov[1] = (struct iovec) { (void *)(uintptr_t)op->data.p, op->data.n };
 	r = wal_append(fs->wal, op->type, 0, iov, 2, &lsn);
-	if (r < 0) {	/* reserved: only a log that has just failed for good says no */
+	if (r < 0) { /* reserved: only a log that has just failed for good says no */
 		store_fail_locked(fs, r, "the log can't be written");
 		return change_abort(fs, r);
 	}

@@ -82,9 +82,12 @@ static int check_extent(struct walk *w, const struct extent *e)
 		bad(k, "pages: an extent that points into memory");
 		return 0;
 	}
-	r = packs_chunk_plain(k->fs->packs, extent_pack(e), extent_chunk_index(e), &plain);
+	r = packs_chunk_plain(k->fs->packs, extent_pack(e), extent_chunk_index(e),
+			      &plain);
 	if (r < 0)
-		bad(k, "packs: a file's bytes are in chunk %u of pack %llu, which can't be had: %s",
+		bad(k,
+		    "packs: a file's bytes are in chunk %u of pack %llu, which can't be "
+		    "had: %s",
 		    extent_chunk_index(e), (unsigned long long)extent_pack(e), why(r));
 	else if (end > plain)
 		bad(k, "packs: bytes %u..%llu of chunk %u of pack %llu, which has %u",
@@ -133,7 +136,7 @@ static int check_pack(void *arg, const struct pack_info *info)
 /* --- rows: after the replay of the log --- */
 
 struct links {
-	uint64_t entries;	/* names that point here */
+	uint64_t entries; /* names that point here */
 	uint64_t subdirs;
 };
 
@@ -173,7 +176,9 @@ static int check_entries(struct checking *k, struct htab *all, uint64_t dir,
 		n++;
 		r = catalog_get_inode(cat, e.ino, &to);
 		if (r == -ENOENT || r == -E_CORRUPT) {
-			bad(k, "directory %llu: an entry names inode %llu, which can't be had",
+			bad(k,
+			    "directory %llu: an entry names inode %llu, which can't be "
+			    "had",
 			    (unsigned long long)dir, (unsigned long long)e.ino);
 			continue;
 		}
@@ -183,13 +188,15 @@ static int check_entries(struct checking *k, struct htab *all, uint64_t dir,
 			return r;
 		l->entries++;
 		if (le32_get(to.mode) >> 12 != e.type)
-			bad(k, "directory %llu: an entry has another type than inode %llu",
+			bad(k,
+			    "directory %llu: an entry has another type than inode %llu",
 			    (unsigned long long)dir, (unsigned long long)e.ino);
 		if (!S_ISDIR(le32_get(to.mode)))
 			continue;
 		if (le64_get(to.parent) != dir)
 			bad(k, "directory %llu says it is in %llu, but is in %llu",
-			    (unsigned long long)e.ino, (unsigned long long)le64_get(to.parent),
+			    (unsigned long long)e.ino,
+			    (unsigned long long)le64_get(to.parent),
 			    (unsigned long long)dir);
 		r = links_of(all, dir, &l);
 		if (r < 0)
@@ -201,8 +208,9 @@ static int check_entries(struct checking *k, struct htab *all, uint64_t dir,
 		return 0;
 	}
 	if (r == 0 && n != le64_get(row->entries))
-		bad(k, "directory %llu counts %llu entries and has %llu", (unsigned long long)dir,
-		    (unsigned long long)le64_get(row->entries), (unsigned long long)n);
+		bad(k, "directory %llu counts %llu entries and has %llu",
+		    (unsigned long long)dir, (unsigned long long)le64_get(row->entries),
+		    (unsigned long long)n);
 	return r;
 }
 
@@ -219,8 +227,8 @@ static int check_bytes(struct checking *k, uint64_t ino, const struct inode_row 
 	int r = rope_check(&k->fs->env, &row->rope);
 
 	if (r >= 0)
-		r = rope_each(&k->fs->env, &row->rope, 0, rope_bytes(&row->rope), count_data,
-			      &data);
+		r = rope_each(&k->fs->env, &row->rope, 0, rope_bytes(&row->rope),
+			      count_data, &data);
 	nodes_trim(k->fs->nodes);
 	if (r == -E_CORRUPT) {
 		bad(k, "inode %llu: %s", (unsigned long long)ino, why(r));
@@ -228,7 +236,8 @@ static int check_bytes(struct checking *k, uint64_t ino, const struct inode_row 
 	}
 	if (r >= 0 && data != le64_get(row->data_bytes))
 		bad(k, "inode %llu counts %llu bytes of data and has %llu",
-		    (unsigned long long)ino, (unsigned long long)le64_get(row->data_bytes),
+		    (unsigned long long)ino,
+		    (unsigned long long)le64_get(row->data_bytes),
 		    (unsigned long long)data);
 	k->c->bytes += data;
 	return r;
@@ -245,8 +254,8 @@ static int check_inode(struct checking *k, struct htab *all, uint64_t ino,
 		return r;
 	k->c->files += ino != ROPEFS_ROOT_INO;
 	if (ino >= k->fs->next_ino)
-		bad(k, "inode %llu is beyond the next free number %llu", (unsigned long long)ino,
-		    (unsigned long long)k->fs->next_ino);
+		bad(k, "inode %llu is beyond the next free number %llu",
+		    (unsigned long long)ino, (unsigned long long)k->fs->next_ino);
 	if (S_ISDIR(mode))
 		return check_entries(k, all, ino, row);
 	return S_ISREG(mode) ? check_bytes(k, ino, row) : 0;
@@ -270,8 +279,9 @@ static int check_links(struct checking *k, struct htab *all)
 		if (S_ISDIR(le32_get(row.mode)))
 			want = ino == ROPEFS_ROOT_INO || l->entries ? 2 + l->subdirs : 0;
 		if (want != le32_get(row.nlink))
-			bad(k, "inode %llu counts %u links and has %llu", (unsigned long long)ino,
-			    le32_get(row.nlink), (unsigned long long)want);
+			bad(k, "inode %llu counts %u links and has %llu",
+			    (unsigned long long)ino, le32_get(row.nlink),
+			    (unsigned long long)want);
 	}
 	if (r >= 0 && n != k->fs->n_inodes)
 		bad(k, "the store counts %llu inodes and has %llu",

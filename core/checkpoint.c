@@ -17,19 +17,19 @@
 #include "core/base/err.h"
 #include "core/store_priv.h"
 
-#define FLUSH_SLICE 256
+#define FLUSH_SLICE  256
 #define SETTLE_SLICE 512
 
 /* A leaf whose extents are smaller on average is packed anew. Scans keep their speed down to
  * this; a larger figure rewrites a file of random edits several times as often. */
-#define DEFRAG_MEAN_BYTES 128
+#define DEFRAG_MEAN_BYTES  128
 #define DEFRAG_EXTENTS_MIN 32
 
 struct packing {
 	struct ropefs *fs;
 	struct pack_writer *writer;
-	bool defrag;		/* the leaf under way: its cold bytes are packed too */
-	uint64_t leaves_defragmented, moved_bytes;	/* moved: cold ones */
+	bool defrag; /* the leaf under way: its cold bytes are packed too */
+	uint64_t leaves_defragmented, moved_bytes; /* moved: cold ones */
 	uint8_t cold[HOT_BLOCK_MAX];
 };
 
@@ -72,8 +72,8 @@ static void begin_node(void *arg, const uint8_t *image)
 	pk->defrag = false;
 	if (head->kind != NODE_ROPE_LEAF || le16_get(head->n) < DEFRAG_EXTENTS_MIN)
 		return;
-	nodes_type(pk->fs->nodes, image)->each_extent((uint8_t *)(uintptr_t)image, add_bytes,
-						      &bytes);
+	nodes_type(pk->fs->nodes, image)
+		->each_extent((uint8_t *)(uintptr_t)image, add_bytes, &bytes);
 	pk->defrag = bytes < (uint64_t)le16_get(head->n) * DEFRAG_MEAN_BYTES;
 	pk->leaves_defragmented += pk->defrag;
 }
@@ -94,7 +94,8 @@ static int pack_extent(void *arg, struct extent *e)
 	} else if (extent_kind(e) == EXTENT_CHUNK && pk->defrag) {
 		r = packs_read(pk->fs->packs, extent_pack(e), extent_chunk_index(e),
 			       le32_get(e->off), len, pk->cold);
-		if (r < 0)	/* unreadable bytes stay where they are, and the rest is saved */
+		if (r <
+		    0) /* unreadable bytes stay where they are, and the rest is saved */
 			return r == -E_CORRUPT ? 0 : r;
 		bytes = pk->cold;
 		pk->moved_bytes += len;
@@ -135,7 +136,7 @@ static int freeze(struct ropefs *fs, struct frozen *fz)
 	ssize_t left;
 	int r;
 
-	do {	/* most rows before the lock is held for the freeze itself */
+	do { /* most rows before the lock is held for the freeze itself */
 		lock_take(&fs->engine);
 		left = inode_flush(fs, FLUSH_SLICE);
 		if (left <= FLUSH_SLICE)
@@ -180,7 +181,9 @@ static void give_back(void *arg, uint64_t page)
 static int write_frozen(struct ropefs *fs, struct frozen *fz)
 {
 	_cleanup_free_ struct packing *pk = calloc(1, sizeof(*pk));
-	struct nodes_sink sink = { .arg = pk, .begin = begin_node, .pack_extent = pack_extent };
+	struct nodes_sink sink = { .arg = pk,
+				   .begin = begin_node,
+				   .pack_extent = pack_extent };
 	struct noderef root = fz->super.catalog;
 	int r;
 
@@ -281,7 +284,7 @@ int checkpoint_run_held(struct ropefs *fs, bool clean)
 
 	lock_take(&fs->engine);
 	fs->checkpoint_result = r;
-	fs->space_left = 0;	/* packs have taken some: the next change looks again */
+	fs->space_left = 0; /* packs have taken some: the next change looks again */
 	if (r < 0) {
 		fs->checkpoint_errors++;
 		snprintf(fs->last_error, sizeof(fs->last_error), "checkpoint: %s",

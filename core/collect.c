@@ -16,17 +16,17 @@
 #define COLLECT_PAGES_MIN 1024u
 
 struct pack_marks {
-	bool damaged;	/* its directory is not whole: left alone */
+	bool damaged; /* its directory is not whole: left alone */
 	uint32_t chunks;
 	uint8_t bits[];
 };
 
 struct marking {
 	struct ropefs *fs;
-	uint8_t *pages;		/* a bit a page */
+	uint8_t *pages; /* a bit a page */
 	uint64_t n_pages;
-	struct htab packs;	/* pack number to struct pack_marks */
-	bool live;	/* marking what is in memory: some of it may be stale */
+	struct htab packs; /* pack number to struct pack_marks */
+	bool live; /* marking what is in memory: some of it may be stale */
 	uint64_t removed, rewritten;
 };
 
@@ -37,7 +37,8 @@ bool collect_due_locked(struct ropefs *fs)
 
 	nodes_get_stats(fs->nodes, &ns);
 	packs_get_stats(fs->packs, &ps);
-	return (fs->dead_bytes > COLLECT_BYTES_MIN && fs->dead_bytes > fs->data_bytes / 4) ||
+	return (fs->dead_bytes > COLLECT_BYTES_MIN &&
+		fs->dead_bytes > fs->data_bytes / 4) ||
 	       ns.leaked_pages > COLLECT_PAGES_MIN;
 }
 
@@ -50,7 +51,7 @@ static int mark_page(struct walk *w, const struct noderef *ref)
 		return err_set(E_CORRUPT, "page %llu is beyond the page file's end",
 			       (unsigned long long)page);
 	if (m->pages[page / 8] & 1u << page % 8)
-		return 1;	/* shared by clones: marked already */
+		return 1; /* shared by clones: marked already */
 	m->pages[page / 8] |= (uint8_t)(1u << page % 8);
 	return 0;
 }
@@ -67,8 +68,9 @@ static int mark_extent(void *arg, struct extent *e)
 	if (pm ? pm->damaged || (index >= pm->chunks && m->live) : m->live)
 		return 0;
 	if (!pm || index >= pm->chunks)
-		return err_set(E_CORRUPT, "a file's bytes are in chunk %u of pack %llu, which is "
-					  "not there",
+		return err_set(E_CORRUPT,
+			       "a file's bytes are in chunk %u of pack %llu, which is "
+			       "not there",
 			       index, (unsigned long long)extent_pack(e));
 	pm->bits[index / 8] |= (uint8_t)(1u << index % 8);
 	return 0;
@@ -148,7 +150,7 @@ static int sweep_pack(void *arg, const struct pack_info *info)
 	if (!pm || pm->damaged)
 		return 0;
 	r = live_bytes(fs, info->pack, pm, &live);
-	if (r == -E_CORRUPT)	/* since it was noted: left alone, too */
+	if (r == -E_CORRUPT) /* since it was noted: left alone, too */
 		return 0;
 	if (r < 0)
 		return r;
@@ -157,7 +159,7 @@ static int sweep_pack(void *arg, const struct pack_info *info)
 		m->removed += r >= 0;
 	} else if (live < info->stored_bytes / 2) {
 		r = packs_rewrite(fs->packs, info->pack, pm->bits);
-		if (r == -ENOSPC)	/* removals may help; else it stays as it is */
+		if (r == -ENOSPC) /* removals may help; else it stays as it is */
 			return 0;
 		m->rewritten += r >= 0;
 	}
@@ -178,7 +180,9 @@ static void marking_release(struct marking *m)
 int collect_run_held(struct ropefs *fs)
 {
 	struct marking m = { .fs = fs };
-	struct walk w = { .fs = fs, .arg = &m, .page = mark_page, .extent = mark_committed_extent };
+	struct walk w = {
+		.fs = fs, .arg = &m, .page = mark_page, .extent = mark_committed_extent
+	};
 	struct pagefile_stats pages;
 	uint64_t dead;
 	int r;
@@ -227,7 +231,7 @@ int ropefs_collect(struct ropefs *fs)
 	r = checkpoint_run_held(fs, false);
 	if (r >= 0)
 		r = collect_run_held(fs);
-	if (r >= 0)	/* what the sweep freed becomes durable */
+	if (r >= 0) /* what the sweep freed becomes durable */
 		r = checkpoint_run_held(fs, false);
 	lock_drop(&fs->checkpoint);
 	return r;

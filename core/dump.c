@@ -34,7 +34,8 @@ static void dump_header(struct dumping *d, const struct header *h, bool damaged)
 	say(d, "header: format %u, store %s, cipher %s, made %s", h->version, id,
 	    cipher_name(h->cipher), time_text((int64_t)h->created_ns).s);
 	say(d, "header: public key %s", public);
-	say(d, "header: %s", damaged ? "ONE OF TWO COPIES IS DAMAGED" : "both copies verify");
+	say(d, "header: %s",
+	    damaged ? "ONE OF TWO COPIES IS DAMAGED" : "both copies verify");
 }
 
 static int dump_record(void *arg, uint64_t lsn, uint8_t type, struct span body)
@@ -112,9 +113,9 @@ static int dump_pack(void *arg, const char *name)
 	return pack_inspect(pd->io, pd->keys, path, pd->d->print, pd->d->arg);
 }
 
-static int dump_some(struct dumping *d, const char *store, const char *file, struct io *io,
-		     const struct keys *keys, const char *key_file, const struct header *h,
-		     bool damaged)
+static int dump_some(struct dumping *d, const char *store, const char *file,
+		     struct io *io, const struct keys *keys, const char *key_file,
+		     const struct header *h, bool damaged)
 {
 	struct pack_dump pd = { d, io, keys };
 	int r = 0;
@@ -147,8 +148,9 @@ static int file_there(struct io *io, const char *store, const char *name)
 		return 0;
 	r = io_open(io, name, IO_READ, &f);
 	if (r == -ENOENT || r == -EINVAL)
-		r = err_set(ENOENT, "there is no file %s/%s; ls -R %s shows those there are", store,
-			    name, store);
+		r = err_set(ENOENT,
+			    "there is no file %s/%s; ls -R %s shows those there are",
+			    store, name, store);
 	return r;
 }
 
@@ -165,8 +167,9 @@ int ropefs_dump(const char *store, const char *file, const char *key_file,
 
 	err_clear();
 	if (!known_file(file))
-		return err_set(EINVAL,
-			       "a store has the files ropefs, pages, wal/... and packs/...");
+		return err_set(
+			EINVAL,
+			"a store has the files ropefs, pages, wal/... and packs/...");
 	r = keys_init_library();
 	if (r >= 0)
 		r = store_open_dir(store, &io);

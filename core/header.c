@@ -7,7 +7,7 @@
 #include "core/base/err.h"
 #include "core/base/le.h"
 
-#define HEADER_NAME "ropefs"
+#define HEADER_NAME  "ropefs"
 #define HEADER_BYTES 4096u
 
 static const uint8_t magic[8] = { 'r', 'o', 'p', 'e', 'f', 's', '\r', '\n' };
@@ -83,8 +83,9 @@ int header_read(struct io *io, struct header *ret, bool *ret_damaged)
 					    "\" is not the header of a store");
 	good = copy_good(&disk[0]) ? &disk[0] : copy_good(&disk[1]) ? &disk[1] : NULL;
 	if (!good)
-		return err_set(E_CORRUPT, "both copies of the store's header (file \"" HEADER_NAME
-					  "\") are damaged; put the file back from a backup");
+		return err_set(E_CORRUPT,
+			       "both copies of the store's header (file \"" HEADER_NAME
+			       "\") are damaged; put the file back from a backup");
 	if (le32_get(good->version) > HEADER_VERSION)
 		return err_set(E_NEWER,
 			       "the store has format %u, this program knows up to %u; "

@@ -30,6 +30,6 @@ int header_write(struct io *io, const struct header *h);
 /* -E_NOT_STORE, -E_NEWER, -E_CORRUPT (neither copy verifies). *ret_damaged (may be NULL):
  * one of the copies does not. */
 int header_read(struct io *io, struct header *ret, bool *ret_damaged);
-void hex_put(const uint8_t *p, size_t n, char *ret);	/* 2n + 1 chars */
+void hex_put(const uint8_t *p, size_t n, char *ret); /* 2n + 1 chars */
 
 #endif

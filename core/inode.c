@@ -98,7 +98,7 @@ int inode_destroy(struct ropefs *fs, struct inode *in)
 
 	r = rope_clear(&fs->env, &in->row.rope);
 	if (r == -E_CORRUPT || r == -EIO)
-		in->row.rope = ROPE_EMPTY;	/* a collection finds what it still had */
+		in->row.rope = ROPE_EMPTY; /* a collection finds what it still had */
 	else if (r < 0)
 		return r;
 	r = catalog_purge(&fs->catalog, in->ino);

@@ -21,10 +21,10 @@ enum field {
 	F_SRC_N = 1 << 7,
 	F_TIME = 1 << 8,
 	F_MODE = 1 << 9,
-	F_OWNER = 1 << 10,	/* uid and gid */
+	F_OWNER = 1 << 10, /* uid and gid */
 	F_SET = 1 << 11,
 	F_RDEV = 1 << 12,
-	F_ATIMES = 1 << 13,	/* atime and mtime */
+	F_ATIMES = 1 << 13, /* atime and mtime */
 	F_NAME = 1 << 14,
 	F_NAME2 = 1 << 15,
 	F_DATA = 1 << 16,
@@ -42,13 +42,15 @@ static const struct {
 	[OP_REPLACE] = { "replace",
 			 F_INO | F_AT | F_N | F_SRC | F_SRC_AT | F_SRC_N | F_TIME },
 	[OP_CLONE] = { "clone", F_INO | F_SRC | F_TIME },
-	[OP_CREATE] = { "create", F_INO | F_DIR | F_TIME | F_MODE | F_OWNER | F_RDEV | F_NAME |
-					  F_DATA },
+	[OP_CREATE] = { "create", F_INO | F_DIR | F_TIME | F_MODE | F_OWNER | F_RDEV |
+					  F_NAME | F_DATA },
 	[OP_LINK] = { "link", F_INO | F_DIR | F_TIME | F_NAME },
 	[OP_UNLINK] = { "unlink", F_FLAGS | F_DIR | F_TIME | F_NAME },
 	[OP_RMDIR] = { "rmdir", F_FLAGS | F_DIR | F_TIME | F_NAME },
-	[OP_RENAME] = { "rename", F_FLAGS | F_DIR | F_SRC | F_TIME | F_MODE | F_NAME | F_NAME2 },
-	[OP_SETATTR] = { "setattr", F_INO | F_TIME | F_MODE | F_OWNER | F_SET | F_ATIMES },
+	[OP_RENAME] = { "rename",
+			F_FLAGS | F_DIR | F_SRC | F_TIME | F_MODE | F_NAME | F_NAME2 },
+	[OP_SETATTR] = { "setattr",
+			 F_INO | F_TIME | F_MODE | F_OWNER | F_SET | F_ATIMES },
 	[OP_SETXATTR] = { "setxattr", F_INO | F_TIME | F_NAME | F_DATA },
 	[OP_RMXATTR] = { "rmxattr", F_INO | F_TIME | F_NAME },
 	[OP_REAP] = { "reap", F_INO },
@@ -175,7 +177,7 @@ static struct span get_name(struct reader *rd)
 
 	if (rd->bad || n > 255 || n > (uint64_t)(rd->end - rd->p)) {
 		rd->bad = true;
-		return (struct span){ 0 };
+		return (struct span) { 0 };
 	}
 	s = span_of(rd->p, n);
 	rd->p += n;
@@ -189,7 +191,8 @@ int op_decode(uint8_t type, struct span body, struct op *ret)
 	uint32_t f;
 
 	if (type >= OP_TYPE_MAX || !kinds[type].word)
-		return err_set(E_CORRUPT, "the log holds a record of unknown type %u", type);
+		return err_set(E_CORRUPT, "the log holds a record of unknown type %u",
+			       type);
 	f = kinds[type].fields;
 	if (f & F_FLAGS)
 		op.flags = get_number32(&rd);
@@ -243,8 +246,8 @@ void op_to_text(const struct op *op, char *line, size_t n)
 	uint32_t f = kinds[op->type].fields;
 	size_t used = (size_t)snprintf(line, n, "%s", kinds[op->type].word);
 
-#define ADD(field, ...)                                                     \
-	if ((f & (field)) && used < n)                                      \
+#define ADD(field, ...)                                                                  \
+	if ((f & (field)) && used < n)                                                   \
 	used += (size_t)snprintf(line + used, n - used, __VA_ARGS__)
 	ADD(F_INO, " ino %" PRIu64, op->ino);
 	ADD(F_AT, " at %" PRIu64, op->at);

@@ -8,29 +8,31 @@
 
 struct iovec;
 
-enum op_type {		/* values are in the log: never renumber */
-	OP_WRITE = 1,	/* overwrite or extend ino at `at` with data */
-	OP_INSERT = 2,
-	OP_CUT = 3,	/* take [at, at+n) out */
-	OP_TRUNCATE = 4,	/* size becomes n */
-	OP_PUNCH = 5,	/* [at, at+n) becomes a hole; FLAG_KEEP_SIZE */
-	OP_REPLACE = 6,	/* [at, at+n) of ino becomes [src_at, src_at+src_n) of src */
-	OP_CLONE = 7,	/* empty ino becomes src as a whole */
-	OP_CREATE = 8,	/* name in dir, or no name: an orphan; data: a symlink's target */
-	OP_LINK = 9,
-	OP_UNLINK = 10,	/* FLAG_REAP: nobody holds it */
-	OP_RMDIR = 11,
-	OP_RENAME = 12,	/* dir/name to src/name2; flags of renameat2 in `mode` */
-	OP_SETATTR = 13,	/* the fields named by `set` */
-	OP_SETXATTR = 14,	/* name, data */
-	OP_RMXATTR = 15,
-	OP_REAP = 16,	/* an orphan nobody holds any more */
+enum op_type { /* values are in the log: never renumber */
+	       OP_WRITE = 1, /* overwrite or extend ino at `at` with data */
+	       OP_INSERT = 2,
+	       OP_CUT = 3, /* take [at, at+n) out */
+	       OP_TRUNCATE = 4, /* size becomes n */
+	       OP_PUNCH = 5, /* [at, at+n) becomes a hole; FLAG_KEEP_SIZE */
+	       OP_REPLACE =
+		       6, /* [at, at+n) of ino becomes [src_at, src_at+src_n) of src */
+	       OP_CLONE = 7, /* empty ino becomes src as a whole */
+	       OP_CREATE =
+		       8, /* name in dir, or no name: an orphan; data: a symlink's target */
+	       OP_LINK = 9,
+	       OP_UNLINK = 10, /* FLAG_REAP: nobody holds it */
+	       OP_RMDIR = 11,
+	       OP_RENAME = 12, /* dir/name to src/name2; flags of renameat2 in `mode` */
+	       OP_SETATTR = 13, /* the fields named by `set` */
+	       OP_SETXATTR = 14, /* name, data */
+	       OP_RMXATTR = 15,
+	       OP_REAP = 16, /* an orphan nobody holds any more */
 };
 #define OP_TYPE_MAX 17
 
-#define OP_FLAG_KEEP_SIZE 1u
-#define OP_FLAG_REAP 2u	/* the last name goes and nobody holds the inode */
-#define OP_FLAG_REAP_TARGET 4u	/* the same of a rename's replaced target */
+#define OP_FLAG_KEEP_SIZE   1u
+#define OP_FLAG_REAP	    2u /* the last name goes and nobody holds the inode */
+#define OP_FLAG_REAP_TARGET 4u /* the same of a rename's replaced target */
 
 struct op {
 	uint8_t type;
@@ -39,7 +41,7 @@ struct op {
 	uint64_t at, n;
 	uint64_t dir;
 	uint64_t src, src_at, src_n;
-	int64_t time;		/* ns since 1970 */
+	int64_t time; /* ns since 1970 */
 	uint32_t mode, uid, gid, set;
 	uint64_t rdev;
 	int64_t atime, mtime;

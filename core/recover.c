@@ -6,7 +6,7 @@
 #include "core/base/err.h"
 #include "core/store_priv.h"
 
-#define FULL_BYTES (64 * MIB)	/* a disk with less is about to be full */
+#define FULL_BYTES (64 * MIB) /* a disk with less is about to be full */
 
 static int replay_record(void *arg, uint64_t lsn, uint8_t type, struct span body)
 {
@@ -27,7 +27,8 @@ static int replay_record(void *arg, uint64_t lsn, uint8_t type, struct span body
 	if (r < 0)
 		return err_set(r == -ENOMEM ? ENOMEM : E_CORRUPT,
 			       "record %llu of the log can't be applied: %s",
-			       (unsigned long long)lsn, *err_detail() ? err_detail() : err_text(r));
+			       (unsigned long long)lsn,
+			       *err_detail() ? err_detail() : err_text(r));
 	fs->replayed_lsn = lsn;
 	fs->recovered_records++;
 	if (full && !fs->opts.read_only)
@@ -66,7 +67,7 @@ static int reap_orphans(struct ropefs *fs)
 static void serve_only(struct ropefs *fs, const char *why)
 {
 	lock_take(&fs->engine);
-	fs->read_only = false;	/* a better reason than having been opened so */
+	fs->read_only = false; /* a better reason than having been opened so */
 	store_fail_locked(fs, -E_CORRUPT, why);
 	lock_drop(&fs->engine);
 }
@@ -98,7 +99,8 @@ int recover(struct ropefs *fs)
 	if (r == -E_CORRUPT || (r == 0 && stats.rot))
 		serve_only(fs, err_detail());
 	else if (r == 0 && !fs->super.clean && !stats.segments)
-		serve_only(fs, "the log's files (folder wal) are gone: what was written since the "
+		serve_only(fs, "the log's files (folder wal) are gone: what was written "
+			       "since the "
 			       "store was opened last is lost");
 	else if (r < 0)
 		return r;
@@ -110,9 +112,11 @@ int recover(struct ropefs *fs)
 	}
 	r = wal_start(fs->wal, fs->replayed_lsn + 1);
 	if (r == -ENOSPC)
-		return err_set(ENOSPC, "the disk below the store is full: opening it takes %llu "
-				       "MiB for the log; free some, or mount it read-only (-o ro)",
-			       (unsigned long long)(wal_spare_lack(fs->wal) / MIB + 1));
+		return err_set(
+			ENOSPC,
+			"the disk below the store is full: opening it takes %llu "
+			"MiB for the log; free some, or mount it read-only (-o ro)",
+			(unsigned long long)(wal_spare_lack(fs->wal) / MIB + 1));
 	if (r >= 0)
 		r = pagefile_mark_open(fs->pf);
 	if (r < 0)

@@ -21,42 +21,43 @@
 extern "C" {
 #endif
 
-#define ROPEFS_VERSION "0.1.0"
-#define ROPEFS_NAME_MAX 255
-#define ROPEFS_ROOT_INO 1
-#define ROPEFS_WRITE_MAX (1u << 20)	/* bytes that one write or insert takes as one step */
+#define ROPEFS_VERSION	 "0.1.0"
+#define ROPEFS_NAME_MAX	 255
+#define ROPEFS_ROOT_INO	 1
+#define ROPEFS_WRITE_MAX (1u << 20) /* bytes that one write or insert takes as one step */
 
 struct ropefs;
 
 /* --- errors --- */
-const char *ropefs_error(void);			/* last sentence of this thread, or "" */
-const char *ropefs_error_text(int r);		/* general sentence of a negative result */
-int ropefs_error_errno(int r);			/* positive errno for it */
-int ropefs_error_exit_status(int r);		/* 1 failed, 3 wrong key, 4 in use, 5 corrupt,
+const char *ropefs_error(void); /* last sentence of this thread, or "" */
+const char *ropefs_error_text(int r); /* general sentence of a negative result */
+int ropefs_error_errno(int r); /* positive errno for it */
+int ropefs_error_exit_status(int r); /* 1 failed, 3 wrong key, 4 in use, 5 corrupt,
 						 * 6 not a store, 7 newer format */
 
 /* --- making, opening, closing --- */
 struct ropefs_init_opts {
-	const char *key_file;	/* NULL: the default place, see ropefs_key_path() */
-	const char *cipher;	/* NULL: "xchacha20-poly1305"; "aes256-gcm", "none" */
+	const char *key_file; /* NULL: the default place, see ropefs_key_path() */
+	const char *cipher; /* NULL: "xchacha20-poly1305"; "aes256-gcm", "none" */
 };
 /* Makes a store in the folder path (made when absent; must be empty) and its key file, which
  * must lie outside of it. *ret_key_path (may be NULL) is the caller's to free. */
-int ropefs_init(const char *path, const struct ropefs_init_opts *opts, char **ret_key_path);
+int ropefs_init(const char *path, const struct ropefs_init_opts *opts,
+		char **ret_key_path);
 
 enum ropefs_durability {
-	ROPEFS_ASYNC = 0,	/* synced within window_ms */
-	ROPEFS_SYNC = 1,	/* each change waits for the log */
+	ROPEFS_ASYNC = 0, /* synced within window_ms */
+	ROPEFS_SYNC = 1, /* each change waits for the log */
 };
 
 struct ropefs_opts {
-	const char *key_file;		/* NULL: the default place */
-	bool read_only;			/* writes nothing to the store but the lock file */
-	uint64_t memory_bytes;		/* 0: 256 MiB; at least 32 MiB */
+	const char *key_file; /* NULL: the default place */
+	bool read_only; /* writes nothing to the store but the lock file */
+	uint64_t memory_bytes; /* 0: 256 MiB; at least 32 MiB */
 	enum ropefs_durability durability;
-	unsigned window_ms;		/* 0: 100 */
-	int zstd_level;			/* 0: 1 */
-	unsigned checkpoint_s;		/* 0: 30 */
+	unsigned window_ms; /* 0: 100 */
+	int zstd_level; /* 0: 1 */
+	unsigned checkpoint_s; /* 0: 30 */
 };
 /* opts may be NULL. Recovers by itself. One process at a time: "in use" names its pid. */
 int ropefs_open(const char *path, const struct ropefs_opts *opts, struct ropefs **ret);
@@ -66,20 +67,26 @@ int ropefs_close(struct ropefs *fs);
 
 /* --- inodes and names --- */
 struct ropefs_time {
-	int64_t ns;	/* since 1970 */
+	int64_t ns; /* since 1970 */
 };
 struct ropefs_attr {
 	uint64_t ino;
 	uint32_t mode, nlink, uid, gid;
 	uint64_t rdev;
-	uint64_t size;		/* bytes; of a directory: its entries; of a symlink: its length */
-	uint64_t blocks;	/* of 512 bytes, holes left out */
+	uint64_t size; /* bytes; of a directory: its entries; of a symlink: its length */
+	uint64_t blocks; /* of 512 bytes, holes left out */
 	struct ropefs_time atime, mtime, ctime, btime;
 };
 enum ropefs_set {
-	ROPEFS_SET_MODE = 1, ROPEFS_SET_UID = 2, ROPEFS_SET_GID = 4, ROPEFS_SET_SIZE = 8,
-	ROPEFS_SET_ATIME = 16, ROPEFS_SET_MTIME = 32, ROPEFS_SET_ATIME_NOW = 64,
-	ROPEFS_SET_MTIME_NOW = 128, ROPEFS_SET_CTIME = 256,
+	ROPEFS_SET_MODE = 1,
+	ROPEFS_SET_UID = 2,
+	ROPEFS_SET_GID = 4,
+	ROPEFS_SET_SIZE = 8,
+	ROPEFS_SET_ATIME = 16,
+	ROPEFS_SET_MTIME = 32,
+	ROPEFS_SET_ATIME_NOW = 64,
+	ROPEFS_SET_MTIME_NOW = 128,
+	ROPEFS_SET_CTIME = 256,
 };
 int ropefs_getattr(struct ropefs *fs, uint64_t ino, struct ropefs_attr *ret);
 int ropefs_setattr(struct ropefs *fs, uint64_t ino, const struct ropefs_attr *to,
@@ -115,15 +122,15 @@ int ropefs_link(struct ropefs *fs, uint64_t ino, uint64_t dir, struct ropefs_nam
 int ropefs_unlink(struct ropefs *fs, uint64_t dir, struct ropefs_name name);
 int ropefs_rmdir(struct ropefs *fs, uint64_t dir, struct ropefs_name name);
 /* flags: RENAME_NOREPLACE, RENAME_EXCHANGE of <stdio.h>. */
-int ropefs_rename(struct ropefs *fs, uint64_t dir, struct ropefs_name name, uint64_t to_dir,
-		  struct ropefs_name to_name, unsigned flags);
+int ropefs_rename(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
+		  uint64_t to_dir, struct ropefs_name to_name, unsigned flags);
 /* Walks '/'-separated names from the root without following symlinks. */
 int ropefs_resolve(struct ropefs *fs, const char *path, struct ropefs_attr *ret);
 
 struct ropefs_entry {
 	uint64_t ino;
-	uint64_t cookie;	/* pass as `after` to go on behind this entry; always > 15 */
-	uint8_t type;		/* DT_REG ... */
+	uint64_t cookie; /* pass as `after` to go on behind this entry; always > 15 */
+	uint8_t type; /* DT_REG ... */
 	char name[ROPEFS_NAME_MAX + 1];
 	size_t name_len;
 };
@@ -154,15 +161,15 @@ enum ropefs_io_flags {
 	 * memory (a change while the store is over its budget): call again without it in a
 	 * thread that may wait. A page of a tree is read even so. */
 	ROPEFS_NOWAIT = 1,
-	ROPEFS_APPEND = 2,	/* write at the end, whatever `at` says */
+	ROPEFS_APPEND = 2, /* write at the end, whatever `at` says */
 };
 /* Reads up to n bytes at `at`; fewer only at the end of the file. Returns the count. */
 ssize_t ropefs_read(struct ropefs *fs, uint64_t ino, uint64_t at, void *p, size_t n,
 		    unsigned flags);
 /* Overwrites and extends. Up to ROPEFS_WRITE_MAX bytes are one atomic step; more are
  * several. Returns n or a negative error; *ret_at (may be NULL) says where it went. */
-ssize_t ropefs_write(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p, size_t n,
-		     unsigned flags, uint64_t *ret_at);
+ssize_t ropefs_write(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p,
+		     size_t n, unsigned flags, uint64_t *ret_at);
 /* O(log size) edits. at (and at + n for cut) must lie within the file: -ERANGE. */
 ssize_t ropefs_insert(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p,
 		      size_t n, unsigned flags);
@@ -180,13 +187,14 @@ int ropefs_replace(struct ropefs *fs, struct ropefs_range dst, struct ropefs_ran
  * the count. Shares bytes; a whole file onto an empty one is O(1). */
 ssize_t ropefs_copy(struct ropefs *fs, struct ropefs_range dst, struct ropefs_range src);
 /* Makes [at, at+n) a hole; keep_size as FALLOC_FL_KEEP_SIZE, else the file may grow. */
-int ropefs_punch(struct ropefs *fs, uint64_t ino, uint64_t at, uint64_t n, bool keep_size);
+int ropefs_punch(struct ropefs *fs, uint64_t ino, uint64_t at, uint64_t n,
+		 bool keep_size);
 /* SEEK_DATA and SEEK_HOLE: -ENXIO past the end. */
 int ropefs_seek(struct ropefs *fs, uint64_t ino, uint64_t at, int whence,
 		uint64_t *ret_at);
 
 /* --- durability --- */
-int ropefs_sync(struct ropefs *fs);	/* all that returned before is durable */
+int ropefs_sync(struct ropefs *fs); /* all that returned before is durable */
 /* The same without waiting: done(arg, result) is called once, from another thread or
  * from within the call. */
 void ropefs_sync_async(struct ropefs *fs, void (*done)(void *arg, int result), void *arg);
@@ -207,15 +215,17 @@ int ropefs_statfs(struct ropefs *fs, struct ropefs_statfs *ret);
 
 #define ROPEFS_READ_ONLY_ASKED "opened so"
 struct ropefs_status {
-	char store_id[33];		/* hex */
+	char store_id[33]; /* hex */
 	const char *cipher;
 	bool read_only;
-	const char *read_only_why;	/* "" when writable, ROPEFS_READ_ONLY_ASKED, or an error */
-	bool was_clean;			/* the last shutdown */
+	const char *
+		read_only_why; /* "" when writable, ROPEFS_READ_ONLY_ASKED, or an error */
+	bool was_clean; /* the last shutdown */
 	double recovery_s;
 	uint64_t recovered_records;
 	uint64_t memory_budget, hot_bytes, dirty_node_bytes, cache_bytes;
-	uint64_t inodes, file_bytes;	/* with the root folder; sum of file sizes less holes */
+	uint64_t inodes,
+		file_bytes; /* with the root folder; sum of file sizes less holes */
 	uint64_t log_bytes, log_records, log_syncs, log_body_bytes, log_file_bytes;
 	uint64_t lsn, durable_lsn, checkpoint_lsn;
 	uint64_t checkpoints, checkpoint_errors;
@@ -224,7 +234,7 @@ struct ropefs_status {
 	uint64_t pages, pages_used, pages_leaked;
 	uint64_t chunk_hits, chunk_misses, node_hits, node_misses;
 	uint64_t collections, packs_removed, packs_rewritten, leaves_defragmented;
-	const char *last_error;		/* of a background job, "" when none */
+	const char *last_error; /* of a background job, "" when none */
 };
 void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret);
 /* The same as one JSON object; *ret is the caller's to free. */
@@ -235,7 +245,7 @@ struct ropefs_store_info {
 	char store_id[33];
 	const char *cipher;
 	uint32_t format;
-	pid_t pid;		/* of the process that has it open; 0: none */
+	pid_t pid; /* of the process that has it open; 0: none */
 };
 int ropefs_store_info(const char *path, struct ropefs_store_info *ret);
 /* The default place of a store's key file; the caller frees *ret_path. */
@@ -260,9 +270,9 @@ int ropefs_dump(const char *store, const char *file, const char *key_file,
 /* --- views --- */
 /* NAME@SELECTOR[,SELECTOR...]; docs/VIEWS.md has the grammar. */
 struct ropefs_view {
-	size_t name_len;	/* of the part before the '@' */
-	bool has_from, has_to;	/* bytes=FROM..TO */
-	bool from_end, to_end;	/* counted back from the end of the file */
+	size_t name_len; /* of the part before the '@' */
+	bool has_from, has_to; /* bytes=FROM..TO */
+	bool from_end, to_end; /* counted back from the end of the file */
 	uint64_t from, to;
 };
 /* 0; -ENOENT: the name's tail is no selector, so it is an ordinary name; -EINVAL: a known

@@ -16,7 +16,7 @@ int ropefs_statfs(struct ropefs *fs, struct ropefs_statfs *ret)
 		return r;
 	lock_take(&fs->engine);
 	hot = hot_total(fs->hot) + 2 * nodes_dirty_bytes(fs->nodes);
-	*ret = (struct ropefs_statfs){
+	*ret = (struct ropefs_statfs) {
 		.total_bytes = space.total_bytes,
 		.free_bytes = space.free_bytes > hot ? space.free_bytes - hot : 0,
 		.inodes = fs->n_inodes,

@@ -8,9 +8,9 @@
 #include "core/base/err.h"
 #include "core/store_priv.h"
 
-#define MEMORY_DEFAULT (256 * MIB)
-#define MEMORY_MIN (32 * MIB)
-#define SEGMENT_BYTES (64 * MIB)
+#define MEMORY_DEFAULT	    (256 * MIB)
+#define MEMORY_MIN	    (32 * MIB)
+#define SEGMENT_BYTES	    (64 * MIB)
 #define SEGMENT_BYTES_SMALL (12 * MIB)
 
 /* --- errors --- */
@@ -40,7 +40,8 @@ void store_fail_locked(struct ropefs *fs, int r, const char *what)
 	if (fs->read_only)
 		return;
 	fs->read_only = true;
-	snprintf(fs->read_only_why, sizeof(fs->read_only_why), "%s (%s)", what, err_text(r));
+	snprintf(fs->read_only_why, sizeof(fs->read_only_why), "%s (%s)", what,
+		 err_text(r));
 	pthread_cond_broadcast(&fs->room);
 }
 
@@ -60,8 +61,11 @@ int store_writable(struct ropefs *fs)
 /* The root directory is there from the first checkpoint on. */
 static int make_tree(struct io *io, struct keys *keys)
 {
-	struct super first = { .generation = 1, .epoch = 1, .next_ino = ROPEFS_ROOT_INO + 1,
-			       .next_pack = 1, .clean = true };
+	struct super first = { .generation = 1,
+			       .epoch = 1,
+			       .next_ino = ROPEFS_ROOT_INO + 1,
+			       .next_pack = 1,
+			       .clean = true };
 
 	return pagefile_create(io, keys, &first);
 }
@@ -84,7 +88,7 @@ int store_init(struct io *io, const struct key_file *kf, enum cipher cipher,
 		r = io->ops->mkdir(io, "packs");
 	if (r >= 0)
 		r = make_tree(io, keys);
-	if (r >= 0)	/* last: a folder without a header is no store */
+	if (r >= 0) /* last: a folder without a header is no store */
 		r = header_write(io, &h);
 	keys_free(keys);
 	return r;
@@ -92,8 +96,9 @@ int store_init(struct io *io, const struct key_file *kf, enum cipher cipher,
 
 static int folder_is_empty(void *arg, const char *name)
 {
-	return err_set(ENOTEMPTY, "the folder is not empty (there is \"%s\"); a new store needs "
-				  "an empty folder",
+	return err_set(ENOTEMPTY,
+		       "the folder is not empty (there is \"%s\"); a new store needs "
+		       "an empty folder",
 		       name);
 }
 
@@ -112,12 +117,13 @@ static int key_outside(const char *store, const char *key)
 	if (slash)
 		slash[slash == folder] = '\0';
 	real = realpath(slash ? folder : ".", NULL);
-	if (!real)	/* not there yet, so not inside either */
+	if (!real) /* not there yet, so not inside either */
 		return 0;
 	n = strlen(inside);
 	if (!strncmp(real, inside, n) && (real[n] == '/' || real[n] == '\0'))
-		return err_set(EINVAL, "the key file %s would lie inside the store; keep it "
-				       "elsewhere",
+		return err_set(EINVAL,
+			       "the key file %s would lie inside the store; keep it "
+			       "elsewhere",
 			       key);
 	return 0;
 }
@@ -127,11 +133,14 @@ static int make_key(const char *path, const uint8_t store_id[STORE_ID_BYTES])
 	int r = key_file_create(path, store_id);
 
 	if (r == -EEXIST)
-		return err_set(EEXIST, "the key file %s is there already, perhaps the only key of "
-				       "another store; choose another place",
-			       path);
+		return err_set(
+			EEXIST,
+			"the key file %s is there already, perhaps the only key of "
+			"another store; choose another place",
+			path);
 	if (r < 0 && !*err_detail())
-		return err_set(-r, "the key file %s can't be made: %s", path, err_text(r));
+		return err_set(-r, "the key file %s can't be made: %s", path,
+			       err_text(r));
 	return r;
 }
 
@@ -164,8 +173,9 @@ static int init_in(const char *path, struct io *io, const struct ropefs_init_opt
 	if (opts && opts->cipher) {
 		r = cipher_parse(opts->cipher, &cipher);
 		if (r < 0)
-			return err_set(EINVAL, "unknown cipher \"%s\"; there are "
-					       "xchacha20-poly1305, aes256-gcm, none",
+			return err_set(EINVAL,
+				       "unknown cipher \"%s\"; there are "
+				       "xchacha20-poly1305, aes256-gcm, none",
 				       opts->cipher);
 	}
 	if (!cipher_available(cipher))
@@ -189,7 +199,8 @@ static int init_in(const char *path, struct io *io, const struct ropefs_init_opt
 		r = key_file_read(key_path, &kf);
 	if (r >= 0)
 		r = store_init(io, kf, cipher, store_id);
-	if (r < 0 && kf) {	/* the key of no store; -EEXIST: somebody else makes one here */
+	if (r < 0 &&
+	    kf) { /* the key of no store; -EEXIST: somebody else makes one here */
 		if (r != -EEXIST)
 			unmake(io, path);
 		unlink(key_path);
@@ -202,7 +213,8 @@ static int init_in(const char *path, struct io *io, const struct ropefs_init_opt
 	return r;
 }
 
-int ropefs_init(const char *path, const struct ropefs_init_opts *opts, char **ret_key_path)
+int ropefs_init(const char *path, const struct ropefs_init_opts *opts,
+		char **ret_key_path)
 {
 	struct io *io = NULL;
 	bool made;
@@ -267,7 +279,7 @@ static int open_trees(struct ropefs *fs, bool read_only)
 	r = pagefile_open(fs->io, fs->keys, read_only, &fs->super, &fs->pf);
 	if (r < 0)
 		return r;
-	no = (struct nodes_opts){
+	no = (struct nodes_opts) {
 		.pf = fs->pf,
 		.cache_bytes = memory / 8,
 		.epoch = fs->super.epoch,
@@ -278,14 +290,14 @@ static int open_trees(struct ropefs *fs, bool read_only)
 		return r;
 	rope_register(fs->nodes);
 	catalog_register(fs->nodes);
-	fs->catalog = (struct catalog){
+	fs->catalog = (struct catalog) {
 		.bt = { .nodes = fs->nodes, .root = fs->super.catalog },
 		.keys = fs->keys,
 	};
 	r = hot_new(fs->hot_soft, &fs->hot);
 	if (r < 0)
 		return r;
-	fs->env = (struct rope_env){
+	fs->env = (struct rope_env) {
 		.nodes = fs->nodes,
 		.hot_floor = hot_floor(fs->hot),
 		.dropped = dropped_extent,
@@ -323,7 +335,7 @@ static int open_layers(struct ropefs *fs, const struct key_file *kf,
 	r = open_trees(fs, opts->pub.read_only);
 	if (r < 0)
 		return r;
-	po = (struct packs_opts){
+	po = (struct packs_opts) {
 		.io = fs->io,
 		.keys = fs->keys,
 		.zstd_level = opts->pub.zstd_level,
@@ -337,7 +349,7 @@ static int open_layers(struct ropefs *fs, const struct key_file *kf,
 	r = packs_each(fs->packs, note_stray, fs);
 	if (r < 0)
 		return r;
-	wo = (struct wal_opts){
+	wo = (struct wal_opts) {
 		.io = fs->io,
 		.keys = fs->keys,
 		.segment_bytes = opts->segment_bytes,
@@ -361,15 +373,16 @@ static int make_root(struct ropefs *fs)
 	int r;
 
 	lock_take(&fs->engine);
-	r = noderef_is_none(&fs->catalog.bt.root) ? -ENOENT
-		: catalog_get_inode(&fs->catalog, ROPEFS_ROOT_INO, &there);
+	r = noderef_is_none(&fs->catalog.bt.root)
+		    ? -ENOENT
+		    : catalog_get_inode(&fs->catalog, ROPEFS_ROOT_INO, &there);
 	if (r == -ENOENT && fs->super.generation == 1) {
 		row.atime = row.mtime = row.ctime = row.btime =
 			le64_put(fs->header.created_ns);
 		r = catalog_put_inode(&fs->catalog, ROPEFS_ROOT_INO, &row);
 		fs->n_inodes = 1;
 	} else if (r == -E_CORRUPT || r == -ENOENT) {
-		r = 0;	/* the rest may still be of use: reads of the root give the error */
+		r = 0; /* the rest may still be of use: reads of the root give the error */
 	}
 	lock_drop(&fs->engine);
 	return r;
@@ -403,14 +416,15 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 	STAILQ_INIT(&fs->waiters);
 	if (o.pub.read_only) {
 		fs->read_only = true;
-		snprintf(fs->read_only_why, sizeof(fs->read_only_why), ROPEFS_READ_ONLY_ASKED);
+		snprintf(fs->read_only_why, sizeof(fs->read_only_why),
+			 ROPEFS_READ_ONLY_ASKED);
 	}
 
 	r = header_read(io, &fs->header, &damaged);
 	if (r >= 0)
 		r = open_layers(fs, kf, &o);
 	if (r >= 0 && damaged && !fs->read_only)
-		header_write(io, &fs->header);	/* if not now, then the next time */
+		header_write(io, &fs->header); /* if not now, then the next time */
 	if (r >= 0)
 		r = make_root(fs);
 	if (r >= 0)
@@ -435,10 +449,11 @@ static int take_lock(struct io *io, const char *path, bool read_only)
 	if ((r == -EROFS || r == -EACCES || r == -ENOENT) && read_only)
 		return 0;
 	if (r == -EWOULDBLOCK && pid)
-		return err_set(E_IN_USE, "%s is in use by process %d; unmount it first", path,
-			       (int)pid);
+		return err_set(E_IN_USE, "%s is in use by process %d; unmount it first",
+			       path, (int)pid);
 	if (r == -EWOULDBLOCK)
-		return err_set(E_IN_USE, "%s is in use by another process; unmount it first", path);
+		return err_set(E_IN_USE,
+			       "%s is in use by another process; unmount it first", path);
 	return r;
 }
 
@@ -448,8 +463,9 @@ int store_open_dir(const char *path, struct io **ret)
 	int r = io_posix_new(path, &io);
 
 	if (r == -ENOENT || r == -ENOTDIR)
-		return err_set(E_NOT_STORE, "%s is not there or not a folder; make a store with: "
-					    "ropectl init %s",
+		return err_set(E_NOT_STORE,
+			       "%s is not there or not a folder; make a store with: "
+			       "ropectl init %s",
 			       path, path);
 	if (r < 0)
 		return err_set(-r, "%s can't be opened: %s", path, err_text(r));
@@ -483,8 +499,9 @@ int ropefs_open(const char *path, const struct ropefs_opts *opts, struct ropefs 
 	if (r >= 0)
 		r = store_open(io, kf, &so, ret);
 	if ((r == -EACCES || r == -EROFS) && !*err_detail())
-		r = err_set(-r, "a file of the store %s can't be %s: %s; run as its owner%s", path,
-			    so.pub.read_only ? "read" : "written", err_text(r),
+		r = err_set(-r,
+			    "a file of the store %s can't be %s: %s; run as its owner%s",
+			    path, so.pub.read_only ? "read" : "written", err_text(r),
 			    so.pub.read_only ? "" : ", or mount it read-only (-o ro)");
 	if (r < 0)
 		io_free(io);
@@ -535,7 +552,8 @@ int ropefs_key_path(const char *store_id, char **ret_path)
 	uint8_t id[STORE_ID_BYTES];
 
 	for (size_t i = 0; i < STORE_ID_BYTES; i++) {
-		char pair[3] = { store_id[2 * i], store_id[2 * i] ? store_id[2 * i + 1] : '\0', 0 };
+		char pair[3] = { store_id[2 * i],
+				 store_id[2 * i] ? store_id[2 * i + 1] : '\0', 0 };
 		char *end;
 
 		id[i] = (uint8_t)strtoul(pair, &end, 16);
@@ -560,7 +578,7 @@ int ropefs_store_info(const char *path, struct ropefs_store_info *ret)
 	if (r >= 0) {
 		if (io->ops->lock(io, "lock", &pid) != -EWOULDBLOCK)
 			pid = 0;
-		*ret = (struct ropefs_store_info){
+		*ret = (struct ropefs_store_info) {
 			.cipher = cipher_name(h.cipher),
 			.format = h.version,
 			.pid = pid,

@@ -20,8 +20,8 @@
 #include "core/ropefs.h"
 #include "core/wal/wal.h"
 
-#define INODE_SPARSE 1u		/* row.flags: has had holes, so data_bytes is counted */
-#define INODES_KEPT 8192u	/* clean inodes kept in memory */
+#define INODE_SPARSE 1u /* row.flags: has had holes, so data_bytes is counted */
+#define INODES_KEPT  8192u /* clean inodes kept in memory */
 
 /* An inode in memory; newer than its row in the catalog while dirty. */
 struct inode {
@@ -30,8 +30,8 @@ struct inode {
 	struct hot_tail tail;
 	uint64_t holds;
 	bool dirty;
-	TAILQ_ENTRY(inode) lru;		/* clean and not held, else on no list */
-	TAILQ_ENTRY(inode) dirty_link;	/* on ropefs.dirty when dirty */
+	TAILQ_ENTRY(inode) lru; /* clean and not held, else on no list */
+	TAILQ_ENTRY(inode) dirty_link; /* on ropefs.dirty when dirty */
 	bool on_lru;
 };
 TAILQ_HEAD(inode_list, inode);
@@ -49,22 +49,23 @@ struct ropefs {
 	struct keys *keys;
 	struct header header;
 	struct ropefs_opts opts;
-	bool threads;		/* false: everything runs in the caller (simulation) */
+	bool threads; /* false: everything runs in the caller (simulation) */
 	uint64_t hot_soft, hot_hard, log_soft;
 
 	struct lock checkpoint;
 	struct lock engine;
 
-	struct pagefile *pf;	/* the checkpointer's, but for reads */
-	struct packs *packs;	/* has its own lock */
-	struct wal *wal;	/* has its own lock; NULL: opened read-only, or the log is rotten */
+	struct pagefile *pf; /* the checkpointer's, but for reads */
+	struct packs *packs; /* has its own lock */
+	struct wal
+		*wal; /* has its own lock; NULL: opened read-only, or the log is rotten */
 	struct nodes *nodes;
 	struct hot *hot;
 	struct catalog catalog;
 	struct rope_env env;
 
-	struct htab inodes;		/* by number */
-	struct inode_list lru, dirty;	/* lru: least recently used first */
+	struct htab inodes; /* by number */
+	struct inode_list lru, dirty; /* lru: least recently used first */
 	size_t n_lru, n_dirty;
 	uint64_t next_ino, n_inodes, data_bytes;
 
@@ -72,23 +73,25 @@ struct ropefs {
 	uint64_t replayed_lsn;
 	bool read_only;
 	char read_only_why[256];
-	uint64_t dead_bytes;	/* of chunks, about, since the last collection */
-	uint64_t told_bytes;	/* of data that the op under way took out, told one by one */
-	uint64_t space_left;	/* bytes the disk had free when looked at, less what came since */
-	unsigned space_changes;	/* since then */
-	uint64_t space_lack;	/* what a spare segment would have taken, then */
-	uint64_t checkpoint_lsn;	/* the log is needed after it only */
-	struct super super;	/* the last committed one; the checkpointer's */
+	uint64_t dead_bytes; /* of chunks, about, since the last collection */
+	uint64_t told_bytes; /* of data that the op under way took out, told one by one */
+	uint64_t
+		space_left; /* bytes the disk had free when looked at, less what came since */
+	unsigned space_changes; /* since then */
+	uint64_t space_lack; /* what a spare segment would have taken, then */
+	uint64_t checkpoint_lsn; /* the log is needed after it only */
+	struct super super; /* the last committed one; the checkpointer's */
 
 	pthread_t flusher, checkpointer;
 	bool threads_started, stopping;
 	pthread_cond_t flusher_wake, checkpointer_wake, room;
 	bool flusher_idle, checkpoint_wanted;
-	bool reclaim_wanted, reclaim_failed;	/* a collection, for a full disk */
-	uint64_t reclaims;	/* done */
-	uint64_t unpushed;	/* bytes of changes since the flusher was last told to push */
-	STAILQ_HEAD(, sync_waiter) waiters;	/* for a sync; somebody has sync_led then */
-	bool sync_led, flusher_leads;	/* a thread syncs for them until none is left; which */
+	bool reclaim_wanted, reclaim_failed; /* a collection, for a full disk */
+	uint64_t reclaims; /* done */
+	uint64_t unpushed; /* bytes of changes since the flusher was last told to push */
+	STAILQ_HEAD(, sync_waiter) waiters; /* for a sync; somebody has sync_led then */
+	bool sync_led,
+		flusher_leads; /* a thread syncs for them until none is left; which */
 
 	/* For status. */
 	bool was_clean;
@@ -96,14 +99,14 @@ struct ropefs {
 	uint64_t checkpoints, checkpoint_errors, checkpoint_last_ns, freeze_max_ns;
 	uint64_t collections, packs_removed, packs_rewritten, leaves_defragmented;
 	char last_error[256];
-	int checkpoint_result;	/* of the last one: 0, or why it failed */
+	int checkpoint_result; /* of the last one: 0, or why it failed */
 };
 
 /* --- store.c --- */
-struct store_opts {	/* ropefs_opts and what tests want besides */
+struct store_opts { /* ropefs_opts and what tests want besides */
 	struct ropefs_opts pub;
 	bool threads;
-	uint64_t segment_bytes;	/* 0: 64 MiB, 12 for small budgets or disks */
+	uint64_t segment_bytes; /* 0: 64 MiB, 12 for small budgets or disks */
 	uint64_t hot_hard; /* 0: half of the memory */
 };
 /* Takes io over, but not on failure. The header must exist. */
@@ -122,7 +125,7 @@ int store_writable(struct ropefs *fs);
 void store_fail_locked(struct ropefs *fs, int r, const char *what);
 
 /* --- inode.c (engine lock held) --- */
-int inode_get(struct ropefs *fs, uint64_t ino, struct inode **ret);	/* -ENOENT */
+int inode_get(struct ropefs *fs, uint64_t ino, struct inode **ret); /* -ENOENT */
 int inode_add(struct ropefs *fs, uint64_t ino, const struct inode_row *row,
 	      struct inode **ret);
 void inode_mark_dirty(struct ropefs *fs, struct inode *in);
@@ -131,24 +134,23 @@ void inode_mark_dirty(struct ropefs *fs, struct inode *in);
 int inode_destroy(struct ropefs *fs, struct inode *in);
 /* Writes rows of at most max dirty inodes into the catalog. Returns how many are left. */
 ssize_t inode_flush(struct ropefs *fs, size_t max);
-void inode_settle(struct ropefs *fs, struct inode *in);	/* back to the LRU if it may be */
+void inode_settle(struct ropefs *fs, struct inode *in); /* back to the LRU if it may be */
 void inode_trim(struct ropefs *fs);
 void inode_free_all(struct ropefs *fs);
-
 
 /* --- apply.c, apply_names.c (engine lock held) --- */
 /* Makes the change in memory: all of it, or none and an error. */
 int op_apply(struct ropefs *fs, const struct op *op);
 int apply_create(struct ropefs *fs, const struct op *op);
 int apply_link(struct ropefs *fs, const struct op *op);
-int apply_unlink(struct ropefs *fs, const struct op *op);	/* and rmdir */
+int apply_unlink(struct ropefs *fs, const struct op *op); /* and rmdir */
 int apply_rename(struct ropefs *fs, const struct op *op);
 int apply_reap(struct ropefs *fs, const struct op *op);
 /* Bytes in [at, at+n) that are not holes. */
 int inode_count_data(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n,
 		     uint64_t *ret);
 int name_check(struct span name);
-int dir_get(struct ropefs *fs, uint64_t ino, struct inode **ret);	/* -ENOTDIR */
+int dir_get(struct ropefs *fs, uint64_t ino, struct inode **ret); /* -ENOTDIR */
 
 /* --- change.c: from an op to the log --- */
 /* Takes the engine lock if the change may be made now: writable, within memory and disk.
@@ -158,14 +160,14 @@ int change_begin(struct ropefs *fs, struct op *op, unsigned io_flags, bool frees
  * for the log where durability asks for it. */
 int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
 	       struct ropefs_attr *ret);
-int change_abort(struct ropefs *fs, int r);	/* drops the lock, returns r */
+int change_abort(struct ropefs *fs, int r); /* drops the lock, returns r */
 void attr_from_inode(const struct inode *in, struct ropefs_attr *ret);
 /* Syncs the log up to lsn; a log that failed turns the store read-only. */
 int log_sync(struct ropefs *fs, uint64_t lsn);
 
 /* --- checkpoint.c --- */
-int checkpoint_run(struct ropefs *fs, bool clean);	/* takes both locks */
-int checkpoint_run_held(struct ropefs *fs, bool clean);	/* `checkpoint` already held */
+int checkpoint_run(struct ropefs *fs, bool clean); /* takes both locks */
+int checkpoint_run_held(struct ropefs *fs, bool clean); /* `checkpoint` already held */
 /* Too much in memory; the quick part of checkpoint_due_locked(), which looks at the log too. */
 bool memory_due_locked(struct ropefs *fs);
 /* Changes must wait for a checkpoint. */

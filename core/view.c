@@ -26,8 +26,9 @@ static bool take(struct text *t, const char *word)
 
 static int bad_number(struct text t)
 {
-	return err_set(EINVAL, "\"%.*s\" is not a number of bytes (digits, then K, M, G or "
-			       "nothing; a '-' before it counts from the end)",
+	return err_set(EINVAL,
+		       "\"%.*s\" is not a number of bytes (digits, then K, M, G or "
+		       "nothing; a '-' before it counts from the end)",
 		       (int)MIN(t.n, (size_t)64), t.p);
 }
 
@@ -93,7 +94,7 @@ int ropefs_view_parse(const char *name, size_t n, struct ropefs_view *ret)
 	if (!at || at == name)
 		return -ENOENT;
 	v.name_len = (size_t)(at - name);
-	t = (struct text){ at + 1, n - v.name_len - 1 };
+	t = (struct text) { at + 1, n - v.name_len - 1 };
 	if (!take(&t, "bytes="))
 		return -ENOENT;
 	r = take_range(&t, &v);

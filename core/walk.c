@@ -39,11 +39,12 @@ static int walk_page(struct walk *w, const struct noderef *ref, unsigned depth)
 	if (noderef_is_none(ref))
 		return 0;
 	if (depth > WALK_DEPTH_MAX)
-		return err_set(E_CORRUPT, "the trees are deeper than %d nodes", WALK_DEPTH_MAX);
+		return err_set(E_CORRUPT, "the trees are deeper than %d nodes",
+			       WALK_DEPTH_MAX);
 	if (w->page) {
 		r = w->page(w, ref);
 		if (r)
-			return r < 0 ? r : 0;	/* positive: seen before, go on beside it */
+			return r < 0 ? r : 0; /* positive: seen before, go on beside it */
 	}
 	image = malloc(PAGE_PAYLOAD);
 	if (!image)

@@ -38,7 +38,7 @@ static void print_line(void *arg, const char *line)
 	free(text);
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	const char *key_file = NULL;
 	int c, r;
@@ -66,4 +66,9 @@ int main(int argc, char **argv)
 	if (r < 0)
 		return term_fail(r, argv[optind]);
 	return EXIT_DONE;
+}
+
+int main(int argc, char **argv)
+{
+	return term_end(run(argc, argv));
 }

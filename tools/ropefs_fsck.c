@@ -82,11 +82,13 @@ static void print_words(const struct ropefs_check *check, const char *store, int
 {
 	char *name = term_name(stdout, store);
 
-	printf("%s: %s files with %s in %s packs (%s chunks) and %s pages, checked in "
-	       "%s\n",
-	       name, term_count(check->files).s, term_bytes((double)check->bytes).s,
-	       term_count(check->packs).s, term_count(check->chunks).s,
-	       term_count(check->pages).s, term_seconds(seconds).s);
+	if (check->opened)
+		printf("%s: %s files and folders with %s in %s packs (%s chunks) and %s "
+		       "pages, checked in %s\n",
+		       name, term_count(check->files).s,
+		       term_bytes((double)check->bytes).s, term_count(check->packs).s,
+		       term_count(check->chunks).s, term_count(check->pages).s,
+		       term_seconds(seconds).s);
 	if (check->leaked_pages)
 		printf("%s pages are in use by nothing; the next collection frees them\n",
 		       term_count(check->leaked_pages).s);
@@ -94,11 +96,13 @@ static void print_words(const struct ropefs_check *check, const char *store, int
 		printf("%sclean%s\n", term_paint(stdout, TERM_GOOD),
 		       term_paint(stdout, TERM_PLAIN));
 	else
-		printf("%sdamaged%s in %s place%s: mount it read-only (-o ro) and copy "
-		       "out what "
-		       "is readable\n",
-		       term_paint(stdout, TERM_BAD), term_paint(stdout, TERM_PLAIN),
-		       term_count(check->problems).s, check->problems == 1 ? "" : "s");
+		printf("%sdamaged%s in %s place%s: %s\n", term_paint(stdout, TERM_BAD),
+		       term_paint(stdout, TERM_PLAIN), term_count(check->problems).s,
+		       check->problems == 1 ? "" : "s",
+		       check->opened ? "mount it read-only (-o ro) and copy out what is "
+				       "readable"
+				     : "it can't be opened; put what is damaged back "
+				       "from a backup");
 	free(name);
 }
 
@@ -201,10 +205,10 @@ int main(int argc, char **argv)
 			break;
 		case 'h':
 			print_help();
-			return EXIT_DONE;
+			return term_end(EXIT_DONE);
 		case 'V':
 			puts("ropefs-fsck " ROPEFS_VERSION);
-			return EXIT_DONE;
+			return term_end(EXIT_DONE);
 		default:
 			fprintf(stderr, "Try 'ropefs-fsck --help'.\n");
 			return EXIT_USAGE;
@@ -213,5 +217,5 @@ int main(int argc, char **argv)
 	if (argc - optind != 1)
 		return term_usage(NULL, "one STORE is wanted");
 	run.has_bar = !run.quiet && isatty(STDERR_FILENO);
-	return check_store(argv[optind], key_file, &run);
+	return term_end(check_store(argv[optind], key_file, &run));
 }

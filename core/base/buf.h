@@ -11,21 +11,21 @@ struct span {
 
 struct buf {
 	uint8_t *p;
-	size_t n;	/* bytes in use */
+	size_t n; /* bytes in use */
 	size_t cap;
 };
 
-#define BUF_INIT ((struct buf){ 0 })
-#define SPAN_STR(s) ((struct span){ (const uint8_t *)(s), strlen(s) })
+#define BUF_INIT    ((struct buf) { 0 })
+#define SPAN_STR(s) ((struct span) { (const uint8_t *)(s), strlen(s) })
 
 static inline struct span span_of(const void *p, size_t n)
 {
-	return (struct span){ p, n };
+	return (struct span) { p, n };
 }
 
 static inline struct span buf_span(const struct buf *b)
 {
-	return (struct span){ b->p, b->n };
+	return (struct span) { b->p, b->n };
 }
 
 void buf_release(struct buf *b);

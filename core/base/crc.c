@@ -4,7 +4,7 @@
 
 uint32_t crc32c(uint32_t crc, const void *p, size_t n)
 {
-	const size_t step = 1u << 30;	/* isa-l takes an int */
+	const size_t step = 1u << 30; /* isa-l takes an int */
 	unsigned char *at = (unsigned char *)(uintptr_t)p;
 
 	crc = ~crc;

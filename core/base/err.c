@@ -9,7 +9,7 @@ static _Thread_local char detail[512];
 
 int err_set(int code, const char *fmt, ...)
 {
-	char longer[sizeof(detail)];	/* the sentence before may be an argument */
+	char longer[sizeof(detail)]; /* the sentence before may be an argument */
 	va_list ap;
 
 	assert(code > 0);
@@ -33,8 +33,8 @@ void err_clear(void)
 int err_errno(int r)
 {
 	switch (-r) {
-#define X(name, code, os, status, text) \
-	case name:                      \
+#define X(name, code, os, status, text)                                                  \
+	case name:                                                                       \
 		return os;
 		ERR_LIST(X)
 #undef X
@@ -46,8 +46,8 @@ int err_errno(int r)
 int err_exit_status(int r)
 {
 	switch (-r) {
-#define X(name, code, os, status, text) \
-	case name:                      \
+#define X(name, code, os, status, text)                                                  \
+	case name:                                                                       \
 		return status;
 		ERR_LIST(X)
 #undef X
@@ -59,8 +59,8 @@ int err_exit_status(int r)
 const char *err_text(int r)
 {
 	switch (-r) {
-#define X(name, code, os, status, text) \
-	case name:                      \
+#define X(name, code, os, status, text)                                                  \
+	case name:                                                                       \
 		return text;
 		ERR_LIST(X)
 #undef X

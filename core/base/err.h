@@ -8,15 +8,15 @@
 #include "core/base/util.h"
 
 /* X(name, code, errno for the outside, exit status of the tools, sentence) */
-#define ERR_LIST(X)                                                                         \
-	X(E_WRONG_KEY, 10001, EACCES, 3, "the key does not open this store")                  \
-	X(E_IN_USE, 10002, EBUSY, 4, "another process has the store open")                    \
-	X(E_CORRUPT, 10003, EIO, 5, "bytes read do not verify")                               \
-	X(E_NOT_STORE, 10004, EINVAL, 6, "this is not a ropefs store")                        \
-	X(E_NEWER, 10005, EPROTONOSUPPORT, 7, "written by a newer version of ropefs")         \
-	X(E_KEY_FILE, 10006, EACCES, 3, "the key file is missing, unreadable or unsafe")      \
-	X(E_READ_ONLY, 10007, EROFS, 1, "the store is read-only")                             \
-	X(E_LOG_FAILED, 10008, EIO, 1, "the log could not be made durable")                   \
+#define ERR_LIST(X)                                                                      \
+	X(E_WRONG_KEY, 10001, EACCES, 3, "the key does not open this store")             \
+	X(E_IN_USE, 10002, EBUSY, 4, "another process has the store open")               \
+	X(E_CORRUPT, 10003, EIO, 5, "bytes read do not verify")                          \
+	X(E_NOT_STORE, 10004, EINVAL, 6, "this is not a ropefs store")                   \
+	X(E_NEWER, 10005, EPROTONOSUPPORT, 7, "written by a newer version of ropefs")    \
+	X(E_KEY_FILE, 10006, EACCES, 3, "the key file is missing, unreadable or unsafe") \
+	X(E_READ_ONLY, 10007, EROFS, 1, "the store is read-only")                        \
+	X(E_LOG_FAILED, 10008, EIO, 1, "the log could not be made durable")              \
 	X(E_CIPHER, 10009, EOPNOTSUPP, 1, "this CPU does not have the cipher")
 
 enum err_code {
@@ -32,8 +32,8 @@ const char *err_detail(void);
 void err_clear(void);
 
 /* All take the negative value a function returned. */
-int err_errno(int r);		/* positive errno for the outside */
-int err_exit_status(int r);	/* exit status of the tools: 0 done, 1 failed, 3 and up as listed */
-const char *err_text(int r);	/* the code's general sentence */
+int err_errno(int r); /* positive errno for the outside */
+int err_exit_status(int r); /* of the tools: 0 done, 1 failed, 3 and up as listed */
+const char *err_text(int r); /* the code's general sentence */
 
 #endif

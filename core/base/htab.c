@@ -33,7 +33,7 @@ static void put_fresh(struct htab *t, uint64_t key, void *value)
 		assert(t->slots[i].key != key);
 		i = (i + 1) & (t->cap - 1);
 	}
-	t->slots[i] = (struct htab_slot){ key, value };
+	t->slots[i] = (struct htab_slot) { key, value };
 }
 
 static int grow(struct htab *t)
@@ -89,7 +89,7 @@ void *htab_del(struct htab *t, uint64_t key)
 			hole = i;
 		}
 	}
-	t->slots[hole] = (struct htab_slot){ 0 };
+	t->slots[hole] = (struct htab_slot) { 0 };
 	t->n--;
 	return value;
 }

@@ -7,16 +7,16 @@
 
 struct htab_slot {
 	uint64_t key;
-	void *value;	/* NULL: empty */
+	void *value; /* NULL: empty */
 };
 
 struct htab {
 	struct htab_slot *slots;
-	size_t n;	/* in use */
-	size_t cap;	/* 0 or a power of two */
+	size_t n; /* in use */
+	size_t cap; /* 0 or a power of two */
 };
 
-#define HTAB_INIT ((struct htab){ 0 })
+#define HTAB_INIT ((struct htab) { 0 })
 
 void htab_release(struct htab *t);
 void *htab_get(const struct htab *t, uint64_t key);

@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 enum lock_rank {
-	RANK_CHECKPOINT = 1,	/* store: one checkpoint or collection at a time */
-	RANK_ENGINE,		/* store: inodes, ropes, catalog, nodes, hot bytes */
-	RANK_WAL,		/* wal: buffers and positions */
-	RANK_PACK,		/* pack: open packs and the chunk cache */
-	RANK_IO,		/* io: inside an io */
+	RANK_CHECKPOINT = 1, /* store: one checkpoint or collection at a time */
+	RANK_ENGINE, /* store: inodes, ropes, catalog, nodes, hot bytes */
+	RANK_WAL, /* wal: buffers and positions */
+	RANK_PACK, /* pack: open packs and the chunk cache */
+	RANK_IO, /* io: inside an io */
 };
 
 struct lock {

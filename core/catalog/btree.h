@@ -12,12 +12,12 @@
 #include "core/base/buf.h"
 #include "core/page/nodes.h"
 
-#define BTREE_KEY_MAX 320u
+#define BTREE_KEY_MAX	320u
 #define BTREE_VALUE_MAX 1024u
 
 struct btree {
 	struct nodes *nodes;
-	struct noderef root;	/* none: empty */
+	struct noderef root; /* none: empty */
 };
 
 /* leaf values may hold ropes (children and extents): see catalog.h, which registers the
@@ -35,7 +35,7 @@ int btree_get(struct btree *bt, struct span key, struct span *ret_value);
 /* Inserts or replaces. -E2BIG past the limits. Neither key nor value may be borrowed from
  * this tree, here and below. */
 int btree_put(struct btree *bt, struct span key, struct span value);
-int btree_del(struct btree *bt, struct span key);	/* -ENOENT */
+int btree_del(struct btree *bt, struct span key); /* -ENOENT */
 /* For several edits that must all happen or none: reads and reserves what the next
  * `edits` puts in rising order and removals of keys in [from, to] take, so that
  * (nodes_trim() apart) they can't fail. -EIO, -E_CORRUPT, -ENOMEM. */

@@ -21,14 +21,14 @@
 #include "core/keys/keys.h"
 #include "core/rope/rope.h"
 
-#define CATALOG_NAME_MAX 255u
-#define CATALOG_PART 1000u
-#define CATALOG_XATTR_MAX 65536u
+#define CATALOG_NAME_MAX   255u
+#define CATALOG_PART	   1000u
+#define CATALOG_XATTR_MAX  65536u
 #define CATALOG_TARGET_MAX 4095u
 
 struct catalog {
 	struct btree bt;
-	const struct keys *keys;	/* for the name hash */
+	const struct keys *keys; /* for the name hash */
 };
 
 /* Registers the btree kinds: a leaf's children are the roots of ropes (levels > 0) in
@@ -38,43 +38,45 @@ void catalog_register(struct nodes *ns);
 /* An inode row, in memory as on disk (all le, sizes fixed). Times are ns since 1970, as
  * le64 of an int64. */
 struct inode_row {
-	le32 version;		/* 1 */
-	le32 mode;		/* S_IFMT | permissions */
+	le32 version; /* 1 */
+	le32 mode; /* S_IFMT | permissions */
 	le32 uid;
 	le32 gid;
 	le32 nlink;
-	le32 flags;		/* INODE_SPARSE */
+	le32 flags; /* INODE_SPARSE */
 	le64 rdev;
-	le64 parent;		/* of a directory: the one it is in; else 0 */
+	le64 parent; /* of a directory: the one it is in; else 0 */
 	le64 atime, mtime, ctime, btime;
-	le64 entries;		/* of a directory: entries in it; of a symlink: its length */
-	le64 data_bytes;	/* of a file: bytes that are not holes (st_blocks) */
+	le64 entries; /* of a directory: entries in it; of a symlink: its length */
+	le64 data_bytes; /* of a file: bytes that are not holes (st_blocks) */
 	le64 spare[2];
-	struct rope rope;	/* regular files */
+	struct rope rope; /* regular files */
 };
 static_assert(sizeof(struct inode_row) == 192, "inode row is 192 bytes on disk");
 
-int catalog_get_inode(struct catalog *c, uint64_t ino, struct inode_row *ret); /* -ENOENT */
+int catalog_get_inode(struct catalog *c, uint64_t ino,
+		      struct inode_row *ret); /* -ENOENT */
 int catalog_put_inode(struct catalog *c, uint64_t ino, const struct inode_row *row);
 int catalog_del_inode(struct catalog *c, uint64_t ino);
 
 struct entry {
 	uint64_t ino;
 	uint64_t cookie;
-	uint8_t type;		/* DT_REG ... */
+	uint8_t type; /* DT_REG ... */
 	uint8_t name_len;
-	char name[CATALOG_NAME_MAX + 1];	/* with a NUL behind it */
+	char name[CATALOG_NAME_MAX + 1]; /* with a NUL behind it */
 };
 int catalog_lookup(struct catalog *c, uint64_t dir, struct span name, struct entry *ret);
 /* -EEXIST, -ENOSPC when 256 names share a hash. */
 int catalog_add_entry(struct catalog *c, uint64_t dir, struct span name, uint64_t ino,
 		      uint8_t type);
-int catalog_del_entry(struct catalog *c, uint64_t dir, struct span name);	/* -ENOENT */
+int catalog_del_entry(struct catalog *c, uint64_t dir, struct span name); /* -ENOENT */
 /* Points an existing entry at another inode, keeping its cookie. */
 int catalog_set_entry(struct catalog *c, uint64_t dir, struct span name, uint64_t ino,
 		      uint8_t type);
 /* 1 with the first entry whose cookie is > after, 0 at the end. */
-int catalog_next_entry(struct catalog *c, uint64_t dir, uint64_t after, struct entry *ret);
+int catalog_next_entry(struct catalog *c, uint64_t dir, uint64_t after,
+		       struct entry *ret);
 
 /* xattrs: names up to 255 bytes without NUL. */
 int catalog_get_xattr(struct catalog *c, uint64_t ino, struct span name, struct buf *ret);

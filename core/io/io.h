@@ -22,9 +22,9 @@ struct io_file;
 
 enum io_open_flags {
 	IO_READ = 0,
-	IO_WRITE = 1,		/* read and write */
-	IO_CREATE = 2,		/* implies IO_WRITE; an existing file is opened as it is */
-	IO_EXCL = 4,		/* with IO_CREATE: -EEXIST when it is there */
+	IO_WRITE = 1, /* read and write */
+	IO_CREATE = 2, /* implies IO_WRITE; an existing file is opened as it is */
+	IO_EXCL = 4, /* with IO_CREATE: -EEXIST when it is there */
 };
 
 struct io_file_ops {
@@ -32,7 +32,7 @@ struct io_file_ops {
 	ssize_t (*pread)(struct io_file *f, void *p, size_t n, uint64_t off);
 	/* Writes all n bytes or returns an error (some may have been written). */
 	int (*pwrite)(struct io_file *f, const void *p, size_t n, uint64_t off);
-	int (*sync)(struct io_file *f);			/* fdatasync */
+	int (*sync)(struct io_file *f); /* fdatasync */
 	/* Reserves space for [0, len) and makes the file at least that long; new bytes
 	 * read as zeros. -EOPNOTSUPP never reaches the caller: it falls back to truncate. */
 	int (*allocate)(struct io_file *f, uint64_t len);
@@ -47,28 +47,29 @@ struct io_file {
 
 struct io_space {
 	uint64_t total_bytes;
-	uint64_t free_bytes;	/* what an ordinary user may still write */
+	uint64_t free_bytes; /* what an ordinary user may still write */
 };
 
 struct io_ops {
-	int (*open)(struct io *io, const char *name, unsigned flags, struct io_file **ret);
-	int (*rename)(struct io *io, const char *from, const char *to);	/* replaces to */
+	int (*open)(struct io *io, const char *name, unsigned flags,
+		    struct io_file **ret);
+	int (*rename)(struct io *io, const char *from, const char *to); /* replaces to */
 	int (*unlink)(struct io *io, const char *name);
-	int (*mkdir)(struct io *io, const char *name);	/* mode 0700; -EEXIST */
+	int (*mkdir)(struct io *io, const char *name); /* mode 0700; -EEXIST */
 	/* Calls each for every entry of folder dir ("" is the root), in no order, without
 	 * "." and ".."; a non-zero return stops and is returned. */
-	int (*list)(struct io *io, const char *dir, int (*each)(void *arg, const char *name),
-		    void *arg);
+	int (*list)(struct io *io, const char *dir,
+		    int (*each)(void *arg, const char *name), void *arg);
 	int (*sync_dir)(struct io *io, const char *dir);
 	int (*space)(struct io *io, struct io_space *ret);
 	/* Takes the exclusive lock file name and writes our pid into it. Held until the io
 	 * is freed. When another process has it: -EWOULDBLOCK with *ret_pid its pid (0 when
 	 * unknown). A process that died holds nothing. */
 	int (*lock)(struct io *io, const char *name, pid_t *ret_pid);
-	uint64_t (*real_ns)(struct io *io);	/* CLOCK_REALTIME, since 1970 */
-	uint64_t (*mono_ns)(struct io *io);	/* CLOCK_MONOTONIC */
-	void (*random)(struct io *io, void *p, size_t n);	/* for ids, salts and nonces */
-	void (*free)(struct io *io);		/* all its files are closed */
+	uint64_t (*real_ns)(struct io *io); /* CLOCK_REALTIME, since 1970 */
+	uint64_t (*mono_ns)(struct io *io); /* CLOCK_MONOTONIC */
+	void (*random)(struct io *io, void *p, size_t n); /* for ids, salts and nonces */
+	void (*free)(struct io *io); /* all its files are closed */
 };
 
 struct io {

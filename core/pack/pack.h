@@ -73,7 +73,7 @@ struct chunk_hold {
 	uint32_t n;
 	uint64_t pack;
 	uint32_t index;
-	struct cached_chunk *chunk;	/* NULL: holds nothing */
+	struct cached_chunk *chunk; /* NULL: holds nothing */
 };
 /* nowait: -EAGAIN when the chunk is not in the cache. Else the errors of packs_read(). */
 int packs_hold(struct packs *ps, uint64_t pack, uint32_t index, bool nowait,

@@ -104,7 +104,8 @@ static int chunk_get_locked(struct packs *ps, struct chunk_at at,
 static int chunk_cached_locked(struct packs *ps, struct chunk_at at,
 			       struct cached_chunk **ret)
 {
-	struct cached_chunk *e = chunk_cache_get(&ps->cache, chunk_key(at.pack, at.index));
+	struct cached_chunk *e =
+		chunk_cache_get(&ps->cache, chunk_key(at.pack, at.index));
 
 	if (!e)
 		return -EAGAIN;
@@ -132,7 +133,7 @@ int packs_hold(struct packs *ps, uint64_t pack, uint32_t index, bool nowait,
 	packs_lock_drop(ps);
 	if (r < 0)
 		return r;
-	*ret = (struct chunk_hold){ e->bytes, e->n, pack, index, e };
+	*ret = (struct chunk_hold) { e->bytes, e->n, pack, index, e };
 	return 0;
 }
 
@@ -172,11 +173,11 @@ static int read_held(struct packs *ps, struct chunk_at at, bool nowait, uint32_t
 int packs_read(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
 	       uint32_t len, uint8_t *out)
 {
-	return read_held(ps, (struct chunk_at){ pack, index }, false, off, len, out);
+	return read_held(ps, (struct chunk_at) { pack, index }, false, off, len, out);
 }
 
 int packs_read_cached(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
 		      uint32_t len, uint8_t *out)
 {
-	return read_held(ps, (struct chunk_at){ pack, index }, true, off, len, out);
+	return read_held(ps, (struct chunk_at) { pack, index }, true, off, len, out);
 }

@@ -20,7 +20,7 @@ struct noderef {
 };
 static_assert(sizeof(struct noderef) == 32, "noderef is 32 bytes on disk");
 
-#define NODEREF_NONE ((struct noderef){ 0 })
+#define NODEREF_NONE ((struct noderef) { 0 })
 
 static inline bool noderef_is_none(const struct noderef *r)
 {

@@ -26,11 +26,11 @@
 #include "core/page/noderef.h"
 #include "core/page/pagefile.h"
 
-enum node_kind {	/* values are on disk */
-	NODE_ROPE_LEAF = 1,
-	NODE_ROPE_INNER = 2,
-	NODE_BTREE_LEAF = 3,
-	NODE_BTREE_INNER = 4,
+enum node_kind { /* values are on disk */
+		 NODE_ROPE_LEAF = 1,
+		 NODE_ROPE_INNER = 2,
+		 NODE_BTREE_LEAF = 3,
+		 NODE_BTREE_INNER = 4,
 };
 #define NODE_KIND_MAX 5
 
@@ -49,7 +49,7 @@ struct node_head {
 };
 static_assert(sizeof(struct node_head) == 16, "node_head is 16 bytes on disk");
 
-struct extent;	/* core/rope/extent.h */
+struct extent; /* core/rope/extent.h */
 
 typedef int (*node_child_fn)(void *arg, struct noderef *slot);
 typedef int (*node_extent_fn)(void *arg, struct extent *slot);
@@ -69,14 +69,14 @@ struct node_type {
 struct nodes;
 
 struct nodes_opts {
-	struct pagefile *pf;	/* NULL: in memory only, for tests of the trees */
-	size_t cache_bytes;	/* budget for clean nodes */
-	uint64_t epoch;		/* super.epoch */
+	struct pagefile *pf; /* NULL: in memory only, for tests of the trees */
+	size_t cache_bytes; /* budget for clean nodes */
+	uint64_t epoch; /* super.epoch */
 	uint64_t snap_epoch;
 };
 
 int nodes_new_cache(const struct nodes_opts *opts, struct nodes **ret);
-struct nodes *nodes_free_cache(struct nodes *ns);	/* dirty nodes are lost */
+struct nodes *nodes_free_cache(struct nodes *ns); /* dirty nodes are lost */
 void nodes_set_type(struct nodes *ns, enum node_kind kind, const struct node_type *type);
 /* The type of an image's kind, NULL when unknown. Types never change once set: no lock. */
 const struct node_type *nodes_type(const struct nodes *ns, const uint8_t *image);
@@ -149,7 +149,7 @@ struct nodes_stats {
 void nodes_get_stats(const struct nodes *ns, struct nodes_stats *ret);
 /* Calls fn for each extent in dirty nodes: what lives in memory beside the committed tree. */
 int nodes_each_dirty_extent(struct nodes *ns, node_extent_fn fn, void *arg);
-void nodes_reset_leaked(struct nodes *ns);	/* a sweep has found them */
-uint64_t nodes_dirty_bytes(const struct nodes *ns);	/* of the live epoch and frozen */
+void nodes_reset_leaked(struct nodes *ns); /* a sweep has found them */
+uint64_t nodes_dirty_bytes(const struct nodes *ns); /* of the live epoch and frozen */
 
 #endif

@@ -360,8 +360,9 @@ static int pagefile_new(struct io *io, const struct keys *keys, unsigned flags,
 	if (r == 0)
 		r = io_open(io, PAGEFILE_NAME, flags, &pf->file);
 	if (r == -ENOENT)
-		r = err_set(E_CORRUPT, "the store's file \"" PAGEFILE_NAME "\" is missing: "
-				       "bring it back from a copy of the store");
+		r = err_set(E_CORRUPT,
+			    "the store's file \"" PAGEFILE_NAME "\" is missing: "
+			    "bring it back from a copy of the store");
 	if (r < 0) {
 		pagefile_close(pf);
 		return r;

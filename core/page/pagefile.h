@@ -16,24 +16,24 @@
 #include "core/keys/keys.h"
 #include "core/page/noderef.h"
 
-#define PAGE_BYTES 4096u
-#define PAGE_PAYLOAD 4072u	/* PAGE_BYTES less the nonce */
+#define PAGE_BYTES   4096u
+#define PAGE_PAYLOAD 4072u /* PAGE_BYTES less the nonce */
 
 struct pagefile;
 
 /* What a superblock says about the rest of the store. */
 struct super {
-	uint64_t generation;	/* one more each commit */
-	uint64_t lsn;		/* the log is needed after this LSN only */
-	uint64_t epoch;		/* last node epoch in the tree */
-	uint64_t snap_epoch;	/* pages with birth <= this may belong to a snapshot */
+	uint64_t generation; /* one more each commit */
+	uint64_t lsn; /* the log is needed after this LSN only */
+	uint64_t epoch; /* last node epoch in the tree */
+	uint64_t snap_epoch; /* pages with birth <= this may belong to a snapshot */
 	uint64_t next_ino;
 	uint64_t next_pack;
-	uint64_t inodes;	/* live inodes */
-	uint64_t live_bytes;	/* sum of file sizes less holes */
-	uint64_t dead_bytes;	/* of chunks, about, that a collection may free */
-	struct noderef catalog;	/* root of the catalog B+tree */
-	bool clean;		/* nobody has written since a clean shutdown */
+	uint64_t inodes; /* live inodes */
+	uint64_t live_bytes; /* sum of file sizes less holes */
+	uint64_t dead_bytes; /* of chunks, about, that a collection may free */
+	struct noderef catalog; /* root of the catalog B+tree */
+	bool clean; /* nobody has written since a clean shutdown */
 };
 
 /* Makes the file with an empty tree and both superblocks; fsyncs. -EEXIST. */
@@ -42,9 +42,9 @@ int pagefile_create(struct io *io, const struct keys *keys, const struct super *
  * writes that superblock again and syncs, as it may not be durable. -E_CORRUPT when
  * neither verifies. A bitmap that doesn't verify is no error: nothing is reused until
  * pagefile_adopt(), and pagefile_needs_sweep() says so. */
-int pagefile_open(struct io *io, const struct keys *keys, bool read_only, struct super *ret,
-		  struct pagefile **ret_pf);
-struct pagefile *pagefile_close(struct pagefile *pf);	/* NULL is fine; returns NULL */
+int pagefile_open(struct io *io, const struct keys *keys, bool read_only,
+		  struct super *ret, struct pagefile **ret_pf);
+struct pagefile *pagefile_close(struct pagefile *pf); /* NULL is fine; returns NULL */
 
 /* Changes follow that only the log will hold: the superblock is not clean any more. */
 int pagefile_mark_open(struct pagefile *pf);

@@ -22,7 +22,7 @@ struct extent {
 };
 static_assert(sizeof(struct extent) == 16, "extent is 16 bytes on disk");
 
-#define EXTENT_PACK_MAX (((uint64_t)1 << 38) - 1)
+#define EXTENT_PACK_MAX	 (((uint64_t)1 << 38) - 1)
 #define EXTENT_CHUNK_MAX (((uint32_t)1 << 24) - 1)
 #define EXTENT_BYTES_MAX ((uint64_t)INT64_MAX)
 
@@ -40,21 +40,22 @@ static inline uint64_t extent_bytes(const struct extent *e)
 
 static inline struct extent extent_hole(uint64_t bytes)
 {
-	return (struct extent){ le64_put(0), le32_put((uint32_t)(bytes >> 32)),
-				le32_put((uint32_t)bytes) };
+	return (struct extent) { le64_put(0), le32_put((uint32_t)(bytes >> 32)),
+				 le32_put((uint32_t)bytes) };
 }
 
 static inline struct extent extent_hot(uint64_t block, uint32_t off, uint32_t len)
 {
-	return (struct extent){ le64_put((uint64_t)EXTENT_HOT << 62 | block), le32_put(off),
-				le32_put(len) };
+	return (struct extent) { le64_put((uint64_t)EXTENT_HOT << 62 | block),
+				 le32_put(off), le32_put(len) };
 }
 
 static inline struct extent extent_chunk(uint64_t pack, uint32_t index, uint32_t off,
 					 uint32_t len)
 {
-	return (struct extent){ le64_put((uint64_t)EXTENT_CHUNK << 62 | pack << 24 | index),
-				le32_put(off), le32_put(len) };
+	return (struct extent) { le64_put((uint64_t)EXTENT_CHUNK << 62 | pack << 24 |
+					  index),
+				 le32_put(off), le32_put(len) };
 }
 
 static inline uint64_t extent_hot_block(const struct extent *e)
@@ -78,8 +79,8 @@ static inline struct extent extent_part(const struct extent *e, uint64_t from,
 {
 	if (extent_kind(e) == EXTENT_HOLE)
 		return extent_hole(bytes);
-	return (struct extent){ e->ref, le32_put(le32_get(e->off) + (uint32_t)from),
-				le32_put((uint32_t)bytes) };
+	return (struct extent) { e->ref, le32_put(le32_get(e->off) + (uint32_t)from),
+				 le32_put((uint32_t)bytes) };
 }
 
 #endif

@@ -22,13 +22,13 @@ struct generation {
 	uint64_t first;
 	size_t n, cap;
 	struct block *blocks;
-	uint64_t bytes;		/* allocated in them */
+	uint64_t bytes; /* allocated in them */
 };
 
 struct hot {
 	struct generation live, frozen;
-	uint64_t shared_block;	/* open to every file; 0 when none */
-	uint8_t **spare;	/* full-size blocks for reuse: fresh memory costs page faults */
+	uint64_t shared_block; /* open to every file; 0 when none */
+	uint8_t **spare; /* full-size blocks for reuse: fresh memory costs page faults */
 	size_t n_spare, spare_max;
 };
 
@@ -72,7 +72,7 @@ static void generation_release(struct hot *h, struct generation *g)
 		free(g->blocks[i].places);
 	}
 	free(g->blocks);
-	*g = (struct generation){ .first = g->first + g->n };
+	*g = (struct generation) { .first = g->first + g->n };
 }
 
 struct hot *hot_free(struct hot *h)
@@ -114,7 +114,7 @@ static uint64_t block_new(struct hot *h, uint32_t cap)
 	bytes = bytes_new(h, cap);
 	if (!bytes)
 		return 0;
-	g->blocks[g->n] = (struct block){ .bytes = bytes, .cap = cap };
+	g->blocks[g->n] = (struct block) { .bytes = bytes, .cap = cap };
 	g->bytes += cap;
 	return g->first + g->n++;
 }
@@ -159,8 +159,9 @@ static uint64_t block_for(struct hot *h, const struct hot_tail *tail, size_t n)
 		h->shared_block = block_new(h, HOT_BLOCK_MAX / 2);
 		return h->shared_block;
 	}
-	return block_new(h, n >= HOT_BLOCK_MAX / 2 ? HOT_BLOCK_MAX
-			    : MAX(BLOCK_FIRST_CAP, (uint32_t)align_up(n, 1024)));
+	return block_new(h, n >= HOT_BLOCK_MAX / 2
+				    ? HOT_BLOCK_MAX
+				    : MAX(BLOCK_FIRST_CAP, (uint32_t)align_up(n, 1024)));
 }
 
 int hot_put(struct hot *h, struct hot_tail *tail, const uint8_t *p, size_t n,
@@ -182,7 +183,7 @@ int hot_put(struct hot *h, struct hot_tail *tail, const uint8_t *p, size_t n,
 		assert(used < max);
 		ret[used++] = extent_hot(number, b->len, take);
 		b->len += take;
-		*tail = (struct hot_tail){ number, b->len };
+		*tail = (struct hot_tail) { number, b->len };
 		p += take;
 		n -= take;
 	}
@@ -220,7 +221,7 @@ int hot_freeze(struct hot *h)
 	if (!h->frozen.n) {
 		free(h->frozen.blocks);
 		h->frozen = h->live;
-	} else {	/* what a failed checkpoint left joins what came since */
+	} else { /* what a failed checkpoint left joins what came since */
 		struct generation *f = &h->frozen;
 		size_t n = f->n + h->live.n;
 		struct block *all = realloc(f->blocks, MAX(n, (size_t)1) * sizeof(*all));
@@ -234,7 +235,7 @@ int hot_freeze(struct hot *h)
 		f->n = f->cap = n;
 		f->bytes += h->live.bytes;
 	}
-	h->live = (struct generation){ .first = next };
+	h->live = (struct generation) { .first = next };
 	h->shared_block = 0;
 	return 0;
 }
@@ -262,7 +263,7 @@ int hot_note_place(struct hot *h, const struct extent *e, const struct extent *c
 		b->places_cap = cap;
 	}
 	b->places[b->n_places++] =
-		(struct place){ le32_get(e->off), le32_get(e->len), *chunk };
+		(struct place) { le32_get(e->off), le32_get(e->len), *chunk };
 	return 0;
 }
 
@@ -297,7 +298,7 @@ int hot_patch(const struct hot *h, struct extent *e)
 		return 0;
 	b = &h->frozen.blocks[number - h->frozen.first];
 	hi = b->n_places;
-	while (lo < hi) {	/* first place with off beyond ours */
+	while (lo < hi) { /* first place with off beyond ours */
 		size_t mid = (lo + hi) / 2;
 
 		if (b->places[mid].off <= off)

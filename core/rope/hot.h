@@ -17,7 +17,7 @@
 
 #include "core/rope/extent.h"
 
-#define HOT_BLOCK_MAX 131072u	/* as large as a chunk: a slice must fit one */
+#define HOT_BLOCK_MAX 131072u /* as large as a chunk: a slice must fit one */
 
 struct hot;
 

@@ -25,7 +25,7 @@
 #include "core/page/nodes.h"
 #include "core/rope/extent.h"
 
-#define ROPE_INLINE 4
+#define ROPE_INLINE	4
 #define ROPE_LEVELS_MAX 12
 
 /* The root record; the same in memory, in a catalog row and on disk.
@@ -49,12 +49,12 @@ struct rope {
 };
 static_assert(sizeof(struct rope) == 88, "rope root is 88 bytes on disk");
 
-#define ROPE_EMPTY ((struct rope){ 0 })
+#define ROPE_EMPTY ((struct rope) { 0 })
 
 /* What edits need besides the rope. */
 struct rope_env {
 	struct nodes *nodes;
-	uint64_t hot_floor;	/* hot blocks below this number are never joined */
+	uint64_t hot_floor; /* hot blocks below this number are never joined */
 	/* Told of each extent that leaves a rope (removed or cut off), for the accounting of
 	 * dead bytes; may be NULL. Not told of what is under a node discarded whole. */
 	void (*dropped)(void *arg, const struct extent *e);
@@ -79,8 +79,8 @@ int rope_insert(struct rope_env *env, struct rope *r, uint64_t at, const struct 
 int rope_remove(struct rope_env *env, struct rope *r, uint64_t at, uint64_t bytes);
 /* Puts n extents in the place of [at, at + their sum), growing the rope past its end when
  * they reach beyond it; at <= bytes. One step: both or neither. */
-int rope_replace(struct rope_env *env, struct rope *r, uint64_t at, const struct extent *e,
-		 size_t n);
+int rope_replace(struct rope_env *env, struct rope *r, uint64_t at,
+		 const struct extent *e, size_t n);
 /* Drops all nodes and leaves the rope empty. Same cost as rope_remove of all. */
 int rope_clear(struct rope_env *env, struct rope *r);
 /* dst (which must be empty) becomes the same bytes as src, sharing every node. O(1).
@@ -92,8 +92,8 @@ void rope_clone(struct rope_env *env, struct rope *src, struct rope *dst);
 struct rope_cursor {
 	struct rope_env *env;
 	const struct rope *rope;
-	uint64_t at;		/* byte offset of the next extent's first byte */
-	uint64_t skip;		/* bytes of it that lie before the place sought */
+	uint64_t at; /* byte offset of the next extent's first byte */
+	uint64_t skip; /* bytes of it that lie before the place sought */
 	struct {
 		const uint8_t *image;
 		unsigned i;

@@ -27,7 +27,8 @@ struct log_file {
 	uint64_t first_lsn; /* segments with a good header */
 	uint64_t used_bytes;
 	uint64_t file_bytes;
-	uint64_t filled_bytes; /* written before; UINT64_MAX: of an earlier run, maybe all */
+	uint64_t
+		filled_bytes; /* written before; UINT64_MAX: of an earlier run, maybe all */
 	bool good; /* its header verified */
 };
 TAILQ_HEAD(log_files, log_file);

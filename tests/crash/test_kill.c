@@ -16,9 +16,9 @@
 #include "core/ropefs.h"
 #include "tests/lib/suite.h"
 
-#define RECORD 24	/* bytes: "record ", 16 digits, newline */
+#define RECORD	 24 /* bytes: "record ", 16 digits, newline */
 #define TEXT_MAX 32
-#define EDIT 10
+#define EDIT	 10
 
 /* Shared with the child: what a sync had acknowledged. */
 struct oracle {
@@ -27,11 +27,12 @@ struct oracle {
 };
 
 static struct oracle *oracle;
-static char store[4200], key[4200];	/* below suite_tmpdir() */
+static char store[4200], key[4200]; /* below suite_tmpdir() */
 
 static struct ropefs *open_store(void)
 {
-	struct ropefs_opts opts = { .key_file = key, .memory_bytes = 32u << 20,
+	struct ropefs_opts opts = { .key_file = key,
+				    .memory_bytes = 32u << 20,
 				    .checkpoint_s = 1 };
 	struct ropefs *fs;
 	int r = ropefs_open(store, &opts, &fs);
@@ -89,7 +90,8 @@ static void child_main(void)
 
 		for (unsigned i = 0; i < n; i++) {
 			record_text(p, records++);
-			if (ropefs_write(fs, log, 0, p, RECORD, ROPEFS_APPEND, NULL) != RECORD)
+			if (ropefs_write(fs, log, 0, p, RECORD, ROPEFS_APPEND, NULL) !=
+			    RECORD)
 				abort();
 			uint64_t at = edit_at(edits++, e);
 
@@ -115,8 +117,8 @@ static void check_log(struct ropefs *fs)
 	ck_assert_int_eq(ropefs_read(fs, log, 0, p, n, 0), (ssize_t)n);
 	for (uint64_t i = 0; i < n / RECORD; i++) {
 		record_text(want, i);
-		ck_assert_msg(!memcmp(p + i * RECORD, want, RECORD), "record %llu differs",
-			      (unsigned long long)i);
+		ck_assert_msg(!memcmp(p + i * RECORD, want, RECORD),
+			      "record %llu differs", (unsigned long long)i);
 	}
 	free(p);
 }
@@ -149,7 +151,8 @@ static void check_text(struct ropefs *fs)
 
 static void one_round(struct rng *rng)
 {
-	struct timespec nap = { .tv_nsec = (long)rng_below(rng, 250) * 1000000 + 5000000 };
+	struct timespec nap = { .tv_nsec =
+					(long)rng_below(rng, 250) * 1000000 + 5000000 };
 	struct ropefs *fs;
 	pid_t pid;
 	int status;
@@ -182,8 +185,8 @@ START_TEST(a_killed_process_loses_nothing_it_had_synced)
 
 	snprintf(store, sizeof(store), "%s/store", suite_tmpdir());
 	snprintf(key, sizeof(key), "%s/key", suite_tmpdir());
-	oracle = mmap(NULL, sizeof(*oracle), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-		      -1, 0);
+	oracle = mmap(NULL, sizeof(*oracle), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ck_assert(oracle != MAP_FAILED);
 	ck_assert_msg(ropefs_init(store, &init, NULL) == 0, "init: %s", ropefs_error());
 	for (int i = 0; i < n; i++)

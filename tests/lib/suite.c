@@ -53,7 +53,7 @@ unsigned suite_seconds(unsigned otherwise)
 
 struct rng rng_seeded(uint64_t seed)
 {
-	return (struct rng){ seed };
+	return (struct rng) { seed };
 }
 
 uint64_t rng_next(struct rng *r)

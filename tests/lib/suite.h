@@ -21,16 +21,16 @@ struct rng {
 };
 struct rng rng_seeded(uint64_t seed);
 uint64_t rng_next(struct rng *r);
-uint64_t rng_below(struct rng *r, uint64_t n);		/* 0..n-1; n > 0 */
+uint64_t rng_below(struct rng *r, uint64_t n); /* 0..n-1; n > 0 */
 void rng_fill(struct rng *r, void *p, size_t n);
 
 /* A fresh folder below $TMPDIR; removed with all in it when the process ends well. */
 const char *suite_tmpdir(void);
 
-#define ck_ok(call)                                                                         \
-	do {                                                                                \
-		long ck_r = (long)(call);                                                   \
-		ck_assert_msg(ck_r >= 0, "%s: %ld", #call, ck_r);                           \
+#define ck_ok(call)                                                                      \
+	do {                                                                             \
+		long ck_r = (long)(call);                                                \
+		ck_assert_msg(ck_r >= 0, "%s: %ld", #call, ck_r);                        \
 	} while (0)
 
 #endif

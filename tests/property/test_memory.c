@@ -8,9 +8,9 @@
 #include "core/ropefs.h"
 #include "tests/lib/suite.h"
 
-#define GIB ((uint64_t)1 << 30)
-#define STEP ((uint64_t)128 << 10)
-#define BLOCK 4096
+#define GIB		 ((uint64_t)1 << 30)
+#define STEP		 ((uint64_t)128 << 10)
+#define BLOCK		 4096
 #define RESIDENT_MAX_KIB (128 * 1024)
 
 static long resident_peak_kib(void)
@@ -41,7 +41,8 @@ static void load(struct ropefs *fs, uint64_t ino)
 
 	for (uint64_t i = 0; i < 20 * GIB / STEP; i++) {
 		block_fill(i, block);
-		ck_assert_int_eq(ropefs_write(fs, ino, i * STEP, block, BLOCK, 0, NULL), BLOCK);
+		ck_assert_int_eq(ropefs_write(fs, ino, i * STEP, block, BLOCK, 0, NULL),
+				 BLOCK);
 	}
 	ck_ok(ropefs_truncate(fs, ino, 20 * GIB));
 }
@@ -55,12 +56,14 @@ static void look_and_edit(struct ropefs *fs, uint64_t ino)
 		uint64_t i = rng_below(&rng, 20 * GIB / STEP);
 
 		block_fill(i, block);
-		ck_assert_int_eq(ropefs_read(fs, ino, i * STEP, got, STEP, 0), (ssize_t)STEP);
+		ck_assert_int_eq(ropefs_read(fs, ino, i * STEP, got, STEP, 0),
+				 (ssize_t)STEP);
 		ck_assert(!memcmp(got, block, BLOCK));
 		for (size_t z = BLOCK; z < STEP; z += BLOCK / 2)
 			ck_assert_uint_eq(got[z], 0);
 		/* In and out again, so that what is where stays known. */
-		ck_assert_int_eq(ropefs_insert(fs, ino, i * STEP + 7, block, 100, 0), 100);
+		ck_assert_int_eq(ropefs_insert(fs, ino, i * STEP + 7, block, 100, 0),
+				 100);
 		ck_ok(ropefs_cut(fs, ino, i * STEP + 7, 100));
 	}
 }

@@ -15,7 +15,7 @@
 #include "tests/lib/suite.h"
 
 #define PATH_DEPTH 3
-#define NAMES 3
+#define NAMES	   3
 
 static char store[4200], key[4200], shadow[4200];
 
@@ -27,7 +27,7 @@ struct path {
 struct world {
 	struct ropefs *fs;
 	struct rng rng;
-	int root;	/* of the shadow folder */
+	int root; /* of the shadow folder */
 	uint64_t ops, agreed_errors, reopened;
 };
 
@@ -64,7 +64,7 @@ static int parent_of(struct world *w, const struct path *p, uint64_t *ret)
 		r = ropefs_lookup(w->fs, at.ino, ropefs_name(p->parts[i]), &at);
 		if (r < 0)
 			return r;
-		if (S_ISLNK(at.mode))	/* dangles */
+		if (S_ISLNK(at.mode)) /* dangles */
 			return -ENOENT;
 	}
 	if (!S_ISDIR(at.mode))
@@ -132,7 +132,8 @@ static int do_shadow(struct world *w, enum what what, const char *a, const char 
 static int do_store(struct world *w, enum what what, const struct path *a,
 		    const struct path *b)
 {
-	struct ropefs_new file = { .mode = S_IFREG | 0644 }, dir = { .mode = S_IFDIR | 0755 };
+	struct ropefs_new file = { .mode = S_IFREG | 0644 },
+			  dir = { .mode = S_IFDIR | 0755 };
 	struct ropefs_attr attr;
 	uint64_t pa, pb;
 	int r = parent_of(w, a, &pa);
@@ -145,8 +146,8 @@ static int do_store(struct world *w, enum what what, const struct path *a,
 	case MAKE_DIR:
 		return ropefs_create(w->fs, pa, last_of(a), &dir, NULL);
 	case MAKE_LINK:
-		return ropefs_symlink(w->fs, pa, last_of(a), ropefs_name("nowhere/at/all"),
-				      &file, NULL);
+		return ropefs_symlink(w->fs, pa, last_of(a),
+				      ropefs_name("nowhere/at/all"), &file, NULL);
 	case UNLINK:
 		return ropefs_unlink(w->fs, pa, last_of(a));
 	case RMDIR:
@@ -155,7 +156,7 @@ static int do_store(struct world *w, enum what what, const struct path *a,
 		break;
 	}
 	r = parent_of(w, b, &pb);
-	if (what == HARD_LINK) {	/* the kernel looks the old name up first */
+	if (what == HARD_LINK) { /* the kernel looks the old name up first */
 		int old = ropefs_lookup(w->fs, pa, last_of(a), &attr);
 
 		if (old < 0 || r < 0)
@@ -165,8 +166,9 @@ static int do_store(struct world *w, enum what what, const struct path *a,
 	if (r < 0)
 		return r;
 	return ropefs_rename(w->fs, pa, last_of(a), pb, last_of(b),
-			     what == RENAME ? 0
-			     : what == NOREPLACE ? RENAME_NOREPLACE : RENAME_EXCHANGE);
+			     what == RENAME	 ? 0
+			     : what == NOREPLACE ? RENAME_NOREPLACE
+						 : RENAME_EXCHANGE);
 }
 
 /* The kernel checks some things of a rename or link before the filesystem is asked, in an
@@ -201,8 +203,8 @@ static void compare_dir(struct world *w, int dirfd, uint64_t ino)
 			      "%s is not in the shadow", e[i].name);
 		ck_assert_uint_eq(st.st_mode & S_IFMT, attrs[i].mode & S_IFMT);
 		ck_assert_uint_eq((st.st_mode & S_IFMT) >> 12, e[i].type);
-		ck_assert_msg(st.st_nlink == attrs[i].nlink, "%s: %lu links, not %u", e[i].name,
-			      (unsigned long)st.st_nlink, attrs[i].nlink);
+		ck_assert_msg(st.st_nlink == attrs[i].nlink, "%s: %lu links, not %u",
+			      e[i].name, (unsigned long)st.st_nlink, attrs[i].nlink);
 		if (S_ISLNK(st.st_mode))
 			ck_assert_uint_eq((uint64_t)st.st_size, attrs[i].size);
 		if (S_ISDIR(st.st_mode)) {
@@ -245,8 +247,9 @@ static void step(struct world *w)
 	path_text(&b, tb, sizeof(tb));
 	rf = do_shadow(w, what, ta, tb);
 	rs = do_store(w, what, &a, &b);
-	ck_assert_msg(agree(what, rf, rs), "op %d %s %s: the system says %d, the store %d %s",
-		      what, ta, tb, rf, rs, ropefs_error());
+	ck_assert_msg(agree(what, rf, rs),
+		      "op %d %s %s: the system says %d, the store %d %s", what, ta, tb,
+		      rf, rs, ropefs_error());
 	w->ops++;
 	w->agreed_errors += rf < 0;
 }

@@ -15,12 +15,12 @@
 #include "core/store_priv.h"
 #include "tests/lib/suite.h"
 
-#define FILES 6
-#define FILE_MAX (96 * 1024)
+#define FILES	  6
+#define FILE_MAX  (96 * 1024)
 #define WRITE_MAX (24 * 1024)
 
 struct file {
-	uint64_t ino;	/* 0: not there */
+	uint64_t ino; /* 0: not there */
 	uint8_t *p;
 	size_t n;
 };
@@ -44,9 +44,9 @@ struct step {
 	enum kind kind;
 	unsigned i, j;
 	size_t at, n, at2, n2;
-	uint64_t seed;	/* of the bytes */
+	uint64_t seed; /* of the bytes */
 	uint64_t ino;
-	uint64_t lsn;	/* of the last record it made */
+	uint64_t lsn; /* of the last record it made */
 };
 
 struct world {
@@ -56,7 +56,7 @@ struct world {
 	struct rng rng;
 	struct file now[FILES], synced[FILES];
 	uint64_t synced_lsn;
-	struct step *steps;	/* since synced */
+	struct step *steps; /* since synced */
 	size_t n_steps, cap;
 	uint64_t done[KINDS], crashes, reopens, checkpoints, collections;
 };
@@ -72,7 +72,8 @@ static void files_copy(struct file *to, const struct file *from)
 
 /* --- the model: flat arrays --- */
 
-static void model_splice(struct file *f, size_t at, size_t del, const uint8_t *p, size_t n)
+static void model_splice(struct file *f, size_t at, size_t del, const uint8_t *p,
+			 size_t n)
 {
 	memmove(f->p + at + n, f->p + at + del, f->n - at - del);
 	if (n)
@@ -216,7 +217,8 @@ static void world_check_trees(struct world *w)
 		if (!w->now[i].ino)
 			continue;
 		ck_ok(inode_get(w->fs, w->now[i].ino, &in));
-		ck_assert_msg(rope_check(&w->fs->env, &in->row.rope) == 0, "%s", err_detail());
+		ck_assert_msg(rope_check(&w->fs->env, &in->row.rope) == 0, "%s",
+			      err_detail());
 		nodes_trim(w->fs->nodes);
 	}
 	ck_assert_msg(btree_check(&w->fs->catalog.bt) == 0, "%s", err_detail());
@@ -246,7 +248,7 @@ static bool choose(struct world *w, struct step *s)
 	s->at = rng_below(&w->rng, f->n + 1);
 	switch (s->kind) {
 	case WRITE:
-		if (rng_below(&w->rng, 50) == 0)	/* past the end */
+		if (rng_below(&w->rng, 50) == 0) /* past the end */
 			s->at = f->n + rng_below(&w->rng, 10000);
 		return s->at + s->n <= FILE_MAX;
 	case APPEND:
@@ -325,11 +327,12 @@ static int store_apply(struct world *w, struct step *s)
 	case PUNCH:
 		return ropefs_punch(w->fs, f->ino, s->at, s->n, true);
 	case REPLACE:
-		return ropefs_replace(w->fs, (struct ropefs_range){ f->ino, s->at, s->n },
-				      (struct ropefs_range){ g->ino, s->at2, s->n2 });
+		return ropefs_replace(w->fs,
+				      (struct ropefs_range) { f->ino, s->at, s->n },
+				      (struct ropefs_range) { g->ino, s->at2, s->n2 });
 	case COPY:
-		n = ropefs_copy(w->fs, (struct ropefs_range){ f->ino, s->at, 0 },
-				(struct ropefs_range){ g->ino, s->at2, s->n2 });
+		n = ropefs_copy(w->fs, (struct ropefs_range) { f->ino, s->at, 0 },
+				(struct ropefs_range) { g->ino, s->at2, s->n2 });
 		ck_assert(n < 0 || (size_t)n == s->n2);
 		return n < 0 ? (int)n : 0;
 	case CREATE:
@@ -339,8 +342,8 @@ static int store_apply(struct world *w, struct step *s)
 	case REMOVE:
 		return ropefs_unlink(w->fs, ROPEFS_ROOT_INO, name_of(s->i));
 	case SWAP:
-		return ropefs_rename(w->fs, ROPEFS_ROOT_INO, name_of(s->i), ROPEFS_ROOT_INO,
-				     name_of(s->j), RENAME_EXCHANGE);
+		return ropefs_rename(w->fs, ROPEFS_ROOT_INO, name_of(s->i),
+				     ROPEFS_ROOT_INO, name_of(s->j), RENAME_EXCHANGE);
 	case KINDS:
 		break;
 	}
@@ -399,7 +402,7 @@ static void world_crash_opening(struct world *w)
 	struct store_opts o = { .threads = false, .segment_bytes = 10 * MIB };
 
 	o.pub.memory_bytes = 32 * MIB;
-	o.hot_hard = rng_below(&w->rng, 2) ? 64 * KIB : 0;	/* checkpoints during replay */
+	o.hot_hard = rng_below(&w->rng, 2) ? 64 * KIB : 0; /* checkpoints during replay */
 	io_sim_stop_at(w->io, IO_SIM_ANY, rng_below(&w->rng, 80) + 1);
 	if (store_open(w->io, w->kf, &o, &w->fs) >= 0)
 		store_abandon(w->fs, true);
@@ -429,8 +432,9 @@ static void world_crash_within(struct world *w)
 	uint64_t stop = rng_below(&w->rng, 60) + 1;
 	int r = 0;
 
-	io_sim_stop_at(w->io, IO_SIM_PWRITE | IO_SIM_SYNC | IO_SIM_RENAME | IO_SIM_SYNC_DIR |
-				      IO_SIM_UNLINK | IO_SIM_TRUNCATE | IO_SIM_OPEN,
+	io_sim_stop_at(w->io,
+		       IO_SIM_PWRITE | IO_SIM_SYNC | IO_SIM_RENAME | IO_SIM_SYNC_DIR |
+			       IO_SIM_UNLINK | IO_SIM_TRUNCATE | IO_SIM_OPEN,
 		       stop);
 	if (rng_below(&w->rng, 2))
 		r = ropefs_checkpoint(w->fs);
@@ -499,7 +503,7 @@ static void world_init(struct world *w, uint64_t seed)
 	static char key_path[4200];
 	uint8_t id[STORE_ID_BYTES];
 
-	*w = (struct world){ .rng = rng_seeded(seed) };
+	*w = (struct world) { .rng = rng_seeded(seed) };
 	for (int i = 0; i < FILES; i++) {
 		w->now[i].p = malloc(FILE_MAX * 2);
 		w->synced[i].p = malloc(FILE_MAX * 2);
@@ -551,7 +555,8 @@ START_TEST(a_store_equals_flat_arrays_through_edits_and_crashes)
 		world_compare(&w);
 		for (int k = 0; k < KINDS; k++)
 			steps += w.done[k];
-		printf("# %llu steps in all; this world: %llu crashes, %llu reopenings, %llu "
+		printf("# %llu steps in all; this world: %llu crashes, %llu reopenings, "
+		       "%llu "
 		       "checkpoints, %llu collections\n",
 		       (unsigned long long)steps, (unsigned long long)w.crashes,
 		       (unsigned long long)w.reopens, (unsigned long long)w.checkpoints,

@@ -14,14 +14,14 @@
 #include "core/ropefs.h"
 #include "tests/lib/suite.h"
 
-#define WRITERS 4
-#define FILE_MAX (512 * 1024)
+#define WRITERS	  4
+#define FILE_MAX  (512 * 1024)
 #define WRITE_MAX 9000
 
 struct writer {
 	struct ropefs *fs;
 	struct rng rng;
-	uint64_t ino, copy_ino;		/* copy_ino: a clone, 0 when none */
+	uint64_t ino, copy_ino; /* copy_ino: a clone, 0 when none */
 	uint8_t *model, *copy, *bytes;
 	size_t n, copy_n;
 	uint64_t steps;
@@ -34,7 +34,8 @@ static char store[4200], key[4200];
 static void complain(struct writer *w, const char *what, long r)
 {
 	if (!*w->error)
-		snprintf(w->error, sizeof(w->error), "%s: %ld %s", what, r, ropefs_error());
+		snprintf(w->error, sizeof(w->error), "%s: %ld %s", what, r,
+			 ropefs_error());
 }
 
 static void splice(struct writer *w, size_t at, size_t del, size_t n)
@@ -52,13 +53,13 @@ static void edit(struct writer *w)
 
 	rng_fill(&w->rng, w->bytes, n);
 	switch (rng_below(&w->rng, 5)) {
-	case 0:		/* append */
+	case 0: /* append */
 		if (w->n + n > FILE_MAX)
 			return;
 		r = ropefs_write(w->fs, w->ino, 0, w->bytes, n, ROPEFS_APPEND, NULL);
 		splice(w, w->n, 0, n);
 		break;
-	case 1:		/* overwrite */
+	case 1: /* overwrite */
 		if (at + n > w->n)
 			return;
 		r = ropefs_write(w->fs, w->ino, at, w->bytes, n, 0, NULL);
@@ -116,8 +117,8 @@ static void clone_or_drop(struct writer *w)
 	w->copy_n = w->n;
 	memcpy(w->copy, w->model, w->n);
 	if (w->n) {
-		ssize_t n = ropefs_copy(w->fs, (struct ropefs_range){ attr.ino, 0, 0 },
-					(struct ropefs_range){ w->ino, 0, w->n });
+		ssize_t n = ropefs_copy(w->fs, (struct ropefs_range) { attr.ino, 0, 0 },
+					(struct ropefs_range) { w->ino, 0, w->n });
 
 		if (n != (ssize_t)w->n)
 			complain(w, "clone", n);
@@ -149,7 +150,7 @@ static void *writer_main(void *arg)
 
 static void *keeper_main(void *arg)
 {
-	struct writer *w = arg;	/* its fs and error only */
+	struct writer *w = arg; /* its fs and error only */
 
 	for (unsigned i = 0; !atomic_load(&stopping) && !*w->error; i++) {
 		struct timespec nap = { .tv_nsec = 3000000 };
@@ -181,12 +182,12 @@ static void writer_init(struct writer *w, struct ropefs *fs, int i)
 
 	snprintf(name, sizeof(name), "file%d", i);
 	ck_ok(ropefs_create(fs, ROPEFS_ROOT_INO, ropefs_name(name), &what, &attr));
-	*w = (struct writer){ .fs = fs,
-			      .rng = rng_seeded(suite_seed() + (uint64_t)i),
-			      .ino = attr.ino,
-			      .model = malloc(2 * FILE_MAX),
-			      .copy = malloc(2 * FILE_MAX),
-			      .bytes = malloc(2 * FILE_MAX) };
+	*w = (struct writer) { .fs = fs,
+			       .rng = rng_seeded(suite_seed() + (uint64_t)i),
+			       .ino = attr.ino,
+			       .model = malloc(2 * FILE_MAX),
+			       .copy = malloc(2 * FILE_MAX),
+			       .bytes = malloc(2 * FILE_MAX) };
 	ck_assert(w->model && w->copy && w->bytes);
 }
 
@@ -208,8 +209,10 @@ START_TEST(threads_edit_while_checkpoints_run)
 	for (int i = 0; i < WRITERS; i++)
 		writer_init(&w[i], fs, i);
 	for (int i = 0; i < WRITERS; i++)
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, writer_main, &w[i]), 0);
-	ck_assert_int_eq(pthread_create(&threads[WRITERS], NULL, keeper_main, &keeper), 0);
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, writer_main, &w[i]),
+				 0);
+	ck_assert_int_eq(pthread_create(&threads[WRITERS], NULL, keeper_main, &keeper),
+			 0);
 	nanosleep(&run, NULL);
 	atomic_store(&stopping, true);
 	for (int i = 0; i <= WRITERS; i++)
@@ -226,16 +229,18 @@ START_TEST(threads_edit_while_checkpoints_run)
 
 	fs = open_store();
 	for (int i = 0; i < WRITERS; i++) {
-		ck_assert_int_eq(ropefs_read(fs, w[i].ino, 0, w[i].bytes, 2 * FILE_MAX, 0),
-				 (ssize_t)w[i].n);
-		ck_assert_msg(!memcmp(w[i].bytes, w[i].model, w[i].n), "file %d differs", i);
+		ck_assert_int_eq(
+			ropefs_read(fs, w[i].ino, 0, w[i].bytes, 2 * FILE_MAX, 0),
+			(ssize_t)w[i].n);
+		ck_assert_msg(!memcmp(w[i].bytes, w[i].model, w[i].n), "file %d differs",
+			      i);
 		free(w[i].model);
 		free(w[i].copy);
 		free(w[i].bytes);
 	}
 	ck_ok(ropefs_close(fs));
-	printf("# %llu steps, %llu checkpoints and collections\n", (unsigned long long)steps,
-	       (unsigned long long)keeper.steps);
+	printf("# %llu steps, %llu checkpoints and collections\n",
+	       (unsigned long long)steps, (unsigned long long)keeper.steps);
 	ck_assert_uint_gt(steps, 100);
 }
 END_TEST

@@ -336,7 +336,8 @@ END_TEST
 START_TEST(times_are_written_as_rfc_3339)
 {
 	ck_assert_str_eq(time_text(0).s, "1970-01-01T00:00:00.000000000Z");
-	ck_assert_str_eq(time_text(1709251199123456789).s, "2024-02-29T23:59:59.123456789Z");
+	ck_assert_str_eq(time_text(1709251199123456789).s,
+			 "2024-02-29T23:59:59.123456789Z");
 	ck_assert_str_eq(time_text(-1).s, "1969-12-31T23:59:59.999999999Z");
 	ck_assert_str_eq(time_text(-1000000000).s, "1969-12-31T23:59:59.000000000Z");
 	ck_assert_str_eq(time_text(INT64_MAX).s, "2262-04-11T23:47:16.854775807Z");

@@ -20,7 +20,7 @@ struct fixture {
 	struct key_file *kf;
 	struct ropefs *fs;
 	struct rng rng;
-	bool threads;	/* and real files */
+	bool threads; /* and real files */
 	char dir[4200];
 };
 
@@ -107,7 +107,8 @@ static void expect_bytes(uint64_t ino, const uint8_t *model, size_t n)
 	uint8_t *p = malloc(n + 1);
 	ssize_t r = ropefs_read(f.fs, ino, 0, p, n + 1, 0);
 
-	ck_assert_msg(r == (ssize_t)n, "read gives %zd: %s", r, r < 0 ? err_detail() : "");
+	ck_assert_msg(r == (ssize_t)n, "read gives %zd: %s", r,
+		      r < 0 ? err_detail() : "");
 	ck_assert(!memcmp(p, model, n));
 	free(p);
 }
@@ -125,14 +126,14 @@ START_TEST(a_copy_can_be_removed_and_collected_without_harm)
 	ino = make("a");
 	fill(ino, model, n, 4096);
 	copy = make("b");
-	for (size_t at = 0; at < n; at += n / 2)	/* in halves: all at once is a clone */
-		ck_ok(ropefs_copy(f.fs, (struct ropefs_range){ copy, at, 0 },
-				  (struct ropefs_range){ ino, at, n / 2 }));
+	for (size_t at = 0; at < n; at += n / 2) /* in halves: all at once is a clone */
+		ck_ok(ropefs_copy(f.fs, (struct ropefs_range) { copy, at, 0 },
+				  (struct ropefs_range) { ino, at, n / 2 }));
 	ck_ok(ropefs_checkpoint(f.fs));
 	expect_bytes(ino, model, n);
 	expect_bytes(copy, model, n);
 	drop(_i ? "a" : "b");
-	drop("more");	/* so that little is left of the pack */
+	drop("more"); /* so that little is left of the pack */
 	packs_set_budget(f.fs->packs, 0);
 	ck_ok(ropefs_collect(f.fs));
 	ck_assert_uint_eq(f.fs->packs_rewritten, 1);
@@ -223,8 +224,8 @@ START_TEST(large_edits_leave_no_nodes_behind_for_good)
 	copy = make("b");
 	fill(ino, model, n, 4);
 	for (int i = 0; i < 30; i++) {
-		ck_ok(ropefs_replace(f.fs, (struct ropefs_range){ copy, 0, 0 },
-				     (struct ropefs_range){ ino, 0, n }));
+		ck_ok(ropefs_replace(f.fs, (struct ropefs_range) { copy, 0, 0 },
+				     (struct ropefs_range) { ino, 0, n }));
 		ck_ok(ropefs_truncate(f.fs, copy, 0));
 		ck_ok(ropefs_checkpoint(f.fs));
 	}
@@ -328,8 +329,8 @@ START_TEST(a_copy_behind_the_end_copies_what_there_was)
 	rng_fill(&f.rng, bytes, sizeof(bytes));
 	ino = make("a");
 	ck_ok(ropefs_write(f.fs, ino, 0, bytes, 100, 0, NULL));
-	ck_assert_int_eq(ropefs_copy(f.fs, (struct ropefs_range){ ino, 500, 0 },
-				     (struct ropefs_range){ ino, 0, 1000 }),
+	ck_assert_int_eq(ropefs_copy(f.fs, (struct ropefs_range) { ino, 500, 0 },
+				     (struct ropefs_range) { ino, 0, 1000 }),
 			 100);
 	memcpy(model, bytes, 100);
 	memcpy(model + 500, bytes, 100);
@@ -471,8 +472,9 @@ START_TEST(writes_that_fail_do_not_fill_the_memory_for_good)
 	ck_ok(ropefs_checkpoint(f.fs));
 	damage_root(ino);
 	for (int i = 0; i < 40; i++)
-		ck_assert_int_eq(ropefs_write(f.fs, ino, 1000, big, ROPEFS_WRITE_MAX, 0, NULL),
-				 -E_CORRUPT);
+		ck_assert_int_eq(
+			ropefs_write(f.fs, ino, 1000, big, ROPEFS_WRITE_MAX, 0, NULL),
+			-E_CORRUPT);
 	ck_ok(ropefs_write(f.fs, make("b"), 0, big, 100, 0, NULL));
 	free(big);
 	free(model);

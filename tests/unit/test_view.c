@@ -7,7 +7,7 @@
 static const struct {
 	const char *name;
 	uint64_t size;
-	int r;		/* of parse, or else of range */
+	int r; /* of parse, or else of range */
 	uint64_t from, to;
 } cases[] = {
 	{ "f@bytes=0..0", 0, 0, 0, 0 },
