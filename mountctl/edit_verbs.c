@@ -31,33 +31,49 @@ struct target {
 	struct range range;
 };
 
-/* Reads the range in the words of a view's bytes= selector, so that there is one grammar. */
-static int parse_range(const char *name, const char *words, uint64_t size,
-		       struct range *ret)
+/* Reads a range in the words of a view's bytes= selector, so that there is one grammar. */
+static bool parse_range(const char *words, struct ropefs_view *ret)
 {
-	struct ropefs_view view;
 	char *selector;
 	int n, r;
 
 	n = asprintf(&selector, "f@bytes=%s", words);
 	if (n < 0)
 		abort();
-	r = strchr(words, ',') ? -EINVAL : ropefs_view_parse(selector, (size_t)n, &view);
+	r = strpbrk(words, ",@") ? -EINVAL : ropefs_view_parse(selector, (size_t)n, ret);
 	free(selector);
+	return r == 0;
+}
+
+/* The place before a byte is the range from it to itself. */
+static bool parse_place(const char *words, struct ropefs_view *ret)
+{
+	char *range;
+	bool good;
+
+	if (!*words || strstr(words, ".."))
+		return false;
+	if (asprintf(&range, "%s..%s", words, words) < 0)
+		abort();
+	good = parse_range(range, ret);
+	free(range);
+	return good;
+}
+
+/* words is what the user wrote of it. */
+static int resolve_range(const char *name, const char *words,
+			 const struct ropefs_view *view, uint64_t size, struct range *ret)
+{
+	int r = ropefs_view_range(view, size, &ret->from, &ret->to);
+
 	if (r < 0)
-		return term_say(
-			"'%s' is not a place in bytes: write 100..140, 4K.., ..1M or "
-			"-10..",
-			words);
-	r = ropefs_view_range(&view, size, &ret->from, &ret->to);
-	if (r < 0)
-		return term_say("%s: %s is outside of the file, which has %llu bytes",
-				name, words, (unsigned long long)size);
+		return term_say("%s: %s: %s", name, words, ropefs_error());
 	return EXIT_DONE;
 }
 
 /* Opens the file and resolves the range; prints what is wrong. */
-static int target_open(const char *name, const char *words, struct target *ret)
+static int target_open(const char *name, const char *words,
+		       const struct ropefs_view *view, struct target *ret)
 {
 	struct target t = { .name = name };
 	struct mount m;
@@ -76,7 +92,7 @@ static int target_open(const char *name, const char *words, struct target *ret)
 	else
 		mount_release(&m);
 	if (!status)
-		status = parse_range(name, words, (uint64_t)st.st_size, &t.range);
+		status = resolve_range(name, words, view, (uint64_t)st.st_size, &t.range);
 	if (status)
 		close(t.fd);
 	else
@@ -87,15 +103,18 @@ static int target_open(const char *name, const char *words, struct target *ret)
 int verb_cut(const struct verb *verb, int argc, char **argv)
 {
 	struct ropefs_ioc_edit cut = { 0 };
+	struct ropefs_view view;
 	struct target t;
 	int first, status;
 
 	if (verb_options(verb, argc, argv, NULL, 2, 2, &first) < 0)
 		return first;
-	if (!strstr(argv[first + 1], ".."))
-		return term_usage(verb->name, "'%s' is no range: write FROM..TO",
+	if (!parse_range(argv[first + 1], &view))
+		return term_usage(verb->name,
+				  "'%s' is no range: write FROM..TO, such as 100..140, "
+				  "4K.., ..1M or -10..",
 				  argv[first + 1]);
-	status = target_open(argv[first], argv[first + 1], &t);
+	status = target_open(argv[first], argv[first + 1], &view, &t);
 	if (status)
 		return status;
 	cut.at = t.range.from;
@@ -238,24 +257,23 @@ int verb_insert(const struct verb *verb, int argc, char **argv)
 {
 	const char *from_name = "-";
 	const struct verb_option options[] = { { "from", 'f', true, &from_name }, { 0 } };
-	char *words;
+	struct ropefs_view view;
 	struct target t;
 	int first, r, status, from = STDIN_FILENO;
 
 	if (verb_options(verb, argc, argv, options, 2, 2, &first) < 0)
 		return first;
-	if (strstr(argv[first + 1], ".."))
-		return term_usage(verb->name,
-				  "'%s' is a range, and an insert has one place",
-				  argv[first + 1]);
+	if (!parse_place(argv[first + 1], &view))
+		return term_usage(
+			verb->name,
+			"'%s' is no place: write one number, such as 100, 4K or "
+			"-10",
+			argv[first + 1]);
 	if (strcmp(from_name, "-") != 0)
 		from = open(from_name, O_RDONLY | O_CLOEXEC);
 	if (from < 0)
 		return term_fail_errno(errno, from_name);
-	if (asprintf(&words, "%s..%s", argv[first + 1], argv[first + 1]) < 0)
-		abort();
-	status = target_open(argv[first], words, &t);
-	free(words);
+	status = target_open(argv[first], argv[first + 1], &view, &t);
 	if (status)
 		return status;
 	catch_signals();
@@ -265,6 +283,8 @@ int verb_insert(const struct verb *verb, int argc, char **argv)
 			"%s: views are off on this mount, or a file is named like one; "
 			"no more than %u bytes can be inserted",
 			t.name, (unsigned)ROPEFS_IOC_DATA_MAX);
+	else if (r == -EINTR)
+		status = term_say("%s: interrupted, nothing was inserted", t.name);
 	else if (r < 0)
 		status = term_fail_errno(-r, t.name);
 	close(t.fd);

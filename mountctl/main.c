@@ -195,7 +195,7 @@ int verb_options(const struct verb *verb, int argc, char **argv,
 	return operands;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	if (argc < 2)
 		return term_usage(NULL, "a verb is missing");
@@ -210,4 +210,9 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[1], verbs[i].name))
 			return verbs[i].run(&verbs[i], argc - 1, argv + 1);
 	return term_usage(NULL, "there is no verb '%s'", argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+	return term_end(run(argc, argv));
 }

@@ -123,15 +123,20 @@ static int run_fusermount(const char *dir, bool lazy)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 127 ? -ENOENT : -EBUSY;
 }
 
-static int unmount(const char *dir, bool lazy)
+static bool is_ours(const struct mount *m)
+{
+	return getuid() == 0 || getuid() == m->user;
+}
+
+static int unmount(const struct mount *m, bool lazy)
 {
 	int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
 
-	if (umount2(dir, flags) == 0)
+	if (umount2(m->dir, flags) == 0)
 		return 0;
-	if (errno != EPERM)
+	if (errno != EPERM || !is_ours(m))
 		return -errno;
-	return run_fusermount(dir, lazy);
+	return run_fusermount(m->dir, lazy);
 }
 
 /* Returns once the process is gone; says so when that takes a while. */
@@ -156,8 +161,15 @@ static int wait_for_end(int pidfd, pid_t pid)
 	}
 }
 
-static int say_umount_error(int err, const char *dir)
+static int say_umount_error(int err, const struct mount *m)
 {
+	const char *dir = m->dir;
+
+	if (err == EPERM && !is_ours(m))
+		return term_say(
+			"%s is not yours to unmount: only the user who mounted it "
+			"(uid %lu) and root may",
+			dir, (unsigned long)m->user);
 	if (err == EBUSY)
 		return term_say(
 			"%s is busy: a program has a file or its working folder there; "
@@ -201,9 +213,9 @@ int verb_umount(const struct verb *verb, int argc, char **argv)
 		pid = mount_pid(&m);
 	if (pid > 0)
 		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	r = unmount(m.dir, lazy != NULL);
+	r = unmount(&m, lazy != NULL);
 	if (r < 0)
-		status = say_umount_error(-r, m.dir);
+		status = say_umount_error(-r, &m);
 	else if (pidfd >= 0 && !lazy)
 		status = wait_for_end(pidfd, pid);
 	if (pidfd >= 0)

@@ -36,12 +36,13 @@ static void unescape(char *s)
 	*to = '\0';
 }
 
-/* One line: id parent major:minor root dir options [tags] - type source options. Cuts the
+/* One line: id parent major:minor root dir options [tags] - type source options, with
+ * user_id=N among the latter. Cuts the
  * line up; false when it is no ropefs mount. */
 static bool parse_line(char *line, struct mount *ret)
 {
 	char *rest = strstr(line, " - ");
-	char *save = NULL, *word = NULL, *dir = NULL, *type, *source;
+	char *save = NULL, *word = NULL, *dir = NULL, *type, *source, *options, *user;
 	unsigned major_no, minor_no;
 
 	if (!rest)
@@ -49,6 +50,8 @@ static bool parse_line(char *line, struct mount *ret)
 	*rest = '\0';
 	type = strtok_r(rest + 3, " ", &save);
 	source = strtok_r(NULL, " ", &save);
+	options = strtok_r(NULL, " ", &save);
+	user = options ? strstr(options, "user_id=") : NULL;
 	if (!type || !source || strcmp(type, "fuse.ropefs"))
 		return false;
 	if (sscanf(line, "%*s %*s %u:%u", &major_no, &minor_no) != 2)
@@ -62,7 +65,8 @@ static bool parse_line(char *line, struct mount *ret)
 	unescape(dir);
 	*ret = (struct mount) { .store = source,
 				.dir = dir,
-				.dev = makedev(major_no, minor_no) };
+				.dev = makedev(major_no, minor_no),
+				.user = user ? (uid_t)strtoul(user + 8, NULL, 10) : 0 };
 	return true;
 }
 
@@ -107,7 +111,7 @@ static int find(const struct wanted *w, struct mount *ret)
 		if (best.dir && strlen(m.dir) < strlen(best.dir))
 			continue;
 		mount_release(&best);
-		best = (struct mount) { strdup(m.store), strdup(m.dir), m.dev };
+		best = (struct mount) { strdup(m.store), strdup(m.dir), m.dev, m.user };
 	}
 	free(line);
 	fclose(f);

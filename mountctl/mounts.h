@@ -10,6 +10,7 @@ struct mount {
 	char *store; /* the folder mounted, as the daemon named it */
 	char *dir; /* where */
 	dev_t dev;
+	uid_t user; /* who mounted it */
 };
 
 #define MOUNT_INIT ((struct mount) { 0 })

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "core/ropefs.h"
 #include "mountctl/mounts.h"
@@ -61,23 +62,57 @@ static void line(const char *label, enum term_paint paint, const char *fmt, ...)
 	free(text);
 }
 
-/* What the engine gives as its reason when it was asked to be read-only. */
-#define AS_ASKED "opened so"
+/* A disk with less left is full, or will be before somebody comes. */
+#define LOW_BYTES ((uint64_t)64 << 20)
 
-static void print_state(const cJSON *json, const struct mount *m)
+static bool is_damaged(const cJSON *json)
 {
-	const char *where = m ? "mounted" : "not mounted";
-	const char *why = string(json, "read_only_why");
+	return is_true(json, "read_only") &&
+	       strcmp(string(json, "read_only_why"), ROPEFS_READ_ONLY_ASKED) != 0;
+}
 
-	if (is_true(json, "read_only") && *why && strcmp(why, AS_ASKED) != 0)
+/* Whether the disk below the store is full or nearly, by its free bytes or by what failed. A
+ * mount that writes nothing doesn't mind. */
+static bool is_full(const cJSON *json, const char *store, const struct mount *m,
+		    uint64_t *ret_free)
+{
+	const char *last = string(json, "last_error");
+	struct statvfs disk;
+
+	if ((m && is_true(json, "read_only")) || statvfs(store, &disk) < 0)
+		return false;
+	*ret_free = (uint64_t)disk.f_bavail * disk.f_frsize;
+	return *ret_free < LOW_BYTES || strstr(last, strerror(ENOSPC)) ||
+	       strstr(last, "store is full");
+}
+
+static void print_health(const cJSON *json, const char *store, const struct mount *m)
+{
+	uint64_t left;
+
+	if (is_damaged(json))
 		line("state", TERM_BAD,
 		     "READ-ONLY: %s; copy out what matters, then run "
 		     "ropefs-fsck on the unmounted store",
-		     why);
+		     string(json, "read_only_why"));
+	else if (is_full(json, store, m, &left))
+		line("state", TERM_BAD,
+		     "DISK FULL: %s left on the disk below the store, and changes are "
+		     "refused or will be soon; make room there, or remove files",
+		     term_bytes((double)left).s);
+	else if (*string(json, "last_error"))
+		line("state", TERM_BAD,
+		     "FAILING: see the last error; what was synced is safe in the log");
 	else if (m && is_true(json, "read_only"))
 		line("state", TERM_GOOD, "mounted read-only, as asked");
 	else
-		line("state", TERM_GOOD, "%s, all is well", where);
+		line("state", TERM_GOOD, "%s, all is well",
+		     m ? "mounted" : "not mounted");
+}
+
+static void print_state(const cJSON *json, const char *store, const struct mount *m)
+{
+	print_health(json, store, m);
 	if (is_true(json, "was_clean") && number(json, "recovered_records") == 0)
 		return;
 	line("", TERM_PLAIN,
@@ -91,15 +126,24 @@ static void print_state(const cJSON *json, const struct mount *m)
 
 static void print_durable(const cJSON *json)
 {
-	double behind = number(json, "lsn") - number(json, "durable_lsn");
+	double lsn = number(json, "lsn");
+	double behind = lsn - number(json, "durable_lsn");
 
-	if (behind <= 0)
-		line("durable", TERM_GOOD, "yes: all that was written is on the disk");
-	else
+	/* A log that is damaged is not open. */
+	if (is_damaged(json) && lsn == 0)
+		line("durable", TERM_BAD,
+		     "NO: what was written after the damage is not readable");
+	else if (behind > 0 && is_damaged(json))
+		line("durable", TERM_BAD,
+		     "NO: the last %s changes never reached the disk",
+		     term_count((uint64_t)behind).s);
+	else if (behind > 0)
 		line("durable", TERM_WARN,
 		     "not yet: the last %s changes are on their way to "
 		     "the disk",
 		     term_count((uint64_t)behind).s);
+	else
+		line("durable", TERM_GOOD, "yes: all that was written is on the disk");
 }
 
 static void print_errors(const cJSON *json)
@@ -112,15 +156,32 @@ static void print_errors(const cJSON *json)
 		line("last error", TERM_PLAIN, "none");
 }
 
+/* Of what packs take; the engine counts it as files see it, before compression. */
+static double dead_bytes(const cJSON *json)
+{
+	double plain = number(json, "plain_bytes"), packs = number(json, "pack_bytes");
+	double dead = number(json, "dead_bytes");
+
+	if (plain > 0)
+		dead *= number(json, "sealed_bytes") / plain;
+	return dead < packs ? dead : packs;
+}
+
 static void print_sizes(const cJSON *json)
 {
-	line("files", TERM_PLAIN, "%s, with %s", count_of(json, "inodes").s,
+	double inodes = number(json, "inodes"); /* one is the root folder */
+
+	line("files", TERM_PLAIN, "%s files and folders, with %s",
+	     term_count(inodes > 0 ? (uint64_t)inodes - 1 : 0).s,
 	     bytes_of(json, "file_bytes").s);
-	line("on disk", TERM_PLAIN, "%s in packs (%s), %s of it no longer needed",
+	line("on disk", TERM_PLAIN, "%s in packs (%s), about %s of it no longer needed",
 	     bytes_of(json, "pack_bytes").s, count_of(json, "packs").s,
-	     bytes_of(json, "dead_bytes").s);
-	line("log", TERM_PLAIN, "%s to replay after a crash",
-	     bytes_of(json, "log_bytes").s);
+	     term_bytes(dead_bytes(json)).s);
+	if (is_true(json, "read_only") && number(json, "lsn") == 0)
+		line("log", TERM_PLAIN, "left as it is");
+	else
+		line("log", TERM_PLAIN, "%s to replay after a crash",
+		     bytes_of(json, "log_bytes").s);
 }
 
 static void print_daemon(const cJSON *json)
@@ -147,7 +208,7 @@ static void print_words(const cJSON *json, const char *store, const struct mount
 	if (m)
 		line("mount", TERM_BOLD, "%s", m->dir);
 	line("store", m ? TERM_PLAIN : TERM_BOLD, "%s", store);
-	print_state(json, m);
+	print_state(json, store, m);
 	print_durable(json);
 	print_errors(json);
 	print_sizes(json);

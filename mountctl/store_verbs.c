@@ -1,9 +1,20 @@
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/ropefs.h"
 #include "mountctl/term.h"
 #include "mountctl/verbs.h"
+
+static bool is_cipher(const char *name)
+{
+	static const char *const names[] = { "xchacha20-poly1305", "aes256-gcm", "none" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
+}
 
 int verb_init(const struct verb *verb, int argc, char **argv)
 {
@@ -18,6 +29,11 @@ int verb_init(const struct verb *verb, int argc, char **argv)
 
 	if (verb_options(verb, argc, argv, options, 1, 1, &first) < 0)
 		return first;
+	if (opts.cipher && !is_cipher(opts.cipher))
+		return term_usage(verb->name,
+				  "there is no cipher '%s': choose xchacha20-poly1305, "
+				  "aes256-gcm or none",
+				  opts.cipher);
 	r = ropefs_init(argv[first], &opts, &key_path);
 	if (r < 0)
 		return term_fail(r, argv[first]);

@@ -170,9 +170,12 @@ static void print_line(const char *what, const char *sentence)
 
 int term_fail(int r, const char *what)
 {
-	const char *detail = ropefs_error();
+	const char *sentence = *ropefs_error() ? ropefs_error() : ropefs_error_text(r);
+	size_t n = what ? strlen(what) : 0;
 
-	print_line(what, *detail ? detail : ropefs_error_text(r));
+	if (n && strncmp(sentence, what, n) == 0 && sentence[n] == ' ')
+		what = NULL;
+	print_line(what, sentence);
 	return ropefs_error_exit_status(r);
 }
 
@@ -180,6 +183,19 @@ int term_fail_errno(int err, const char *what)
 {
 	print_line(what, strerror(err));
 	return EXIT_FAILED;
+}
+
+int term_end(int status)
+{
+	const char *why =
+		"not all of it could be written"; /* an earlier flush knew more */
+
+	if (fflush(stdout) != 0)
+		why = strerror(errno);
+	else if (!ferror(stdout))
+		return status;
+	print_line("what was printed is cut short", why);
+	return status ? status : EXIT_FAILED;
 }
 
 int term_say(const char *fmt, ...)

@@ -44,11 +44,14 @@ struct term_text term_count(uint64_t n); /* "1,234,567" */
 struct term_text term_seconds(double s); /* "0.42 s", "3 min 5 s", "2 days 3 h" */
 
 /* Prints "PROGRAM: what: sentence" for a negative result of libropefs and returns its exit
- * status. what may be NULL. */
+ * status. what may be NULL, and is left out where the sentence begins with it. */
 int term_fail(int r, const char *what);
 /* The same for an errno or for a sentence of the caller's; both return EXIT_FAILED. */
 int term_fail_errno(int err, const char *what);
 int term_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The last call of a program: what was printed must have arrived, or its exit status is not
+ * EXIT_DONE. Returns the exit status. */
+int term_end(int status);
 /* Prints the sentence and where to find help; returns EXIT_USAGE. */
 int term_usage(const char *verb, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -10,8 +10,19 @@ umask 077
 # DESCRIPTION STATUS WORDS... -- COMMAND...: it ends with that status, with one line on stderr
 # that has all the words, and nothing on stdout.
 says() {
-	local what=$1 want=$2 words=() word status good=0
-	shift 2
+	says_lines 1 "$@"
+}
+
+# The same for wrong usage, where a second line says how to get help.
+usage() {
+	local what=$1
+	shift
+	says_lines 2 "$what" 2 "--help" "$@"
+}
+
+says_lines() {
+	local lines=$1 what=$2 want=$3 words=() word status good=0
+	shift 3
 	while [[ $1 != -- ]]; do
 		words+=("$1")
 		shift
@@ -19,7 +30,7 @@ says() {
 	shift
 	timeout 30 "$@" >"$T/out" 2>"$T/err" </dev/null
 	status=$?
-	[[ $status == "$want" && $(wc -l <"$T/err") == 1 && ! -s $T/out ]] || good=1
+	[[ $status == "$want" && $(wc -l <"$T/err") == "$lines" && ! -s $T/out ]] || good=1
 	for word in "${words[@]}"; do
 		grep -qF -- "$word" "$T/err" || good=1
 	done
@@ -97,7 +108,12 @@ says "ropefs: both copies of the header damaged" 5 "$T/rotten" "backup" -- \
 	"$ROPEFS" --key-file "$KEY" "$T/rotten" "$MNT"
 says "ropectl status: both copies of the header damaged" 5 "$T/rotten" "backup" -- \
 	"$ROPECTL" status "$T/rotten"
-fails "ropefs-fsck: both copies of the header damaged" "backup" "$FSCK" -k "$KEY" "$T/rotten"
+fails "ropefs-fsck: both copies of the header damaged" "put what is damaged back" \
+	"$FSCK" -k "$KEY" "$T/rotten"
+cp -r "$STORE" "$T/nopages" && rm "$T/nopages/pages"
+says "ropefs: no file pages" 5 "$T/nopages" '"pages" is missing' -- \
+	"$ROPEFS" --key-file "$KEY" "$T/nopages" "$MNT"
+fails "ropefs-fsck: no file pages" '"pages" is missing' "$FSCK" -k "$KEY" "$T/nopages"
 
 # --- keys ---
 
@@ -130,8 +146,9 @@ says "init with a key file that is there" 1 "$KEY" "another place" -- \
 says "init with the key inside" 1 "$T/store4/key" "elsewhere" -- \
 	"$ROPECTL" init "$T/store4" --key-file "$T/store4/key"
 says "init below a folder that isn't there" 1 "$T/none/store" -- "$ROPECTL" init "$T/none/store"
-says "init with an unknown cipher" 1 "rot13" "aes256-gcm" -- \
+usage "init with an unknown cipher" "rot13" "aes256-gcm" -- \
 	"$ROPECTL" init "$T/store5" --cipher rot13 --key-file "$T/key5"
+is "what could not be made left nothing" "$(cd "$T" && ls -d store[345] key5 2>/dev/null)" ""
 says "dump of a file that isn't there" 1 "packs/none" -- "$DUMP" "$STORE" packs/none
 says "dump of a file outside" 1 "$STORE" -- "$DUMP" "$STORE" ../key
 is "the store is as it was" "$(state_of "$STORE")" "$before"
@@ -194,10 +211,14 @@ bad_view bytes=0x1..2 "Invalid argument"
 is "a count back beyond the start stops there" "$(cat ten@bytes=-11..-8)" 01
 is "the file is as it was" "$(cat ten)" 0123456789
 says "insert past the end" 1 ten -- "$ROPECTL" insert ten 11
-says "insert at no number" 1 abc "write 100..140" -- "$ROPECTL" insert ten abc
+for at in abc "" 3..4 5-3 1,2 0x10; do
+	usage "insert at \"$at\"" "'$at'" "one number" -- "$ROPECTL" insert ten "$at"
+done
 says "cut past the end" 1 ten -- "$ROPECTL" cut ten 5..11
-says "cut reversed" 1 ten -- "$ROPECTL" cut ten 5..3
-fails "cut of no range" "write FROM..TO" "$ROPECTL" cut ten abc
+says "cut reversed" 1 ten 5..3 reversed -- "$ROPECTL" cut ten 5..3
+for range in abc "" x.. 3..4..5 5 1..x ..1,follow; do
+	usage "cut of \"$range\"" "'$range'" "FROM..TO" -- "$ROPECTL" cut ten "$range"
+done
 says "insert into a folder" 1 dir -- "$ROPECTL" insert dir 0
 says "insert into a file that isn't there" 1 none -- "$ROPECTL" insert none 0
 says "insert into a file outside" 1 "$T/file" -- "$ROPECTL" insert "$T/file" 0
