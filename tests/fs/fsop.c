@@ -48,7 +48,9 @@ static int cmd_edit(char **a)
 					(uint32_t)n, 0 };
 	memcpy(e->data, a[3], n);
 	nr = !n ? ROPEFS_IOC_CUT : e->cut ? ROPEFS_IOC_REPLACE(n) : ROPEFS_IOC_INSERT(n);
-	return say(fd < 0 ? fd : ioctl(fd, nr, e));
+	n = (size_t)say(fd < 0 ? fd : ioctl(fd, nr, e));
+	free(e);
+	return (int)n;
 }
 
 /* FILE AT DATA: maps FILE, inserts, and prints what the map and a read of it then show. */
@@ -71,6 +73,7 @@ static int cmd_map_edit(char **a)
 		return say(-1);
 	fstat(fd, &st);
 	printf("%.*s\n", (int)st.st_size, map);
+	free(e);
 	return 0;
 }
 
@@ -168,6 +171,8 @@ static int cmd_list_delete(char **a)
 			unlinkat(dirfd(dir), e->d_name, 0);
 	}
 	printf("%d names, %d twice\n", names, twice);
+	closedir(dir);
+	free(seen);
 	return 0;
 }
 
@@ -271,6 +276,7 @@ static int cmd_append_after_edit(char **a)
 	usleep(100000);
 	n = (int)pread(fd, buf, sizeof(buf), 0);
 	printf("%.*s\n", n, buf);
+	free(e);
 	return 0;
 }
 
