@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -22,6 +23,8 @@ enum {
 	LOOPS_SYNC = 8, /* all at once: there each change waits for the log */
 	WORKERS = 4,
 	DRAIN_S = 10,
+	IN_USE_TRIES = 60, /* of 50 ms: how long a holder that is ending may take */
+	IN_USE_STATUS = 4,
 	READ_AHEAD_KB = 1024,
 };
 
@@ -84,6 +87,50 @@ static int check_place(const struct options *o)
 	return check_free(o->mountpoint);
 }
 
+/* Whether a mount shows the store: then its daemon is no daemon that is ending. */
+static bool is_shown(const char *store)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "r");
+	struct mntent *e;
+	bool shown = false;
+
+	while (!shown && mounts && (e = getmntent(mounts)))
+		shown = strcmp(e->mnt_type, "fuse.ropefs") == 0 &&
+			strcmp(e->mnt_fsname, store) == 0;
+	if (mounts)
+		endmntent(mounts);
+	return shown;
+}
+
+/* Killed, but it still has its files: gone, a zombie, or about to be one. */
+static bool is_dying(pid_t pid)
+{
+	char path[64], state = 'X';
+	unsigned flags = 0;
+	const unsigned exiting = 4; /* the kernel's PF_EXITING */
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return true;
+	if (fscanf(f, "%*d (%*[^)]) %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
+		state = 'X';
+	fclose(f);
+	return state == 'Z' || state == 'X' || (flags & exiting);
+}
+
+/* Who unmounts lazily, or kills, and mounts again at once meets the old daemon on its way
+ * out. */
+static bool is_being_let_go(const char *store)
+{
+	struct ropefs_store_info info;
+
+	if (ropefs_store_info(store, &info) < 0)
+		return false;
+	return info.pid == 0 || !is_shown(store) || is_dying(info.pid);
+}
+
 static int open_store(const struct options *o, struct ropefs **ret)
 {
 	struct ropefs_opts opts = o->opts;
@@ -91,11 +138,32 @@ static int open_store(const struct options *o, struct ropefs **ret)
 
 	opts.key_file = o->key_file;
 	r = ropefs_open(o->store, &opts, ret);
+	for (int i = 0; i < IN_USE_TRIES; i++) {
+		if (ropefs_error_exit_status(r) != IN_USE_STATUS)
+			break;
+		if (is_being_let_go(o->store))
+			usleep(50000);
+		else
+			i = IN_USE_TRIES; /* open once more, for the words of the error */
+		r = ropefs_open(o->store, &opts, ret);
+	}
 	if (r >= 0)
 		return 0;
-	report("%s: %s", o->store,
-	       *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
+	report_about(o->store, *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
 	return ropefs_error_exit_status(r);
+}
+
+/* Damage lets a store be read, and no more: whoever mounts it should know at once. */
+static void report_damage(const struct options *o, struct ropefs *fs)
+{
+	struct ropefs_status st;
+
+	ropefs_get_status(fs, &st);
+	if (!st.read_only || strcmp(st.read_only_why, ROPEFS_READ_ONLY_ASKED) == 0)
+		return;
+	report("%s: mounted READ-ONLY: %s; copy out what matters, then run ropefs-fsck "
+	       "on the unmounted store",
+	       o->store, st.read_only_why);
 }
 
 static struct fuse_session *new_session(const struct options *o, struct daemon *d)
@@ -155,6 +223,33 @@ static void set_read_ahead(dev_t dev)
 	fclose(f);
 }
 
+/* fuse_session_mount(), with what fusermount3 says of a failure put where libfuse's own words
+ * go, instead of on stderr. */
+static int mount_quietly(struct fuse_session *s, const char *mountpoint)
+{
+	int words = memfd_create("fusermount3", MFD_CLOEXEC);
+	int err = words < 0 ? -1 : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	char line[256];
+	ssize_t n;
+	int r;
+
+	if (err >= 0)
+		dup2(words, STDERR_FILENO);
+	r = fuse_session_mount(s, mountpoint);
+	if (err >= 0) {
+		dup2(err, STDERR_FILENO);
+		close(err);
+		n = pread(words, line, sizeof(line) - 1, 0);
+		if (r < 0 && n > 0) {
+			line[n] = '\0';
+			report_fuse_keep(line);
+		}
+	}
+	if (words >= 0)
+		close(words);
+	return r < 0 ? -EPERM : 0;
+}
+
 /* Mounts and starts to answer; 0 or a negative errno. */
 static int attach(struct mounted *m)
 {
@@ -162,8 +257,9 @@ static int attach(struct mounted *m)
 	struct stat st;
 	int r;
 
-	if (fuse_session_mount(d->session, d->mountpoint) < 0)
-		return -EIO;
+	r = mount_quietly(d->session, d->mountpoint);
+	if (r < 0)
+		return r;
 	m->is_mounted = true;
 	r = wire_attach(d);
 	if (r >= 0)
@@ -210,6 +306,7 @@ int mount_start(const struct options *o, struct mounted **ret)
 		mount_end(m);
 		return 1;
 	}
+	report_damage(o, m->d.fs);
 	*ret = m;
 	return 0;
 }

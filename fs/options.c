@@ -26,6 +26,9 @@ static const char usage[] =
 	"  ropectl init /data/store && ropefs /data/store /mnt/data\n"
 	"  fusermount3 -u /mnt/data\n";
 
+#define MEMORY_MIN ((uint64_t)32 << 20)
+#define MEMORY_MAX ((uint64_t)1 << 40)
+
 struct parser {
 	struct options o;
 	bool bad; /* said why */
@@ -70,8 +73,14 @@ static bool parse_size(const char *s, uint64_t *ret)
 
 static void opt_memory(struct parser *p, const char *value)
 {
-	if (!parse_size(value, &p->o.opts.memory_bytes))
+	uint64_t bytes;
+
+	if (!parse_size(value, &bytes))
 		complain(p, "no size such as 64M", value);
+	else if (bytes < MEMORY_MIN || bytes > MEMORY_MAX)
+		complain(p, "memory is from 32M to 1024G", value);
+	else
+		p->o.opts.memory_bytes = bytes;
 }
 
 static void opt_window(struct parser *p, const char *value)
@@ -138,6 +147,13 @@ static void opt_ignore(struct parser *p, const char *value)
 	(void)value;
 }
 
+static void opt_remount(struct parser *p, const char *value)
+{
+	(void)value;
+	complain(p, "not supported; unmount, and mount with the other options",
+		 "remount");
+}
+
 static const struct opt {
 	const char *name; /* with '=' when it takes a value */
 	void (*set)(struct parser *p, const char *value); /* NULL: the kernel's */
@@ -160,6 +176,7 @@ static const struct opt {
 	{ "noatime", NULL },
 	{ "nodiratime", NULL },
 	{ "dirsync", NULL },
+	{ "remount", opt_remount },
 	{ "async", opt_ignore },
 	{ "defaults", opt_ignore },
 	{ "default_permissions", opt_ignore },
@@ -177,6 +194,10 @@ static const struct opt {
 	{ "owner", opt_ignore },
 	{ "group", opt_ignore },
 	{ "_netdev", opt_ignore },
+	{ "user_xattr", opt_ignore }, /* they are always there */
+	{ "acl", opt_ignore },
+	{ "user_id=", opt_ignore }, /* mount(8) hands a remount those of the mount */
+	{ "group_id=", opt_ignore },
 	{ "comment=", opt_ignore },
 };
 
@@ -279,8 +300,7 @@ static int parse_args(struct parser *p, int argc, char **argv)
 	return OPTIONS_RUN;
 }
 
-static int resolve(const char *path, const char *what, const char *make_with,
-		   char **ret)
+static int resolve(const char *path, const char *what, const char *make_with, char **ret)
 {
 	char *full = realpath(path, NULL);
 

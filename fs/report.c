@@ -31,10 +31,30 @@ void report(const char *fmt, ...)
 	va_end(ap);
 }
 
+void report_about(const char *what, const char *sentence)
+{
+	size_t n = strlen(what);
+	bool begins = strncmp(sentence, what, n) == 0 && strchr(" :", sentence[n]);
+
+	if (begins)
+		report("%s", sentence);
+	else
+		report("%s: %s", what, sentence);
+}
+
 void report_to_syslog(void)
 {
 	openlog("ropefs", LOG_PID, LOG_DAEMON);
 	atomic_store(&syslogging, true);
+}
+
+void report_fuse_keep(const char *text)
+{
+	size_t n = strcspn(text, "\n");
+
+	n = n < sizeof(last) ? n : sizeof(last) - 1;
+	memcpy(last, text, n);
+	last[n] = '\0';
 }
 
 static void from_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
@@ -48,7 +68,7 @@ static void from_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
 	if (atomic_load(&live))
 		report("%s", line);
 	else
-		memcpy(last, line, sizeof(last));
+		report_fuse_keep(line);
 }
 
 void report_fuse(void)

@@ -18,6 +18,9 @@ status "no arguments" 2 "two arguments" "$ROPEFS"
 status "unknown mount option" 2 "nonsense: unknown mount option" \
 	"${fs[@]}" -o nonsense "$STORE" "$MNT"
 status "bad size" 2 "no size" "${fs[@]}" --memory 12X "$STORE" "$MNT"
+status "too little memory" 2 "from 32M" "${fs[@]}" -o memory=1 "$STORE" "$MNT"
+status "absurdly much memory" 2 "from 32M" "${fs[@]}" --memory 2048G "$STORE" "$MNT"
+status "remount" 2 "not supported" "${fs[@]}" -o remount,ro "$STORE" "$MNT"
 status "bad durability" 2 "async or sync" "${fs[@]}" -o durability=maybe "$STORE" "$MNT"
 status "no mount point" 1 "make it with: mkdir" "${fs[@]}" "$STORE" "$T/none"
 touch "$T/file"
@@ -70,7 +73,7 @@ fails "takes no writes" "Read-only file system" touch "$MNT/x"
 is "but reads" "$(cat "$MNT/f")" data
 fs_stop
 ok "options of mount(8), behind the arguments" timeout 30 "${fs[@]}" "$STORE" "$MNT" -o \
-	rw,nosuid,nodev,noexec,noatime,relatime,nofail,noauto,user,_netdev \
+	rw,nosuid,nodev,noexec,noatime,relatime,nofail,noauto,user,_netdev,user_xattr,acl \
 	-o x-systemd.automount,memory=64M,window=50
 is "reach the kernel" "$(findmnt -no OPTIONS "$MNT" | grep -o noexec)" noexec
 fs_stop
@@ -85,6 +88,83 @@ umount -l "$MNT"
 ok "after kill -9 it mounts" fs_start
 is "and has what was written with durability=sync" "$(cat "$MNT/sync")" s
 fs_stop
+# The next mount meets the old daemon on its way out: it has a lot of memory to give back.
+killed_and_mounted() {
+	local i
+	for i in 1 2 3 4 5; do
+		head -c 30000000 /dev/urandom >"$MNT/big"
+		kill -9 "$(fs_pid)" && umount -l "$MNT" && fs_start || return 1
+	done
+	umount -l "$MNT" && fs_start && fs_stop
+}
+ok "mounts at once after kill -9, and after a lazy unmount" eval "fs_start && killed_and_mounted"
+fs_start
+pid=$(fs_pid)
+cd "$MNT" || exit 1
+umount -l .
+status "a store that a daemon no mount shows has" 4 "in use by process $pid" \
+	"${fs[@]}" "$STORE" "$MNT"
+cd / || exit 1
+ok "which ends with its last user" wait_gone "$pid" 20
+
+# --- damage ---
+
+damaged_log() {	# a copy of the store that a killed daemon left, with a record rotten
+	local i segment
+	fs_start || return 1
+	for i in 1 2 3 4 5 6 7 8; do
+		head -c 20000 /dev/urandom >"$MNT/d$i" && sync "$MNT/d$i" || return 1
+	done
+	fs_kill && cp -r "$STORE" "$T/damaged" || return 1
+	segment=$(find "$T/damaged/wal" -name '*.wal' | sort | tail -1)
+	head -c 64 /dev/zero | dd of="$segment" bs=1 seek=60000 conv=notrunc status=none
+}
+ok "a store whose log is damaged" damaged_log
+STORE=$T/damaged
+for how in rw ro; do
+	status "is mounted, and said to be read-only (-o $how)" 0 \
+		"damaged: mounted READ-ONLY: log" \
+		"${fs[@]}" -o $how "$STORE" "$MNT"
+	ok "its files before the damage are there" test -s "$MNT/d1"
+	fails "it takes no writes" "Read-only file system" touch "$MNT/x"
+	"$ROPECTL" status "$MNT" >"$T/said"
+	ok "status says it, and that not all is durable" eval \
+		'grep -q "^state *READ-ONLY: log" "$T/said" && grep -q "^durable *NO" "$T/said"'
+	fs_stop
+done
+STORE=$T/store
+
+# --- other users ---
+
+# The machine's /dev/fuse may be root's alone; fusermount3 wants users with a name.
+mknod "$T/fuse" c 10 229 && chmod 666 "$T/fuse" && mount --bind "$T/fuse" /dev/fuse
+user=(setpriv --reuid nobody --regid nogroup --clear-groups)
+as_user() {
+	cp "$KEY" "$T/userkey"
+	chown -R nobody "$T/userkey" "$STORE" "$MNT"
+	chmod -R a-w "$STORE"
+}
+ok "-o allow_other" fs_start -o allow_other
+status "unmounting another's mount" 1 "not yours" "${user[@]}" "$ROPECTL" umount "$MNT"
+fs_stop
+as_user
+fs=("${user[@]}" "$ROPEFS" --key-file "$T/userkey")
+status "a store that can't be written" 1 "read-only (-o ro)" "${fs[@]}" "$STORE" "$MNT"
+if command -v fusermount3 >/dev/null &&
+	"${user[@]}" test -w /dev/fuse && "${user[@]}" test -x "$ROPEFS"; then
+	grep -q '^user_allow_other' /etc/fuse.conf ||
+		status "what fusermount3 refuses" 1 \
+			"cannot mount: fusermount3: option allow_other" \
+			"${fs[@]}" -o ro,allow_other "$STORE" "$MNT"
+	ok "but can be read, is mounted -o ro" "${fs[@]}" -o ro "$STORE" "$MNT"
+	is "and shows its files" "$("${user[@]}" cat "$MNT/f")" data
+	ok "and is unmounted by its user" "${user[@]}" "$ROPECTL" umount "$MNT"
+fi
+chmod -R u+w "$STORE"
+chown -R root "$STORE" "$MNT"
+umount /dev/fuse
+
+fs=("$ROPEFS" --key-file "$KEY")
 mount --bind "$(dirname "$ROPEFS")" /usr/local/bin	# mount(8) has a PATH of its own
 if type mount.fuse3 >/dev/null 2>&1; then
 	ok "mount -t fuse.ropefs" timeout 30 mount -t fuse.ropefs "$STORE" "$MNT" -o "key=$KEY"
