@@ -291,7 +291,7 @@ int checkpoint_run_held(struct ropefs *fs, bool clean)
 			 *err_detail() ? err_detail() : err_text(r));
 	} else {
 		fs->checkpoints++;
-		fs->reclaim_failed = false;	/* worth another try */
+		fs->reclaim_failed = false; /* worth another try */
 		fs->last_error[0] = '\0';
 	}
 	fs->checkpoint_last_ns = io_mono_ns(fs->io) - began;

@@ -308,7 +308,7 @@ START_TEST(a_collection_for_a_full_disk_is_tried_again_after_it_failed)
 	drop("goes");
 	ck_ok(ropefs_checkpoint(f.fs));
 	io_sim_set_free(f.io, MIB);
-	f.fs->space_left = 0;	/* to be looked at */
+	f.fs->space_left = 0; /* to be looked at */
 	io_sim_fail_at(f.io, IO_SIM_PREAD, 1, EIO, true);
 	ck_assert_int_eq(ropefs_write(f.fs, ino, 0, bytes, 100, 0, NULL), -ENOSPC);
 	io_sim_fail_at(f.io, 0, 0, 0, false);
