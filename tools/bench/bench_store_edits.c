@@ -53,7 +53,8 @@ static void append_round(struct ropefs *fs, uint64_t ino, unsigned times,
 {
 	samples_reset(s);
 	for (unsigned i = 0; i < times; i++) {
-		const char *p = bench_store_text() + i * APPEND_BYTES;
+		const char *p = bench_store_text() +
+				i * APPEND_BYTES % (BENCH_TEXT_BYTES - APPEND_BYTES);
 		uint64_t began = bench_now_ns();
 
 		must(ropefs_write(fs, ino, 0, p, APPEND_BYTES, ROPEFS_APPEND, NULL),
