@@ -54,6 +54,17 @@ void file_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	reply_attr(req, d, ropefs_getattr(d->fs, ino, &a), &a);
 }
 
+/* The store counts ns in 64 bits: 1677 to 2262. What is beyond becomes the last second within,
+ * as on ext4, whose end is another. */
+static int64_t ns_of(struct timespec ts)
+{
+	const int64_t last = INT64_MAX / 1000000000;
+
+	if (ts.tv_sec >= last || ts.tv_sec <= -last)
+		return (ts.tv_sec < 0 ? -last : last) * 1000000000;
+	return ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
 static unsigned set_of(const struct stat *st, int what, struct ropefs_attr *ret_to)
 {
 	static const struct {
@@ -77,9 +88,9 @@ static unsigned set_of(const struct stat *st, int what, struct ropefs_attr *ret_
 		.uid = st->st_uid,
 		.gid = st->st_gid,
 		.size = (uint64_t)st->st_size,
-		.atime.ns = st->st_atim.tv_sec * 1000000000 + st->st_atim.tv_nsec,
-		.mtime.ns = st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
-		.ctime.ns = st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec,
+		.atime.ns = ns_of(st->st_atim),
+		.mtime.ns = ns_of(st->st_mtim),
+		.ctime.ns = ns_of(st->st_ctim),
 	};
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		if (what & flags[i].from)

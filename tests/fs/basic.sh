@@ -12,6 +12,16 @@ modes() {
 	echo x >m; chmod 640 m; stat -c '%a %U %G' m; chown 12:34 m; stat -c '%u %g' m
 	touch -d '2001-02-03 04:05:06.123456789' m; stat -c '%y %x' m
 }
+old_times() {
+	touch -d '1901-12-14 00:00:00 UTC' o; stat -c %Y o
+	touch -d '2262-04-11 00:00:00 UTC' o; stat -c %Y o
+	touch -d '1969-12-31 23:59:59.25 UTC' o; stat -c '%.2Y' o
+}
+# What neither can hold becomes its last second, never another time.
+far_times() {
+	touch -d "@$1" "$MNT/far" && stat -c %Y "$MNT/far"
+	rm "$MNT/far"
+}
 dirs() {
 	mkdir -p d/e/f; echo 1 >d/e/f/x; ls -R d; rmdir d/e 2>&1; mv d/e d2; find d d2 | sort
 	stat -c '%n %h' d d2; rm -r d d2; ls
@@ -49,6 +59,9 @@ errors() {
 both "what was written is read" write_read
 both "truncate cuts and grows by zeros" truncates
 both "mode, owner and times to the nanosecond" modes
+both "times before 1970 and far ahead" old_times
+is "a time after 2262 becomes the last one" "$(far_times 99999999999)" 9223372036
+is "one before 1677 the first" "$(far_times -99999999999)" -9223372036
 both "directories nest, move and count their links" dirs
 both "hard and symbolic links" links
 both "fifos and devices" nodes
