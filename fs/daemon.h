@@ -2,13 +2,15 @@
  *
  * Threads: request loops, one at a time, take requests from the kernel; they never wait for a
  * reply of the kernel, so it can always reach the store. `workers` run what may wait for the disk or
- * for memory; `notify`, one thread, drops what the kernel has cached and then sends the
- * reply that had to wait for it (see notify.h). A reply may thus come from any thread. */
+ * for memory; `edits` run what changes files below the kernel's cache, and wait for it
+ * to drop what it has (notify.h), `sizes` tells it their new size. A reply may thus come from
+ * any thread. */
 #ifndef ROPEFS_FS_DAEMON_H
 #define ROPEFS_FS_DAEMON_H
 
 #include "core/ropefs.h"
 #include "fs/inodes.h"
+#include "fs/sizes.h"
 #include "fs/view.h"
 #include "fs/worker.h"
 
@@ -42,14 +44,17 @@ enum op {
 /* fuse_file_info.fh of a file of the store: bits, so that nothing has to be rebuilt. */
 enum {
 	FH_WRITE = 1, /* open for writing */
-	FH_DIRECT = 2, /* not through the page cache */
+	FH_SIZE = 2, /* of sizes.h: truncation only tells the size */
 };
+
+enum { EDIT_THREADS = 4 };
 
 struct counters {
 	atomic_ullong ops[OP_COUNT];
 	atomic_ullong read_bytes, written_bytes;
 	atomic_ullong deferred; /* requests handed to the workers */
 	atomic_ullong invalidations;
+	atomic_ullong sizes_told;
 };
 
 struct daemon {
@@ -58,7 +63,9 @@ struct daemon {
 	const char *mountpoint;
 	struct inodes inodes;
 	struct views views;
-	struct pool workers, notify;
+	struct pool workers;
+	struct pool edits[EDIT_THREADS]; /* one thread each; by inode */
+	struct sizes sizes;
 	struct counters counters;
 
 	bool views_on;
@@ -68,7 +75,6 @@ struct daemon {
 	uint64_t init_offered; /* flags of the kernel */
 	atomic_ullong init_unique; /* of the INIT to be answered; 0: none */
 	atomic_bool killpriv; /* clearing set-id bits on writes is ours to do */
-	atomic_bool append_direct;
 
 	pthread_mutex_t idle_mutex;
 	pthread_cond_t idle;
@@ -91,7 +97,7 @@ static inline uint64_t counted(const atomic_ullong *c)
 }
 
 /* A request that is answered later. Steps hand it from thread to thread by task_run() and
- * task_notify(); the last one replies and frees it. */
+ * task_edit(); the last one replies and frees it. */
 struct task {
 	struct job job;
 	struct daemon *d;
@@ -108,9 +114,6 @@ struct task {
 	/* a second file, of copy_file_range */
 	fuse_ino_t to_ino;
 	uint64_t to_off, to_fh;
-	/* what task_notify() drops from the kernel's cache */
-	fuse_ino_t drop_ino;
-	int64_t drop_from; /* -1: attributes only */
 	char data[];
 };
 

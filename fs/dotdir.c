@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-/* DOT_FIRST is the directory, the files follow in the table's order. */
+/* DOT_FIRST is the directory, DOT_SIZES that of sizes.h; the files follow in the table's
+ * order. */
 static const struct {
 	const char *name;
 	int (*text)(struct daemon *d, char **ret_text, size_t *ret_n);
@@ -19,6 +21,7 @@ static const struct {
 	{ "metrics", metrics_text },
 };
 enum { FILES = sizeof(files) / sizeof(files[0]) };
+#define FILES_FIRST (DOT_SIZES + 1)
 
 struct text {
 	char *p;
@@ -27,7 +30,7 @@ struct text {
 
 static void dot_stat(struct daemon *d, uint64_t ino, struct stat *ret)
 {
-	bool is_dir = ino == DOT_FIRST;
+	bool is_dir = ino <= DOT_SIZES;
 
 	*ret = (struct stat) {
 		.st_ino = ino,
@@ -38,12 +41,19 @@ static void dot_stat(struct daemon *d, uint64_t ino, struct stat *ret)
 		.st_mtim.tv_sec = d->started,
 		.st_ctim.tv_sec = d->started,
 	};
+	if (ino == DOT_SIZES) {
+		ret->st_mode = S_IFDIR | 0700;
+		ret->st_uid = geteuid();
+	}
 }
 
 static void entry_of(struct daemon *d, uint64_t ino, struct fuse_entry_param *ret)
 {
 	*ret = (struct fuse_entry_param) { .ino = ino };
 	dot_stat(d, ino, &ret->attr);
+	/* sizes.c must not have to wait for the root's lock to find its directory. */
+	if (ino <= DOT_SIZES)
+		ret->entry_timeout = ret->attr_timeout = CACHE_S;
 }
 
 void dot_entry(struct daemon *d, struct fuse_entry_param *ret)
@@ -58,11 +68,19 @@ static void dot_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	for (unsigned i = 0; parent == DOT_FIRST && i < FILES; i++) {
 		if (strcmp(name, files[i].name) != 0)
 			continue;
-		entry_of(daemon_of(req), DOT_FIRST + 1 + i, &e);
+		entry_of(daemon_of(req), FILES_FIRST + i, &e);
 		fuse_reply_entry(req, &e);
 		return;
 	}
-	fuse_reply_err(req, parent == DOT_FIRST ? ENOENT : ENOTDIR);
+	if (parent == DOT_FIRST && strcmp(name, SIZES_NAME) == 0) {
+		entry_of(daemon_of(req), DOT_SIZES, &e);
+		fuse_reply_entry(req, &e);
+		return;
+	}
+	if (parent == DOT_SIZES)
+		sizes_lookup(req, name);
+	else
+		fuse_reply_err(req, parent == DOT_FIRST ? ENOENT : ENOTDIR);
 }
 
 static void dot_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -76,7 +94,7 @@ static void dot_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 
 static void dot_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	uint64_t i = ino - DOT_FIRST - 1;
+	uint64_t i = ino - FILES_FIRST;
 	struct text *t;
 	int r;
 
@@ -134,20 +152,21 @@ static void dot_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	fuse_reply_open(req, fi);
 }
 
-static void list(fuse_req_t req, size_t n, off_t off, bool plus)
+static void list(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off, bool plus)
 {
 	static const char *const dots[] = { ".", ".." };
 	struct fuse_entry_param e;
 	char p[2048];
+	uint64_t end = 2 + (ino == DOT_FIRST ? FILES : 0);
 	size_t at = 0;
 
 	n = n < sizeof(p) ? n : sizeof(p);
-	for (uint64_t i = (uint64_t)off; i < 2 + FILES; i++) {
+	for (uint64_t i = (uint64_t)off; i < end; i++) {
 		const char *name = i < 2 ? dots[i] : files[i - 2].name;
 		off_t next = (off_t)i + 1;
 		size_t need;
 
-		entry_of(daemon_of(req), i < 2 ? DOT_FIRST : DOT_FIRST + i - 1, &e);
+		entry_of(daemon_of(req), i < 2 ? ino : FILES_FIRST + i - 2, &e);
 		need = plus ? fuse_add_direntry_plus(req, p + at, n - at, name, &e, next)
 			    : fuse_add_direntry(req, p + at, n - at, name, &e.attr, next);
 		if (need > n - at)
@@ -160,17 +179,15 @@ static void list(fuse_req_t req, size_t n, off_t off, bool plus)
 static void dot_readdir(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 			struct fuse_file_info *fi)
 {
-	(void)ino;
 	(void)fi;
-	list(req, n, off, false);
+	list(req, ino, n, off, false);
 }
 
 static void dot_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 			    struct fuse_file_info *fi)
 {
-	(void)ino;
 	(void)fi;
-	list(req, n, off, true);
+	list(req, ino, n, off, true);
 }
 
 const struct fuse_lowlevel_ops dot_ops = {

@@ -7,7 +7,8 @@
 
 struct daemon;
 
-#define DOT_NAME ".ropefs"
+#define DOT_NAME  ".ropefs"
+#define DOT_SIZES (DOT_FIRST + 1) /* the directory of sizes.h */
 
 void dot_entry(struct daemon *d, struct fuse_entry_param *ret);
 

@@ -12,6 +12,7 @@ struct known {
 	uint64_t ino;
 	uint64_t lookups;
 	uint64_t edits;
+	uint64_t less;
 	unsigned views; /* open for writing */
 	unsigned pending;
 	bool plain;
@@ -163,8 +164,21 @@ double inodes_timeout(struct inodes *t, uint64_t ino)
 {
 	bool busy;
 
-	WITH_KNOWN(t, ino, k, busy = k->views || k->pending);
+	WITH_KNOWN(t, ino, k, busy = k->views || k->pending || k->less);
 	return busy ? 0 : CACHE_S;
+}
+
+void inodes_set_less(struct inodes *t, uint64_t ino, uint64_t less)
+{
+	WITH_KNOWN(t, ino, k, k->less = less);
+}
+
+uint64_t inodes_less(struct inodes *t, uint64_t ino)
+{
+	uint64_t less;
+
+	WITH_KNOWN(t, ino, k, less = k->less);
+	return less;
 }
 
 void inodes_pending(struct inodes *t, uint64_t ino, int change)

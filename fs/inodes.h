@@ -48,6 +48,9 @@ void inodes_set_plain(struct inodes *t, uint64_t ino, bool plain);
  * since RELEASE may still change it after close(2) has returned. */
 void inodes_view_opened(struct inodes *t, uint64_t ino);
 void inodes_view_closed(struct inodes *t, uint64_t ino);
+/* By how much an edit is about to make the file shorter: 0 again once it has. */
+void inodes_set_less(struct inodes *t, uint64_t ino, uint64_t less);
+uint64_t inodes_less(struct inodes *t, uint64_t ino);
 /* Seconds the kernel may keep attributes. */
 double inodes_timeout(struct inodes *t, uint64_t ino);
 /* An edit that a RELEASE has begun: who asks for the file now waits for its end. */

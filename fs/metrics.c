@@ -43,11 +43,13 @@ static void put_mount(FILE *out, const struct daemon *d)
 	put_json_string(out, d->mountpoint);
 	fprintf(out,
 		", \"requests\": %" PRIu64 ", \"deferred\": %" PRIu64
-		", \"invalidations\": %" PRIu64 ", \"read_bytes\": %" PRIu64
-		", \"written_bytes\": %" PRIu64 ", \"views\": %s, \"killpriv_v2\": %s}",
+		", \"invalidations\": %" PRIu64 ", \"sizes_told\": %" PRIu64
+		", \"read_bytes\": %" PRIu64 ", \"written_bytes\": %" PRIu64
+		", \"views\": %s, \"killpriv_v2\": %s}",
 		requests(d), counted(&d->counters.deferred),
-		counted(&d->counters.invalidations), counted(&d->counters.read_bytes),
-		counted(&d->counters.written_bytes), d->views_on ? "true" : "false",
+		counted(&d->counters.invalidations), counted(&d->counters.sizes_told),
+		counted(&d->counters.read_bytes), counted(&d->counters.written_bytes),
+		d->views_on ? "true" : "false",
 		atomic_load(&d->killpriv) ? "true" : "false");
 }
 
@@ -123,6 +125,9 @@ static void put_mount_metrics(FILE *out, struct daemon *d)
 		{ "invalidations_total", "counter",
 		  "times the kernel's cache was dropped",
 		  (double)counted(&d->counters.invalidations) },
+		{ "sizes_told_total", "counter",
+		  "times the kernel was told a file's size after an edit",
+		  (double)counted(&d->counters.sizes_told) },
 	};
 
 	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)

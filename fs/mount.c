@@ -1,6 +1,7 @@
 #include "fs/mount.h"
 
 #include "fs/daemon.h"
+#include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/report.h"
 #include "fs/wire.h"
@@ -198,7 +199,7 @@ static void init_daemon(struct daemon *d, const struct options *o)
 static void release_daemon(struct daemon *d)
 {
 	pool_stop(&d->workers);
-	pool_stop(&d->notify);
+	edits_stop(d);
 	if (d->session)
 		fuse_session_destroy(d->session);
 	views_release(&d->views);
@@ -265,7 +266,7 @@ static int attach(struct mounted *m)
 	if (r >= 0)
 		r = pool_start(&d->workers, WORKERS);
 	if (r >= 0)
-		r = pool_start(&d->notify, 1);
+		r = edits_start(d);
 	if (r >= 0)
 		r = d->sync ? loops_start(&m->loops, d, LOOPS_SYNC, LOOPS_SYNC)
 			    : loops_start(&m->loops, d, LOOPS, 1);
@@ -275,6 +276,7 @@ static int attach(struct mounted *m)
 		return r;
 	m->dev = st.st_dev;
 	set_read_ahead(m->dev);
+	sizes_start(d, m->dev);
 	return 0;
 }
 
@@ -354,9 +356,10 @@ int mount_end(struct mounted *m)
 	if (m->is_mounted && !drained)
 		fuse_session_unmount(d->session);
 	pool_stop(&d->workers);
-	pool_stop(&d->notify);
+	edits_stop(d);
 	if (m->is_mounted && drained)
 		fuse_session_unmount(d->session);
+	sizes_stop(d);
 	release_daemon(d);
 	free(m);
 	r = ropefs_close(fs);

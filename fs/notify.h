@@ -1,19 +1,44 @@
-/* notify.h - drops what the kernel has cached of a file after an edit.
+/* notify.h - edits, and what the kernel has cached of the files they change.
  *
- * The kernel waits for pages that are being read or written when it drops them, and those
- * wait for our replies: dropping from a request loop or a worker could wait for itself. So
- * one thread does only this. An edit is answered after its drop, therefore whoever was told
- * that an edit is done finds it in every read. */
+ * An edit moves bytes below pages and a size that the kernel holds. Around it, in this order:
+ *   edit_begin()  changed pages of maps are written back, to where they still belong, and the
+ *                 pages go; if the file gets shorter, the kernel takes the smaller size now
+ *   the edit      applied to the store
+ *   edit_end()    pages read meanwhile go, and the kernel is told the size
+ *   the reply     so whoever was told that an edit is done finds it in every read
+ *
+ * Invariants
+ * 1. The kernel's size of a file never is greater than ours: it would show zeros beyond our
+ *    end. Hence the smaller size comes first, and until the edit is applied every answer
+ *    that has a size has the smaller one (inodes_less()).
+ * 2. Edits of one inode follow one another: one thread of `edits` has them all. These threads
+ *    wait for the kernel, which waits for replies of the loops and the workers; so neither
+ *    waits for them, and no lock is held in edit_begin() and edit_end(). */
 #ifndef ROPEFS_FS_NOTIFY_H
 #define ROPEFS_FS_NOTIFY_H
 
 #include "fs/daemon.h"
 
-/* Drops ino's attributes and its pages from the byte `from` on (-1: no pages), then runs
- * step(t) in the notify thread. */
-void task_notify(struct task *t, fuse_ino_t ino, int64_t from,
-		 void (*step)(struct task *t));
-/* The same without a request to answer. */
-void notify_drop(struct daemon *d, fuse_ino_t ino, int64_t from);
+/* Bytes from `from` on move: `gone` of them leave, `come` take their place. */
+struct moved {
+	uint64_t ino;
+	uint64_t from, gone, come;
+};
+
+/* 0 or a negative errno; edits_stop() undoes a half start, too. */
+int edits_start(struct daemon *d);
+void edits_stop(struct daemon *d);
+
+/* step(t) will run in the thread that has the inode's edits. */
+void task_edit(struct task *t, fuse_ino_t ino, void (*step)(struct task *t));
+/* In that thread. */
+void edit_begin(struct daemon *d, const struct moved *m);
+void edit_end(struct daemon *d, const struct moved *m);
+
+/* Drops the attributes of an inode that the request at hand is about, before its reply. Waits for
+ * nobody, so any thread may. */
+void attrs_drop(struct daemon *d, fuse_ino_t ino);
+/* Later: drops the pages from the byte `from` on, and tells the size. */
+void pages_drop(struct daemon *d, fuse_ino_t ino, uint64_t from);
 
 #endif

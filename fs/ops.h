@@ -43,7 +43,7 @@ void file_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		      struct fuse_file_info *fi);
 void file_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 /* Bytes: ops_file.c. */
-void file_opened(struct daemon *d, struct fuse_file_info *fi); /* fills in the handle */
+void file_opened(struct fuse_file_info *fi); /* fills in the handle */
 void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	       struct fuse_file_info *fi);

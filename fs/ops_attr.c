@@ -1,5 +1,4 @@
 /* ops_attr.c - attributes, extended attributes, and the figures of the whole mount. */
-#include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
 
@@ -31,7 +30,7 @@ static void getattr_settled(struct task *t)
 		task_run(t, getattr_settled);
 		return;
 	}
-	r = ropefs_getattr(t->d->fs, t->ino, &a);
+	r = attrs_now(t->d, t->ino, &a);
 	reply_attr(t->req, t->d, r, &a);
 	task_free(t);
 }
@@ -42,7 +41,7 @@ void file_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct ropefs_attr a;
 
 	(void)fi;
-	if (inodes_is_pending(&d->inodes, ino)) {
+	if (inodes_is_pending(&d->inodes, ino) && !sizes_asks(req)) {
 		struct task *t = task_new(d, req, NULL, 0);
 
 		if (t) {
@@ -51,7 +50,7 @@ void file_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		}
 		return;
 	}
-	reply_attr(req, d, ropefs_getattr(d->fs, ino, &a), &a);
+	reply_attr(req, d, attrs_now(d, ino, &a), &a);
 }
 
 /* The store counts ns in 64 bits: 1677 to 2262. What is beyond becomes the last second within,
@@ -150,7 +149,10 @@ void file_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what,
 	unsigned set = set_of(st, what, &to);
 	int r;
 
-	(void)fi;
+	if (fi && fi->fh & FH_SIZE) {
+		reply_attr(req, d, attrs_now(d, ino, &a), &a);
+		return;
+	}
 	r = chown_privs(d, ino, &to, &set);
 	if (r >= 0 && set & ROPEFS_SET_SIZE) {
 		r = privs_drop(d, ino, fuse_req_ctx(req)->uid);

@@ -15,17 +15,14 @@
 #include <string.h>
 #include <unistd.h>
 
-void file_opened(struct daemon *d, struct fuse_file_info *fi)
+void file_opened(struct fuse_file_info *fi)
 {
 	int mode = fi->flags & O_ACCMODE;
 
 	fi->fh = mode == O_RDONLY ? 0 : FH_WRITE;
-	/* Appending is cheaper past the page cache. Who reads as well keeps the cache (and
-	 * mmap); before 6.14 the kernel could keep a page read just before the append. */
-	if (fi->flags & O_APPEND && mode == O_WRONLY && atomic_load(&d->append_direct)) {
-		fi->fh |= FH_DIRECT;
-		fi->direct_io = 1;
-	}
+	/* All go through the page cache. Direct writes of an appender would be cheaper, but the
+	 * kernel grows the file only after their reply: a page that is read meanwhile ends in
+	 * zeros, and those are then taken for what was appended. */
 	fi->keep_cache = 1;
 	fi->noflush = 1;
 }
@@ -45,16 +42,9 @@ static int open_truncate(struct daemon *d, fuse_ino_t ino, uint32_t uid)
 	return r < 0 ? r : privs;
 }
 
-static void reply_opened(struct task *t)
-{
-	fuse_reply_open(t->req, &t->fi);
-	task_free(t);
-}
-
 static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
 		     struct fuse_file_info *fi)
 {
-	struct task *t;
 	int r = 0;
 
 	if (fi->flags & O_TRUNC && (fi->flags & O_ACCMODE) != O_RDONLY)
@@ -63,16 +53,10 @@ static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
 		reply_err(req, r);
 		return;
 	}
-	file_opened(d, fi);
-	if (r == 0) {
-		fuse_reply_open(req, fi);
-		return;
-	}
-	t = task_new(d, req, NULL, 0);
-	if (!t)
-		return;
-	t->fi = *fi;
-	task_notify(t, ino, -1, reply_opened);
+	file_opened(fi);
+	if (r > 0)
+		attrs_drop(d, ino);
+	fuse_reply_open(req, fi);
 }
 
 static void open_settled(struct task *t)
@@ -88,8 +72,19 @@ static void open_settled(struct task *t)
 void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct daemon *d = daemon_of(req);
+	int for_size = sizes_opens(req, ino, fi->flags);
 	struct task *t;
 
+	if (for_size < 0) {
+		reply_err(req, for_size);
+		return;
+	}
+	if (for_size) {
+		file_opened(fi);
+		fi->fh = FH_SIZE;
+		fuse_reply_open(req, fi);
+		return;
+	}
 	if (!inodes_is_pending(&d->inodes, ino)) {
 		open_now(d, req, ino, fi);
 		return;
@@ -169,38 +164,22 @@ void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	task_run(t, read_waiting);
 }
 
-static void reply_written(struct task *t)
-{
-	fuse_reply_write(t->req, (size_t)t->r);
-	task_free(t);
-}
-
 /* What the kernel has cached may be wrong after an append when an edit had moved the end
  * without its knowing: it put the bytes where it thought the end to be. */
 static void written(struct daemon *d, fuse_req_t req, fuse_ino_t ino, ssize_t n,
-		    uint64_t asked, uint64_t at, bool direct, bool privs)
+		    uint64_t asked, uint64_t at, bool privs)
 {
-	int64_t from = at == asked ? -1 : (int64_t)(at < asked ? at : asked);
-	struct task *t;
-
 	if (n < 0) {
 		reply_err(req, (int)n);
 		return;
 	}
 	count(&d->counters.written_bytes, (uint64_t)n);
-	if (from >= 0 && !direct) {
-		/* The kernel holds the pages of this write until we reply. */
-		fuse_reply_write(req, (size_t)n);
-		notify_drop(d, ino, from);
-	} else if (from >= 0 || privs) {
-		t = task_new(d, req, NULL, 0);
-		if (!t)
-			return;
-		t->r = n;
-		task_notify(t, ino, from, reply_written);
-	} else {
-		fuse_reply_write(req, (size_t)n);
-	}
+	if (privs)
+		attrs_drop(d, ino);
+	fuse_reply_write(req, (size_t)n);
+	/* Only now: the kernel holds the pages of this write until we reply. */
+	if (at != asked)
+		pages_drop(d, ino, at < asked ? at : asked);
 }
 
 static void write_waiting(struct task *t)
@@ -209,7 +188,7 @@ static void write_waiting(struct task *t)
 	ssize_t n = ropefs_write(t->d->fs, t->ino, t->off, t->data, t->n,
 				 t->flags & ROPEFS_APPEND, &at);
 
-	written(t->d, t->req, t->ino, n, t->off, at, t->fi.fh & FH_DIRECT, t->privs);
+	written(t->d, t->req, t->ino, n, t->off, at, t->privs);
 	task_free(t);
 }
 
@@ -234,7 +213,7 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 		done = ropefs_write(d->fs, ino, (uint64_t)off, p, n,
 				    flags | ROPEFS_NOWAIT, &at);
 	if (done != -EAGAIN) {
-		written(d, req, ino, done, (uint64_t)off, at, fi->fh & FH_DIRECT, privs);
+		written(d, req, ino, done, (uint64_t)off, at, privs);
 		return;
 	}
 	t = task_new(d, req, p, n);
@@ -338,9 +317,8 @@ static void fallocate_waiting(struct task *t)
 {
 	t->r = fallocate_now(t->d, t->ino, (int)t->flags, t->off, t->n);
 	if (t->privs)
-		task_notify(t, t->ino, -1, task_reply_err);
-	else
-		task_reply_err(t);
+		attrs_drop(t->d, t->ino);
+	task_reply_err(t);
 }
 
 void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t n,
@@ -396,9 +374,9 @@ static void copy_waiting(struct task *t)
 	count(&t->d->counters.written_bytes, (uint64_t)t->r);
 	/* The kernel drops its pages of the range by itself. */
 	if (t->privs)
-		task_notify(t, t->to_ino, -1, reply_written);
-	else
-		reply_written(t);
+		attrs_drop(t->d, t->to_ino);
+	fuse_reply_write(t->req, (size_t)t->r);
+	task_free(t);
 }
 
 void any_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,

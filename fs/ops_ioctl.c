@@ -48,26 +48,29 @@ static int edit(struct daemon *d, fuse_ino_t ino, const struct ropefs_ioc_edit *
 	return r;
 }
 
-static void reply_ioctl(struct task *t)
-{
-	fuse_reply_ioctl(t->req, 0, NULL, 0);
-	task_free(t);
-}
-
 static void edit_waiting(struct task *t)
 {
 	const struct ropefs_ioc_edit *e = (const void *)t->data;
-	int r = privs_drop(t->d, t->ino, t->flags);
+	const struct moved m = { t->ino, e->at, e->cut, e->n };
+	struct ropefs_attr a;
 
-	if (r >= 0)
-		r = edit(t->d, t->ino, e);
-	if (r < 0) {
-		t->r = r;
+	t->r = ropefs_getattr(t->d->fs, t->ino, &a);
+	if (t->r >= 0 && (e->at > a.size || e->cut > a.size - e->at))
+		t->r = -ERANGE;
+	if (t->r >= 0)
+		t->r = privs_drop(t->d, t->ino, t->flags);
+	if (t->r >= 0) {
+		edit_begin(t->d, &m);
+		t->r = edit(t->d, t->ino, e);
+		edit_end(t->d, &m);
+	}
+	if (t->r < 0) {
 		task_reply_err(t);
 		return;
 	}
 	count(&t->d->counters.written_bytes, e->n);
-	task_notify(t, t->ino, (int64_t)e->at, reply_ioctl);
+	fuse_reply_ioctl(t->req, 0, NULL, 0);
+	task_free(t);
 }
 
 /* 0 when cmd is one of ours and the n bytes at in are what it takes. */
@@ -108,5 +111,5 @@ void file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 		return;
 	t->ino = ino;
 	t->flags = fuse_req_ctx(req)->uid;
-	task_run(t, edit_waiting);
+	task_edit(t, ino, edit_waiting);
 }

@@ -1,6 +1,5 @@
 /* ops_name.c - requests that find, make, move and remove names. */
 #include "fs/dotdir.h"
-#include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
 
@@ -201,7 +200,7 @@ void file_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 		reply_err(req, r);
 		return;
 	}
-	file_opened(d, fi);
+	file_opened(fi);
 	if (fuse_reply_create(req, &e, fi) < 0)
 		inodes_put(&d->inodes, a.ino, 1);
 }

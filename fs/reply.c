@@ -39,10 +39,28 @@ void attr_to_stat(const struct ropefs_attr *a, struct stat *ret)
 	};
 }
 
+int attrs_now(struct daemon *d, uint64_t ino, struct ropefs_attr *ret)
+{
+	/* First: if it is applied in between, the size is too small, which does no harm. */
+	uint64_t less = inodes_less(&d->inodes, ino);
+	struct ropefs_attr a;
+	int r = ropefs_getattr(d->fs, ino, &a);
+
+	if (r < 0)
+		return r;
+	if (a.size >= less)
+		a.size -= less;
+	*ret = a;
+	return 0;
+}
+
 int entry_fill(struct daemon *d, const struct ropefs_attr *a, struct fuse_entry_param *e)
 {
+	struct ropefs_attr now = *a;
 	int r = inodes_get(&d->inodes, a->ino);
 
+	if (r >= 0 && inodes_less(&d->inodes, a->ino))
+		attrs_now(d, a->ino, &now);
 	if (r < 0)
 		return r;
 	*e = (struct fuse_entry_param) {
@@ -50,7 +68,7 @@ int entry_fill(struct daemon *d, const struct ropefs_attr *a, struct fuse_entry_
 		.attr_timeout = inodes_timeout(&d->inodes, a->ino),
 		.entry_timeout = CACHE_S,
 	};
-	attr_to_stat(a, &e->attr);
+	attr_to_stat(&now, &e->attr);
 	return 0;
 }
 

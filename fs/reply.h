@@ -11,6 +11,9 @@ struct daemon;
 /* r: 0 or a negative error of the store. */
 void reply_err(fuse_req_t req, int r);
 void attr_to_stat(const struct ropefs_attr *a, struct stat *ret);
+/* As the kernel is to see them: while an edit is about to make the file shorter, with the
+ * size that it will have (notify.h). */
+int attrs_now(struct daemon *d, uint64_t ino, struct ropefs_attr *ret);
 /* Fills e with a file of the store and counts one lookup. -ENOENT: it is gone again. */
 int entry_fill(struct daemon *d, const struct ropefs_attr *a, struct fuse_entry_param *e);
 /* Counts the lookup and replies; takes it back when nobody heard. */

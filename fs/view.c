@@ -1,6 +1,7 @@
 #include "fs/view.h"
 
 #include "fs/daemon.h"
+#include "fs/notify.h"
 #include "fs/reply.h"
 
 #include <assert.h>
@@ -309,12 +310,20 @@ void view_file_free(struct daemon *d, struct view_file *f)
 	free(f);
 }
 
+bool view_is_stale(struct daemon *d, struct view_file *f)
+{
+	/* In this order: our own edits count here before they do there. */
+	uint64_t edits = inodes_edits(&d->inodes, f->target);
+
+	return edits > atomic_load(&f->edits);
+}
+
 static int commit_locked(struct daemon *d, struct view_file *f)
 {
 	struct ropefs_attr stage;
 	int r;
 
-	if (inodes_edits(&d->inodes, f->target) != f->edits)
+	if (view_is_stale(d, f))
 		return -ESTALE;
 	r = ropefs_getattr(d->fs, f->stage, &stage);
 	if (r < 0)
@@ -324,9 +333,36 @@ static int commit_locked(struct daemon *d, struct view_file *f)
 	if (r < 0)
 		return r;
 	f->placed = stage.size;
+	/* Its own edit first, so that view_is_stale() never takes it for one of others. */
+	atomic_fetch_add(&f->edits, 1);
 	inodes_edited(&d->inodes, f->target);
-	f->edits = inodes_edits(&d->inodes, f->target);
 	return 0;
+}
+
+static int commit(struct daemon *d, struct view_file *f)
+{
+	struct moved m = { f->target, f->from, f->placed, 0 };
+	struct ropefs_attr stage;
+	int r;
+
+	if (view_is_stale(d, f))
+		return -ESTALE;
+	r = ropefs_getattr(d->fs, f->stage, &stage);
+	if (r < 0)
+		return r;
+	m.come = stage.size;
+	edit_begin(d, &m);
+	inodes_edit_lock(&d->inodes, f->target);
+	/* Cleared first: a write that comes meanwhile makes it dirty again. */
+	atomic_store(&f->dirty, false);
+	r = commit_locked(d, f);
+	if (r < 0)
+		atomic_store(&f->dirty, true);
+	inodes_edit_unlock(&d->inodes, f->target);
+	if (r >= 0)
+		m.come = f->placed;
+	edit_end(d, &m);
+	return r;
 }
 
 int view_commit(struct daemon *d, struct view_file *f)
@@ -338,59 +374,77 @@ int view_commit(struct daemon *d, struct view_file *f)
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&f->committing);
-	inodes_edit_lock(&d->inodes, f->target);
-	/* Cleared first: a write that comes meanwhile makes it dirty again. */
-	atomic_store(&f->dirty, false);
-	r = commit_locked(d, f);
-	if (r < 0)
-		atomic_store(&f->dirty, true);
-	inodes_edit_unlock(&d->inodes, f->target);
+	r = commit(d, f);
 	pthread_mutex_unlock(&f->committing);
 	return r;
 }
 
-static int resize_locked(struct daemon *d, const struct view *v, uint64_t size,
-			 uint64_t *ret_from)
+/* What has to move for the view's range to have `size` bytes, at its end. */
+static int resize_place(struct daemon *d, const struct view *v, uint64_t size,
+			struct moved *ret_m, uint64_t *ret_edits)
 {
-	struct ropefs_range range, none;
+	struct moved m = { .ino = v->target };
+	struct ropefs_range range;
+	int r;
+
+	inodes_edit_lock(&d->inodes, v->target);
+	r = resolve_locked(d, v, &range);
+	*ret_edits = inodes_edits(&d->inodes, v->target);
+	inodes_edit_unlock(&d->inodes, v->target);
+	if (r < 0)
+		return r;
+	m.from = range.at + (size < range.n ? size : range.n);
+	m.gone = size < range.n ? range.n - size : 0;
+	m.come = size < range.n ? 0 : size - range.n;
+	*ret_m = m;
+	return 0;
+}
+
+static int resize_locked(struct daemon *d, const struct moved *m)
+{
+	const struct ropefs_range none = { m->ino, m->from, 0 };
 	uint64_t stage;
 	int r;
 
-	r = resolve_locked(d, v, &range);
-	if (r < 0)
-		return r;
-	*ret_from = range.at;
-	if (size == range.n)
-		return 0;
-	if (size < range.n) {
-		r = ropefs_cut(d->fs, v->target, range.at + size, range.n - size);
+	if (m->gone) {
+		r = ropefs_cut(d->fs, m->ino, m->from, m->gone);
 	} else {
-		none = (struct ropefs_range) { v->target, range.at + range.n, 0 };
 		r = stage_new(d, none, &stage);
 		if (r < 0)
 			return r;
-		size -= range.n;
-		r = ropefs_truncate(d->fs, stage, size);
+		r = ropefs_truncate(d->fs, stage, m->come);
 		if (r >= 0)
 			r = ropefs_replace(d->fs, none,
-					   (struct ropefs_range) { stage, 0, size });
+					   (struct ropefs_range) { stage, 0, m->come });
 		ropefs_release(d->fs, stage, 1);
 	}
 	if (r >= 0)
-		inodes_edited(&d->inodes, v->target);
+		inodes_edited(&d->inodes, m->ino);
 	return r;
 }
 
-int view_resize(struct daemon *d, const struct view *v, uint64_t size, uint32_t uid,
-		uint64_t *ret_from)
+int view_resize(struct daemon *d, const struct view *v, uint64_t size, uint32_t uid)
 {
-	int r = privs_drop(d, v->target, uid);
+	uint64_t edits;
+	struct moved m;
+	bool stale;
+	int r;
 
-	if (r < 0)
-		return r;
-	inodes_edit_lock(&d->inodes, v->target);
-	r = resize_locked(d, v, size, ret_from);
-	inodes_edit_unlock(&d->inodes, v->target);
+	r = privs_drop(d, v->target, uid);
+	do {
+		if (r >= 0)
+			r = resize_place(d, v, size, &m, &edits);
+		if (r < 0 || m.gone == m.come)
+			return r;
+		edit_begin(d, &m);
+		inodes_edit_lock(&d->inodes, v->target);
+		/* A truncate may have come in between: then look again. */
+		stale = inodes_edits(&d->inodes, v->target) != edits;
+		if (!stale)
+			r = resize_locked(d, &m);
+		inodes_edit_unlock(&d->inodes, v->target);
+		edit_end(d, &m);
+	} while (stale);
 	return r;
 }
 

@@ -36,12 +36,13 @@ struct view_file {
 	uint64_t target;
 	uint64_t from, placed; /* the range, as resolved at open and moved by commits */
 	uint64_t stage; /* ino; 0: open for reading only */
-	uint64_t edits;
+	atomic_ullong edits; /* of the target, as it saw them last */
 	uint32_t uid;
 	bool cut_if_unwritten; /* opened with O_TRUNC */
 	atomic_bool wrote; /* ever */
 	atomic_bool dirty; /* since the last commit */
-	pthread_mutex_t committing; /* guards placed and edits */
+	pthread_mutex_t
+		committing; /* guards placed; its edits change under the edit lock */
 };
 
 void views_init(struct views *v);
@@ -68,12 +69,13 @@ int view_find(struct daemon *d, fuse_ino_t parent, const char *name,
 int view_file_open(struct daemon *d, fuse_ino_t ino, int flags, uint32_t uid,
 		   struct view_file **ret);
 void view_file_free(struct daemon *d, struct view_file *f);
-/* Puts the stage in its place. 0: done, or nothing was written. May wait. */
+/* Has somebody else moved bytes of the target? Then there is no place for the stage any more. */
+bool view_is_stale(struct daemon *d, struct view_file *f);
+/* Edits: in the thread that has those of the target (notify.h), the kernel's cache included.
+ * Puts the stage in its place. */
 int view_commit(struct daemon *d, struct view_file *f);
-/* Makes the range of a view `size` bytes long: its end is cut, or zeros are put there.
- * *ret_from is where bytes moved. */
-int view_resize(struct daemon *d, const struct view *v, uint64_t size, uint32_t uid,
-		uint64_t *ret_from);
+/* Makes the range of a view `size` bytes long: its end is cut, or zeros are put there. */
+int view_resize(struct daemon *d, const struct view *v, uint64_t size, uint32_t uid);
 
 /* Answers an unlink of a view's name: its range is cut from the target. */
 void view_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);

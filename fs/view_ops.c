@@ -1,5 +1,5 @@
-/* view_ops.c - requests on views. Whatever edits runs in a worker; its answer waits until
- * the kernel has dropped what it had cached of the target. */
+/* view_ops.c - requests on views. Whatever edits runs in the thread of the target's edits,
+ * and is answered when the kernel's cache has followed (notify.h). */
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
@@ -81,9 +81,8 @@ static void open_waiting(struct task *t)
 	t->fi.direct_io = 1;
 	/* From now on the target's attributes are asked for (inodes.h). */
 	if (f->stage)
-		task_notify(t, f->target, -1, reply_opened);
-	else
-		reply_opened(t);
+		attrs_drop(t->d, f->target);
+	reply_opened(t);
 }
 
 static void view_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -197,7 +196,7 @@ static void commit_then(struct task *t, void (*step)(struct task *t))
 	if (t->r < 0)
 		task_reply_err(t);
 	else
-		task_notify(t, f->target, (int64_t)f->from, step);
+		step(t);
 }
 
 static void flush_waiting(struct task *t)
@@ -216,7 +215,7 @@ static void view_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	}
 	t = task_on(req, ino, fi);
 	if (t)
-		task_run(t, flush_waiting);
+		task_edit(t, f->target, flush_waiting);
 }
 
 static void fsync_waiting(struct task *t)
@@ -231,7 +230,7 @@ static void view_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 
 	(void)datasync;
 	if (t)
-		task_run(t, fsync_waiting);
+		task_edit(t, file_of(fi->fh)->target, fsync_waiting);
 }
 
 static void released(struct task *t)
@@ -250,10 +249,9 @@ static void release_waiting(struct task *t)
 	struct view_file *f = file_of(t->fi.fh);
 
 	/* Nobody is left to hear of an error; then the file stays as it was. */
-	if (t->flags && view_commit(t->d, f) >= 0)
-		task_notify(t, f->target, (int64_t)f->from, released);
-	else
-		released(t);
+	if (t->flags)
+		view_commit(t->d, f);
+	released(t);
 }
 
 static void view_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -275,7 +273,7 @@ static void view_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 	t->flags = f->cut_if_unwritten && !atomic_load(&f->wrote);
 	if (t->flags)
 		inodes_pending(&d->inodes, f->target, 1);
-	task_run(t, release_waiting);
+	task_edit(t, f->target, release_waiting);
 }
 
 static void setattr_done(struct task *t)
@@ -287,7 +285,6 @@ static void setattr_done(struct task *t)
 static void setattr_waiting(struct task *t)
 {
 	struct view_file *f = t->has_fi ? file_of(t->fi.fh) : NULL;
-	uint64_t from = 0;
 	struct view v;
 
 	if (f) {
@@ -297,14 +294,12 @@ static void setattr_waiting(struct task *t)
 	} else {
 		t->r = view_target(t->d, t->ino, &v);
 		if (t->r >= 0)
-			t->r = view_resize(t->d, &v, t->n, t->flags, &from);
+			t->r = view_resize(t->d, &v, t->n, t->flags);
 	}
 	if (t->r < 0)
 		task_reply_err(t);
-	else if (f)
-		setattr_done(t);
 	else
-		task_notify(t, v.target, (int64_t)from, setattr_done);
+		setattr_done(t);
 }
 
 static void view_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what,
@@ -313,11 +308,18 @@ static void view_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int wh
 	const int mine = FUSE_SET_ATTR_SIZE;
 	const int along =
 		FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_CTIME;
+	struct view v;
 	struct task *t;
+	int r;
 
 	/* A change of size may bring its times along; they come by themselves. */
 	if (!(what & mine) || what & ~(mine | along)) {
 		fuse_reply_err(req, EPERM);
+		return;
+	}
+	r = view_target(daemon_of(req), ino, &v);
+	if (r < 0) {
+		reply_err(req, r);
 		return;
 	}
 	t = task_on(req, ino, fi);
@@ -325,7 +327,7 @@ static void view_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int wh
 		return;
 	t->n = (uint64_t)st->st_size;
 	t->flags = fuse_req_ctx(req)->uid;
-	task_run(t, setattr_waiting);
+	task_edit(t, v.target, setattr_waiting);
 }
 
 static void view_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
@@ -396,21 +398,23 @@ static void unlink_waiting(struct task *t)
 {
 	struct view v = { 0 };
 	struct ropefs_attr a;
-	uint64_t from;
 
 	t->r = view_find(t->d, t->ino, t->data, &v.selector, &a);
 	if (t->r == 0)
 		t->r = -ENOENT;
 	else if (t->r > 0)
 		t->r = may_write(t->req, &a) ? 0 : -EACCES;
+	if (t->r >= 0 && t->to_ino != a.ino) {
+		/* Once more, in the thread of that file's edits. */
+		t->to_ino = a.ino;
+		task_edit(t, a.ino, unlink_waiting);
+		return;
+	}
 	if (t->r >= 0) {
 		v.target = a.ino;
-		t->r = view_resize(t->d, &v, 0, fuse_req_ctx(t->req)->uid, &from);
+		t->r = view_resize(t->d, &v, 0, fuse_req_ctx(t->req)->uid);
 	}
-	if (t->r < 0)
-		task_reply_err(t);
-	else
-		task_notify(t, v.target, (int64_t)from, task_reply_err);
+	task_reply_err(t);
 }
 
 void view_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)

@@ -17,7 +17,6 @@
 #define WIRE_DIRECT_ALLOW_MMAP ((uint64_t)1 << 36)
 
 enum {
-	APPEND_DIRECT_MINOR = 42, /* Linux 6.14 */
 	BACKGROUND = 64,
 	STOP_POLL_US = 2000,
 };
@@ -29,15 +28,16 @@ void wire_init(void *userdata, struct fuse_conn_info *conn)
 				       FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
 				       FUSE_CAP_CACHE_SYMLINKS |
 				       FUSE_CAP_EXPLICIT_INVAL_DATA;
-	struct daemon *d = userdata;
 
-	/* Not wanted, among others: the writeback cache (the kernel would own the size), the
-	 * first killpriv (it would not tell us who may keep set-id bits), splice (slower for
-	 * bytes that are made in memory). */
+	(void)userdata;
+	/* Pages are dropped only where we say so (notify.h), not with each change of mtime:
+	 * that would cost the whole file's pages at each read after a write. Not wanted, among
+	 * others: the writeback cache (the kernel would own the size), the first killpriv (it
+	 * would not tell us who may keep set-id bits), splice (slower for bytes that are made in
+	 * memory). */
 	conn->want = conn->capable & wanted;
 	conn->max_background = BACKGROUND;
 	conn->congestion_threshold = BACKGROUND * 3 / 4;
-	atomic_store(&d->append_direct, conn->proto_minor >= APPEND_DIRECT_MINOR);
 }
 
 static ssize_t wire_read(int fd, void *p, size_t n, void *userdata)
