@@ -165,6 +165,10 @@ static void view_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, 
 	ssize_t done;
 	struct task *t;
 
+	if (view_is_stale(d, f)) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
 	done = ropefs_write(d->fs, f->stage, (uint64_t)off, p, n, flags | ROPEFS_NOWAIT,
 			    NULL);
 	if (done != -EAGAIN) {

@@ -213,8 +213,8 @@ static int cmd_dup_write(char **a)
 	return say(close(third));
 }
 
-/* VIEW FILE: opens the view for writing, inserts into FILE at 0, writes, closes: the place
- * is no longer where it was. */
+/* VIEW FILE: opens the view for writing, writes, inserts into FILE at 0, writes again, closes:
+ * the place is no longer where it was. Prints what the second write says, and the close. */
 static int cmd_view_conflict(char **a)
 {
 	struct ropefs_ioc_edit *e = calloc(1, sizeof(*e) + 1);
@@ -222,9 +222,10 @@ static int cmd_view_conflict(char **a)
 
 	e->n = 1;
 	e->data[0] = '!';
-	if (view < 0 || ioctl(fd, ROPEFS_IOC_INSERT(1), e) < 0 ||
-	    write(view, "x", 1) != 1)
+	if (view < 0 || write(view, "x", 1) != 1 ||
+	    ioctl(fd, ROPEFS_IOC_INSERT(1), e) < 0)
 		return say(-1);
+	say((int)write(view, "x", 1));
 	return say(close(view));
 }
 

@@ -50,6 +50,7 @@ digits; is "fsync commits before the close" \
 	"$("$FSOP" view-fsync f@bytes=2..8 f)" 01sync89
 digits; is "an edit that moved the place makes it stale" \
 	"$("$FSOP" view-conflict f@bytes=4..5 f; cat f)" "ESTALE
+ESTALE
 !0123456789"
 digits
 exec 7<f 8<f@bytes=0..4
