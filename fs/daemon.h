@@ -1,8 +1,8 @@
 /* daemon.h - one mount: the store, the session, and what its requests share.
  *
  * Threads: request loops, one at a time, take requests from the kernel; they never wait for a
- * reply of the kernel, so it can always reach the store. `workers` run what may wait for the disk or
- * for memory; `edits` run what changes files below the kernel's cache, and wait for it
+ * reply of the kernel, so it can always reach the store. `workers` run what may wait for the
+ * disk or for memory; `edits` run what changes files below the kernel's cache, and wait for it
  * to drop what it has (notify.h), `sizes` tells it their new size. A reply may thus come from
  * any thread. */
 #ifndef ROPEFS_FS_DAEMON_H

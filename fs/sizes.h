@@ -9,9 +9,10 @@
  * with default_permissions, and somebody else's file.)
  *
  * The thread has its own table of descriptors, empty, above all without /dev/fuse: when the
- * daemon is killed while it waits, the connection still closes, which ends the wait. Who has a size told waits
- * for TELL_MS at most: a directory's or a file's lock may be held by a request that waits for
- * us. Then all is as if the size had not been told, and told it is a little later. */
+ * daemon is killed while it waits, the connection still closes, which ends the wait. Who has a
+ * size told waits for TELL_MS at most: a directory's or a file's lock may be held by a request
+ * that waits for us. Then all is as if the size had not been told, and told it is a little
+ * later. */
 #ifndef ROPEFS_FS_SIZES_H
 #define ROPEFS_FS_SIZES_H
 
