@@ -173,6 +173,7 @@ static int cmd_rotate(char **a)
 	whole = malloc((size_t)st.st_size + 1);
 	n = pread(fd, whole, (size_t)st.st_size + 1, 0);
 	gap = first_gap(whole, n);
+	free(whole);
 	if (n != st.st_size || gap >= 0)
 		return wrong("at last: size %lld, read %zd, gap at %zd",
 			     (long long)st.st_size, n, gap);

@@ -218,12 +218,13 @@ static int cmd_dup_write(char **a)
 static int cmd_view_conflict(char **a)
 {
 	struct ropefs_ioc_edit *e = calloc(1, sizeof(*e) + 1);
-	int view = open(a[0], O_WRONLY | O_TRUNC), fd = open(a[1], O_RDWR);
+	int view = open(a[0], O_WRONLY | O_TRUNC), fd = open(a[1], O_RDWR), r;
 
 	e->n = 1;
 	e->data[0] = '!';
-	if (view < 0 || write(view, "x", 1) != 1 ||
-	    ioctl(fd, ROPEFS_IOC_INSERT(1), e) < 0)
+	r = view < 0 || write(view, "x", 1) != 1 ? -1 : ioctl(fd, ROPEFS_IOC_INSERT(1), e);
+	free(e);
+	if (r < 0)
 		return say(-1);
 	say((int)write(view, "x", 1));
 	return say(close(view));
