@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,10 +25,37 @@ static const struct {
 enum { FILES = sizeof(files) / sizeof(files[0]) };
 #define FILES_FIRST (DOT_SIZES + 1)
 
+/* What an open file shows. On a list, as the last RELEASE may not come before the end. */
 struct text {
+	LIST_ENTRY(text) link;
 	char *p;
 	size_t n;
 };
+
+static pthread_mutex_t texts_mutex = PTHREAD_MUTEX_INITIALIZER;
+static LIST_HEAD(, text) texts = LIST_HEAD_INITIALIZER(texts);
+
+static void text_add(struct text *t)
+{
+	pthread_mutex_lock(&texts_mutex);
+	LIST_INSERT_HEAD(&texts, t, link);
+	pthread_mutex_unlock(&texts_mutex);
+}
+
+static void text_free(struct text *t)
+{
+	pthread_mutex_lock(&texts_mutex);
+	LIST_REMOVE(t, link);
+	pthread_mutex_unlock(&texts_mutex);
+	free(t->p);
+	free(t);
+}
+
+void dot_end(void)
+{
+	while (!LIST_EMPTY(&texts))
+		text_free(LIST_FIRST(&texts));
+}
 
 static void dot_stat(struct daemon *d, uint64_t ino, struct stat *ret)
 {
@@ -109,6 +138,7 @@ static void dot_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_err(req, r);
 		return;
 	}
+	text_add(t);
 	fi->fh = (uintptr_t)t;
 	fi->direct_io = 1;
 	fi->noflush = 1;
@@ -138,11 +168,8 @@ static void dot_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 
 static void dot_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct text *t = (struct text *)(uintptr_t)fi->fh;
-
 	(void)ino;
-	free(t->p);
-	free(t);
+	text_free((struct text *)(uintptr_t)fi->fh);
 	fuse_reply_err(req, 0);
 }
 

@@ -11,5 +11,7 @@ struct daemon;
 #define DOT_SIZES (DOT_FIRST + 1) /* the directory of sizes.h */
 
 void dot_entry(struct daemon *d, struct fuse_entry_param *ret);
+/* The session has ended: frees what is still open. */
+void dot_end(void);
 
 #endif

@@ -1,6 +1,7 @@
 #include "fs/mount.h"
 
 #include "fs/daemon.h"
+#include "fs/dotdir.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/report.h"
@@ -360,6 +361,7 @@ int mount_end(struct mounted *m)
 	if (m->is_mounted && drained)
 		fuse_session_unmount(d->session);
 	sizes_stop(d);
+	dot_end();
 	release_daemon(d);
 	free(m);
 	r = ropefs_close(fs);
