@@ -222,7 +222,8 @@ static int cmd_view_conflict(char **a)
 
 	e->n = 1;
 	e->data[0] = '!';
-	r = view < 0 || write(view, "x", 1) != 1 ? -1 : ioctl(fd, ROPEFS_IOC_INSERT(1), e);
+	r = view < 0 || write(view, "x", 1) != 1 ? -1
+						 : ioctl(fd, ROPEFS_IOC_INSERT(1), e);
 	free(e);
 	if (r < 0)
 		return say(-1);
