@@ -15,7 +15,7 @@
 
 #include "core/keys/keys.h"
 
-#define HEADER_VERSION 1u
+#define HEADER_VERSION 2u
 
 struct header {
 	uint32_t version;

@@ -321,6 +321,23 @@ static int note_stray(void *arg, const struct pack_info *info)
 	return 0;
 }
 
+/* An older format becomes this program's before anything of it is written: older programs must
+ * not open what they would take for damage. One rename, and the key is known to fit. */
+static int upgrade(struct ropefs *fs, bool read_only)
+{
+	struct header h = fs->header;
+	int r;
+
+	if (read_only || h.version == HEADER_VERSION)
+		return 0;
+	assert(h.version < HEADER_VERSION);
+	h.version = HEADER_VERSION;
+	r = header_write(fs->io, &h);
+	if (r >= 0)
+		fs->header = h;
+	return r;
+}
+
 static int open_layers(struct ropefs *fs, const struct key_file *kf,
 		       const struct store_opts *opts)
 {
@@ -330,6 +347,8 @@ static int open_layers(struct ropefs *fs, const struct key_file *kf,
 
 	r = keys_open(kf, fs->header.cipher, fs->header.store_id, fs->header.wrapped,
 		      &fs->keys);
+	if (r >= 0)
+		r = upgrade(fs, opts->pub.read_only);
 	if (r < 0)
 		return r;
 	r = open_trees(fs, opts->pub.read_only);

@@ -1,4 +1,4 @@
-/* page_format.h - the page file on disk, version 1.
+/* page_format.h - the page file on disk, version 2.
  *
  * The file "pages" is a row of pages of 4096 bytes. Pages 0 and 1 are the superblock slots,
  * the others hold nodes and the bitmap. All sealing is with the key KEY_PAGE.
@@ -32,7 +32,7 @@ static_assert(sizeof(struct page_aad) == 24, "page_aad is 24 bytes");
 #define SUPER_COPIES	 2u
 #define SUPER_COPY_BYTES 2048u
 #define SUPER_MAGIC	 "ropefsPF"
-#define SUPER_VERSION	 1u
+#define SUPER_VERSION	 2u
 
 /*	 0  magic    8 B
  *	 8  version  le32

@@ -515,10 +515,13 @@ static void live_on(struct ropefs *fs, struct model *m)
 
 static void image_lives(struct place *at, struct model *m, bool killed)
 {
+	struct ropefs_store_info info;
 	struct ropefs_status status;
 	struct ropefs *fs;
 
 	check_clean(at);
+	ck_ok(ropefs_store_info(at->store, &info));
+	ck_assert_uint_eq(info.format, 1); /* that only looked */
 	for (int read_only = 1; read_only >= 0; read_only--) {
 		fs = open_at(at, read_only);
 		ropefs_get_status(fs, &status);
@@ -530,6 +533,8 @@ static void image_lives(struct place *at, struct model *m, bool killed)
 		ck_ok(ropefs_close(fs));
 	}
 	check_clean(at);
+	ck_ok(ropefs_store_info(at->store, &info));
+	ck_assert_uint_eq(info.format, 2); /* upgraded */
 	fs = open_at(at, false);
 	compare(fs, m);
 	ck_ok(ropefs_close(fs));

@@ -482,6 +482,43 @@ START_TEST(writes_that_fail_do_not_fill_the_memory_for_good)
 }
 END_TEST
 
+/* The power goes at the first, second, ... call of the opening that upgrades. */
+START_TEST(an_upgrade_cut_by_power_loss_is_done_by_the_next_opening)
+{
+	struct store_opts o = { .threads = false, .segment_bytes = 10 * MIB };
+	bool opened = false;
+
+	o.pub.memory_bytes = 32 * MIB;
+	for (uint64_t stop = 1; !opened; stop++) {
+		struct header h;
+		uint64_t ino;
+
+		fixture_init(false);
+		ino = make("file");
+		ck_ok(ropefs_write(f.fs, ino, 0, "kept", 4, 0, NULL));
+		ck_ok(ropefs_sync(f.fs));
+		store_abandon(f.fs, true);
+		ck_ok(header_read(f.io, &h, NULL));
+		h.version = 1;
+		ck_ok(header_write(f.io, &h));
+		io_sim_stop_at(f.io, IO_SIM_ANY, stop);
+		opened = store_open(f.io, f.kf, &o, &f.fs) >= 0;
+		if (opened)
+			store_abandon(f.fs, true);
+		io_sim_stop_at(f.io, 0, 0);
+		io_sim_power_cut(f.io);
+		ck_ok(header_read(f.io, &h, NULL));
+		ck_assert(h.version == 1 || h.version == HEADER_VERSION);
+		fixture_open();
+		ck_assert_uint_eq(f.fs->header.version, HEADER_VERSION);
+		expect_bytes(ino, (const uint8_t *)"kept", 4);
+		ck_ok(header_read(f.io, &h, NULL));
+		ck_assert_uint_eq(h.version, HEADER_VERSION);
+		fixture_release();
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("store");
@@ -499,6 +536,7 @@ int main(void)
 	tcase_add_test(tc, an_orphan_among_damage_does_not_keep_the_store_shut);
 	tcase_add_test(tc, what_is_dead_is_known_after_reopening);
 	tcase_add_test(tc, log_files_that_are_gone_are_noticed);
+	tcase_add_test(tc, an_upgrade_cut_by_power_loss_is_done_by_the_next_opening);
 	tcase_add_test(tc, a_disk_full_of_what_was_removed_takes_writes_again);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("threads");
