@@ -372,6 +372,7 @@ static int open_layers(struct ropefs *fs, const struct key_file *kf,
 		.io = fs->io,
 		.keys = fs->keys,
 		.segment_bytes = opts->segment_bytes,
+		.frame_bytes = opts->frame_bytes,
 		.spare_max = 2,
 	};
 	return wal_open(&wo, &fs->wal);

@@ -107,6 +107,7 @@ struct store_opts { /* ropefs_opts and what tests want besides */
 	struct ropefs_opts pub;
 	bool threads;
 	uint64_t segment_bytes; /* 0: 64 MiB, 12 for small budgets or disks */
+	size_t frame_bytes; /* of the log, see wal_opts */
 	uint64_t hot_hard; /* 0: half of the memory */
 };
 /* Takes io over, but not on failure. The header must exist. */

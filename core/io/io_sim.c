@@ -34,6 +34,8 @@ struct sim {
 	int fail_err;
 	bool fail_forever;
 	bool off; /* stopped: nothing works until the cut or kill */
+	void (*watch)(void *arg, unsigned call); /* not guarded: set before all starts */
+	void *watch_arg;
 	char **locks; /* names held */
 	size_t n_locks;
 	size_t n_handles;
@@ -81,6 +83,8 @@ static bool trap_springs(struct trap *t, unsigned call)
 /* call is one bit of enum io_sim_call, or 0 for calls that have none. Takes the lock. */
 static struct verdict call_begin(struct sim *s, unsigned call)
 {
+	if (s->watch && call && !s->off)
+		s->watch(s->watch_arg, call);
 	lock_take(&s->lock);
 	s->now_ns += 1000;
 	if (s->off)
@@ -167,7 +171,7 @@ static int sim_sync(struct io_file *file)
 	if (v.effect)
 		sim_file_sync(f->node);
 	else if (v.fault)
-		sim_file_spoil(f->node);
+		sim_file_spoil(&f->sim->disk, f->node);
 	return call_end(f->sim, v, 0);
 }
 
@@ -468,7 +472,7 @@ static const struct io_ops sim_ops = {
 	.free = sim_free,
 };
 
-int io_sim_new(uint64_t seed, struct io **ret)
+static int sim_new(uint64_t seed, struct sim **ret)
 {
 	struct sim *s = calloc(1, sizeof(*s));
 
@@ -479,7 +483,33 @@ int io_sim_new(uint64_t seed, struct io **ret)
 	s->now_ns = 1000000000u;
 	s->boot = 1;
 	lock_init(&s->lock, RANK_IO);
+	*ret = s;
+	return 0;
+}
+
+int io_sim_new(uint64_t seed, struct io **ret)
+{
+	struct sim *s;
+	int r = sim_new(seed, &s);
+
+	if (r < 0)
+		return r;
 	sim_disk_init(&s->disk, seed, 1024 * GIB);
+	*ret = &s->io;
+	return 0;
+}
+
+int io_sim_branch(struct io *io, uint64_t seed, struct io **ret)
+{
+	struct sim *from = sim_of(io), *s;
+	int r = sim_new(seed, &s);
+
+	if (r < 0)
+		return r;
+	lock_take(&from->lock);
+	s->now_ns = from->now_ns;
+	sim_disk_copy(&s->disk, &from->disk, seed);
+	lock_drop(&from->lock);
 	*ret = &s->io;
 	return 0;
 }
@@ -502,6 +532,44 @@ void io_sim_power_cut(struct io *io)
 	sim_disk_cut(&s->disk);
 	restart_locked(s);
 	lock_drop(&s->lock);
+}
+
+void io_sim_power_cut_as(struct io *io, const uint8_t *fates, size_t n)
+{
+	struct sim *s = sim_of(io);
+
+	lock_take(&s->lock);
+	sim_disk_cut_as(&s->disk, fates, n);
+	restart_locked(s);
+	lock_drop(&s->lock);
+}
+
+size_t io_sim_units(struct io *io)
+{
+	struct sim *s = sim_of(io);
+	size_t n;
+
+	lock_take(&s->lock);
+	n = sim_disk_units(&s->disk);
+	lock_drop(&s->lock);
+	return n;
+}
+
+void io_sim_allow(struct io *io, unsigned lies)
+{
+	struct sim *s = sim_of(io);
+
+	lock_take(&s->lock);
+	s->disk.lies = lies;
+	lock_drop(&s->lock);
+}
+
+void io_sim_watch(struct io *io, void (*watch)(void *arg, unsigned call), void *arg)
+{
+	struct sim *s = sim_of(io);
+
+	s->watch = watch;
+	s->watch_arg = arg;
 }
 
 void io_sim_kill(struct io *io)

@@ -20,11 +20,28 @@ enum io_sim_call {
 };
 
 int io_sim_new(uint64_t seed, struct io **ret);
+/* Another disk like this one as it is now, unsynced changes too; without its handles, faults
+ * and watch, and with a seed of its own. */
+int io_sim_branch(struct io *io, uint64_t seed, struct io **ret);
+
+enum io_sim_lies { /* what the disk may do beyond what it does by itself; a bit each */
+		   IO_SIM_NAMES_ANY =
+			   1, /* names survive as any subset, not just a prefix */
+		   IO_SIM_GARBAGE =
+			   2, /* a sector that is being written may hold anything */
+		   IO_SIM_SPOIL_SOME = 4, /* a failed sync loses some, not all */
+};
+void io_sim_allow(struct io *io, unsigned lies);
 
 /* The power goes. Every unsynced write is, independently, kept, lost, or torn at 512 bytes
  * or 4 KiB; unsynced directory operations of a folder survive as a random prefix. Open files
  * die: further calls on them give -EIO. Locks are gone. The io then serves what is left. */
 void io_sim_power_cut(struct io *io);
+/* The same with every fate given. A unit is a write, a truncation, an allocation or a change of
+ * a folder that is not durable; fates are enum io_sim_fate, one a unit. */
+enum io_sim_fate { IO_SIM_KEPT, IO_SIM_LOST, IO_SIM_TORN };
+size_t io_sim_units(struct io *io);
+void io_sim_power_cut_as(struct io *io, const uint8_t *fates, size_t n);
 /* kill -9: open files die and locks are gone, all that was written stays. */
 void io_sim_kill(struct io *io);
 /* From the n-th next call of the mask on (1 is the next), every call fails with -EIO as if
@@ -35,6 +52,9 @@ void io_sim_stop_at(struct io *io, unsigned mask, uint64_t n);
  * that fails drops the durability of what it should have synced; a write that fails may
  * have written some. Stays armed over cuts. 0 disarms. */
 void io_sim_fail_at(struct io *io, unsigned mask, uint64_t n, int err, bool forever);
+/* Before each call of the disk (but those that only look) watch(arg, bit of the call) is called,
+ * without a lock. NULL: no more. Set it while nobody uses the io. */
+void io_sim_watch(struct io *io, void (*watch)(void *arg, unsigned call), void *arg);
 /* How many calls of the mask were made so far. */
 uint64_t io_sim_calls(struct io *io, unsigned mask);
 /* Space left for new bytes; allocate and growing writes beyond it give -ENOSPC. */

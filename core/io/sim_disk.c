@@ -4,7 +4,7 @@
  *  file:    pages + list of file_change          folder: now + list of folder_change
  *              | sim_file_sync   (all)                     | sim_folder_sync (all, in order)
  *              | sim_file_spoil  (dropped)                 | sim_folder_spoil (dropped)
- *              | sim_disk_cut    (any subset, torn)        | sim_disk_cut (a prefix)
+ *              | sim_disk_cut    (any subset, torn)        | sim_disk_cut (a prefix; any subset)
  *              v                                           v
  *           durable pages                                durable entries */
 #include "core/io/sim_disk.h"
@@ -13,54 +13,7 @@
 #include <string.h>
 
 #include "core/io/io_name.h"
-
-#define SECTOR_BYTES 512u
-
-enum file_change_kind { CHANGE_WRITE, CHANGE_TRUNCATE, CHANGE_ALLOCATE };
-
-struct file_change {
-	enum file_change_kind kind;
-	uint64_t off; /* truncate, allocate: the size */
-	size_t n;
-	uint8_t *bytes; /* n of them; owned */
-};
-
-struct entry {
-	char *name;
-	struct sim_node *node;
-};
-
-struct entries {
-	struct entry *at;
-	size_t n, cap;
-};
-
-/* First del goes, then set appears; either may be NULL. */
-struct folder_change {
-	uint64_t seq;
-	char *del;
-	char *set;
-	struct sim_node *node; /* what set names */
-	struct sim_node *peer; /* the other folder of a rename across folders */
-};
-
-struct sim_node {
-	struct sim_node *next, *prev;
-	unsigned refs;
-	unsigned n_names; /* entries of the folders as they read now */
-	unsigned n_open;
-	bool folder;
-	bool spoilt; /* a sync failed: invariant 1 is off until the cut */
-
-	struct sim_pages now, durable; /* files */
-	struct file_change *changes;
-	size_t n_changes, cap_changes;
-
-	struct entries names, durable_names; /* folders */
-	struct folder_change *moves;
-	size_t n_moves, cap_moves;
-	size_t n_survive; /* only while a cut is on: the prefix of moves */
-};
+#include "core/io/sim_disk_priv.h"
 
 uint64_t sim_rng_next(struct sim_rng *r)
 {
@@ -78,7 +31,7 @@ uint64_t sim_rng_below(struct sim_rng *r, uint64_t n)
 	return sim_rng_next(r) % n;
 }
 
-static char *name_copy(const char *name)
+char *sim_name_copy(const char *name)
 {
 	size_t n = strlen(name) + 1;
 
@@ -96,7 +49,7 @@ static void *room_for_one(void *p, size_t n, size_t *cap, size_t each)
 
 /* ---- nodes and entries ---- */
 
-static struct sim_node *node_new(struct sim_disk *d, bool folder)
+struct sim_node *sim_node_new(struct sim_disk *d, bool folder)
 {
 	struct sim_node *node = sim_realloc(NULL, 1, sizeof(*node));
 
@@ -107,18 +60,14 @@ static struct sim_node *node_new(struct sim_disk *d, bool folder)
 	return node;
 }
 
-static struct sim_node *node_ref(struct sim_node *node)
+struct sim_node *sim_node_ref(struct sim_node *node)
 {
 	assert(node->refs > 0);
 	node->refs++;
 	return node;
 }
 
-static void entries_clear(struct sim_disk *d, struct entries *e);
-static void changes_clear(struct sim_node *file);
-static void moves_clear(struct sim_disk *d, struct sim_node *folder);
-
-static void node_unref(struct sim_disk *d, struct sim_node *node)
+void sim_node_unref(struct sim_disk *d, struct sim_node *node)
 {
 	assert(node->refs > 0);
 	if (--node->refs > 0)
@@ -130,14 +79,14 @@ static void node_unref(struct sim_disk *d, struct sim_node *node)
 		d->nodes = node->next;
 	if (node->next)
 		node->next->prev = node->prev;
-	changes_clear(node);
+	sim_changes_clear(node);
 	free(node->changes);
 	sim_pages_release(&node->now);
 	sim_pages_release(&node->durable);
-	moves_clear(d, node);
+	sim_moves_clear(d, node);
 	free(node->moves);
-	entries_clear(d, &node->names);
-	entries_clear(d, &node->durable_names);
+	sim_entries_clear(d, &node->names);
+	sim_entries_clear(d, &node->durable_names);
 	free(node);
 }
 
@@ -159,45 +108,34 @@ static void entries_del(struct sim_disk *d, struct entries *e, const char *name)
 	node = found->node;
 	free(found->name);
 	*found = e->at[--e->n];
-	node_unref(d, node);
+	sim_node_unref(d, node);
 }
 
-static void entries_set(struct sim_disk *d, struct entries *e, const char *name,
-			struct sim_node *node)
+void sim_entries_set(struct sim_disk *d, struct entries *e, const char *name,
+		     struct sim_node *node)
 {
 	struct entry *found = entries_find(e, name);
 
-	node_ref(node);
+	sim_node_ref(node);
 	if (found) {
 		struct sim_node *old = found->node;
 
 		found->node = node;
-		node_unref(d, old);
+		sim_node_unref(d, old);
 		return;
 	}
 	e->at = room_for_one(e->at, e->n, &e->cap, sizeof(*e->at));
-	e->at[e->n++] = (struct entry) { name_copy(name), node };
+	e->at[e->n++] = (struct entry) { sim_name_copy(name), node };
 }
 
-static void entries_clear(struct sim_disk *d, struct entries *e)
+void sim_entries_clear(struct sim_disk *d, struct entries *e)
 {
 	for (size_t i = 0; i < e->n; i++) {
 		free(e->at[i].name);
-		node_unref(d, e->at[i].node);
+		sim_node_unref(d, e->at[i].node);
 	}
 	free(e->at);
 	*e = (struct entries) { 0 };
-}
-
-static void entries_copy(struct sim_disk *d, struct entries *to,
-			 const struct entries *from)
-{
-	struct entries copy = { 0 };
-
-	for (size_t i = 0; i < from->n; i++)
-		entries_set(d, &copy, from->at[i].name, from->at[i].node);
-	entries_clear(d, to);
-	*to = copy;
 }
 
 /* ---- the changes of a folder ---- */
@@ -207,12 +145,12 @@ static void move_release(struct sim_disk *d, struct folder_change *m)
 	free(m->del);
 	free(m->set);
 	if (m->node)
-		node_unref(d, m->node);
+		sim_node_unref(d, m->node);
 	if (m->peer)
-		node_unref(d, m->peer);
+		sim_node_unref(d, m->peer);
 }
 
-static void moves_clear(struct sim_disk *d, struct sim_node *folder)
+void sim_moves_clear(struct sim_disk *d, struct sim_node *folder)
 {
 	for (size_t i = 0; i < folder->n_moves; i++)
 		move_release(d, &folder->moves[i]);
@@ -230,16 +168,15 @@ static struct folder_change move_take(struct sim_node *folder, size_t i)
 	return m;
 }
 
-static void move_apply(struct sim_disk *d, struct entries *e,
-		       const struct folder_change *m)
+void sim_move_apply(struct sim_disk *d, struct entries *e, const struct folder_change *m)
 {
 	if (m->del)
 		entries_del(d, e, m->del);
 	if (m->set)
-		entries_set(d, e, m->set, m->node);
+		sim_entries_set(d, e, m->set, m->node);
 }
 
-static struct folder_change *move_find(struct sim_node *folder, uint64_t seq)
+struct folder_change *sim_move_find(struct sim_node *folder, uint64_t seq)
 {
 	for (size_t i = 0; i < folder->n_moves; i++)
 		if (folder->moves[i].seq == seq)
@@ -247,7 +184,7 @@ static struct folder_change *move_find(struct sim_node *folder, uint64_t seq)
 	return NULL;
 }
 
-static void moves_add(struct sim_node *folder, struct folder_change m)
+void sim_moves_add(struct sim_node *folder, struct folder_change m)
 {
 	folder->moves = room_for_one(folder->moves, folder->n_moves, &folder->cap_moves,
 				     sizeof(*folder->moves));
@@ -263,7 +200,7 @@ static void moves_flush(struct sim_disk *d, struct sim_node *folder, uint64_t se
 
 		if (m.peer && m.del)
 			moves_flush(d, m.peer, m.seq);
-		move_apply(d, &folder->durable_names, &m);
+		sim_move_apply(d, &folder->durable_names, &m);
 		move_release(d, &m);
 	}
 }
@@ -279,12 +216,12 @@ static void node_forsaken(struct sim_disk *d, struct sim_node *node)
 
 static void name_drop(struct sim_disk *d, struct sim_node *folder, const char *name)
 {
-	struct sim_node *node = node_ref(entries_find(&folder->names, name)->node);
+	struct sim_node *node = sim_node_ref(entries_find(&folder->names, name)->node);
 
 	entries_del(d, &folder->names, name);
 	node->n_names--;
 	node_forsaken(d, node);
-	node_unref(d, node);
+	sim_node_unref(d, node);
 }
 
 static void name_give(struct sim_disk *d, struct sim_node *folder, const char *name,
@@ -293,7 +230,7 @@ static void name_give(struct sim_disk *d, struct sim_node *folder, const char *n
 	if (entries_find(&folder->names, name))
 		name_drop(d, folder, name);
 	node->n_names++;
-	entries_set(d, &folder->names, name, node);
+	sim_entries_set(d, &folder->names, name, node);
 }
 
 /* ---- names ---- */
@@ -356,12 +293,12 @@ int sim_disk_create(struct sim_disk *d, const char *name, bool folder,
 		return r;
 	if (entries_find(&parent->names, at.base))
 		return -EEXIST;
-	node = node_new(d, folder);
+	node = sim_node_new(d, folder);
 	name_give(d, parent, at.base, node);
 	/* The first count becomes the change's. */
-	moves_add(parent, (struct folder_change) { .seq = ++d->seq,
-						   .set = name_copy(at.base),
-						   .node = node });
+	sim_moves_add(parent, (struct folder_change) { .seq = ++d->seq,
+						       .set = sim_name_copy(at.base),
+						       .node = node });
 	*ret = node;
 	return 0;
 }
@@ -382,8 +319,8 @@ int sim_disk_unlink(struct sim_disk *d, const char *name)
 	if (found->node->folder)
 		return -EISDIR;
 	name_drop(d, folder, at.base);
-	moves_add(folder,
-		  (struct folder_change) { .seq = ++d->seq, .del = name_copy(at.base) });
+	sim_moves_add(folder, (struct folder_change) { .seq = ++d->seq,
+						       .del = sim_name_copy(at.base) });
 	return 0;
 }
 
@@ -432,20 +369,22 @@ int sim_disk_rename(struct sim_disk *d, const char *from, const char *to)
 	name_drop(d, from_folder, from_at.base);
 	seq = ++d->seq;
 	if (from_folder == to_folder) {
-		moves_add(to_folder,
-			  (struct folder_change) { .seq = seq,
-						   .del = name_copy(from_at.base),
-						   .set = name_copy(to_at.base),
-						   .node = node_ref(node) });
+		sim_moves_add(to_folder,
+			      (struct folder_change) { .seq = seq,
+						       .del = sim_name_copy(from_at.base),
+						       .set = sim_name_copy(to_at.base),
+						       .node = sim_node_ref(node) });
 		return 0;
 	}
-	moves_add(to_folder, (struct folder_change) { .seq = seq,
-						      .set = name_copy(to_at.base),
-						      .node = node_ref(node),
-						      .peer = node_ref(from_folder) });
-	moves_add(from_folder, (struct folder_change) { .seq = seq,
-							.del = name_copy(from_at.base),
-							.peer = node_ref(to_folder) });
+	sim_moves_add(to_folder,
+		      (struct folder_change) { .seq = seq,
+					       .set = sim_name_copy(to_at.base),
+					       .node = sim_node_ref(node),
+					       .peer = sim_node_ref(from_folder) });
+	sim_moves_add(from_folder,
+		      (struct folder_change) { .seq = seq,
+					       .del = sim_name_copy(from_at.base),
+					       .peer = sim_node_ref(to_folder) });
 	return 0;
 }
 
@@ -456,7 +395,7 @@ bool sim_node_is_folder(const struct sim_node *node)
 
 void sim_node_open(struct sim_node *node)
 {
-	node_ref(node)->n_open++;
+	sim_node_ref(node)->n_open++;
 }
 
 void sim_node_close(struct sim_disk *d, struct sim_node *node, bool alive)
@@ -466,7 +405,7 @@ void sim_node_close(struct sim_disk *d, struct sim_node *node, bool alive)
 		node->n_open--;
 		node_forsaken(d, node);
 	}
-	node_unref(d, node);
+	sim_node_unref(d, node);
 }
 
 void sim_folder_sync(struct sim_disk *d, struct sim_node *folder)
@@ -484,7 +423,7 @@ void sim_folder_spoil(struct sim_disk *d, struct sim_node *folder)
 
 		if (!m->peer || !m->set)
 			continue;
-		half = move_find(m->peer, m->seq);
+		half = sim_move_find(m->peer, m->seq);
 		if (!half)
 			continue;
 		gone = move_take(m->peer, (size_t)(half - m->peer->moves));
@@ -492,7 +431,7 @@ void sim_folder_spoil(struct sim_disk *d, struct sim_node *folder)
 		move_release(d, &gone);
 	}
 	folder->spoilt = true;
-	moves_clear(d, folder);
+	sim_moves_clear(d, folder);
 }
 
 char **sim_folder_names(const struct sim_node *folder)
@@ -500,21 +439,21 @@ char **sim_folder_names(const struct sim_node *folder)
 	char **names = sim_realloc(NULL, folder->names.n + 1, sizeof(*names));
 
 	for (size_t i = 0; i < folder->names.n; i++)
-		names[i] = name_copy(folder->names.at[i].name);
+		names[i] = sim_name_copy(folder->names.at[i].name);
 	names[folder->names.n] = NULL;
 	return names;
 }
 
 /* ---- the changes of a file ---- */
 
-static void changes_clear(struct sim_node *file)
+void sim_changes_clear(struct sim_node *file)
 {
 	for (size_t i = 0; i < file->n_changes; i++)
 		free(file->changes[i].bytes);
 	file->n_changes = 0;
 }
 
-static void change_apply(struct sim_pages *m, const struct file_change *c)
+void sim_change_apply(struct sim_pages *m, const struct file_change *c)
 {
 	switch (c->kind) {
 	case CHANGE_WRITE:
@@ -538,7 +477,7 @@ static void change_make(struct sim_disk *d, struct sim_node *file, struct file_c
 	file->changes = room_for_one(file->changes, file->n_changes, &file->cap_changes,
 				     sizeof(*file->changes));
 	file->changes[file->n_changes++] = c;
-	change_apply(&file->now, &c);
+	sim_change_apply(&file->now, &c);
 	assert(d->used_bytes >= before);
 	d->used_bytes += file->now.bytes - before;
 }
@@ -596,17 +535,28 @@ void sim_file_sync(struct sim_node *file)
 		sim_pages_copy(&file->durable, &file->now);
 	else
 		for (size_t i = 0; i < file->n_changes; i++)
-			change_apply(&file->durable, &file->changes[i]);
-	changes_clear(file);
+			sim_change_apply(&file->durable, &file->changes[i]);
+	sim_changes_clear(file);
 }
 
-void sim_file_spoil(struct sim_node *file)
+void sim_file_spoil(struct sim_disk *d, struct sim_node *file)
 {
+	size_t n = 0;
+
 	assert(!file->folder);
 	if (!file->n_changes)
 		return;
 	file->spoilt = true;
-	changes_clear(file);
+	if (!(d->lies & SIM_SPOIL_SOME)) {
+		sim_changes_clear(file);
+		return;
+	}
+	for (size_t i = 0; i < file->n_changes; i++)
+		if (sim_rng_below(&d->fates, 2))
+			file->changes[n++] = file->changes[i];
+		else
+			free(file->changes[i].bytes);
+	file->n_changes = n;
 }
 
 int sim_file_flip(struct sim_node *file, uint64_t off, unsigned bit)
@@ -627,192 +577,16 @@ int sim_file_flip(struct sim_node *file, uint64_t off, unsigned bit)
 	return 0;
 }
 
-/* ---- the power cut ---- */
-
-enum fate { FATE_KEPT, FATE_LOST, FATE_TORN };
-
-/* In sixteenths. A cut that treats all alike hardly ever leaves one single change out of
- * many, which is what finds bugs; so each file's cut draws how it leans. */
-struct lean {
-	unsigned kept, lost;
-};
-
-static const struct lean leans[] = {
-	{ 6, 5 },  { 6, 5 },  { 6, 5 },	 { 14, 1 },
-	{ 1, 14 }, { 15, 0 }, { 16, 0 }, { 0, 16 },
-};
-
-static enum fate fate_draw(struct sim_rng *rng, struct lean lean)
-{
-	unsigned v = (unsigned)sim_rng_below(rng, 16);
-
-	if (v < lean.kept)
-		return FATE_KEPT;
-	return v < lean.kept + lean.lost ? FATE_LOST : FATE_TORN;
-}
-
-/* How far a write that was not wholly kept has moved the end of the file: anything from
- * not at all to its end, at sectors. */
-static uint64_t end_draw(struct sim_rng *rng, uint64_t before, uint64_t end)
-{
-	uint64_t first = before / SECTOR_BYTES;
-	uint64_t last = align_up(end, SECTOR_BYTES) / SECTOR_BYTES;
-	uint64_t at = first + sim_rng_below(rng, last - first + 1);
-
-	return MAX(before, MIN(end, at * SECTOR_BYTES));
-}
-
-/* Any subset of the write's sectors (of 512 bytes, or 4 KiB) reaches m, as far as the file
- * goes; the caller has moved its end. No piece of 512 bytes is ever cut. */
-static void write_tear(struct sim_rng *rng, struct sim_pages *m,
-		       const struct file_change *c)
-{
-	static const unsigned odds[] = { 2, 8, 14 };
-	unsigned kept = odds[sim_rng_below(rng, ARRAY_LEN(odds))];
-	uint64_t sector = sim_rng_below(rng, 2) ? SECTOR_BYTES : 4096;
-	uint64_t end = c->off + c->n;
-
-	if (end > m->bytes)
-		end = m->bytes / SECTOR_BYTES * SECTOR_BYTES;
-	for (uint64_t at = c->off; at < end;) {
-		uint64_t next = MIN(end, (at / sector + 1) * sector);
-
-		if (sim_rng_below(rng, 16) < kept)
-			sim_pages_write(m, c->bytes + (at - c->off), (size_t)(next - at),
-					at);
-		at = next;
-	}
-}
-
-static void write_survive(struct sim_rng *rng, struct sim_pages *m,
-			  const struct file_change *c, enum fate fate)
-{
-	uint64_t end = c->off + c->n;
-
-	if (fate == FATE_KEPT) {
-		change_apply(m, c);
-		return;
-	}
-	/* The size may be kept without the data: then zeros. */
-	if (end > m->bytes && (fate == FATE_TORN || sim_rng_below(rng, 4) == 0)) {
-		bool whole = sim_rng_below(rng, 2);
-
-		sim_pages_resize(m, whole ? end : end_draw(rng, m->bytes, end));
-	}
-	if (fate == FATE_TORN)
-		write_tear(rng, m, c);
-}
-
-static void file_cut(struct sim_disk *d, struct sim_node *file)
-{
-	struct lean lean = leans[sim_rng_below(&d->fates, ARRAY_LEN(leans))];
-
-	if (!file->n_changes && !file->spoilt)
-		return;
-	for (size_t i = 0; i < file->n_changes; i++) {
-		const struct file_change *c = &file->changes[i];
-		enum fate fate = fate_draw(&d->fates, lean);
-
-		if (c->kind == CHANGE_WRITE)
-			write_survive(&d->fates, &file->durable, c, fate);
-		else if (fate == FATE_KEPT ||
-			 (fate == FATE_TORN && sim_rng_below(&d->fates, 2)))
-			change_apply(&file->durable, c);
-	}
-	changes_clear(file);
-	sim_pages_copy(&file->now, &file->durable);
-	file->spoilt = false;
-}
-
-/* Shortens the prefix so that no name leaves it whose arrival elsewhere is cut off.
- * True when it did. */
-static bool prefix_shorten(struct sim_node *folder)
-{
-	for (size_t i = 0; i < folder->n_survive; i++) {
-		const struct folder_change *m = &folder->moves[i];
-		const struct folder_change *half;
-
-		if (!m->peer || !m->del)
-			continue;
-		half = move_find(m->peer, m->seq);
-		if (half && (size_t)(half - m->peer->moves) >= m->peer->n_survive) {
-			folder->n_survive = i;
-			return true;
-		}
-	}
-	return false;
-}
-
-static void folders_cut(struct sim_disk *d)
-{
-	bool shortened = true;
-
-	for (struct sim_node *f = d->nodes; f; f = f->next)
-		f->n_survive = (size_t)sim_rng_below(&d->fates, f->n_moves + 1);
-	while (shortened) {
-		shortened = false;
-		for (struct sim_node *f = d->nodes; f; f = f->next)
-			shortened |= prefix_shorten(f);
-	}
-	for (struct sim_node *f = d->nodes; f; f = f->next) {
-		if (!f->folder || (!f->n_moves && !f->spoilt))
-			continue;
-		for (size_t i = 0; i < f->n_survive; i++)
-			move_apply(d, &f->durable_names, &f->moves[i]);
-		moves_clear(d, f);
-		entries_copy(d, &f->names, &f->durable_names);
-		f->spoilt = false;
-	}
-}
-
-/* Handles are gone: counts names and space again. */
-static void space_count(struct sim_disk *d)
-{
-	d->used_bytes = 0;
-	for (struct sim_node *node = d->nodes; node; node = node->next)
-		node->n_open = node->n_names = 0;
-	for (struct sim_node *f = d->nodes; f; f = f->next)
-		for (size_t i = 0; i < f->names.n; i++)
-			f->names.at[i].node->n_names++;
-	for (struct sim_node *node = d->nodes; node; node = node->next)
-		if (node->n_names)
-			d->used_bytes += node->now.bytes;
-}
-
-void sim_disk_cut(struct sim_disk *d)
-{
-	struct sim_node *node, *next;
-
-	for (node = d->nodes; node; node = node->next) {
-		node_ref(node); /* none goes while we walk */
-		node->n_open = 0;
-	}
-	for (node = d->nodes; node; node = node->next)
-		if (!node->folder)
-			file_cut(d, node);
-	folders_cut(d);
-	for (node = d->nodes; node; node = next) {
-		next = node->next; /* still holds its count of ours */
-		node_unref(d, node);
-	}
-	space_count(d);
-}
-
-void sim_disk_kill(struct sim_disk *d)
-{
-	space_count(d);
-}
-
 void sim_disk_init(struct sim_disk *d, uint64_t seed, uint64_t total_bytes)
 {
 	*d = (struct sim_disk) { .fates = { seed }, .total_bytes = total_bytes };
-	d->root = node_new(d, true);
+	d->root = sim_node_new(d, true);
 }
 
 void sim_disk_release(struct sim_disk *d)
 {
 	sim_disk_cut(d); /* changes of two folders may hold each other */
-	node_unref(d, d->root);
+	sim_node_unref(d, d->root);
 	assert(!d->nodes);
 }
 

@@ -5,7 +5,8 @@
  * Invariants
  *  1. A node nobody spoilt reads as: its durable state with its pending changes applied.
  *  2. After a cut or a flush of everything, nothing is pending and both states are equal.
- *  3. A folder's changes survive as a prefix, each file's independently of one another.
+ *  3. A folder's changes survive as a prefix (with SIM_NAMES_ANY also as any subset), each
+ *     file's independently of one another.
  *  4. A rename across folders is two changes of one seq; the old name never goes durably
  *     before the new one is durable.
  *
@@ -21,11 +22,21 @@ struct sim_rng {
 
 struct sim_node; /* a file or a folder; counted */
 
+enum sim_lies { /* what a disk may do beyond; a bit each, as enum io_sim_lies */
+		SIM_NAMES_ANY = 1, /* a folder's changes survive as any subset, too */
+		SIM_GARBAGE = 2, /* a sector of a torn write may hold anything */
+		SIM_SPOIL_SOME = 4, /* a failed sync loses some of what was pending */
+};
+
+/* Of a unit, which is a change not yet durable. A change of a folder is never torn. */
+enum sim_fate { SIM_KEPT, SIM_LOST, SIM_TORN };
+
 struct sim_disk {
 	struct sim_node *root;
 	struct sim_node *nodes; /* every one, newest first */
 	struct sim_rng fates;
 	uint64_t seq; /* of the last change of a folder */
+	unsigned lies;
 	uint64_t total_bytes;
 	uint64_t used_bytes; /* sizes of files with a name or a handle */
 };
@@ -37,7 +48,13 @@ void sim_disk_init(struct sim_disk *d, uint64_t seed, uint64_t total_bytes);
 void sim_disk_release(struct sim_disk *d);
 uint64_t sim_disk_free_bytes(const struct sim_disk *d);
 void sim_disk_cut(struct sim_disk *d);
+/* The same with the fate of each unit given: files' changes first, newest file first, then
+ * those of the folders. */
+void sim_disk_cut_as(struct sim_disk *d, const uint8_t *fates, size_t n);
+size_t sim_disk_units(const struct sim_disk *d);
 void sim_disk_kill(struct sim_disk *d); /* all handles are gone, no more */
+/* *to becomes what from is, without handles, sharing its bytes. Release it as any. */
+void sim_disk_copy(struct sim_disk *to, const struct sim_disk *from, uint64_t seed);
 
 /* Names are as in io.h, "" is the root; errors are those of the system's calls. */
 int sim_disk_find(struct sim_disk *d, const char *name, struct sim_node **ret);
@@ -59,8 +76,9 @@ int sim_file_write(struct sim_disk *d, struct sim_node *file, const void *p, siz
 int sim_file_truncate(struct sim_disk *d, struct sim_node *file, uint64_t bytes);
 int sim_file_allocate(struct sim_disk *d, struct sim_node *file, uint64_t bytes);
 void sim_file_sync(struct sim_node *file);
-/* A sync that failed: what is pending still reads, but never becomes durable. */
-void sim_file_spoil(struct sim_node *file);
+/* A sync that failed: what is pending still reads, but never becomes durable; with
+ * SIM_SPOIL_SOME a part of it may yet. */
+void sim_file_spoil(struct sim_disk *d, struct sim_node *file);
 int sim_file_flip(struct sim_node *file, uint64_t off, unsigned bit);
 
 void sim_folder_sync(struct sim_disk *d, struct sim_node *folder);

@@ -44,7 +44,7 @@ int wal_open(const struct wal_opts *opts, struct wal **ret)
 	int r;
 
 	assert(opts->io && opts->keys);
-	assert(opts->segment_bytes >= SEGMENT_BYTES_MIN);
+	assert(opts->segment_bytes >= SEGMENT_BYTES_MIN || opts->frame_bytes);
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		return -ENOMEM;
@@ -52,7 +52,8 @@ int wal_open(const struct wal_opts *opts, struct wal **ret)
 	w->keys = opts->keys;
 	w->segment_bytes = opts->segment_bytes & ~(uint64_t)(WAL_BLOCK - 1);
 	w->spare_max = opts->spare_max;
-	w->frame_most = FRAME_BODY + FRAME_EXTRA;
+	w->frame_bytes = opts->frame_bytes ? opts->frame_bytes : FRAME_BODY;
+	w->frame_most = w->frame_bytes + FRAME_EXTRA;
 	STAILQ_INIT(&w->full);
 	STAILQ_INIT(&w->pool);
 	STAILQ_INIT(&w->unsynced);
@@ -125,9 +126,9 @@ static size_t record_most(size_t n)
 	return n + RECORD_HEAD_MAX;
 }
 
-static struct frame *frame_new(size_t need)
+static struct frame *frame_new(const struct wal *w, size_t need)
 {
-	size_t cap = MAX(need, (size_t)FRAME_BODY);
+	size_t cap = MAX(need, w->frame_bytes);
 	struct frame *f = malloc(sizeof(*f) + cap + FRAME_EXTRA);
 
 	if (f)
@@ -148,7 +149,7 @@ static void pool_put_locked(struct wal *w, struct frame *f)
 
 static void frame_done_locked(struct wal *w, struct frame *f)
 {
-	if (w->n_pool >= POOL_MAX || f->cap > FRAME_BODY)
+	if (w->n_pool >= POOL_MAX || f->cap > w->frame_bytes)
 		free(f);
 	else
 		pool_put_locked(w, f);
@@ -175,7 +176,7 @@ static int reserve_memory_locked(struct wal *w, size_t need)
 
 	if (cur_fits(w, need) || pool_find_locked(w, need))
 		return 0;
-	f = frame_new(need);
+	f = frame_new(w, need);
 	if (!f)
 		return -ENOMEM;
 	pool_put_locked(w, f);
@@ -196,7 +197,7 @@ static bool room_fits_locked(const struct wal *w, uint64_t need)
 
 static int reserve_room_locked(struct wal *w, size_t need)
 {
-	uint64_t bytes = need + FRAME_EXTRA + ROOM_SLACK;
+	uint64_t bytes = need + FRAME_EXTRA + MIN(ROOM_SLACK, w->frame_bytes);
 	int r = 0;
 
 	w->frame_most = MAX(w->frame_most, need + FRAME_EXTRA);
@@ -237,7 +238,7 @@ static int cur_next_locked(struct wal *w, size_t need)
 		STAILQ_REMOVE(&w->pool, f, frame, link);
 		w->n_pool--;
 	} else {
-		f = frame_new(need); /* another thread took what was reserved */
+		f = frame_new(w, need); /* another thread took what was reserved */
 		if (!f)
 			return -ENOMEM;
 		f->at = 0;
@@ -397,7 +398,8 @@ static int fill_ahead(struct wal *w)
 	if (from < w->filled || from == w->segment_bytes ||
 	    w->unsynced_bytes > FILL_FOR_MAX)
 		return 0;
-	to = MIN(from + FILL_BYTES, w->segment_bytes);
+	to = MIN(from + MIN(FILL_BYTES, w->segment_bytes / 8), w->segment_bytes);
+	to &= ~(uint64_t)(WAL_BLOCK - 1);
 	r = io_pwrite(w->seg.file, zeros, to - from, from);
 	if (r < 0)
 		return r;

@@ -36,6 +36,7 @@ struct wal_opts {
 	struct io *io;
 	const struct keys *keys; /* must outlive the log */
 	uint64_t segment_bytes; /* e.g. 64 MiB; at least 8 MiB + 1 MiB */
+	size_t frame_bytes; /* 0: 1 MiB. Less for tests with small records and segments */
 	unsigned spare_max; /* retired segments kept for reuse */
 };
 

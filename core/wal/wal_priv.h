@@ -38,6 +38,7 @@ struct wal {
 	struct io *io;
 	const struct keys *keys;
 	uint64_t segment_bytes;
+	size_t frame_bytes; /* bodies are filled up to this */
 	unsigned spare_max;
 
 	struct lock lock; /* guards all up to `why` */
