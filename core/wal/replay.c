@@ -144,7 +144,7 @@ static int past_the_end(struct replay *rp, const struct segment *s, uint64_t *at
 		return r;
 	rp->durable_lsn = MAX(rp->durable_lsn, scan.durable_lsn);
 	if (scan.resume_at && rp->next_lsn < rp->from_lsn) {
-		*at = scan.resume_at;
+		*at = rp->w->tail.from = rp->w->tail.to = scan.resume_at;
 		rp->next_lsn = scan.resume_lsn;
 		return 1;
 	}
@@ -155,6 +155,14 @@ static int past_the_end(struct replay *rp, const struct segment *s, uint64_t *at
 	else
 		rp->stats.torn_tail = torn || scan.frames > 0;
 	return 0;
+}
+
+/* A frame that knows all before it to be durable begins the tail anew. */
+static void note_tail(struct wal *w, uint64_t at, const struct frame_info *info)
+{
+	if (info->durable_lsn + 1 >= info->first_lsn)
+		w->tail.from = at;
+	w->tail.to = frame_end(at, info->body_bytes);
 }
 
 static int replay_frames(struct replay *rp, const struct segment *s, uint64_t *at)
@@ -173,6 +181,7 @@ static int replay_frames(struct replay *rp, const struct segment *s, uint64_t *a
 		}
 		if (r < 0)
 			return r;
+		note_tail(rp->w, *at, &info);
 		r = replay_frame(rp, &info);
 		if (r != 0)
 			return r;
@@ -191,6 +200,7 @@ static int replay_segment(struct replay *rp, struct log_file *f)
 	if (r < 0)
 		return r;
 	rp->stats.segments++;
+	rp->w->tail = (struct log_tail) { f->number, at, at };
 	r = replay_frames(rp, &s, &at);
 	f->used_bytes = at;
 	return r;

@@ -58,11 +58,12 @@ int wal_open(const struct wal_opts *opts, struct wal **ret);
  * that the disk refuses (-EIO) is an error. */
 int wal_replay(struct wal *w, uint64_t from_lsn, wal_record_fn fn, void *arg,
 	       struct wal_replay_stats *ret);
-/* Makes what the log held when it was opened durable. Before wal_start(): for whoever makes
- * something of it durable elsewhere, since a log that then lost its end would look rotten. */
+/* Makes what the log held when it was opened, as far as it was replayed, durable: what no
+ * frame tells to have been is written again, and the segments are fdatasynced. Before
+ * wal_start(): for whoever makes something of it durable elsewhere, since a log that then lost
+ * its end would look rotten. */
 int wal_sync_recovered(struct wal *w);
-/* Does that (fdatasync of the segments read), opens a fresh segment
- * and accepts appends; the next record gets next_lsn. */
+/* Does that, opens a fresh segment and accepts appends; the next record gets next_lsn. */
 int wal_start(struct wal *w, uint64_t next_lsn);
 
 #define WAL_MORE 1u /* the next record belongs to the same transaction */

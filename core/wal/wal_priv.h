@@ -33,6 +33,12 @@ struct log_file {
 };
 TAILQ_HEAD(log_files, log_file);
 
+/* Frames that were found but are not known to be durable. */
+struct log_tail {
+	uint64_t number; /* of the segment; 0: none */
+	uint64_t from, to;
+};
+
 struct wal {
 	/* Never changed after wal_open(). */
 	struct io *io;
@@ -40,6 +46,8 @@ struct wal {
 	uint64_t segment_bytes;
 	size_t frame_bytes; /* bodies are filled up to this */
 	unsigned spare_max;
+
+	struct log_tail tail; /* of replay and start */
 
 	struct lock lock; /* guards all up to `why` */
 	pthread_cond_t done; /* busy became false */

@@ -227,6 +227,28 @@ START_TEST(what_was_recovered_is_durable_before_new_records_are_accepted)
 }
 END_TEST
 
+START_TEST(what_a_failed_sync_left_in_the_cache_is_written_again_by_recovery)
+{
+	struct fixture f = fixture_new(suite_seed());
+
+	put_synced(&f, 5000);
+	for (uint32_t i = 0; i < 40; i++) {
+		put(&f, i * 1000, false);
+		ck_ok(wal_push(f.w));
+	}
+	io_sim_fail_at(f.io, IO_SIM_SYNC, 1, EIO, true);
+	ck_assert_int_eq(wal_sync(f.w, f.n), -E_LOG_FAILED);
+	io_sim_fail_at(f.io, IO_SIM_SYNC, 0, 0, false);
+	/* They are still to be read, and a sync reports success. */
+	fixture_kill(&f);
+	ck_assert_uint_eq(f.stats.last_lsn, 41);
+	ck_ok(fixture_start(&f));
+	fixture_cut(&f);
+	ck_assert_uint_eq(f.stats.last_lsn, 41);
+	fixture_free(&f);
+}
+END_TEST
+
 START_TEST(many_small_records_share_a_frame_at_under_8_bytes_each)
 {
 	struct fixture f = fixture_new(suite_seed());
@@ -849,6 +871,8 @@ static Suite *make_suite(void)
 	tcase_add_test(t, synced_records_survive_a_power_cut_with_all_lengths);
 	tcase_add_test(t, pushed_records_survive_a_kill_and_unpushed_ones_do_not);
 	tcase_add_test(t, what_was_recovered_is_durable_before_new_records_are_accepted);
+	tcase_add_test(t,
+		       what_a_failed_sync_left_in_the_cache_is_written_again_by_recovery);
 	tcase_add_test(t, many_small_records_share_a_frame_at_under_8_bytes_each);
 	tcase_add_test(t, bytes_since_falls_to_nothing_at_the_last_lsn);
 	tcase_add_test(
