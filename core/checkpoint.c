@@ -157,7 +157,6 @@ static int freeze(struct ropefs *fs, struct frozen *fz)
 	fs->env.hot_floor = hot_floor(fs->hot);
 	fz->lsn = fs->replaying ? fs->replayed_lsn : wal_last_lsn(fs->wal);
 	fz->super = fs->super;
-	fz->super.generation++;
 	fz->super.lsn = fz->lsn;
 	fz->super.epoch = nodes_freeze(fs->nodes);
 	fz->super.next_ino = fs->next_ino;

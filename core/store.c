@@ -396,7 +396,7 @@ static int make_root(struct ropefs *fs)
 	r = noderef_is_none(&fs->catalog.bt.root)
 		    ? -ENOENT
 		    : catalog_get_inode(&fs->catalog, ROPEFS_ROOT_INO, &there);
-	if (r == -ENOENT && fs->super.generation == 1) {
+	if (r == -ENOENT && noderef_is_none(&fs->catalog.bt.root)) {
 		row.atime = row.mtime = row.ctime = row.btime =
 			le64_put(fs->header.created_ns);
 		r = catalog_put_inode(&fs->catalog, ROPEFS_ROOT_INO, &row);

@@ -13,6 +13,9 @@
  *     so that one survives however often a commit fails.
  *  3. After a failed sync of a superblock nobody knows which of the two is durable: what
  *     either reaches is kept (limbo).
+ *  4. A slot is written only while what the other one reaches is durable and whole, even if
+ *     the write should garble its slot. So a commit ends with its state in both: whoever
+ *     finds an older state in the other slot knows that nothing of that was reused.
  * Format: page_format.h. */
 #include "core/page/pagefile.h"
 
@@ -476,26 +479,49 @@ static int open_space(struct pagefile *pf)
 	return 0;
 }
 
+static int super_put(struct pagefile *pf, const struct super_state *s)
+{
+	struct super_env env = super_env(pf);
+	int r = superblock_write(&env, s);
+
+	return r < 0 ? r : io_sync(pf->file);
+}
+
+static bool other_verifies(struct pagefile *pf)
+{
+	struct super_env env = super_env(pf);
+	struct super_state s;
+
+	return superblock_read(&env, (pf->durable.super.generation + 1) % SUPER_SLOTS,
+			       &s) == 0;
+}
+
 /* The superblock that was read may be in the cache of the system only: its writer was
  * killed, or its sync failed and a second one would report success. Pages of the state
  * before it are reused as soon as it is relied upon, so it is written again first. What it
- * reaches was synced before it was written. This also mends a copy that rotted. */
+ * reaches was synced before it was written. Its own slot may be written if the other one
+ * verifies (invariant 4); where that was garbled by a cut, or rotted, this one was durable
+ * before, and the other is written. */
 static int open_durably(struct pagefile *pf)
 {
-	struct super_env env = super_env(pf);
-	int r;
-
-	r = superblock_write(&env, &pf->durable);
-	if (r < 0)
-		return r;
-	return io_sync(pf->file);
+	if (!other_verifies(pf))
+		pf->durable.super.generation++;
+	return super_put(pf, &pf->durable);
 }
 
 int pagefile_mark_open(struct pagefile *pf)
 {
+	struct super_state s = pf->durable;
+	int r;
+
 	assert(!pf->read_only);
-	pf->durable.super.clean = false;
-	return open_durably(pf);
+	s.super.clean = false;
+	s.super.generation++;
+	r = super_put(pf, &s);
+	if (r < 0)
+		return r;
+	pf->durable = s;
+	return 0;
 }
 
 int pagefile_open(struct io *io, const struct keys *keys, bool read_only,
@@ -568,13 +594,10 @@ static int commit_pages(struct pagefile *pf, struct page_list *bitmap,
 
 static int commit_super(struct pagefile *pf, const struct super_state *s)
 {
-	struct super_env env = super_env(pf);
 	int r;
 
 	assert(s->super.generation == pf->durable.super.generation + 1);
-	r = superblock_write(&env, s);
-	if (r == 0)
-		r = io_sync(pf->file);
+	r = super_put(pf, s);
 	if (r < 0) {
 		/* Room was reserved. */
 		(void)page_list_move(&pf->limbo, &pf->fresh);
@@ -583,7 +606,18 @@ static int commit_super(struct pagefile *pf, const struct super_state *s)
 	return r;
 }
 
-int pagefile_commit(struct pagefile *pf, const struct super *sb)
+/* The other slot too (invariant 4). A disk that refuses costs the next opening this safety
+ * and no more: the state is durable. */
+static void commit_again(struct pagefile *pf)
+{
+	struct super_state s = pf->durable;
+
+	s.super.generation++;
+	if (super_put(pf, &s) == 0)
+		pf->durable = s;
+}
+
+int pagefile_commit(struct pagefile *pf, struct super *sb)
 {
 	_cleanup_(page_list_release) struct page_list bitmap = { 0 };
 	struct super_state s = { .super = *sb, .sweep = pf->needs_sweep };
@@ -615,6 +649,8 @@ int pagefile_commit(struct pagefile *pf, const struct super *sb)
 	page_list_release(&pf->bitmap);
 	pf->bitmap = bitmap;
 	bitmap = (struct page_list) { 0 };
+	commit_again(pf);
+	sb->generation = pf->durable.super.generation;
 	return 0;
 }
 

@@ -4,7 +4,8 @@
  * Invariants:
  *  1. A page reachable from the newest durable superblock is never written.
  *  2. A commit writes pages and bitmap, fdatasyncs, writes the other superblock,
- *     fdatasyncs. A power cut at any point leaves the old or the new one.
+ *     fdatasyncs; then the same for the first one, so that both lead to the new state. A
+ *     power cut at any point leaves the old or the new one.
  *  3. A page given back becomes free only when a superblock that doesn't reach it is
  *     durable.
  * One thread at a time calls alloc, write, give_back and commit (the checkpointer); read may
@@ -23,7 +24,7 @@ struct pagefile;
 
 /* What a superblock says about the rest of the store. */
 struct super {
-	uint64_t generation; /* one more each commit */
+	uint64_t generation; /* rises with each superblock written */
 	uint64_t lsn; /* the log is needed after this LSN only */
 	uint64_t epoch; /* last node epoch in the tree */
 	uint64_t snap_epoch; /* pages with birth <= this may belong to a snapshot */
@@ -64,8 +65,8 @@ void pagefile_give_back(struct pagefile *pf, uint64_t page);
 /* Makes all that was written since the last commit the durable state. On failure the old
  * state stays, and what was allocated or given back since is forgotten (as abort does);
  * when the superblock was written already, what it reaches is kept until a commit
- * succeeds. */
-int pagefile_commit(struct pagefile *pf, const struct super *sb);
+ * succeeds. Gives sb its generation. */
+int pagefile_commit(struct pagefile *pf, struct super *sb);
 void pagefile_abort(struct pagefile *pf);
 /* After a sweep: exactly these pages are reachable from the committed tree (bit n of
  * marks is page n, n_bits of them; bitmap pages and superblocks are added by itself);

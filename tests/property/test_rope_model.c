@@ -400,7 +400,6 @@ static void checkpoint(struct fixture *f, bool quiet)
 			ck_ok(nodes_write_out(f->ns, &frozen[i].u.root, &sink, &place));
 	}
 	nodes_take_freed(f->ns, give_back, f->pf);
-	f->super.generation++;
 	ck_ok(pagefile_commit(f->pf, &f->super));
 	do {
 		for (unsigned n = (unsigned)rng_below(&f->rng, 3); n-- > 0 && !quiet;)
