@@ -323,7 +323,7 @@ int ropefs_hold(struct ropefs *fs, uint64_t ino)
 
 void ropefs_release(struct ropefs *fs, uint64_t ino, uint64_t times)
 {
-	struct op op = { .type = OP_REAP, .ino = ino };
+	struct op op = { .type = OP_REAP, .ino = ino, .unseen = true };
 	struct inode *in;
 	bool gone;
 

@@ -51,7 +51,7 @@ int inode_count_data(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t 
 	return 0;
 }
 
-/* The bytes changed: times, and data bytes by came - went. */
+/* The bytes changed: times, version, and data bytes by came - went. */
 static void touch(struct ropefs *fs, struct inode *in, int64_t time, uint64_t came,
 		  uint64_t went)
 {
@@ -65,6 +65,7 @@ static void touch(struct ropefs *fs, struct inode *in, int64_t time, uint64_t ca
 	fs->dead_bytes += went - MIN(went, fs->told_bytes);
 	fs->told_bytes = 0;
 	in->row.mtime = in->row.ctime = le64_put((uint64_t)time);
+	in->row.entries = le64_put(MAX(inode_version(in) + 1, (uint64_t)MAX(time, 0)));
 	inode_mark_dirty(fs, in);
 }
 
@@ -363,6 +364,41 @@ static int apply_clone(struct ropefs *fs, const struct op *op)
 	return 0;
 }
 
+/* What edits of a file were made on a copy takes effect: O(1), and its own undoing. */
+static int apply_swap(struct ropefs *fs, const struct op *op)
+{
+	struct inode *in, *src;
+	struct hot_tail tail;
+	struct rope rope;
+	uint32_t differ;
+	le64 data;
+	int r;
+
+	r = file_get(fs, op->ino, &in);
+	if (r < 0)
+		return r;
+	r = file_get(fs, op->src, &src);
+	if (r < 0)
+		return r;
+	if (in == src)
+		return -EINVAL;
+	rope = in->row.rope;
+	in->row.rope = src->row.rope;
+	src->row.rope = rope;
+	tail = in->tail;
+	in->tail = src->tail;
+	src->tail = tail;
+	data = in->row.data_bytes;
+	in->row.data_bytes = src->row.data_bytes;
+	src->row.data_bytes = data;
+	differ = (le32_get(in->row.flags) ^ le32_get(src->row.flags)) & INODE_SPARSE;
+	in->row.flags = le32_put(le32_get(in->row.flags) ^ differ);
+	src->row.flags = le32_put(le32_get(src->row.flags) ^ differ);
+	touch(fs, in, op->time, 0, 0);
+	touch(fs, src, op->time, 0, 0);
+	return 0;
+}
+
 static int apply_setattr(struct ropefs *fs, const struct op *op)
 {
 	struct inode *in;
@@ -415,6 +451,7 @@ int op_apply(struct ropefs *fs, const struct op *op)
 		[OP_RMDIR] = apply_unlink,    [OP_RENAME] = apply_rename,
 		[OP_SETATTR] = apply_setattr, [OP_SETXATTR] = apply_xattr,
 		[OP_RMXATTR] = apply_xattr,   [OP_REAP] = apply_reap,
+		[OP_TXN] = apply_txn,	      [OP_SWAP] = apply_swap,
 	};
 
 	assert(lock_held(&fs->engine));

@@ -95,7 +95,9 @@ static void fill_row(const struct op *op, struct inode_row *row)
 					      : 1),
 		.rdev = le64_put(op->rdev),
 		.parent = le64_put(dir ? op->dir : 0),
-		.entries = le64_put(S_ISLNK(op->mode) ? op->data.n : 0),
+		.entries = le64_put(S_ISLNK(op->mode)	? op->data.n
+				    : S_ISREG(op->mode) ? (uint64_t)MAX(op->time, 0)
+							: 0),
 	};
 	row->atime = row->mtime = row->ctime = row->btime = le64_put((uint64_t)op->time);
 }

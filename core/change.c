@@ -34,6 +34,7 @@ void attr_from_inode(const struct inode *in, struct ropefs_attr *ret)
 		.mtime.ns = (int64_t)le64_get(row->mtime),
 		.ctime.ns = (int64_t)le64_get(row->ctime),
 		.btime.ns = (int64_t)le64_get(row->btime),
+		.version = S_ISREG(mode) ? inode_version(in) : 0,
 	};
 }
 
@@ -239,5 +240,5 @@ int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
 		background_kick_push_locked(fs);
 	}
 	lock_drop(&fs->engine);
-	return fs->opts.durability == ROPEFS_SYNC ? log_sync(fs, lsn) : 0;
+	return fs->opts.durability == ROPEFS_SYNC && !op->unseen ? log_sync(fs, lsn) : 0;
 }

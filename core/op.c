@@ -54,6 +54,8 @@ static const struct {
 	[OP_SETXATTR] = { "setxattr", F_INO | F_TIME | F_NAME | F_DATA },
 	[OP_RMXATTR] = { "rmxattr", F_INO | F_TIME | F_NAME },
 	[OP_REAP] = { "reap", F_INO },
+	[OP_TXN] = { "txn", F_TIME | F_DATA },
+	[OP_SWAP] = { "swap", F_INO | F_SRC | F_TIME },
 };
 
 static void put_number(struct op_head *h, uint64_t v)

@@ -27,8 +27,10 @@ enum op_type { /* values are in the log: never renumber */
 	       OP_SETXATTR = 14, /* name, data */
 	       OP_RMXATTR = 15,
 	       OP_REAP = 16, /* an orphan nobody holds any more */
+	       OP_TXN = 32, /* data: several ops that happen together (txn_format.h) */
+	       OP_SWAP = 33, /* the bytes of ino and src change places */
 };
-#define OP_TYPE_MAX 17
+#define OP_TYPE_MAX 48
 
 #define OP_FLAG_KEEP_SIZE   1u
 #define OP_FLAG_REAP	    2u /* the last name goes and nobody holds the inode */
@@ -46,6 +48,8 @@ struct op {
 	uint64_t rdev;
 	int64_t atime, mtime;
 	struct span name, name2, data;
+	/* Not in the log: nobody is told that it is there, so durability=sync needs no wait. */
+	bool unseen;
 };
 
 /* A record's body: a head of the fields its type has, then data. */

@@ -76,6 +76,7 @@ struct ropefs_attr {
 	uint64_t size; /* bytes; of a directory: its entries; of a symlink: its length */
 	uint64_t blocks; /* of 512 bytes, holes left out */
 	struct ropefs_time atime, mtime, ctime, btime;
+	uint64_t version; /* of a regular file: greater after each change of its bytes */
 };
 enum ropefs_set {
 	ROPEFS_SET_MODE = 1,
@@ -183,6 +184,9 @@ struct ropefs_range {
  * bytes. dst.n and src.n may differ and may be 0; src may be dst's own file when the
  * ranges do not overlap. Ranges must lie within the files: -ERANGE. */
 int ropefs_replace(struct ropefs *fs, struct ropefs_range dst, struct ropefs_range src);
+/* The same, and src's bytes leave their place: at is as before the call in both ranges. One step;
+ * tried again when others change the files meanwhile. */
+int ropefs_move(struct ropefs *fs, struct ropefs_range dst, struct ropefs_range src);
 /* As copy_file_range: overwrites at dst.at (dst.n is ignored), up to src's end; returns
  * the count. Shares bytes; a whole file onto an empty one is O(1). */
 ssize_t ropefs_copy(struct ropefs *fs, struct ropefs_range dst, struct ropefs_range src);
@@ -192,6 +196,63 @@ int ropefs_punch(struct ropefs *fs, uint64_t ino, uint64_t at, uint64_t n,
 /* SEEK_DATA and SEEK_HOLE: -ENXIO past the end. */
 int ropefs_seek(struct ropefs *fs, uint64_t ino, uint64_t at, int whence,
 		uint64_t *ret_at);
+
+/* --- transactions: many edits of many files that happen as one step, or not at all ---
+ *
+ * A transaction edits private copies (which share the stored bytes: O(1) each, and an edit costs
+ * what it costs without), seen by its own calls alone. The commit puts them in place by one record
+ * of the log. Nothing is locked meanwhile: a commit fails with an error whose errno is EBUSY
+ * (ropefs_error() names the file) when somebody else has changed a file since the transaction first
+ * read or edited it; begin again then. A crash before the commit leaves nothing.
+ *
+ * Edits may be of any size: what they bring is in the log and in packs like other bytes. In
+ * memory a transaction holds some 100 bytes for each file, and its names and xattrs, which
+ * must fit 4 MiB together with 32 bytes for each file (-EFBIG).
+ * A transaction is used by one thread at a time, and ended before its store is closed. */
+struct ropefs_txn;
+int ropefs_txn_begin(struct ropefs *fs, struct ropefs_txn **ret);
+/* Frees t whatever happens; an error says that nothing of it has happened (but for an error of a
+ * log that failed while it waited with durability=sync). Durable as any change is. */
+int ropefs_txn_commit(struct ropefs_txn *t);
+void ropefs_txn_abort(struct ropefs_txn *t); /* frees t; NULL is fine */
+
+/* As without txn_, on regular files, seeing and making what the transaction did. ROPEFS_NOWAIT
+ * is not known. */
+int ropefs_txn_getattr(struct ropefs_txn *t, uint64_t ino, struct ropefs_attr *ret);
+ssize_t ropefs_txn_read(struct ropefs_txn *t, uint64_t ino, uint64_t at, void *p,
+			size_t n);
+ssize_t ropefs_txn_write(struct ropefs_txn *t, uint64_t ino, uint64_t at, const void *p,
+			 size_t n, unsigned flags, uint64_t *ret_at);
+ssize_t ropefs_txn_insert(struct ropefs_txn *t, uint64_t ino, uint64_t at, const void *p,
+			  size_t n);
+int ropefs_txn_cut(struct ropefs_txn *t, uint64_t ino, uint64_t at, uint64_t n);
+int ropefs_txn_truncate(struct ropefs_txn *t, uint64_t ino, uint64_t size);
+int ropefs_txn_replace(struct ropefs_txn *t, struct ropefs_range dst,
+		       struct ropefs_range src);
+ssize_t ropefs_txn_copy(struct ropefs_txn *t, struct ropefs_range dst,
+			struct ropefs_range src);
+int ropefs_txn_move(struct ropefs_txn *t, struct ropefs_range dst,
+		    struct ropefs_range src);
+
+/* Names and xattrs: noted in their order, and done at the commit, where they can still fail
+ * (and all fails with them). A created file is a regular one, and can be edited at once by its
+ * number. */
+int ropefs_txn_lookup(struct ropefs_txn *t, uint64_t dir, struct ropefs_name name,
+		      uint64_t *ret_ino);
+int ropefs_txn_create(struct ropefs_txn *t, uint64_t dir, struct ropefs_name name,
+		      const struct ropefs_new *what, uint64_t *ret_ino);
+int ropefs_txn_link(struct ropefs_txn *t, uint64_t ino, uint64_t dir,
+		    struct ropefs_name name);
+int ropefs_txn_unlink(struct ropefs_txn *t, uint64_t dir, struct ropefs_name name);
+int ropefs_txn_rename(struct ropefs_txn *t, uint64_t dir, struct ropefs_name name,
+		      uint64_t to_dir, struct ropefs_name to_name, unsigned flags);
+int ropefs_txn_setxattr(struct ropefs_txn *t, uint64_t ino, const char *name,
+			const void *value, size_t n);
+int ropefs_txn_removexattr(struct ropefs_txn *t, uint64_t ino, const char *name);
+
+/* Each file whose bytes the transaction changes, by the number of the file itself. */
+void ropefs_txn_each(struct ropefs_txn *t, void (*fn)(void *arg, uint64_t ino),
+		     void *arg);
 
 /* --- durability --- */
 int ropefs_sync(struct ropefs *fs); /* all that returned before is durable */

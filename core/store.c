@@ -537,6 +537,7 @@ struct io *store_abandon(struct ropefs *fs, bool keep_io)
 
 	background_stop(fs);
 	inode_free_all(fs);
+	buf_release(&fs->txn_gone);
 	fs->wal = wal_close(fs->wal);
 	fs->packs = packs_close(fs->packs);
 	fs->nodes = nodes_free_cache(fs->nodes);

@@ -36,6 +36,14 @@ struct inode {
 };
 TAILQ_HEAD(inode_list, inode);
 
+/* Of a regular file: rises with each change of its bytes, and is never given to other bytes
+ * of the file, even where a crash undid changes (it is the time of the change where that is
+ * greater). The same after replay. */
+static inline uint64_t inode_version(const struct inode *in)
+{
+	return le64_get(in->row.entries);
+}
+
 struct sync_waiter {
 	STAILQ_ENTRY(sync_waiter) link;
 	uint64_t lsn;
@@ -80,6 +88,7 @@ struct ropefs {
 	unsigned space_changes; /* since then */
 	uint64_t space_lack; /* what a spare segment would have taken, then */
 	uint64_t checkpoint_lsn; /* the log is needed after it only */
+	struct buf txn_gone; /* u64: inodes that lost their last name in a transaction */
 	struct super super; /* the last committed one; the checkpointer's */
 
 	pthread_t flusher, checkpointer;
@@ -147,6 +156,7 @@ int apply_link(struct ropefs *fs, const struct op *op);
 int apply_unlink(struct ropefs *fs, const struct op *op); /* and rmdir */
 int apply_rename(struct ropefs *fs, const struct op *op);
 int apply_reap(struct ropefs *fs, const struct op *op);
+int apply_txn(struct ropefs *fs, const struct op *op);
 /* Bytes in [at, at+n) that are not holes. */
 int inode_count_data(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n,
 		     uint64_t *ret);

@@ -17,7 +17,8 @@
 	X(E_KEY_FILE, 10006, EACCES, 3, "the key file is missing, unreadable or unsafe") \
 	X(E_READ_ONLY, 10007, EROFS, 1, "the store is read-only")                        \
 	X(E_LOG_FAILED, 10008, EIO, 1, "the log could not be made durable")              \
-	X(E_CIPHER, 10009, EOPNOTSUPP, 1, "this CPU does not have the cipher")
+	X(E_CIPHER, 10009, EOPNOTSUPP, 1, "this CPU does not have the cipher")           \
+	X(E_CONFLICT, 10010, EBUSY, 1, "somebody else changed the file meanwhile")
 
 enum err_code {
 #define X(name, code, os, status, text) name = code,

@@ -47,7 +47,8 @@ struct inode_row {
 	le64 rdev;
 	le64 parent; /* of a directory: the one it is in; else 0 */
 	le64 atime, mtime, ctime, btime;
-	le64 entries; /* of a directory: entries in it; of a symlink: its length */
+	le64 entries; /* of a directory: entries in it; of a symlink: its length; of a
+			 * regular file: the version of its bytes, see inode_version() */
 	le64 data_bytes; /* of a file: bytes that are not holes (st_blocks) */
 	le64 spare[2];
 	struct rope rope; /* regular files */

@@ -1,0 +1,16 @@
+/* txn.h - transactions inside of core: ops that join one. */
+#ifndef ROPEFS_TXN_H
+#define ROPEFS_TXN_H
+
+#include "core/op.h"
+
+struct ropefs;
+struct ropefs_txn;
+
+/* The next op of a txn record's data: 1; 0 at the end; -E_CORRUPT. Borrows from *rest. */
+int txn_next_op(struct span *rest, struct op *ret);
+/* Adds an op, which is applied at the commit, after the edits of files, in the order of
+ * adding. What undoes it must be known to plan() in apply_txn.c. Copies op. -ENOMEM, -EFBIG. */
+int txn_stage(struct ropefs_txn *t, const struct op *op);
+
+#endif
