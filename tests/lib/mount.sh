@@ -29,6 +29,15 @@ mkdir "$MNT" "$PLAIN"
 chmod 755 "$T"
 "$ROPECTL" init "$STORE" --key-file "$KEY" >/dev/null || exit 1
 
+needs() {	# PROGRAM...: without one of them the whole test is skipped
+	local program
+	for program in "$@"; do
+		type "$program" >/dev/null 2>&1 && continue
+		echo "1..0 # SKIP needs $program: tools/deps --test installs it"
+		exit 0
+	done
+}
+
 # --- the mount ---
 
 fs_start() {	# [option...]: in the background; returns the daemon's status
@@ -127,6 +136,16 @@ both() {	# DESCRIPTION FUNCTION [ARGUMENT...]
 	theirs=$(cd "$PLAIN" && "$@" 2>&1; echo "status $?")
 	[[ $ours == "$theirs" ]]
 	result $? "$what" "$(diff <(echo "$theirs") <(echo "$ours"))"
+}
+
+# The same, where both must succeed.
+both_do() {	# DESCRIPTION FUNCTION [ARGUMENT...]
+	local what=$1 ours theirs status
+	shift
+	ours=$(cd "$MNT" && "$@" 2>&1)
+	status=$?
+	theirs=$(cd "$PLAIN" && "$@" 2>&1) && [[ $status == 0 && $ours == "$theirs" ]]
+	result $? "$what" "status $status: $(diff <(echo "$theirs") <(echo "$ours"))"
 }
 
 finish() {
