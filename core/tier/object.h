@@ -1,0 +1,187 @@
+/* object.h - an object store as one narrow table: whole objects put, ranges of them got.
+ *
+ *	object_dir   a folder: a disk, NFS
+ *	object_s3    a bucket, through libs3 (builds with S3 only)
+ *	object_retry, object_meter   wrap another one
+ *
+ * Keys are words of [A-Za-z0-9._-] joined by '/', no word beginning with '.'; at most
+ * OBJECT_KEY_MAX bytes. All functions may be called from many threads at once and block.
+ * Errors, besides -ENOMEM:
+ *	-E_REMOTE_AWAY    worth another try: network, time-out, overload, a body cut short
+ *	-E_REMOTE_DENIED  the credentials are refused
+ *	-E_REMOTE         another try will not help; the sentence says why
+ *	-ECANCELED        *cancel became true */
+#ifndef ROPEFS_TIER_OBJECT_H
+#define ROPEFS_TIER_OBJECT_H
+
+#include <stdatomic.h>
+
+#include "core/base/buf.h"
+
+#define OBJECT_KEY_MAX	 512
+#define OBJECT_BYTES_MAX ((uint64_t)1 << 30) /* of one object */
+
+/* What is put: read any number of times, in any order. read gives exactly n bytes. */
+struct object_body {
+	uint64_t bytes;
+	int (*read)(void *arg, void *p, size_t n, uint64_t off);
+	void *arg;
+};
+
+struct object_range {
+	uint64_t off;
+	uint64_t n; /* 0: all there is behind off */
+};
+
+/* Where a listing begins: keys that start with prefix and come after `after` ("": all). */
+struct object_listing {
+	const char *prefix;
+	const char *after;
+	/* A non-zero return stops and is returned. */
+	int (*each)(void *arg, const char *key, uint64_t bytes);
+	void *arg;
+};
+
+enum object_put_flags {
+	OBJECT_IF_ABSENT = 1, /* -EEXIST, and nothing changed, when the key is there */
+};
+
+enum object_capability {
+	OBJECT_CREATES =
+		1, /* OBJECT_IF_ABSENT is atomic, as far as the kind of store says */
+};
+
+struct object_store;
+
+struct object_ops {
+	/* The object is there, whole and durable, when it returns 0; an object of that name
+	 * is replaced. After an error it may be there or not, but never in part. */
+	int (*put)(struct object_store *os, const char *key,
+		   const struct object_body *body, unsigned flags);
+	/* Appends the bytes of the range to ret. -ENOENT; -ENODATA when the object ends
+	 * within the range. */
+	int (*get)(struct object_store *os, const char *key, struct object_range range,
+		   struct buf *ret);
+	int (*head)(struct object_store *os, const char *key, uint64_t *ret_bytes);
+	/* Keys in rising byte order, all of them, page by page as the store gives them. */
+	int (*list)(struct object_store *os, const struct object_listing *what);
+	int (*del)(struct object_store *os,
+		   const char *key); /* 0 too when it is not there */
+	unsigned (*capabilities)(struct object_store *os);
+	void (*free)(struct object_store *os);
+};
+
+struct object_store {
+	const struct object_ops *ops;
+};
+
+/* Bytes in memory as a body. */
+struct object_body object_body_of(const struct span *bytes);
+bool object_key_ok(const char *key);
+
+static inline int object_put(struct object_store *os, const char *key,
+			     const struct object_body *body, unsigned flags)
+{
+	assert(object_key_ok(key));
+	return os->ops->put(os, key, body, flags);
+}
+
+static inline int object_get(struct object_store *os, const char *key,
+			     struct object_range range, struct buf *ret)
+{
+	assert(object_key_ok(key));
+	return os->ops->get(os, key, range, ret);
+}
+
+static inline int object_head(struct object_store *os, const char *key,
+			      uint64_t *ret_bytes)
+{
+	assert(object_key_ok(key));
+	return os->ops->head(os, key, ret_bytes);
+}
+
+static inline int object_list(struct object_store *os, const struct object_listing *what)
+{
+	return os->ops->list(os, what);
+}
+
+static inline int object_del(struct object_store *os, const char *key)
+{
+	assert(object_key_ok(key));
+	return os->ops->del(os, key);
+}
+
+static inline unsigned object_capabilities(struct object_store *os)
+{
+	return os->ops->capabilities(os);
+}
+
+static inline struct object_store *object_free(struct object_store *os)
+{
+	if (os)
+		os->ops->free(os);
+	return NULL;
+}
+
+static inline void object_freep(struct object_store **os)
+{
+	*os = object_free(*os);
+}
+
+/* --- which store --- */
+
+/* All strings may be NULL but url. */
+struct object_opts {
+	const char *url; /* file://DIR or s3://BUCKET[/PREFIX] */
+	const char *endpoint; /* http[s]://HOST[:PORT] */
+	const char *region; /* else us-east-1 */
+	const char *access_key, *secret_key, *session_token;
+	const char *ca_file; /* else the system's */
+	bool virtual_host; /* BUCKET.HOST instead of HOST/BUCKET */
+	bool signature_v2; /* for servers that know no other */
+	/* Looked at while waiting; NULL: nothing cancels. Outlives the store. */
+	const atomic_bool *cancel;
+};
+
+/* Opens without a request. -E_REMOTE with a sentence for a URL that can't be meant. */
+int object_open(const struct object_opts *opts, struct object_store **ret);
+int object_dir_new(const char *dir, struct object_store **ret);
+/* Only in builds with S3. bucket and prefix are the parts of the URL. */
+struct object_place {
+	const char *bucket, *prefix;
+};
+int object_s3_new(const struct object_opts *opts, const struct object_place *place,
+		  struct object_store **ret);
+
+/* --- wrappers: own inner, free it, and pass on what they don't change --- */
+
+struct object_retry_opts {
+	unsigned tries; /* of each request, at least 1 */
+	unsigned
+		base_ms; /* the first pause is random below it, the next below twice it */
+	unsigned pause_max_ms;
+	uint64_t seed;
+	const atomic_bool *cancel;
+};
+/* Tries again what failed with -E_REMOTE_AWAY, after pauses with full jitter
+ * (M. Brooker, "Exponential Backoff And Jitter"). */
+int object_retry_new(const struct object_retry_opts *opts, struct object_store *inner,
+		     struct object_store **ret);
+
+struct object_counts {
+	uint64_t puts, gets, heads, lists, dels, failed; /* requests */
+	uint64_t put_bytes, got_bytes;
+};
+struct object_meter_opts {
+	uint64_t bytes_per_s; /* of bodies put, 0: no limit */
+	const atomic_bool *cancel;
+};
+/* Counts, and holds puts back to a rate. */
+int object_meter_new(const struct object_meter_opts *opts, struct object_store *inner,
+		     struct object_store **ret);
+void object_meter_read(struct object_store *meter, struct object_counts *ret);
+
+/* Sleeps; -ECANCELED when *cancel (may be NULL) is or becomes true. */
+int object_pause(unsigned ms, const atomic_bool *cancel);
+
+#endif

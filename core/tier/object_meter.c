@@ -1,0 +1,149 @@
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+
+#include "core/tier/object.h"
+
+#define SECOND_NS 1000000000u
+
+struct object_meter {
+	struct object_store os;
+	struct object_store *inner;
+	struct object_meter_opts opts;
+	pthread_mutex_t mutex; /* guards what follows */
+	uint64_t
+		free_at_ns; /* when what was let through has passed at the allowed rate */
+	struct object_counts counts;
+};
+
+static struct object_meter *meter_of(struct object_store *os)
+{
+	return container_of(os, struct object_meter, os);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
+}
+
+/* Waits for its turn on a line of bytes_per_s. */
+static int hold_back(struct object_meter *m, uint64_t bytes)
+{
+	uint64_t now = now_ns(), at;
+
+	if (!m->opts.bytes_per_s)
+		return 0;
+	pthread_mutex_lock(&m->mutex);
+	at = MAX(now, m->free_at_ns);
+	m->free_at_ns = at + bytes * SECOND_NS / m->opts.bytes_per_s;
+	pthread_mutex_unlock(&m->mutex);
+	return object_pause((unsigned)((at - now) / 1000000), m->opts.cancel);
+}
+
+static int note(struct object_meter *m, uint64_t *counter, uint64_t *sum, uint64_t bytes,
+		int r)
+{
+	pthread_mutex_lock(&m->mutex);
+	(*counter)++;
+	if (r < 0 && r != -ENOENT && r != -EEXIST)
+		m->counts.failed++;
+	else if (sum)
+		*sum += bytes;
+	pthread_mutex_unlock(&m->mutex);
+	return r;
+}
+
+static int meter_put(struct object_store *os, const char *key,
+		     const struct object_body *body, unsigned flags)
+{
+	struct object_meter *m = meter_of(os);
+	int r = hold_back(m, body->bytes);
+
+	if (r < 0)
+		return r;
+	r = object_put(m->inner, key, body, flags);
+	return note(m, &m->counts.puts, &m->counts.put_bytes, body->bytes, r);
+}
+
+static int meter_get(struct object_store *os, const char *key, struct object_range range,
+		     struct buf *ret)
+{
+	struct object_meter *m = meter_of(os);
+	size_t before = ret->n;
+	int r = object_get(m->inner, key, range, ret);
+
+	return note(m, &m->counts.gets, &m->counts.got_bytes, ret->n - before, r);
+}
+
+static int meter_head(struct object_store *os, const char *key, uint64_t *ret_bytes)
+{
+	struct object_meter *m = meter_of(os);
+	int r = object_head(m->inner, key, ret_bytes);
+
+	return note(m, &m->counts.heads, NULL, 0, r);
+}
+
+static int meter_list(struct object_store *os, const struct object_listing *what)
+{
+	struct object_meter *m = meter_of(os);
+
+	return note(m, &m->counts.lists, NULL, 0, object_list(m->inner, what));
+}
+
+static int meter_del(struct object_store *os, const char *key)
+{
+	struct object_meter *m = meter_of(os);
+
+	return note(m, &m->counts.dels, NULL, 0, object_del(m->inner, key));
+}
+
+static unsigned meter_capabilities(struct object_store *os)
+{
+	return object_capabilities(meter_of(os)->inner);
+}
+
+static void meter_free(struct object_store *os)
+{
+	struct object_meter *m = meter_of(os);
+
+	object_free(m->inner);
+	pthread_mutex_destroy(&m->mutex);
+	free(m);
+}
+
+static const struct object_ops meter_ops = {
+	.put = meter_put,
+	.get = meter_get,
+	.head = meter_head,
+	.list = meter_list,
+	.del = meter_del,
+	.capabilities = meter_capabilities,
+	.free = meter_free,
+};
+
+int object_meter_new(const struct object_meter_opts *opts, struct object_store *inner,
+		     struct object_store **ret)
+{
+	struct object_meter *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return -ENOMEM;
+	m->os.ops = &meter_ops;
+	m->inner = inner;
+	m->opts = *opts;
+	pthread_mutex_init(&m->mutex, NULL);
+	*ret = &m->os;
+	return 0;
+}
+
+void object_meter_read(struct object_store *meter, struct object_counts *ret)
+{
+	struct object_meter *m = meter_of(meter);
+
+	pthread_mutex_lock(&m->mutex);
+	*ret = m->counts;
+	pthread_mutex_unlock(&m->mutex);
+}

@@ -1,0 +1,163 @@
+#include <errno.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/tier/object.h"
+
+struct object_retry {
+	struct object_store os;
+	struct object_store *inner;
+	struct object_retry_opts opts;
+	_Atomic uint64_t state; /* of the jitter */
+};
+
+static struct object_retry *retry_of(struct object_store *os)
+{
+	return container_of(os, struct object_retry, os);
+}
+
+/* splitmix64 */
+static uint64_t next_random(struct object_retry *o)
+{
+	uint64_t z =
+		atomic_fetch_add(&o->state, 0x9e3779b97f4a7c15u) + 0x9e3779b97f4a7c15u;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+/* Whether the request that gave r is worth its try number `tried` + 1, after the pause that
+ * comes before. */
+static bool again(struct object_retry *o, int *r, unsigned tried)
+{
+	uint64_t most = (uint64_t)o->opts.base_ms << MIN(tried - 1, 20u);
+
+	if (*r != -E_REMOTE_AWAY || tried >= o->opts.tries)
+		return false;
+	most = MIN(most, o->opts.pause_max_ms);
+	if (object_pause((unsigned)(next_random(o) % (most + 1)), o->opts.cancel) < 0) {
+		*r = -ECANCELED;
+		return false;
+	}
+	return true;
+}
+
+static int retry_put(struct object_store *os, const char *key,
+		     const struct object_body *body, unsigned flags)
+{
+	struct object_retry *o = retry_of(os);
+	unsigned tried = 0;
+	int r;
+
+	do
+		r = object_put(o->inner, key, body, flags);
+	while (again(o, &r, ++tried));
+	return r;
+}
+
+static int retry_get(struct object_store *os, const char *key, struct object_range range,
+		     struct buf *ret)
+{
+	struct object_retry *o = retry_of(os);
+	unsigned tried = 0;
+	int r;
+
+	do
+		r = object_get(o->inner, key, range, ret);
+	while (again(o, &r, ++tried));
+	return r;
+}
+
+static int retry_head(struct object_store *os, const char *key, uint64_t *ret_bytes)
+{
+	struct object_retry *o = retry_of(os);
+	unsigned tried = 0;
+	int r;
+
+	do
+		r = object_head(o->inner, key, ret_bytes);
+	while (again(o, &r, ++tried));
+	return r;
+}
+
+/* A listing that broke off has told some keys already; the next try goes on behind them. */
+struct retry_listing {
+	const struct object_listing *what;
+	char last[OBJECT_KEY_MAX + 1];
+};
+
+static int retry_each(void *arg, const char *key, uint64_t bytes)
+{
+	struct retry_listing *l = arg;
+
+	assert(object_key_ok(key));
+	strcpy(l->last, key);
+	return l->what->each(l->what->arg, key, bytes);
+}
+
+static int retry_list(struct object_store *os, const struct object_listing *what)
+{
+	struct object_retry *o = retry_of(os);
+	struct retry_listing l = { .what = what };
+	unsigned tried = 0;
+	int r;
+
+	do {
+		struct object_listing rest = { what->prefix,
+					       *l.last ? l.last : what->after, retry_each,
+					       &l };
+
+		r = object_list(o->inner, &rest);
+	} while (again(o, &r, ++tried));
+	return r;
+}
+
+static int retry_del(struct object_store *os, const char *key)
+{
+	struct object_retry *o = retry_of(os);
+	unsigned tried = 0;
+	int r;
+
+	do
+		r = object_del(o->inner, key);
+	while (again(o, &r, ++tried));
+	return r;
+}
+
+static unsigned retry_capabilities(struct object_store *os)
+{
+	return object_capabilities(retry_of(os)->inner);
+}
+
+static void retry_free(struct object_store *os)
+{
+	object_free(retry_of(os)->inner);
+	free(retry_of(os));
+}
+
+static const struct object_ops retry_ops = {
+	.put = retry_put,
+	.get = retry_get,
+	.head = retry_head,
+	.list = retry_list,
+	.del = retry_del,
+	.capabilities = retry_capabilities,
+	.free = retry_free,
+};
+
+int object_retry_new(const struct object_retry_opts *opts, struct object_store *inner,
+		     struct object_store **ret)
+{
+	struct object_retry *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return -ENOMEM;
+	assert(opts->tries > 0);
+	o->os.ops = &retry_ops;
+	o->inner = inner;
+	o->opts = *opts;
+	o->state = opts->seed;
+	*ret = &o->os;
+	return 0;
+}
