@@ -6,6 +6,7 @@
 #include <sys/xattr.h>
 
 #include "core/base/err.h"
+#include "core/policy.h"
 #include "core/store_priv.h"
 
 static struct span span_name(struct ropefs_name name)
@@ -364,6 +365,18 @@ static ssize_t give(const struct buf *b, void *p, size_t n)
 	return (ssize_t)b->n;
 }
 
+/* Policies are those that hold, wherever they were set; user.ropefs.policy lists them. */
+static int get_policy(struct ropefs *fs, struct inode *in, const char *name,
+		      struct buf *ret)
+{
+	const struct policy *policy = policy_find(SPAN_STR(name));
+	uint64_t from;
+
+	if (!strcmp(name, POLICY_PREFIX "policy"))
+		return policy_list(fs, in, ret);
+	return policy ? policy_get(fs, in, policy->key, ret, &from) : -ENODATA;
+}
+
 ssize_t ropefs_getxattr(struct ropefs *fs, uint64_t ino, const char *name, void *value,
 			size_t n)
 {
@@ -375,10 +388,29 @@ ssize_t ropefs_getxattr(struct ropefs *fs, uint64_t ino, const char *name, void 
 		return r;
 	look_begin(fs);
 	r = inode_get(fs, ino, &in);
-	if (r >= 0)
+	if (r >= 0 && policy_is_ours(SPAN_STR(name)))
+		r = get_policy(fs, in, name, &b);
+	else if (r >= 0)
 		r = catalog_get_xattr(&fs->catalog, ino, SPAN_STR(name), &b);
 	look_end(fs, r);
 	return r < 0 ? r : give(&b, value, n);
+}
+
+/* Takes our own names out of a list: rsync -X and tar shall not copy them. */
+static void hide_policies(struct buf *list)
+{
+	size_t kept = 0;
+
+	for (size_t at = 0; at < list->n;) {
+		struct span name = SPAN_STR((const char *)list->p + at);
+
+		if (!policy_is_ours(name)) {
+			memmove(list->p + kept, name.p, name.n + 1);
+			kept += name.n + 1;
+		}
+		at += name.n + 1;
+	}
+	list->n = kept;
 }
 
 ssize_t ropefs_listxattr(struct ropefs *fs, uint64_t ino, char *list, size_t n)
@@ -391,6 +423,8 @@ ssize_t ropefs_listxattr(struct ropefs *fs, uint64_t ino, char *list, size_t n)
 	r = inode_get(fs, ino, &in);
 	if (r >= 0)
 		r = catalog_list_xattr(&fs->catalog, ino, &b);
+	if (r >= 0)
+		hide_policies(&b);
 	look_end(fs, r);
 	return r < 0 ? r : give(&b, list, n);
 }
@@ -411,6 +445,10 @@ int ropefs_setxattr(struct ropefs *fs, uint64_t ino, const char *name, const voi
 		return r;
 	if (n > CATALOG_XATTR_MAX)
 		return -E2BIG;
+	err_clear();
+	r = policy_is_ours(op.name) ? policy_check(op.name, op.data) : 0;
+	if (r < 0)
+		return r;
 	r = change_begin(fs, &op, 0, false);
 	if (r < 0)
 		return r;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "core/base/err.h"
+#include "core/policy.h"
 #include "core/store_priv.h"
 
 /* A record holds at most WAL_RECORD_MAX bytes, a hole may come before them. */
@@ -435,6 +436,8 @@ static int apply_xattr(struct ropefs *fs, const struct op *op)
 		r = catalog_del_xattr(&fs->catalog, op->ino, op->name);
 	if (r < 0)
 		return r;
+	if (policy_is_ours(op->name))
+		in->row.flags = le32_put(le32_get(in->row.flags) | INODE_POLICY);
 	in->row.ctime = le64_put((uint64_t)op->time);
 	inode_mark_dirty(fs, in);
 	return 0;

@@ -94,7 +94,7 @@ static void fill_row(const struct op *op, struct inode_row *row)
 				  : dir	      ? 2
 					      : 1),
 		.rdev = le64_put(op->rdev),
-		.parent = le64_put(dir ? op->dir : 0),
+		.parent = le64_put(op->name.n ? op->dir : 0),
 		.entries = le64_put(S_ISLNK(op->mode)	? op->data.n
 				    : S_ISREG(op->mode) ? (uint64_t)MAX(op->time, 0)
 							: 0),
@@ -181,6 +181,8 @@ int apply_link(struct ropefs *fs, const struct op *op)
 		if (r < 0)
 			return torn(fs, r);
 	}
+	if (!le64_get(in->row.parent))
+		in->row.parent = le64_put(op->dir);
 	add_links(fs, in, 1, op->time);
 	touch_dir(fs, dir, 1, 0, op->time);
 	return 0;
@@ -329,8 +331,7 @@ static int rename_check(struct ropefs *fs, const struct op *op, struct renaming 
 /* The inode is in another directory now. */
 static void moved(struct ropefs *fs, struct inode *in, struct inode *to, int64_t time)
 {
-	if (S_ISDIR(le32_get(in->row.mode)))
-		in->row.parent = le64_put(to->ino);
+	in->row.parent = le64_put(to->ino);
 	add_links(fs, in, 0, time);
 }
 

@@ -58,6 +58,10 @@ struct ropefs_opts {
 	unsigned window_ms; /* 0: 100 */
 	int zstd_level; /* 0: 1 */
 	unsigned checkpoint_s; /* 0: 30 */
+	/* NULL, or told of each event: one JSON object, without a newline. From any thread,
+	 * possibly in the midst of a call: it must return soon and not call back. */
+	void (*event)(void *arg, const char *line);
+	void *event_arg;
 };
 /* opts may be NULL. Recovers by itself. One process at a time: "in use" names its pid. */
 int ropefs_open(const char *path, const struct ropefs_opts *opts, struct ropefs **ret);
@@ -328,17 +332,46 @@ int ropefs_check(const char *path, struct ropefs_check *check);
 int ropefs_dump(const char *store, const char *file, const char *key_file,
 		void (*print)(void *arg, const char *line), void *arg);
 
+/* --- policies --- */
+/* Settings of files and folders: xattrs user.ropefs.KEY (docs/POLICIES.md), which
+ * ropefs_setxattr() checks, ropefs_listxattr() hides, and ropefs_getxattr() gives as they
+ * hold: a folder's for all below it. user.ropefs.policy lists them, a line each: key, value,
+ * inode that has it, with tabs between. */
+int ropefs_policy_check(const char *key,
+			const char *value); /* -EINVAL: see ropefs_error() */
+/* Key number i and what it may be, in words; NULL behind the last. */
+const char *ropefs_policy_key(unsigned i, const char **ret_values);
+
+/* --- events --- */
+struct ropefs_event {
+	struct ropefs_time time;
+	const char *kind; /* one word */
+	uint64_t ino; /* 0: of no file */
+	const char *name; /* NULL: none */
+	const char *text; /* a sentence */
+};
+/* As the line that ropefs_opts.event is given; the caller frees *ret_line. */
+int ropefs_event_line(const struct ropefs_event *ev, char **ret_line);
+
 /* --- views --- */
 /* NAME@SELECTOR[,SELECTOR...]; docs/VIEWS.md has the grammar. */
+enum ropefs_selector { /* bits of ropefs_view.has */
+		       ROPEFS_SEL_BYTES = 1 << 0,
+};
 struct ropefs_view {
 	size_t name_len; /* of the part before the '@' */
-	bool has_from, has_to; /* bytes=FROM..TO */
-	bool from_end, to_end; /* counted back from the end of the file */
-	uint64_t from, to;
+	unsigned has; /* which selectors */
+	struct { /* of bytes= */
+		bool has_from, has_to;
+		bool from_end, to_end; /* counted back from the end of the file */
+		uint64_t from, to;
+	} range;
 };
 /* 0; -ENOENT: the name's tail is no selector, so it is an ordinary name; -EINVAL: a known
  * selector with a bad value (ropefs_error() says which part). */
 int ropefs_view_parse(const char *name, size_t n, struct ropefs_view *ret);
+/* -EINVAL with a sentence: why no view of this file has these selectors. */
+int ropefs_view_refused(const struct ropefs_view *v, const struct ropefs_attr *target);
 /* The range of a view on a file of `size` bytes. -ERANGE: outside of it or reversed. */
 int ropefs_view_range(const struct ropefs_view *v, uint64_t size, uint64_t *ret_from,
 		      uint64_t *ret_to);

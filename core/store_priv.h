@@ -21,6 +21,7 @@
 #include "core/wal/wal.h"
 
 #define INODE_SPARSE 1u /* row.flags: has had holes, so data_bytes is counted */
+#define INODE_POLICY 128u /* row.flags: has, or had, policies of its own */
 #define INODES_KEPT  8192u /* clean inodes kept in memory */
 
 /* An inode in memory; newer than its row in the catalog while dirty. */
@@ -188,6 +189,11 @@ bool checkpoint_due_locked(struct ropefs *fs);
 /* --- collect.c --- */
 int collect_run_held(struct ropefs *fs);
 bool collect_due_locked(struct ropefs *fs);
+
+/* --- event.c --- */
+/* Tells of something in a sentence; ino 0: of no inode. With or without the engine lock. */
+void event_raise(struct ropefs *fs, const char *kind, uint64_t ino, const char *fmt, ...)
+	_printf_(4, 5);
 
 /* --- recover.c --- */
 int recover(struct ropefs *fs);

@@ -9,9 +9,11 @@
 #define ROPEFS_FS_DAEMON_H
 
 #include "core/ropefs.h"
+#include "fs/events.h"
 #include "fs/inodes.h"
 #include "fs/sizes.h"
 #include "fs/view.h"
+#include "fs/waits.h"
 #include "fs/worker.h"
 
 #include <fuse_lowlevel.h>
@@ -27,7 +29,7 @@
 	X(mkdir) X(unlink) X(rmdir) X(symlink) X(rename) X(link) X(open) X(read) X(write)  \
 	X(flush) X(release) X(fsync) X(opendir) X(readdir) X(readdirplus) X(releasedir)    \
 	X(fsyncdir) X(statfs) X(setxattr) X(getxattr) X(listxattr) X(removexattr)          \
-	X(create) X(fallocate) X(lseek) X(copy_file_range) X(ioctl)
+	X(create) X(fallocate) X(lseek) X(copy_file_range) X(ioctl) X(poll)
 /* clang-format on */
 
 enum op {
@@ -66,6 +68,8 @@ struct daemon {
 	struct pool workers;
 	struct pool edits[EDIT_THREADS]; /* one thread each; by inode */
 	struct sizes sizes;
+	struct waits waits;
+	struct events events;
 	struct counters counters;
 
 	bool views_on;

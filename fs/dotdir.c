@@ -1,5 +1,6 @@
 #include "fs/dotdir.h"
 
+#include "fs/events.h"
 #include "fs/metrics.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
@@ -18,9 +19,11 @@
 static const struct {
 	const char *name;
 	int (*text)(struct daemon *d, char **ret_text, size_t *ret_n);
+	const struct fuse_lowlevel_ops *ops; /* in the place of a text */
 } files[] = {
-	{ "status", status_text },
-	{ "metrics", metrics_text },
+	{ "status", status_text, NULL },
+	{ "metrics", metrics_text, NULL },
+	{ "events", NULL, &events_ops },
 };
 enum { FILES = sizeof(files) / sizeof(files[0]) };
 #define FILES_FIRST (DOT_SIZES + 1)
@@ -121,6 +124,12 @@ static void dot_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	fuse_reply_attr(req, &st, 0);
 }
 
+/* Of a file that is no text; else NULL. */
+static const struct fuse_lowlevel_ops *ops_of(fuse_ino_t ino)
+{
+	return ino - FILES_FIRST < FILES ? files[ino - FILES_FIRST].ops : NULL;
+}
+
 static void dot_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	uint64_t i = ino - FILES_FIRST;
@@ -129,6 +138,10 @@ static void dot_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (i >= FILES || (fi->flags & O_ACCMODE) != O_RDONLY) {
 		fuse_reply_err(req, i >= FILES ? EISDIR : EACCES);
+		return;
+	}
+	if (files[i].ops) {
+		files[i].ops->open(req, ino, fi);
 		return;
 	}
 	t = calloc(1, sizeof(*t));
@@ -149,10 +162,14 @@ static void dot_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 		     struct fuse_file_info *fi)
 {
 	const struct text *t = (const struct text *)(uintptr_t)fi->fh;
-	size_t at = (uint64_t)off < t->n ? (size_t)off : t->n;
+	size_t at;
 	char *copy;
 
-	(void)ino;
+	if (ops_of(ino)) {
+		ops_of(ino)->read(req, ino, n, off, fi);
+		return;
+	}
+	at = (uint64_t)off < t->n ? (size_t)off : t->n;
 	n = n < t->n - at ? n : t->n - at;
 	/* The other loop may get the RELEASE, and free the text, while the reply of this one is
 	 * still on its way into the kernel. */
@@ -168,9 +185,23 @@ static void dot_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 
 static void dot_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
+	if (ops_of(ino)) {
+		ops_of(ino)->release(req, ino, fi);
+		return;
+	}
 	text_free((struct text *)(uintptr_t)fi->fh);
 	fuse_reply_err(req, 0);
+}
+
+static void dot_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+		     struct fuse_pollhandle *ph)
+{
+	const struct fuse_lowlevel_ops *ops = ops_of(ino);
+
+	if (ops && ops->poll)
+		ops->poll(req, ino, fi, ph);
+	else
+		poll_always(req, ph);
 }
 
 static void dot_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -223,6 +254,7 @@ const struct fuse_lowlevel_ops dot_ops = {
 	.open = dot_open,
 	.read = dot_read,
 	.release = dot_release,
+	.poll = dot_poll,
 	.opendir = dot_opendir,
 	.readdir = dot_readdir,
 	.readdirplus = dot_readdirplus,

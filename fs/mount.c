@@ -133,12 +133,14 @@ static bool is_being_let_go(const char *store)
 	return info.pid == 0 || !is_shown(store) || is_dying(info.pid);
 }
 
-static int open_store(const struct options *o, struct ropefs **ret)
+static int open_store(const struct options *o, struct daemon *d, struct ropefs **ret)
 {
 	struct ropefs_opts opts = o->opts;
 	int r;
 
 	opts.key_file = o->key_file;
+	opts.event = events_line;
+	opts.event_arg = d;
 	r = ropefs_open(o->store, &opts, ret);
 	for (int i = 0; i < IN_USE_TRIES; i++) {
 		if (ropefs_error_exit_status(r) != IN_USE_STATUS)
@@ -185,6 +187,22 @@ static struct fuse_session *new_session(const struct options *o, struct daemon *
 	return s;
 }
 
+/* What the store tells of before it is open. */
+static void early_init(struct daemon *d)
+{
+	pthread_mutex_init(&d->idle_mutex, NULL);
+	pthread_cond_init(&d->idle, NULL);
+	events_init(&d->events);
+}
+
+/* What it tells of until it is closed. */
+static void late_release(struct daemon *d)
+{
+	events_release(&d->events);
+	pthread_mutex_destroy(&d->idle_mutex);
+	pthread_cond_destroy(&d->idle);
+}
+
 static void init_daemon(struct daemon *d, const struct options *o)
 {
 	d->mountpoint = o->mountpoint;
@@ -193,20 +211,18 @@ static void init_daemon(struct daemon *d, const struct options *o)
 	d->started = time(NULL);
 	inodes_init(&d->inodes, d->fs);
 	views_init(&d->views);
-	pthread_mutex_init(&d->idle_mutex, NULL);
-	pthread_cond_init(&d->idle, NULL);
+	waits_init(&d->waits);
 }
 
 static void release_daemon(struct daemon *d)
 {
 	pool_stop(&d->workers);
 	edits_stop(d);
+	waits_release(&d->waits);
 	if (d->session)
 		fuse_session_destroy(d->session);
 	views_release(&d->views);
 	inodes_release(&d->inodes);
-	pthread_mutex_destroy(&d->idle_mutex);
-	pthread_cond_destroy(&d->idle);
 }
 
 /* Long reads come in long requests when the kernel reads well ahead; only root may say so,
@@ -295,8 +311,10 @@ int mount_start(const struct options *o, struct mounted **ret)
 		return 1;
 	}
 	m->loops.d = &m->d;
-	status = open_store(o, &m->d.fs);
+	early_init(&m->d);
+	status = open_store(o, &m->d, &m->d.fs);
 	if (status) {
+		late_release(&m->d);
 		free(m);
 		return status;
 	}
@@ -352,6 +370,7 @@ int mount_end(struct mounted *m)
 
 	detach(m);
 	drained = tasks_wait(d, DRAIN_S);
+	events_stop(&d->events);
 	loops_stop(&m->loops);
 	/* Closing the connection lets go of whoever waits for the kernel. */
 	if (m->is_mounted && !drained)
@@ -363,8 +382,9 @@ int mount_end(struct mounted *m)
 	sizes_stop(d);
 	dot_end();
 	release_daemon(d);
-	free(m);
 	r = ropefs_close(fs);
+	late_release(d);
+	free(m);
 	if (r < 0)
 		report("closing the store: %s",
 		       *ropefs_error() ? ropefs_error() : ropefs_error_text(r));

@@ -4,6 +4,7 @@
 #include "fs/wire.h"
 
 #include <errno.h>
+#include <poll.h>
 
 static const struct fuse_lowlevel_ops file_ops = {
 	.lookup = file_lookup,
@@ -275,6 +276,25 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 		     size_t n_in, size_t n_out)
 {
 	HAND_ON(ioctl, ENOTTY, ino, cmd, arg, fi, flags, in, n_in, n_out);
+}
+
+void poll_always(fuse_req_t req, struct fuse_pollhandle *ph)
+{
+	if (ph)
+		fuse_pollhandle_destroy(ph);
+	fuse_reply_poll(req, POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM);
+}
+
+static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+		    struct fuse_pollhandle *ph)
+{
+	const struct fuse_lowlevel_ops *owner = owner_of(ino);
+
+	count(&daemon_of(req)->counters.ops[OP_poll], 1);
+	if (owner->poll)
+		owner->poll(req, ino, fi, ph);
+	else
+		poll_always(req, ph);
 }
 
 const struct fuse_lowlevel_ops fs_ops = { .init = wire_init,

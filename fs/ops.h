@@ -69,6 +69,8 @@ void file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 void reply_read(fuse_req_t req, const void *p, int64_t r);
 /* A buffer of the calling loop or worker, of ROPEFS_WRITE_MAX bytes. NULL: no memory. */
 void *loop_buffer(void);
+/* Answers a POLL of what never lets wait. */
+void poll_always(fuse_req_t req, struct fuse_pollhandle *ph);
 /* Answers when all that was changed so far is durable; frees t. */
 void task_sync(struct task *t);
 

@@ -347,12 +347,16 @@ void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t n
 
 /* The file of the store behind one side of a copy, and where in it; -EOPNOTSUPP makes the
  * kernel copy by reading and writing. */
-static int copy_side(fuse_ino_t ino, uint64_t fh, bool write, struct ropefs_range *range)
+static int copy_side(struct daemon *d, fuse_ino_t ino, uint64_t fh, bool write,
+		     struct ropefs_range *range)
 {
+	const struct view_kind *kind;
+
 	range->ino = ino;
 	if (ino < DOT_FIRST)
 		return 0;
-	return ino < VIEW_FIRST ? -EOPNOTSUPP : view_copy_side(fh, write, range);
+	kind = ino < VIEW_FIRST ? NULL : view_kind_of(d, ino);
+	return kind && kind->copy_side ? kind->copy_side(fh, write, range) : -EOPNOTSUPP;
 }
 
 static void copy_waiting(struct task *t)
@@ -360,9 +364,9 @@ static void copy_waiting(struct task *t)
 	struct ropefs_range src = { .at = t->off, .n = t->n };
 	struct ropefs_range dst = { .at = t->to_off, .n = t->n };
 
-	t->r = copy_side(t->ino, t->fi.fh, false, &src);
+	t->r = copy_side(t->d, t->ino, t->fi.fh, false, &src);
 	if (t->r >= 0)
-		t->r = copy_side(t->to_ino, t->to_fh, true, &dst);
+		t->r = copy_side(t->d, t->to_ino, t->to_fh, true, &dst);
 	if (t->r >= 0 && src.n)
 		t->r = ropefs_copy(t->d->fs, dst, src);
 	if (t->r < 0) {
@@ -370,7 +374,7 @@ static void copy_waiting(struct task *t)
 		return;
 	}
 	if (t->to_ino >= VIEW_FIRST)
-		view_copied(t->to_fh);
+		view_kind_of(t->d, t->to_ino)->copied(t->to_fh);
 	count(&t->d->counters.written_bytes, (uint64_t)t->r);
 	/* The kernel drops its pages of the range by itself. */
 	if (t->privs)

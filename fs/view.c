@@ -1,15 +1,19 @@
 #include "fs/view.h"
 
 #include "fs/daemon.h"
-#include "fs/notify.h"
+#include "fs/events.h"
+#include "fs/ops.h"
 #include "fs/reply.h"
+#include "fs/view_range.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+/* A new kind is a row here. The first that takes a view shows it. */
+static const struct view_kind *const kinds[] = { &view_range };
 
 void views_init(struct views *v)
 {
@@ -31,34 +35,60 @@ bool view_like(struct daemon *d, const char *name)
 	       ropefs_view_parse(name, strlen(name), &selector) != -ENOENT;
 }
 
-int view_find(struct daemon *d, fuse_ino_t parent, const char *name,
-	      struct ropefs_view *ret_selector, struct ropefs_attr *ret_target)
+static const struct view_kind *kind_for(const struct ropefs_view *v,
+					const struct ropefs_attr *target)
+{
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (kinds[i]->takes(v, target))
+			return kinds[i];
+	return NULL;
+}
+
+/* The sentence of a refusal goes to .ropefs/events: an errno has room for none. */
+static int refuse(struct daemon *d, uint64_t target, const char *name, int r)
+{
+	event_say(d, "view", target, name,
+		  *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
+	return r;
+}
+
+int view_find(struct daemon *d, fuse_ino_t parent, const char *name, struct view *ret,
+	      struct ropefs_attr *ret_target)
 {
 	const char *at = d->views_on ? strrchr(name, '@') : NULL;
-	struct ropefs_view selector;
+	struct view v = { .dir = parent };
 	struct ropefs_attr a;
 	int parsed, r;
 
-	if (!at || at == name)
+	if (!at || at == name || strlen(name) >= sizeof(v.name))
 		return 0;
-	parsed = ropefs_view_parse(name, strlen(name), &selector);
+	parsed = ropefs_view_parse(name, strlen(name), &v.selector);
 	if (parsed == -ENOENT)
 		return 0;
 	r = ropefs_lookup(d->fs, parent,
 			  (struct ropefs_name) { name, (size_t)(at - name) }, &a);
 	if (r == -ENOENT || (r >= 0 && !S_ISREG(a.mode)))
 		return 0;
-	if (r < 0 || parsed < 0)
-		return r < 0 ? r : parsed;
-	*ret_selector = selector;
+	if (r < 0)
+		return r;
+	if (parsed < 0) { /* once more, for the sentence */
+		ropefs_view_parse(name, strlen(name), &v.selector);
+		return refuse(d, a.ino, name, parsed);
+	}
+	v.kind = kind_for(&v.selector, &a);
+	if (!v.kind)
+		return refuse(d, a.ino, name, ropefs_view_refused(&v.selector, &a));
+	v.target = a.ino;
+	strcpy(v.name, name);
+	*ret = v;
 	*ret_target = a;
 	return 1;
 }
 
 bool view_shows(struct daemon *d, fuse_ino_t parent, const char *name)
 {
-	struct ropefs_view selector;
 	struct ropefs_attr a;
+	struct view v;
 	int r;
 
 	if (!view_like(d, name))
@@ -66,16 +96,12 @@ bool view_shows(struct daemon *d, fuse_ino_t parent, const char *name)
 	r = ropefs_lookup(d->fs, parent, ropefs_name(name), &a);
 	if (r != -ENOENT && r != -ENAMETOOLONG)
 		return false;
-	return view_find(d, parent, name, &selector, &a) != 0;
+	return view_find(d, parent, name, &v, &a) != 0;
 }
 
-static bool same(const struct view *v, uint64_t target, const struct ropefs_view *s)
+static bool same(const struct view *a, const struct view *b)
 {
-	const struct ropefs_view *t = &v->selector;
-
-	return v->target == target && t->has_from == s->has_from &&
-	       t->has_to == s->has_to && t->from_end == s->from_end &&
-	       t->to_end == s->to_end && t->from == s->from && t->to == s->to;
+	return a->target == b->target && a->dir == b->dir && !strcmp(a->name, b->name);
 }
 
 static uint64_t mix(uint64_t h, uint64_t x)
@@ -84,38 +110,37 @@ static uint64_t mix(uint64_t h, uint64_t x)
 	return h ^ (h >> 32);
 }
 
-static uint64_t node_id(uint64_t target, const struct ropefs_view *s)
+static uint64_t node_id(const struct view *v)
 {
-	uint64_t h = mix(target, (uint64_t)s->has_from | (uint64_t)s->has_to << 1 |
-					 (uint64_t)s->from_end << 2 |
-					 (uint64_t)s->to_end << 3);
+	uint64_t h = mix(mix(0, v->target), v->dir);
 
-	h = mix(mix(h, s->from), s->to);
+	for (const char *c = v->name; *c; c++)
+		h = mix(h, (uint8_t)*c);
 	return VIEW_FIRST | (h & (VIEW_FIRST - 1));
 }
 
-static int get_locked(struct daemon *d, uint64_t target, const struct ropefs_view *s,
-		      uint64_t *ret_ino)
+static int get_locked(struct daemon *d, const struct view *find, uint64_t *ret_ino)
 {
-	uint64_t ino = node_id(target, s);
+	uint64_t ino = node_id(find);
 	struct view *v;
 	int r;
 
-	while ((v = map_get(&d->views.by_ino, ino)) && !same(v, target, s))
+	while ((v = map_get(&d->views.by_ino, ino)) && !same(v, find))
 		ino = VIEW_FIRST | ((ino + 1) & (VIEW_FIRST - 1));
 	if (!v) {
 		v = malloc(sizeof(*v));
 		if (!v)
 			return -ENOMEM;
-		r = inodes_get(&d->inodes, target);
+		r = inodes_get(&d->inodes, find->target);
 		if (r < 0) {
 			free(v);
 			return r;
 		}
-		*v = (struct view) { .ino = ino, .target = target, .selector = *s };
+		*v = *find;
+		v->ino = ino;
 		r = map_put(&d->views.by_ino, ino, v);
 		if (r < 0) {
-			inodes_put(&d->inodes, target, 1);
+			inodes_put(&d->inodes, find->target, 1);
 			free(v);
 			return r;
 		}
@@ -139,24 +164,24 @@ static void stat_of(uint64_t ino, const struct ropefs_attr *target, uint64_t siz
 int view_lookup(struct daemon *d, fuse_ino_t parent, const char *name,
 		struct fuse_entry_param *ret)
 {
-	struct ropefs_view selector;
 	struct ropefs_attr a;
-	uint64_t from, to, ino;
+	uint64_t size, ino;
+	struct view v;
 	int r;
 
-	r = view_find(d, parent, name, &selector, &a);
+	r = view_find(d, parent, name, &v, &a);
 	if (r <= 0)
 		return r;
-	r = ropefs_view_range(&selector, a.size, &from, &to);
+	r = v.kind->size(d, &v, &a, &size);
 	if (r < 0)
-		return r;
+		return refuse(d, a.ino, name, r);
 	pthread_mutex_lock(&d->views.mutex);
-	r = get_locked(d, a.ino, &selector, &ino);
+	r = get_locked(d, &v, &ino);
 	pthread_mutex_unlock(&d->views.mutex);
 	if (r < 0)
 		return r;
 	*ret = (struct fuse_entry_param) { .ino = ino };
-	stat_of(ino, &a, to - from, &ret->attr);
+	stat_of(ino, &a, size, &ret->attr);
 	return 1;
 }
 
@@ -190,10 +215,22 @@ int view_target(struct daemon *d, fuse_ino_t ino, struct view *ret)
 	return v ? 0 : -ESTALE;
 }
 
+const struct view_kind *view_kind_of(struct daemon *d, fuse_ino_t ino)
+{
+	const struct view *v;
+	const struct view_kind *kind;
+
+	pthread_mutex_lock(&d->views.mutex);
+	v = map_get(&d->views.by_ino, ino);
+	kind = v ? v->kind : NULL;
+	pthread_mutex_unlock(&d->views.mutex);
+	return kind;
+}
+
 int view_stat(struct daemon *d, fuse_ino_t ino, struct stat *ret)
 {
-	uint64_t from = 0, to = 0;
 	struct ropefs_attr a;
+	uint64_t size = 0;
 	struct view v;
 	int r;
 
@@ -204,273 +241,8 @@ int view_stat(struct daemon *d, fuse_ino_t ino, struct stat *ret)
 	if (r < 0)
 		return r;
 	/* A file that became too short for it leaves the view empty. */
-	if (ropefs_view_range(&v.selector, a.size, &from, &to) < 0)
-		from = to = 0;
-	stat_of(ino, &a, to - from, ret);
+	if (v.kind->size(d, &v, &a, &size) < 0)
+		size = 0;
+	stat_of(ino, &a, size, ret);
 	return 0;
-}
-
-/* A file without a name that begins as a copy of the range (which shares its bytes). */
-static int stage_new(struct daemon *d, struct ropefs_range range, uint64_t *ret_ino)
-{
-	const struct ropefs_new unnamed = { .mode = S_IFREG | 0600 };
-	struct ropefs_attr a;
-	ssize_t n = 0;
-	int r;
-
-	r = ropefs_create_unnamed(d->fs, &unnamed, &a);
-	if (r < 0)
-		return r;
-	if (range.n)
-		n = ropefs_copy(d->fs, (struct ropefs_range) { .ino = a.ino }, range);
-	if (n >= 0 && (uint64_t)n != range.n)
-		n = -EIO;
-	if (n < 0) {
-		ropefs_release(d->fs, a.ino, 1);
-		return (int)n;
-	}
-	*ret_ino = a.ino;
-	return 0;
-}
-
-static int resolve_locked(struct daemon *d, const struct view *v,
-			  struct ropefs_range *ret)
-{
-	struct ropefs_attr a;
-	uint64_t from, to;
-	int r;
-
-	r = ropefs_getattr(d->fs, v->target, &a);
-	if (r < 0)
-		return r;
-	r = ropefs_view_range(&v->selector, a.size, &from, &to);
-	if (r < 0)
-		return r;
-	*ret = (struct ropefs_range) { v->target, from, to - from };
-	return 0;
-}
-
-static int open_locked(struct daemon *d, const struct view *v, int flags,
-		       struct view_file *f)
-{
-	struct ropefs_range range, copied;
-	int r;
-
-	r = resolve_locked(d, v, &range);
-	if (r < 0)
-		return r;
-	f->target = v->target;
-	f->from = range.at;
-	f->placed = range.n;
-	f->edits = inodes_edits(&d->inodes, v->target);
-	if ((flags & O_ACCMODE) == O_RDONLY)
-		return 0;
-	f->cut_if_unwritten = flags & O_TRUNC;
-	copied = range;
-	if (flags & O_TRUNC)
-		copied.n = 0;
-	return stage_new(d, copied, &f->stage);
-}
-
-int view_file_open(struct daemon *d, fuse_ino_t ino, int flags, uint32_t uid,
-		   struct view_file **ret)
-{
-	struct view_file *f;
-	struct view v;
-	int r;
-
-	r = view_target(d, ino, &v);
-	if (r < 0)
-		return r;
-	f = calloc(1, sizeof(*f));
-	if (!f)
-		return -ENOMEM;
-	f->uid = uid;
-	inodes_edit_lock(&d->inodes, v.target);
-	r = open_locked(d, &v, flags, f);
-	inodes_edit_unlock(&d->inodes, v.target);
-	if (r < 0) {
-		free(f);
-		return r;
-	}
-	pthread_mutex_init(&f->committing, NULL);
-	if (f->stage)
-		inodes_view_opened(&d->inodes, f->target);
-	*ret = f;
-	return 0;
-}
-
-void view_file_free(struct daemon *d, struct view_file *f)
-{
-	if (f->stage) {
-		ropefs_release(d->fs, f->stage, 1);
-		inodes_view_closed(&d->inodes, f->target);
-	}
-	pthread_mutex_destroy(&f->committing);
-	free(f);
-}
-
-bool view_is_stale(struct daemon *d, struct view_file *f)
-{
-	/* In this order: our own edits count here before they do there. */
-	uint64_t edits = inodes_edits(&d->inodes, f->target);
-
-	return edits > atomic_load(&f->edits);
-}
-
-static int commit_locked(struct daemon *d, struct view_file *f)
-{
-	struct ropefs_attr stage;
-	int r;
-
-	if (view_is_stale(d, f))
-		return -ESTALE;
-	r = ropefs_getattr(d->fs, f->stage, &stage);
-	if (r < 0)
-		return r;
-	r = ropefs_replace(d->fs, (struct ropefs_range) { f->target, f->from, f->placed },
-			   (struct ropefs_range) { f->stage, 0, stage.size });
-	if (r < 0)
-		return r;
-	f->placed = stage.size;
-	/* Its own edit first, so that view_is_stale() never takes it for one of others. */
-	atomic_fetch_add(&f->edits, 1);
-	inodes_edited(&d->inodes, f->target);
-	return 0;
-}
-
-static int commit(struct daemon *d, struct view_file *f)
-{
-	struct moved m = { f->target, f->from, f->placed, 0 };
-	struct ropefs_attr stage;
-	int r;
-
-	if (view_is_stale(d, f))
-		return -ESTALE;
-	r = ropefs_getattr(d->fs, f->stage, &stage);
-	if (r < 0)
-		return r;
-	m.come = stage.size;
-	edit_begin(d, &m);
-	inodes_edit_lock(&d->inodes, f->target);
-	/* Cleared first: a write that comes meanwhile makes it dirty again. */
-	atomic_store(&f->dirty, false);
-	r = commit_locked(d, f);
-	if (r < 0)
-		atomic_store(&f->dirty, true);
-	inodes_edit_unlock(&d->inodes, f->target);
-	if (r >= 0)
-		m.come = f->placed;
-	edit_end(d, &m);
-	return r;
-}
-
-int view_commit(struct daemon *d, struct view_file *f)
-{
-	int r;
-
-	assert(f->stage);
-	r = privs_drop(d, f->target, f->uid);
-	if (r < 0)
-		return r;
-	pthread_mutex_lock(&f->committing);
-	r = commit(d, f);
-	pthread_mutex_unlock(&f->committing);
-	return r;
-}
-
-/* What has to move for the view's range to have `size` bytes, at its end. */
-static int resize_place(struct daemon *d, const struct view *v, uint64_t size,
-			struct moved *ret_m, uint64_t *ret_edits)
-{
-	struct moved m = { .ino = v->target };
-	struct ropefs_range range;
-	int r;
-
-	inodes_edit_lock(&d->inodes, v->target);
-	r = resolve_locked(d, v, &range);
-	*ret_edits = inodes_edits(&d->inodes, v->target);
-	inodes_edit_unlock(&d->inodes, v->target);
-	if (r < 0)
-		return r;
-	m.from = range.at + (size < range.n ? size : range.n);
-	m.gone = size < range.n ? range.n - size : 0;
-	m.come = size < range.n ? 0 : size - range.n;
-	*ret_m = m;
-	return 0;
-}
-
-static int resize_locked(struct daemon *d, const struct moved *m)
-{
-	const struct ropefs_range none = { m->ino, m->from, 0 };
-	uint64_t stage;
-	int r;
-
-	if (m->gone) {
-		r = ropefs_cut(d->fs, m->ino, m->from, m->gone);
-	} else {
-		r = stage_new(d, none, &stage);
-		if (r < 0)
-			return r;
-		r = ropefs_truncate(d->fs, stage, m->come);
-		if (r >= 0)
-			r = ropefs_replace(d->fs, none,
-					   (struct ropefs_range) { stage, 0, m->come });
-		ropefs_release(d->fs, stage, 1);
-	}
-	if (r >= 0)
-		inodes_edited(&d->inodes, m->ino);
-	return r;
-}
-
-int view_resize(struct daemon *d, const struct view *v, uint64_t size, uint32_t uid)
-{
-	uint64_t edits;
-	struct moved m;
-	bool stale;
-	int r;
-
-	r = privs_drop(d, v->target, uid);
-	do {
-		if (r >= 0)
-			r = resize_place(d, v, size, &m, &edits);
-		if (r < 0 || m.gone == m.come)
-			return r;
-		edit_begin(d, &m);
-		inodes_edit_lock(&d->inodes, v->target);
-		/* A truncate may have come in between: then look again. */
-		stale = inodes_edits(&d->inodes, v->target) != edits;
-		if (!stale)
-			r = resize_locked(d, &m);
-		inodes_edit_unlock(&d->inodes, v->target);
-		edit_end(d, &m);
-	} while (stale);
-	return r;
-}
-
-int view_copy_side(uint64_t fh, bool write, struct ropefs_range *range)
-{
-	struct view_file *f = (struct view_file *)(uintptr_t)fh;
-
-	if (write && !f->stage)
-		return -EBADF;
-	if (f->stage) {
-		range->ino = f->stage;
-		return 0;
-	}
-	range->ino = f->target;
-	if (range->at >= f->placed)
-		range->n = 0;
-	else if (range->n > f->placed - range->at)
-		range->n = f->placed - range->at;
-	range->at += f->from;
-	return 0;
-}
-
-void view_copied(uint64_t fh)
-{
-	struct view_file *f = (struct view_file *)(uintptr_t)fh;
-
-	atomic_store(&f->wrote, true);
-	atomic_store(&f->dirty, true);
 }

@@ -66,6 +66,20 @@ static const struct verb verbs[] = {
 	  "\n"
 	  "Example: ropectl cut /mnt/data/notes 100..140\n",
 	  verb_cut },
+	{ "policy", "set|get|ls|unset PATH [KEY=VALUE|KEY]...",
+	  "settings of files and folders",
+	  "Sets, gets, lists or removes settings of PATH, a file or folder of a mount.\n"
+	  "A folder's hold for all below it that has none of its own.\n"
+	  "\n"
+	  "  kind=queue           new files here are queues (or rope: ordinary files)\n"
+	  "  framing=line         what a record of a new queue is: line, write or\n"
+	  "                       length:N\n"
+	  "  retain=7d,10G        what of a queue is kept: an age, bytes, or\n"
+	  "                       '1M records'\n"
+	  "  gap=record           a gap in a queue is a record, too (or count)\n"
+	  "\n"
+	  "Example: ropectl policy set /mnt/data/logs kind=queue framing=line\n",
+	  verb_policy },
 	{ "sync", "MOUNT", "wait until all that was written is on the disk",
 	  "MOUNT is a mount, or any file in it. What was written before is durable\n"
 	  "when this returns: it survives a power cut.\n"

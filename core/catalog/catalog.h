@@ -43,9 +43,10 @@ struct inode_row {
 	le32 uid;
 	le32 gid;
 	le32 nlink;
-	le32 flags; /* INODE_SPARSE */
+	le32 flags; /* INODE_* of store_priv.h */
 	le64 rdev;
-	le64 parent; /* of a directory: the one it is in; else 0 */
+	le64 parent; /* the directory it is in; of another inode: was made in, or moved to
+		      * last; 0: unknown (older stores), or it never had a name */
 	le64 atime, mtime, ctime, btime;
 	le64 entries; /* of a directory: entries in it; of a symlink: its length; of a
 			 * regular file: the version of its bytes, see inode_version() */

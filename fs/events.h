@@ -1,0 +1,40 @@
+/* events.h - .ropefs/events: what happens by itself, or was refused with more to say than an
+ * errno holds, as one JSON object a line. A reader gets what is kept, then each new line as it
+ * comes; one that falls behind what is kept gets a line that says how much it missed. */
+#ifndef ROPEFS_FS_EVENTS_H
+#define ROPEFS_FS_EVENTS_H
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+enum { EVENTS_KEPT = 1024 };
+
+struct daemon;
+struct event_file;
+
+struct events {
+	pthread_mutex_t mutex; /* a leaf */
+	char *lines
+		[EVENTS_KEPT]; /* line i is in lines[i % EVENTS_KEPT], with its newline */
+	uint64_t next; /* how many there ever were */
+	LIST_HEAD(, event_file) files;
+	bool waking; /* a task is on its way */
+	bool stopped;
+};
+
+void events_init(struct events *e);
+void events_release(struct events *e);
+/* From now on nobody is woken. */
+void events_stop(struct events *e);
+
+/* For ropefs_opts.event; arg is the daemon. */
+void events_line(void *arg, const char *line);
+/* An event of the daemon's own. name may be NULL. */
+void event_say(struct daemon *d, const char *kind, uint64_t ino, const char *name,
+	       const char *text);
+
+extern const struct fuse_lowlevel_ops events_ops;
+
+#endif

@@ -1,0 +1,276 @@
+#include "fs/view_range.h"
+
+#include "fs/daemon.h"
+#include "fs/notify.h"
+#include "fs/reply.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+/* A file without a name that begins as a copy of the range (which shares its bytes). */
+static int stage_new(struct daemon *d, struct ropefs_range range, uint64_t *ret_ino)
+{
+	const struct ropefs_new unnamed = { .mode = S_IFREG | 0600 };
+	struct ropefs_attr a;
+	ssize_t n = 0;
+	int r;
+
+	r = ropefs_create_unnamed(d->fs, &unnamed, &a);
+	if (r < 0)
+		return r;
+	if (range.n)
+		n = ropefs_copy(d->fs, (struct ropefs_range) { .ino = a.ino }, range);
+	if (n >= 0 && (uint64_t)n != range.n)
+		n = -EIO;
+	if (n < 0) {
+		ropefs_release(d->fs, a.ino, 1);
+		return (int)n;
+	}
+	*ret_ino = a.ino;
+	return 0;
+}
+
+static int resolve_locked(struct daemon *d, const struct view *v,
+			  struct ropefs_range *ret)
+{
+	struct ropefs_attr a;
+	uint64_t from, to;
+	int r;
+
+	r = ropefs_getattr(d->fs, v->target, &a);
+	if (r < 0)
+		return r;
+	r = ropefs_view_range(&v->selector, a.size, &from, &to);
+	if (r < 0)
+		return r;
+	*ret = (struct ropefs_range) { v->target, from, to - from };
+	return 0;
+}
+
+static int open_locked(struct daemon *d, const struct view *v, int flags,
+		       struct view_file *f)
+{
+	struct ropefs_range range, copied;
+	int r;
+
+	r = resolve_locked(d, v, &range);
+	if (r < 0)
+		return r;
+	f->target = v->target;
+	f->from = range.at;
+	f->placed = range.n;
+	f->edits = inodes_edits(&d->inodes, v->target);
+	if ((flags & O_ACCMODE) == O_RDONLY)
+		return 0;
+	f->cut_if_unwritten = flags & O_TRUNC;
+	copied = range;
+	if (flags & O_TRUNC)
+		copied.n = 0;
+	return stage_new(d, copied, &f->stage);
+}
+
+int view_file_open(struct daemon *d, fuse_ino_t ino, int flags, uint32_t uid,
+		   struct view_file **ret)
+{
+	struct view_file *f;
+	struct view v;
+	int r;
+
+	r = view_target(d, ino, &v);
+	if (r < 0)
+		return r;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->uid = uid;
+	inodes_edit_lock(&d->inodes, v.target);
+	r = open_locked(d, &v, flags, f);
+	inodes_edit_unlock(&d->inodes, v.target);
+	if (r < 0) {
+		free(f);
+		return r;
+	}
+	pthread_mutex_init(&f->committing, NULL);
+	if (f->stage)
+		inodes_view_opened(&d->inodes, f->target);
+	*ret = f;
+	return 0;
+}
+
+void view_file_free(struct daemon *d, struct view_file *f)
+{
+	if (f->stage) {
+		ropefs_release(d->fs, f->stage, 1);
+		inodes_view_closed(&d->inodes, f->target);
+	}
+	pthread_mutex_destroy(&f->committing);
+	free(f);
+}
+
+bool view_is_stale(struct daemon *d, struct view_file *f)
+{
+	/* In this order: our own edits count here before they do there. */
+	uint64_t edits = inodes_edits(&d->inodes, f->target);
+
+	return edits > atomic_load(&f->edits);
+}
+
+static int commit_locked(struct daemon *d, struct view_file *f)
+{
+	struct ropefs_attr stage;
+	int r;
+
+	if (view_is_stale(d, f))
+		return -ESTALE;
+	r = ropefs_getattr(d->fs, f->stage, &stage);
+	if (r < 0)
+		return r;
+	r = ropefs_replace(d->fs, (struct ropefs_range) { f->target, f->from, f->placed },
+			   (struct ropefs_range) { f->stage, 0, stage.size });
+	if (r < 0)
+		return r;
+	f->placed = stage.size;
+	/* Its own edit first, so that view_is_stale() never takes it for one of others. */
+	atomic_fetch_add(&f->edits, 1);
+	inodes_edited(&d->inodes, f->target);
+	return 0;
+}
+
+static int commit(struct daemon *d, struct view_file *f)
+{
+	struct moved m = { f->target, f->from, f->placed, 0 };
+	struct ropefs_attr stage;
+	int r;
+
+	if (view_is_stale(d, f))
+		return -ESTALE;
+	r = ropefs_getattr(d->fs, f->stage, &stage);
+	if (r < 0)
+		return r;
+	m.come = stage.size;
+	edit_begin(d, &m);
+	inodes_edit_lock(&d->inodes, f->target);
+	/* Cleared first: a write that comes meanwhile makes it dirty again. */
+	atomic_store(&f->dirty, false);
+	r = commit_locked(d, f);
+	if (r < 0)
+		atomic_store(&f->dirty, true);
+	inodes_edit_unlock(&d->inodes, f->target);
+	if (r >= 0)
+		m.come = f->placed;
+	edit_end(d, &m);
+	return r;
+}
+
+int view_commit(struct daemon *d, struct view_file *f)
+{
+	int r;
+
+	assert(f->stage);
+	r = privs_drop(d, f->target, f->uid);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&f->committing);
+	r = commit(d, f);
+	pthread_mutex_unlock(&f->committing);
+	return r;
+}
+
+/* What has to move for the view's range to have `size` bytes, at its end. */
+static int resize_place(struct daemon *d, const struct view *v, uint64_t size,
+			struct moved *ret_m, uint64_t *ret_edits)
+{
+	struct moved m = { .ino = v->target };
+	struct ropefs_range range;
+	int r;
+
+	inodes_edit_lock(&d->inodes, v->target);
+	r = resolve_locked(d, v, &range);
+	*ret_edits = inodes_edits(&d->inodes, v->target);
+	inodes_edit_unlock(&d->inodes, v->target);
+	if (r < 0)
+		return r;
+	m.from = range.at + (size < range.n ? size : range.n);
+	m.gone = size < range.n ? range.n - size : 0;
+	m.come = size < range.n ? 0 : size - range.n;
+	*ret_m = m;
+	return 0;
+}
+
+static int resize_locked(struct daemon *d, const struct moved *m)
+{
+	const struct ropefs_range none = { m->ino, m->from, 0 };
+	uint64_t stage;
+	int r;
+
+	if (m->gone) {
+		r = ropefs_cut(d->fs, m->ino, m->from, m->gone);
+	} else {
+		r = stage_new(d, none, &stage);
+		if (r < 0)
+			return r;
+		r = ropefs_truncate(d->fs, stage, m->come);
+		if (r >= 0)
+			r = ropefs_replace(d->fs, none,
+					   (struct ropefs_range) { stage, 0, m->come });
+		ropefs_release(d->fs, stage, 1);
+	}
+	if (r >= 0)
+		inodes_edited(&d->inodes, m->ino);
+	return r;
+}
+
+int view_resize(struct daemon *d, const struct view *v, uint64_t size, uint32_t uid)
+{
+	uint64_t edits;
+	struct moved m;
+	bool stale;
+	int r;
+
+	r = privs_drop(d, v->target, uid);
+	do {
+		if (r >= 0)
+			r = resize_place(d, v, size, &m, &edits);
+		if (r < 0 || m.gone == m.come)
+			return r;
+		edit_begin(d, &m);
+		inodes_edit_lock(&d->inodes, v->target);
+		/* A truncate may have come in between: then look again. */
+		stale = inodes_edits(&d->inodes, v->target) != edits;
+		if (!stale)
+			r = resize_locked(d, &m);
+		inodes_edit_unlock(&d->inodes, v->target);
+		edit_end(d, &m);
+	} while (stale);
+	return r;
+}
+
+int view_copy_side(uint64_t fh, bool write, struct ropefs_range *range)
+{
+	struct view_file *f = (struct view_file *)(uintptr_t)fh;
+
+	if (write && !f->stage)
+		return -EBADF;
+	if (f->stage) {
+		range->ino = f->stage;
+		return 0;
+	}
+	range->ino = f->target;
+	if (range->at >= f->placed)
+		range->n = 0;
+	else if (range->n > f->placed - range->at)
+		range->n = f->placed - range->at;
+	range->at += f->from;
+	return 0;
+}
+
+void view_copied(uint64_t fh)
+{
+	struct view_file *f = (struct view_file *)(uintptr_t)fh;
+
+	atomic_store(&f->wrote, true);
+	atomic_store(&f->dirty, true);
+}

@@ -1,0 +1,47 @@
+/* view_range.h - views of a range of a file's bytes (bytes=), which can be written.
+ *
+ * Invariants
+ * 1. A handle open for writing has a stage, a file without a name. The target changes only
+ *    in view_commit(): bytes [from, from + placed) give way to the whole stage, in one step,
+ *    and `placed` becomes the stage's size.
+ * 2. A commit needs the target's `edits` to be what the handle saw last; else the place may
+ *    have moved, and it fails with ESTALE. */
+#ifndef ROPEFS_FS_VIEW_RANGE_H
+#define ROPEFS_FS_VIEW_RANGE_H
+
+#include "fs/view.h"
+
+#include <stdatomic.h>
+
+extern const struct view_kind view_range;
+
+struct view_file {
+	uint64_t target;
+	uint64_t from, placed; /* the range, as resolved at open and moved by commits */
+	uint64_t stage; /* ino; 0: open for reading only */
+	atomic_ullong edits; /* of the target, as it saw them last */
+	uint32_t uid;
+	bool cut_if_unwritten; /* opened with O_TRUNC */
+	atomic_bool wrote; /* ever */
+	atomic_bool dirty; /* since the last commit */
+	pthread_mutex_t
+		committing; /* guards placed; its edits change under the edit lock */
+};
+
+/* May wait. flags as of open(2). */
+int view_file_open(struct daemon *d, fuse_ino_t ino, int flags, uint32_t uid,
+		   struct view_file **ret);
+void view_file_free(struct daemon *d, struct view_file *f);
+/* Has somebody else moved bytes of the target? Then there is no place for the stage any more. */
+bool view_is_stale(struct daemon *d, struct view_file *f);
+/* Edits: in the thread that has those of the target (notify.h), the kernel's cache included.
+ * Puts the stage in its place. */
+int view_commit(struct daemon *d, struct view_file *f);
+/* Makes the range of a view `size` bytes long: its end is cut, or zeros are put there. */
+int view_resize(struct daemon *d, const struct view *v, uint64_t size, uint32_t uid);
+/* One side of a copy: fh is a view's handle; range->at is within the view and becomes the
+ * place in range->ino, range->n is cut to what is there. */
+int view_copy_side(uint64_t fh, bool write, struct ropefs_range *range);
+void view_copied(uint64_t fh);
+
+#endif

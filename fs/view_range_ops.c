@@ -1,0 +1,398 @@
+/* view_range_ops.c - requests on views of a range. Whatever edits runs in the thread of the
+ * target's edits, and is answered when the kernel's cache has followed (notify.h). */
+#include "fs/notify.h"
+#include "fs/ops.h"
+#include "fs/reply.h"
+#include "fs/view_range.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct view_file *file_of(uint64_t fh)
+{
+	return (struct view_file *)(uintptr_t)fh;
+}
+
+static struct task *task_on(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct task *t = task_new(daemon_of(req), req, NULL, 0);
+
+	if (!t)
+		return NULL;
+	t->ino = ino;
+	if (fi) {
+		t->fi = *fi;
+		t->has_fi = true;
+	}
+	return t;
+}
+
+static void view_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct daemon *d = daemon_of(req);
+	struct ropefs_attr stage;
+	struct stat st;
+	int r;
+
+	r = view_stat(d, ino, &st);
+	if (r >= 0 && fi && file_of(fi->fh)->stage) {
+		r = ropefs_getattr(d->fs, file_of(fi->fh)->stage, &stage);
+		if (r >= 0)
+			st.st_size = (off_t)stage.size;
+	}
+	if (r < 0)
+		reply_err(req, r);
+	else
+		fuse_reply_attr(req, &st, 0);
+}
+
+static void reply_opened(struct task *t)
+{
+	struct daemon *d = t->d;
+	struct view_file *f = file_of(t->fi.fh);
+
+	if (fuse_reply_open(t->req, &t->fi) < 0)
+		view_file_free(d, f);
+	task_free(t);
+}
+
+static void open_waiting(struct task *t)
+{
+	struct view_file *f = NULL;
+	struct view v;
+
+	t->r = view_target(t->d, t->ino, &v);
+	if (t->r >= 0 && !inodes_wait_settled(&t->d->inodes, v.target)) {
+		task_run(t, open_waiting);
+		return;
+	}
+	if (t->r >= 0)
+		t->r = view_file_open(t->d, t->ino, t->fi.flags, t->flags, &f);
+	if (t->r < 0) {
+		task_reply_err(t);
+		return;
+	}
+	t->fi.fh = (uintptr_t)f;
+	t->fi.direct_io = 1;
+	/* From now on the target's attributes are asked for (inodes.h). */
+	if (f->stage)
+		attrs_drop(t->d, f->target);
+	reply_opened(t);
+}
+
+static void view_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct task *t = task_on(req, ino, fi);
+
+	if (!t)
+		return;
+	t->flags = fuse_req_ctx(req)->uid;
+	task_run(t, open_waiting);
+}
+
+static ssize_t read_some(struct daemon *d, struct view_file *f, uint64_t off, void *p,
+			 size_t n, unsigned flags)
+{
+	struct ropefs_range range = { .at = off, .n = n };
+
+	view_copy_side((uintptr_t)f, false, &range);
+	return range.n ? ropefs_read(d->fs, range.ino, range.at, p, range.n, flags) : 0;
+}
+
+static void read_waiting(struct task *t)
+{
+	void *p = malloc(t->n);
+
+	t->r = p ? read_some(t->d, file_of(t->fi.fh), t->off, p, t->n, 0) : -ENOMEM;
+	reply_read(t->req, p, t->r);
+	free(p);
+	task_free(t);
+}
+
+static void view_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
+		      struct fuse_file_info *fi)
+{
+	struct view_file *f = file_of(fi->fh);
+	void *p = loop_buffer();
+	ssize_t r = -EAGAIN;
+	struct task *t;
+
+	if (p && n <= ROPEFS_WRITE_MAX)
+		r = read_some(daemon_of(req), f, (uint64_t)off, p, n, ROPEFS_NOWAIT);
+	if (r != -EAGAIN) {
+		reply_read(req, p, r);
+		return;
+	}
+	t = task_on(req, ino, fi);
+	if (!t)
+		return;
+	t->off = (uint64_t)off;
+	t->n = n;
+	task_run(t, read_waiting);
+}
+
+static void written(fuse_req_t req, struct view_file *f, ssize_t n)
+{
+	if (n < 0) {
+		reply_err(req, (int)n);
+		return;
+	}
+	view_copied((uintptr_t)f);
+	count(&daemon_of(req)->counters.written_bytes, (uint64_t)n);
+	fuse_reply_write(req, (size_t)n);
+}
+
+static void write_waiting(struct task *t)
+{
+	struct view_file *f = file_of(t->fi.fh);
+
+	written(t->req, f,
+		ropefs_write(t->d->fs, f->stage, t->off, t->data, t->n, t->flags, NULL));
+	task_free(t);
+}
+
+static void view_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t off,
+		       struct fuse_file_info *fi)
+{
+	struct daemon *d = daemon_of(req);
+	struct view_file *f = file_of(fi->fh);
+	unsigned flags = fi->flags & O_APPEND ? ROPEFS_APPEND : 0;
+	ssize_t done;
+	struct task *t;
+
+	if (view_is_stale(d, f)) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	done = ropefs_write(d->fs, f->stage, (uint64_t)off, p, n, flags | ROPEFS_NOWAIT,
+			    NULL);
+	if (done != -EAGAIN) {
+		written(req, f, done);
+		return;
+	}
+	t = task_new(d, req, p, n);
+	if (!t)
+		return;
+	t->ino = ino;
+	t->fi = *fi;
+	t->off = (uint64_t)off;
+	t->n = n;
+	t->flags = flags;
+	task_run(t, write_waiting);
+}
+
+/* Commits what was written, if any; step then finds the result in t->r. */
+static void commit_then(struct task *t, void (*step)(struct task *t))
+{
+	struct view_file *f = file_of(t->fi.fh);
+
+	t->r = 0;
+	if (!f->stage || !atomic_load(&f->dirty)) {
+		step(t);
+		return;
+	}
+	t->r = view_commit(t->d, f);
+	if (t->r < 0)
+		task_reply_err(t);
+	else
+		step(t);
+}
+
+static void flush_waiting(struct task *t)
+{
+	commit_then(t, task_reply_err);
+}
+
+static void view_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct view_file *f = file_of(fi->fh);
+	struct task *t;
+
+	if (!f->stage || !atomic_load(&f->dirty)) {
+		fuse_reply_err(req, 0);
+		return;
+	}
+	t = task_on(req, ino, fi);
+	if (t)
+		task_edit(t, f->target, flush_waiting);
+}
+
+static void fsync_waiting(struct task *t)
+{
+	commit_then(t, task_sync);
+}
+
+static void view_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
+		       struct fuse_file_info *fi)
+{
+	struct task *t = task_on(req, ino, fi);
+
+	(void)datasync;
+	if (t)
+		task_edit(t, file_of(fi->fh)->target, fsync_waiting);
+}
+
+static void released(struct task *t)
+{
+	struct view_file *f = file_of(t->fi.fh);
+
+	if (t->flags)
+		inodes_pending(&t->d->inodes, f->target, -1);
+	view_file_free(t->d, f);
+	t->r = 0;
+	task_reply_err(t);
+}
+
+static void release_waiting(struct task *t)
+{
+	struct view_file *f = file_of(t->fi.fh);
+
+	/* Nobody is left to hear of an error; then the file stays as it was. */
+	if (t->flags)
+		view_commit(t->d, f);
+	released(t);
+}
+
+static void view_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct daemon *d = daemon_of(req);
+	struct view_file *f = file_of(fi->fh);
+	struct task *t;
+
+	if (!f->stage) {
+		view_file_free(d, f);
+		fuse_reply_err(req, 0);
+		return;
+	}
+	t = task_on(req, ino, fi);
+	if (!t)
+		return;
+	/* `: > f@bytes=A..B` cuts. Only now is it known that no write will come: shells close
+	 * a duplicate before the program runs. */
+	t->flags = f->cut_if_unwritten && !atomic_load(&f->wrote);
+	if (t->flags)
+		inodes_pending(&d->inodes, f->target, 1);
+	task_edit(t, f->target, release_waiting);
+}
+
+static void setattr_done(struct task *t)
+{
+	view_getattr(t->req, t->ino, t->has_fi ? &t->fi : NULL);
+	task_free(t);
+}
+
+static void setattr_waiting(struct task *t)
+{
+	struct view_file *f = t->has_fi ? file_of(t->fi.fh) : NULL;
+	struct view v;
+
+	if (f) {
+		t->r = f->stage ? ropefs_truncate(t->d->fs, f->stage, t->n) : -EINVAL;
+		if (t->r >= 0)
+			view_copied(t->fi.fh);
+	} else {
+		t->r = view_target(t->d, t->ino, &v);
+		if (t->r >= 0)
+			t->r = view_resize(t->d, &v, t->n, t->flags);
+	}
+	if (t->r < 0)
+		task_reply_err(t);
+	else
+		setattr_done(t);
+}
+
+static void view_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what,
+			 struct fuse_file_info *fi)
+{
+	const int mine = FUSE_SET_ATTR_SIZE;
+	const int along =
+		FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_CTIME;
+	struct view v;
+	struct task *t;
+	int r;
+
+	/* A change of size may bring its times along; they come by themselves. */
+	if (!(what & mine) || what & ~(mine | along)) {
+		fuse_reply_err(req, EPERM);
+		return;
+	}
+	r = view_target(daemon_of(req), ino, &v);
+	if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
+	t = task_on(req, ino, fi);
+	if (!t)
+		return;
+	t->n = (uint64_t)st->st_size;
+	t->flags = fuse_req_ctx(req)->uid;
+	task_edit(t, v.target, setattr_waiting);
+}
+
+static void view_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+		       struct fuse_file_info *fi)
+{
+	struct view_file *f = file_of(fi->fh);
+	struct ropefs_attr stage;
+	uint64_t size = f->placed;
+	int r = 0;
+
+	(void)ino;
+	if (f->stage) {
+		r = ropefs_getattr(daemon_of(req)->fs, f->stage, &stage);
+		size = r >= 0 ? stage.size : 0;
+	}
+	if (r < 0)
+		reply_err(req, r);
+	else if (off < 0 || (uint64_t)off >= size)
+		fuse_reply_err(req, ENXIO);
+	else
+		fuse_reply_lseek(req, whence == SEEK_HOLE ? (off_t)size : off);
+}
+
+static const struct fuse_lowlevel_ops range_ops = {
+	.getattr = view_getattr,
+	.setattr = view_setattr,
+	.open = view_open,
+	.read = view_read,
+	.write = view_write,
+	.flush = view_flush,
+	.release = view_release,
+	.fsync = view_fsync,
+	.lseek = view_lseek,
+};
+
+static bool takes(const struct ropefs_view *selector, const struct ropefs_attr *target)
+{
+	(void)target;
+	return selector->has == ROPEFS_SEL_BYTES;
+}
+
+static int size_now(struct daemon *d, const struct view *v,
+		    const struct ropefs_attr *target, uint64_t *ret)
+{
+	uint64_t from, to;
+	int r = ropefs_view_range(&v->selector, target->size, &from, &to);
+
+	(void)d;
+	if (r >= 0)
+		*ret = to - from;
+	return r;
+}
+
+static int cut(struct daemon *d, const struct view *v, uint32_t uid)
+{
+	return view_resize(d, v, 0, uid);
+}
+
+const struct view_kind view_range = {
+	.takes = takes,
+	.size = size_now,
+	.ops = &range_ops,
+	.remove = cut,
+	.copy_side = view_copy_side,
+	.copied = view_copied,
+};

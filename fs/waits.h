@@ -1,0 +1,56 @@
+/* waits.h - reads that wait for what is yet to come. No thread waits with them: they are
+ * answered by whoever brings the news, or by the signal that interrupts them.
+ *
+ * Invariants
+ * 1. A blocked read is on its source's list and on the list of all, or it is being answered
+ *    by the one who took it off both.
+ * 2. What fill() has given is sent to the read it was taken for: an interrupt only finds
+ *    reads that are on the lists.
+ * Locks: a source's mutex, then waits.mutex; libfuse's lock of a request, then waits.mutex. */
+#ifndef ROPEFS_FS_WAITS_H
+#define ROPEFS_FS_WAITS_H
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+struct daemon;
+struct blocked;
+
+struct waits {
+	pthread_mutex_t mutex;
+	TAILQ_HEAD(, blocked) all; /* guarded by mutex, as are the lists of the sources */
+};
+
+/* An open file whose reads may wait; part of the file's own structure. */
+struct source {
+	struct daemon *d;
+	/* Up to n bytes for the next read: their count, 0: it has ended, -EAGAIN: there is
+	 * nothing yet, -EINPROGRESS: not without the disk (nowait only), or an error. */
+	ssize_t (*fill)(struct source *s, void *p, size_t n, bool nowait);
+	bool (*ready)(struct source *s); /* would fill() give something? */
+	void (*free)(struct source *s); /* frees the whole file */
+
+	pthread_mutex_t mutex; /* held over fill() and ready() */
+	TAILQ_HEAD(, blocked) reads; /* oldest first */
+	struct fuse_pollhandle *poll; /* who polls wants to be told; NULL: nobody */
+	atomic_uint refs;
+};
+
+void waits_init(struct waits *w);
+/* The session has ended: lets go of all that still wait. */
+void waits_release(struct waits *w);
+
+/* fill, ready and free are the caller's to set. Comes with one reference. */
+void source_init(struct source *s, struct daemon *d);
+void source_get(struct source *s);
+void source_put(struct source *s);
+/* Answers a READ of at most n bytes, now or later; flags as of open(2). */
+void source_read(struct source *s, fuse_req_t req, size_t n, int flags);
+void source_poll(struct source *s, fuse_req_t req, struct fuse_pollhandle *ph);
+/* There may be something new: answers those who wait. Any thread that holds no lock. */
+void source_wake(struct source *s);
+
+#endif
