@@ -27,7 +27,7 @@
 #define OPS(X)                                                                           \
 	X(lookup) X(forget) X(forget_multi) X(getattr) X(setattr) X(readlink) X(mknod)     \
 	X(mkdir) X(unlink) X(rmdir) X(symlink) X(rename) X(link) X(open) X(read) X(write)  \
-	X(flush) X(release) X(fsync) X(opendir) X(readdir) X(readdirplus) X(releasedir)    \
+	X(flush) X(release) X(fsync) X(opendir) X(readdir) X(readdirplus)                  \
 	X(fsyncdir) X(statfs) X(setxattr) X(getxattr) X(listxattr) X(removexattr)          \
 	X(create) X(fallocate) X(lseek) X(copy_file_range) X(ioctl) X(poll)
 /* clang-format on */
@@ -47,6 +47,7 @@ enum op {
 enum {
 	FH_WRITE = 1, /* open for writing */
 	FH_SIZE = 2, /* of sizes.h: truncation only tells the size */
+	FH_SYNC = 4, /* O_SYNC: what changes the file's bytes waits for the log */
 };
 
 enum { EDIT_THREADS = 4 };
@@ -79,6 +80,7 @@ struct daemon {
 	uint64_t init_offered; /* flags of the kernel */
 	atomic_ullong init_unique; /* of the INIT to be answered; 0: none */
 	atomic_bool killpriv; /* clearing set-id bits on writes is ours to do */
+	bool setxattr_ext; /* SETXATTR has its longer form (adapt.h) */
 
 	pthread_mutex_t idle_mutex;
 	pthread_cond_t idle;

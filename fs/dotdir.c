@@ -204,12 +204,6 @@ static void dot_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 		poll_always(req, ph);
 }
 
-static void dot_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	(void)ino;
-	fuse_reply_open(req, fi);
-}
-
 static void list(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off, bool plus)
 {
 	static const char *const dots[] = { ".", ".." };
@@ -255,8 +249,6 @@ const struct fuse_lowlevel_ops dot_ops = {
 	.read = dot_read,
 	.release = dot_release,
 	.poll = dot_poll,
-	.opendir = dot_opendir,
 	.readdir = dot_readdir,
 	.readdirplus = dot_readdirplus,
-	.releasedir = file_releasedir,
 };

@@ -23,10 +23,8 @@ static const struct fuse_lowlevel_ops file_ops = {
 	.flush = file_flush,
 	.release = file_release,
 	.fsync = file_fsync,
-	.opendir = file_opendir,
 	.readdir = file_readdir,
 	.readdirplus = file_readdirplus,
-	.releasedir = file_releasedir,
 	.fsyncdir = file_fsync,
 	.setxattr = file_setxattr,
 	.getxattr = file_getxattr,
@@ -198,7 +196,13 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	HAND_ON(opendir, ENOTDIR, ino, fi);
+	(void)ino;
+	(void)fi;
+	count(&daemon_of(req)->counters.ops[OP_opendir], 1);
+	/* Directories need no handle. The kernel asks this once, opens and closes them by itself
+	 * from then on, and keeps what it has read of one until it changes it or is told to
+	 * drop it: nobody else changes them. */
+	fuse_reply_err(req, ENOSYS);
 }
 
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
@@ -211,11 +215,6 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 			   struct fuse_file_info *fi)
 {
 	HAND_ON(readdirplus, ENOTDIR, ino, n, off, fi);
-}
-
-static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	HAND_ON(releasedir, 0, ino, fi);
 }
 
 static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,

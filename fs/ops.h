@@ -36,12 +36,10 @@ void file_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char 
 void file_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 void file_statfs(fuse_req_t req, fuse_ino_t ino);
 /* Directories: ops_dir.c. */
-void file_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void file_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		  struct fuse_file_info *fi);
 void file_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		      struct fuse_file_info *fi);
-void file_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 /* Bytes: ops_file.c. */
 void file_opened(struct fuse_file_info *fi); /* fills in the handle */
 void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

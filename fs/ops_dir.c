@@ -19,23 +19,6 @@ struct listing {
 	size_t size, n;
 };
 
-void file_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	(void)ino;
-	/* The kernel drops its copy of a listing when it changes the directory, and nobody
-	 * else does. */
-	fi->cache_readdir = 1;
-	fi->keep_cache = 1;
-	fuse_reply_open(req, fi);
-}
-
-void file_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	(void)ino;
-	(void)fi;
-	fuse_reply_err(req, 0);
-}
-
 /* False: it doesn't fit. e->ino == 0 gives the name without a lookup. */
 static bool add(struct listing *l, const char *name, const struct fuse_entry_param *e,
 		uint64_t next)

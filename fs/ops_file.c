@@ -20,6 +20,8 @@ void file_opened(struct fuse_file_info *fi)
 	int mode = fi->flags & O_ACCMODE;
 
 	fi->fh = mode == O_RDONLY ? 0 : FH_WRITE;
+	if (fi->flags & O_DSYNC)
+		fi->fh |= FH_SYNC;
 	/* All go through the page cache. Direct writes of an appender would be cheaper, but the
 	 * kernel grows the file only after their reply: a page that is read meanwhile ends in
 	 * zeros, and those are then taken for what was appended. */
@@ -182,14 +184,36 @@ static void written(struct daemon *d, fuse_req_t req, fuse_ino_t ino, ssize_t n,
 		pages_drop(d, ino, at < asked ? at : asked);
 }
 
+/* As task_sync(), by the loop that is here, which lets another one take requests. */
+static void sync_here(struct task *t, void (*done)(void *arg, int r))
+{
+	struct ropefs *fs = t->d->fs;
+
+	if (!ropefs_sync_join(fs, done, t))
+		return;
+	loop_hand_over();
+	ropefs_sync_lead(fs);
+}
+
+/* t->n bytes went to t->to_off, and are durable if r says so. */
+static void write_synced(void *arg, int r)
+{
+	struct task *t = arg;
+
+	written(t->d, t->req, t->ino, r < 0 ? r : (ssize_t)t->n, t->off, t->to_off,
+		t->privs);
+	task_free(t);
+}
+
 static void write_waiting(struct task *t)
 {
-	uint64_t at = t->off;
 	ssize_t n = ropefs_write(t->d->fs, t->ino, t->off, t->data, t->n,
-				 t->flags & ROPEFS_APPEND, &at);
+				 t->flags & ROPEFS_APPEND, &t->to_off);
 
-	written(t->d, t->req, t->ino, n, t->off, at, t->privs);
-	task_free(t);
+	if (n > 0 && t->fi.flags & O_DSYNC)
+		ropefs_sync_async(t->d->fs, write_synced, t);
+	else
+		write_synced(t, n < 0 ? (int)n : 0);
 }
 
 void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t off,
@@ -212,20 +236,24 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 	if (!d->sync)
 		done = ropefs_write(d->fs, ino, (uint64_t)off, p, n,
 				    flags | ROPEFS_NOWAIT, &at);
-	if (done != -EAGAIN) {
+	if (done != -EAGAIN && (done <= 0 || !(fi->flags & O_DSYNC))) {
 		written(d, req, ino, done, (uint64_t)off, at, privs);
 		return;
 	}
-	t = task_new(d, req, p, n);
+	t = task_new(d, req, done < 0 ? p : NULL, done < 0 ? n : 0);
 	if (!t)
 		return;
 	t->ino = ino;
 	t->off = (uint64_t)off;
+	t->to_off = at;
 	t->n = n;
 	t->flags = flags;
 	t->fi = *fi;
 	t->privs = privs;
-	task_run(t, write_waiting);
+	if (done < 0)
+		task_run(t, write_waiting);
+	else
+		sync_here(t, write_synced);
 }
 
 void file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -263,10 +291,8 @@ void file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_i
 	(void)ino;
 	(void)datasync;
 	(void)fi;
-	if (!t || !ropefs_sync_join(d->fs, synced, t))
-		return;
-	loop_hand_over();
-	ropefs_sync_lead(d->fs);
+	if (t)
+		sync_here(t, synced);
 }
 
 void file_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
@@ -318,7 +344,10 @@ static void fallocate_waiting(struct task *t)
 	t->r = fallocate_now(t->d, t->ino, (int)t->flags, t->off, t->n);
 	if (t->privs)
 		attrs_drop(t->d, t->ino);
-	task_reply_err(t);
+	if (t->r >= 0 && t->fi.fh & FH_SYNC)
+		task_sync(t);
+	else
+		task_reply_err(t);
 }
 
 void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t n,
@@ -328,7 +357,6 @@ void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t n
 	struct task *t;
 	int privs;
 
-	(void)fi;
 	privs = privs_drop(d, ino, fuse_req_ctx(req)->uid);
 	if (privs < 0) {
 		reply_err(req, privs);
@@ -339,6 +367,7 @@ void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t n
 		return;
 	t->privs = privs;
 	t->ino = ino;
+	t->fi = *fi;
 	t->flags = (unsigned)mode;
 	t->off = (uint64_t)off;
 	t->n = (uint64_t)n;

@@ -1,4 +1,5 @@
 /* ops_name.c - requests that find, make, move and remove names. */
+#include "fs/adapt.h"
 #include "fs/dotdir.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
@@ -182,27 +183,61 @@ void file_rename(fuse_req_t req, fuse_ino_t from, const char *name, fuse_ino_t t
 					     ropefs_name(to_name), flags));
 }
 
-void file_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-		 struct fuse_file_info *fi)
+static void reply_created(fuse_req_t req, const struct ropefs_attr *a,
+			  struct fuse_file_info *fi)
 {
 	struct daemon *d = daemon_of(req);
 	struct fuse_entry_param e;
-	struct ropefs_attr a;
-	int r;
+	int r = entry_fill(d, a, &e);
 
-	r = make(req, parent, name, (mode & ~(mode_t)S_IFMT) | S_IFREG, 0, &a);
-	/* The name became a file or a view since the kernel looked: it looks again. */
-	if ((r == -EEXIST && !(fi->flags & O_EXCL)) || r == -EPERM)
-		r = -ESTALE;
-	if (r >= 0)
-		r = entry_fill(d, &a, &e);
 	if (r < 0) {
 		reply_err(req, r);
 		return;
 	}
 	file_opened(fi);
 	if (fuse_reply_create(req, &e, fi) < 0)
-		inodes_put(&d->inodes, a.ino, 1);
+		inodes_put(&d->inodes, a->ino, 1);
+}
+
+/* O_TMPFILE: the kernel's lookup holds the file, and a link may name it later. */
+static void create_unnamed(fuse_req_t req, fuse_ino_t parent, mode_t mode,
+			   struct fuse_file_info *fi)
+{
+	struct daemon *d = daemon_of(req);
+	struct ropefs_new what;
+	struct ropefs_attr a;
+	int r;
+
+	r = new_owned(req, parent, mode, &what);
+	if (r >= 0)
+		r = ropefs_create_unnamed(d->fs, &what, &a);
+	if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
+	reply_created(req, &a, fi);
+	ropefs_release(d->fs, a.ino, 1);
+}
+
+void file_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		 struct fuse_file_info *fi)
+{
+	struct ropefs_attr a;
+	int r;
+
+	mode = (mode & ~(mode_t)S_IFMT) | S_IFREG;
+	if (strcmp(name, ADAPT_UNNAMED) == 0) {
+		create_unnamed(req, parent, mode, fi);
+		return;
+	}
+	r = make(req, parent, name, mode, 0, &a);
+	/* The name became a file or a view since the kernel looked: it looks again. */
+	if ((r == -EEXIST && !(fi->flags & O_EXCL)) || r == -EPERM)
+		r = -ESTALE;
+	if (r < 0)
+		reply_err(req, r);
+	else
+		reply_created(req, &a, fi);
 }
 
 void file_readlink(fuse_req_t req, fuse_ino_t ino)

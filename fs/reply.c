@@ -10,7 +10,7 @@ void reply_err(fuse_req_t req, int r)
 	fuse_reply_err(req, r < 0 ? ropefs_error_errno(r) : 0);
 }
 
-static struct timespec timespec_of(struct ropefs_time t)
+struct timespec timespec_of(struct ropefs_time t)
 {
 	int64_t s = t.ns / 1000000000, ns = t.ns % 1000000000;
 

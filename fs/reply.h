@@ -10,6 +10,7 @@ struct daemon;
 
 /* r: 0 or a negative error of the store. */
 void reply_err(fuse_req_t req, int r);
+struct timespec timespec_of(struct ropefs_time t);
 void attr_to_stat(const struct ropefs_attr *a, struct stat *ret);
 /* As the kernel is to see them: while an edit is about to make the file shorter, with the
  * size that it will have (notify.h). */

@@ -1,5 +1,6 @@
 #include "fs/wire.h"
 
+#include "fs/adapt.h"
 #include "fs/daemon.h"
 
 #include <assert.h>
@@ -13,6 +14,7 @@
 
 /* Of 64 bits of INIT flags; newer than this machine's header may be. */
 #define WIRE_KILLPRIV_V2       ((uint64_t)1 << 28)
+#define WIRE_SETXATTR_EXT      ((uint64_t)1 << 29)
 #define WIRE_INIT_EXT	       ((uint64_t)1 << 30)
 #define WIRE_DIRECT_ALLOW_MMAP ((uint64_t)1 << 36)
 
@@ -59,25 +61,28 @@ static ssize_t wire_read(int fd, void *p, size_t n, void *userdata)
 		if (init.flags & WIRE_INIT_EXT)
 			d->init_offered |= (uint64_t)init.flags2 << 32;
 		atomic_store(&d->init_unique, in.unique);
+		return got;
 	}
-	return got;
+	return (ssize_t)adapt_request(d, p, (size_t)got);
 }
 
 /* The reply to INIT with what libfuse doesn't know of. */
 static ssize_t write_init(int fd, const struct iovec *iov, struct daemon *d)
 {
-	uint64_t add = d->init_offered & (WIRE_KILLPRIV_V2 | WIRE_DIRECT_ALLOW_MMAP);
+	uint64_t add = d->init_offered &
+		       (WIRE_KILLPRIV_V2 | WIRE_SETXATTR_EXT | WIRE_DIRECT_ALLOW_MMAP);
 	struct fuse_init_out out;
 	struct iovec patched[2] = { iov[0], { &out, sizeof(out) } };
 
 	if (!(d->init_offered & WIRE_INIT_EXT))
-		add &= WIRE_KILLPRIV_V2;
+		add &= WIRE_KILLPRIV_V2 | WIRE_SETXATTR_EXT;
 	memcpy(&out, iov[1].iov_base, sizeof(out));
 	out.flags |= (uint32_t)add;
 	out.flags2 |= (uint32_t)(add >> 32);
 	if (out.flags2)
 		out.flags |= (uint32_t)WIRE_INIT_EXT;
 	atomic_store(&d->killpriv, add & WIRE_KILLPRIV_V2);
+	d->setxattr_ext = add & WIRE_SETXATTR_EXT;
 	return writev(fd, patched, 2);
 }
 
@@ -92,7 +97,7 @@ static ssize_t wire_writev(int fd, struct iovec *iov, int count, void *userdata)
 		atomic_store(&d->init_unique, 0);
 		return write_init(fd, iov, d);
 	}
-	return writev(fd, iov, count);
+	return adapt_reply(d, fd, iov, count);
 }
 
 int wire_attach(struct daemon *d)

@@ -1,8 +1,10 @@
 /* wire.h - the connection to the kernel: what INIT agrees on, and the request loops.
  *
  * libfuse 3.14 knows neither FUSE_HANDLE_KILLPRIV_V2 (without which the kernel asks for
- * security.capability before each write) nor FUSE_DIRECT_IO_ALLOW_MMAP. Where the kernel
- * offers them, the reply to INIT is extended on its way out; else things work without. */
+ * security.capability before each write) nor FUSE_SETXATTR_EXT (which says when an ACL takes the
+ * set-gid bit away) nor FUSE_DIRECT_IO_ALLOW_MMAP. Where the kernel offers them, the reply to
+ * INIT is extended on its way out; else things work without. Requests that libfuse doesn't know
+ * are put in other words (adapt.h). */
 #ifndef ROPEFS_FS_WIRE_H
 #define ROPEFS_FS_WIRE_H
 
