@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#include "core/acl.h"
 #include "core/base/err.h"
 #include "core/policy.h"
 #include "core/store_priv.h"
@@ -103,6 +104,7 @@ int ropefs_lookup(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
 static int create(struct ropefs *fs, struct op *op, const struct ropefs_new *what,
 		  struct ropefs_attr *ret)
 {
+	_cleanup_(buf_release) struct buf acl = BUF_INIT;
 	struct ropefs_attr attr;
 	int r;
 
@@ -113,6 +115,11 @@ static int create(struct ropefs *fs, struct op *op, const struct ropefs_new *wha
 	r = change_begin(fs, op, 0, false);
 	if (r < 0)
 		return r;
+	r = what->umask ? acl_default_of(fs, op->dir, &acl) : 0;
+	if (r == -ENODATA)
+		op->mode &= ~(what->umask & 0777u);
+	else if (r < 0)
+		return change_abort(fs, r);
 	op->ino = fs->next_ino;
 	return change_end(fs, op, op->ino, ret ? ret : &attr);
 }
@@ -130,7 +137,7 @@ int ropefs_create(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
 int ropefs_create_unnamed(struct ropefs *fs, const struct ropefs_new *what,
 			  struct ropefs_attr *ret)
 {
-	struct op op = { .mode = what->mode };
+	struct op op = { .dir = what->near, .mode = what->mode };
 	int r;
 
 	if (!S_ISREG(what->mode))
@@ -472,4 +479,23 @@ int ropefs_removexattr(struct ropefs *fs, uint64_t ino, const char *name)
 	if (r >= 0)
 		r = change_begin(fs, &op, 0, true);
 	return r < 0 ? r : change_end(fs, &op, 0, NULL);
+}
+
+int ropefs_access(struct ropefs *fs, uint64_t ino, const struct ropefs_who *who,
+		  unsigned want)
+{
+	_cleanup_(buf_release) struct buf acl = BUF_INIT;
+	bool may = false;
+	struct inode *in;
+	int r;
+
+	look_begin(fs);
+	r = inode_get(fs, ino, &in);
+	if (r >= 0)
+		r = acl_access_of(fs, in, &acl);
+	if (r >= 0)
+		may = acl_allows(buf_span(&acl), who, le32_get(in->row.uid),
+				 le32_get(in->row.gid), want);
+	look_end(fs, r);
+	return r < 0 || may ? r : -EACCES;
 }

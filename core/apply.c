@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include "core/base/err.h"
-#include "core/policy.h"
 #include "core/store_priv.h"
 
 /* A record holds at most WAL_RECORD_MAX bytes, a hole may come before them. */
@@ -405,6 +404,8 @@ static int apply_setattr(struct ropefs *fs, const struct op *op)
 	struct inode *in;
 	int r = inode_get(fs, op->ino, &in);
 
+	if (r >= 0 && op->set & ROPEFS_SET_MODE)
+		r = acl_chmod(fs, in, op->mode);
 	if (r < 0)
 		return r;
 	if (op->set & ROPEFS_SET_MODE)
@@ -418,26 +419,6 @@ static int apply_setattr(struct ropefs *fs, const struct op *op)
 		in->row.atime = le64_put((uint64_t)op->atime);
 	if (op->set & (ROPEFS_SET_MTIME | ROPEFS_SET_MTIME_NOW))
 		in->row.mtime = le64_put((uint64_t)op->mtime);
-	in->row.ctime = le64_put((uint64_t)op->time);
-	inode_mark_dirty(fs, in);
-	return 0;
-}
-
-static int apply_xattr(struct ropefs *fs, const struct op *op)
-{
-	struct inode *in;
-	int r = inode_get(fs, op->ino, &in);
-
-	if (r < 0)
-		return r;
-	if (op->type == OP_SETXATTR)
-		r = catalog_set_xattr(&fs->catalog, op->ino, op->name, op->data);
-	else
-		r = catalog_del_xattr(&fs->catalog, op->ino, op->name);
-	if (r < 0)
-		return r;
-	if (policy_is_ours(op->name))
-		in->row.flags = le32_put(le32_get(in->row.flags) | INODE_POLICY);
 	in->row.ctime = le64_put((uint64_t)op->time);
 	inode_mark_dirty(fs, in);
 	return 0;

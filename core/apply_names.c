@@ -102,10 +102,19 @@ static void fill_row(const struct op *op, struct inode_row *row)
 	row->atime = row->mtime = row->ctime = row->btime = le64_put((uint64_t)op->time);
 }
 
-int apply_create(struct ropefs *fs, const struct op *op)
+/* What a new inode that failed with r has got so far goes again. */
+static int purged(struct ropefs *fs, uint64_t ino, int r)
 {
-	struct inode *dir = NULL, *in;
-	struct inode_row row;
+	int undo = catalog_purge(&fs->catalog, ino);
+
+	return undo < 0 ? torn(fs, undo) : r;
+}
+
+/* Where a new name goes (NULL: there is none), and the ACL that comes from there. */
+static int create_check(struct ropefs *fs, const struct op *op, struct inode **ret_dir,
+			struct buf *ret_acl)
+{
+	struct inode *dir = NULL;
 	struct entry e;
 	int r;
 
@@ -120,15 +129,37 @@ int apply_create(struct ropefs *fs, const struct op *op)
 		if (r != -ENOENT)
 			return r < 0 ? r : -EEXIST;
 	}
+	r = S_ISLNK(op->mode) ? -ENODATA : acl_default_of(fs, op->dir, ret_acl);
+	if (r < 0 && r != -ENODATA)
+		return r;
+	*ret_dir = dir;
+	return 0;
+}
+
+int apply_create(struct ropefs *fs, const struct op *op)
+{
+	_cleanup_(buf_release) struct buf acl = BUF_INIT;
+	struct inode *dir, *in;
+	struct inode_row row;
+	int r;
+
+	r = create_check(fs, op, &dir, &acl);
+	if (r < 0)
+		return r;
 	if (S_ISLNK(op->mode)) {
 		r = catalog_set_target(&fs->catalog, op->ino, op->data);
 		if (r < 0)
 			return r;
 	}
 	fill_row(op, &row);
+	if (acl.n) {
+		r = acl_to_new(fs, op->ino, buf_span(&acl), &row);
+		if (r < 0)
+			return purged(fs, op->ino, r);
+	}
 	r = catalog_put_inode(&fs->catalog, op->ino, &row);
 	if (r < 0)
-		return r;
+		return purged(fs, op->ino, r);
 	r = inode_add(fs, op->ino, &row, &in);
 	if (r < 0)
 		return torn(fs, r);

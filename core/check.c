@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/acl.h"
 #include "core/base/err.h"
 #include "core/store_priv.h"
 
@@ -243,6 +244,40 @@ static int check_bytes(struct checking *k, uint64_t ino, const struct inode_row 
 	return r;
 }
 
+/* Every ACL makes sense, and the row knows of them (apply_xattr.c). */
+static int check_acls(struct checking *k, uint64_t ino, const struct inode_row *row)
+{
+	static const char *const names[] = { ACL_ACCESS, ACL_DEFAULT };
+	bool told = le32_get(row->flags) & INODE_ACL;
+	unsigned n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		_cleanup_(buf_release) struct buf acl = BUF_INIT;
+		int r = catalog_get_xattr(&k->fs->catalog, ino, SPAN_STR(names[i]), &acl);
+
+		if (r == -ENODATA)
+			continue;
+		if (r == -E_CORRUPT) {
+			bad(k, "inode %llu: %s", (unsigned long long)ino, why(r));
+			continue;
+		}
+		if (r < 0)
+			return r;
+		n++;
+		if (acl_check(buf_span(&acl)) < 0)
+			bad(k, "inode %llu: its %s makes no sense",
+			    (unsigned long long)ino, names[i]);
+		else if (i == 0 &&
+			 acl_mode(buf_span(&acl)) != (le32_get(row->mode) & 0777))
+			bad(k, "inode %llu: its ACL and its mode differ",
+			    (unsigned long long)ino);
+	}
+	if (told != (n > 0))
+		bad(k, "inode %llu has %u ACLs and says otherwise",
+		    (unsigned long long)ino, n);
+	return 0;
+}
+
 static int check_inode(struct checking *k, struct htab *all, uint64_t ino,
 		       const struct inode_row *row)
 {
@@ -256,6 +291,9 @@ static int check_inode(struct checking *k, struct htab *all, uint64_t ino,
 	if (ino >= k->fs->next_ino)
 		bad(k, "inode %llu is beyond the next free number %llu",
 		    (unsigned long long)ino, (unsigned long long)k->fs->next_ino);
+	r = check_acls(k, ino, row);
+	if (r < 0)
+		return r;
 	if (S_ISDIR(mode))
 		return check_entries(k, all, ino, row);
 	return S_ISREG(mode) ? check_bytes(k, ino, row) : 0;

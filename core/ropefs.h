@@ -109,7 +109,9 @@ int ropefs_lookup(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
 /* mode has S_IFMT: regular file, directory, fifo, socket, device. */
 struct ropefs_new {
 	uint32_t mode, uid, gid;
+	uint32_t umask; /* taken off the mode unless dir has a default ACL */
 	uint64_t rdev;
+	uint64_t near; /* of a file without a name: whose default ACL it gets; 0: none */
 };
 int ropefs_create(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
 		  const struct ropefs_new *what, struct ropefs_attr *ret);
@@ -159,6 +161,19 @@ ssize_t ropefs_listxattr(struct ropefs *fs, uint64_t ino, char *list, size_t n);
 int ropefs_setxattr(struct ropefs *fs, uint64_t ino, const char *name, const void *value,
 		    size_t n, int flags);
 int ropefs_removexattr(struct ropefs *fs, uint64_t ino, const char *name);
+
+/* POSIX ACLs are the xattrs system.posix_acl_access and _default, in the kernel's bytes
+ * (-EINVAL: they make no sense). Setting the first sets the mode's permissions, chmod changes
+ * it, and what is created in a directory gets its default one. */
+struct ropefs_who {
+	uint32_t uid, gid;
+	const uint32_t *groups; /* the supplementary ones */
+	size_t n_groups;
+};
+/* Whether an inode's mode and ACL give all of want (4 read, 2 write, 1 execute) to who isn't root:
+ * 0, -EACCES. */
+int ropefs_access(struct ropefs *fs, uint64_t ino, const struct ropefs_who *who,
+		  unsigned want);
 
 /* --- bytes --- */
 enum ropefs_io_flags {

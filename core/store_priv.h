@@ -22,6 +22,7 @@
 
 #define INODE_SPARSE 1u /* row.flags: has had holes, so data_bytes is counted */
 #define INODE_POLICY 128u /* row.flags: has, or had, policies of its own */
+#define INODE_ACL    8u /* has an ACL (apply_xattr.c) */
 #define INODES_KEPT  8192u /* clean inodes kept in memory */
 
 /* An inode in memory; newer than its row in the catalog while dirty. */
@@ -163,6 +164,17 @@ int inode_count_data(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t 
 		     uint64_t *ret);
 int name_check(struct span name);
 int dir_get(struct ropefs *fs, uint64_t ino, struct inode **ret); /* -ENOTDIR */
+
+/* apply_xattr.c */
+int apply_xattr(struct ropefs *fs, const struct op *op);
+/* The access ACL, if there is one, follows a new mode. */
+int acl_chmod(struct ropefs *fs, struct inode *in, uint32_t mode);
+/* What says who may do what: the access ACL, or one made of the mode. */
+int acl_access_of(struct ropefs *fs, const struct inode *in, struct buf *ret);
+/* -ENODATA: what is made in dir (0: nowhere) gets no ACL. */
+int acl_default_of(struct ropefs *fs, uint64_t dir, struct buf *ret);
+/* A new inode gets what the default ACL `given` makes of its row's mode. */
+int acl_to_new(struct ropefs *fs, uint64_t ino, struct span given, struct inode_row *row);
 
 /* --- change.c: from an op to the log --- */
 /* Takes the engine lock if the change may be made now: writable, within memory and disk.

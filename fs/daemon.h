@@ -80,6 +80,7 @@ struct daemon {
 	uint64_t init_offered; /* flags of the kernel */
 	atomic_ullong init_unique; /* of the INIT to be answered; 0: none */
 	atomic_bool killpriv; /* clearing set-id bits on writes is ours to do */
+	bool acl; /* the kernel obeys ACLs */
 	bool setxattr_ext; /* SETXATTR has its longer form (adapt.h) */
 
 	pthread_mutex_t idle_mutex;

@@ -30,6 +30,8 @@ void file_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void file_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what,
 		  struct fuse_file_info *fi);
 void file_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t n);
+/* Any xattr, known or not. */
+void reply_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t n);
 void file_listxattr(fuse_req_t req, fuse_ino_t ino, size_t n);
 void file_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 		   size_t n, int flags);

@@ -1,4 +1,5 @@
 /* ops_attr.c - attributes, extended attributes, and the figures of the whole mount. */
+#include "fs/adapt.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
 
@@ -168,11 +169,16 @@ void file_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what,
 	reply_attr(req, d, r, &a);
 }
 
-/* system.* are ACLs, which we have none of: to store one without obeying it would be worse. */
-static bool xattr_known(const char *name)
+static bool is_acl(const char *name)
+{
+	return strcmp(name, ACL_ACCESS) == 0 || strcmp(name, ACL_DEFAULT) == 0;
+}
+
+/* An ACL that nobody obeys is better refused than stored. */
+static bool xattr_known(const struct daemon *d, const char *name)
 {
 	return strncmp(name, "user.", 5) == 0 || strncmp(name, "trusted.", 8) == 0 ||
-	       strncmp(name, "security.", 9) == 0;
+	       strncmp(name, "security.", 9) == 0 || (d->acl && is_acl(name));
 }
 
 static void reply_xattr(fuse_req_t req, const char *p, ssize_t got, size_t n)
@@ -185,21 +191,24 @@ static void reply_xattr(fuse_req_t req, const char *p, ssize_t got, size_t n)
 		fuse_reply_buf(req, p, (size_t)got);
 }
 
-void file_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t n)
+void reply_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t n)
 {
-	struct daemon *d = daemon_of(req);
-	char *p;
+	char *p = n ? malloc(n) : NULL;
 
-	if (!xattr_known(name)) {
-		fuse_reply_err(req, EOPNOTSUPP);
-		return;
-	}
-	p = n ? malloc(n) : NULL;
 	if (n && !p)
 		fuse_reply_err(req, ENOMEM);
 	else
-		reply_xattr(req, p, ropefs_getxattr(d->fs, ino, name, p, n), n);
+		reply_xattr(req, p, ropefs_getxattr(daemon_of(req)->fs, ino, name, p, n),
+			    n);
 	free(p);
+}
+
+void file_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t n)
+{
+	if (xattr_known(daemon_of(req), name))
+		reply_getxattr(req, ino, name, n);
+	else
+		fuse_reply_err(req, EOPNOTSUPP);
 }
 
 /* Takes trusted.* out of n bytes of names, as Linux does for who isn't root; what is left. */
@@ -233,14 +242,28 @@ void file_listxattr(fuse_req_t req, fuse_ino_t ino, size_t n)
 	free(p);
 }
 
+/* Who sets an ACL and is not in the file's group loses the set-gid bit. */
+static int acl_kill_sgid(struct daemon *d, fuse_ino_t ino)
+{
+	struct ropefs_attr a;
+	int r = ropefs_getattr(d->fs, ino, &a);
+
+	if (r < 0 || !(a.mode & S_ISGID))
+		return r;
+	a.mode &= ~(uint32_t)S_ISGID;
+	return ropefs_setattr(d->fs, ino, &a, ROPEFS_SET_MODE, NULL);
+}
+
 void file_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 		   size_t n, int flags)
 {
 	struct daemon *d = daemon_of(req);
-	int r = -EOPNOTSUPP;
+	int r = xattr_known(d, name) ? 0 : -EOPNOTSUPP;
 
-	if (xattr_known(name))
-		r = ropefs_setxattr(d->fs, ino, name, value, n, flags);
+	if (r >= 0 && flags & ADAPT_KILL_SGID)
+		r = acl_kill_sgid(d, ino);
+	if (r >= 0)
+		r = ropefs_setxattr(d->fs, ino, name, value, n, flags & ~ADAPT_KILL_SGID);
 	if (strcmp(name, "security.capability") == 0)
 		inodes_set_plain(&d->inodes, ino, false);
 	reply_err(req, r);
@@ -249,9 +272,12 @@ void file_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char 
 void file_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct daemon *d = daemon_of(req);
+	int r = -EOPNOTSUPP;
 
-	reply_err(req,
-		  xattr_known(name) ? ropefs_removexattr(d->fs, ino, name) : -EOPNOTSUPP);
+	if (xattr_known(d, name))
+		r = ropefs_removexattr(d->fs, ino, name);
+	/* Not to have an ACL is as good as to have removed it. */
+	reply_err(req, r == -ENODATA && is_acl(name) ? 0 : r);
 }
 
 void file_statfs(fuse_req_t req, fuse_ino_t ino)

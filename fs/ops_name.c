@@ -67,8 +67,9 @@ static int new_owned(fuse_req_t req, fuse_ino_t parent, uint32_t mode,
 	r = ropefs_getattr(daemon_of(req)->fs, parent, &dir);
 	if (r < 0)
 		return r;
-	*ret_what =
-		(struct ropefs_new) { .mode = mode, .uid = ctx->uid, .gid = ctx->gid };
+	*ret_what = (struct ropefs_new) {
+		.mode = mode, .uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask
+	};
 	if (dir.mode & S_ISGID) {
 		ret_what->gid = dir.gid;
 		if (S_ISDIR(mode))
@@ -204,11 +205,12 @@ static void create_unnamed(fuse_req_t req, fuse_ino_t parent, mode_t mode,
 			   struct fuse_file_info *fi)
 {
 	struct daemon *d = daemon_of(req);
-	struct ropefs_new what;
+	struct ropefs_new what = { 0 };
 	struct ropefs_attr a;
 	int r;
 
 	r = new_owned(req, parent, mode, &what);
+	what.near = parent;
 	if (r >= 0)
 		r = ropefs_create_unnamed(d->fs, &what, &a);
 	if (r < 0) {

@@ -8,6 +8,10 @@
 
 struct daemon;
 
+/* The xattrs that hold ACLs. */
+#define ACL_ACCESS  "system.posix_acl_access"
+#define ACL_DEFAULT "system.posix_acl_default"
+
 /* r: 0 or a negative error of the store. */
 void reply_err(fuse_req_t req, int r);
 struct timespec timespec_of(struct ropefs_time t);

@@ -79,38 +79,35 @@ static void view_listxattr(fuse_req_t req, fuse_ino_t ino, size_t n)
 		fuse_reply_xattr(req, 0);
 }
 
-static bool in_group(fuse_req_t req, gid_t gid)
+/* A view has its target's access ACL, as it has its mode. */
+static void view_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t n)
 {
-	gid_t *list;
-	bool found = fuse_req_ctx(req)->gid == gid;
-	int n;
+	struct view v;
+	int r = strcmp(name, ACL_ACCESS) == 0 ? 0 : -ENODATA;
 
-	if (found)
-		return true;
-	n = fuse_req_getgroups(req, 0, NULL);
-	if (n <= 0 || n > GROUPS_MAX)
-		return false;
-	list = calloc((size_t)n, sizeof(*list));
-	if (!list)
-		return false;
-	n = fuse_req_getgroups(req, n, list);
-	for (int i = 0; i < n && !found; i++)
-		found = list[i] == gid;
-	free(list);
-	return found;
+	if (r >= 0)
+		r = view_target(daemon_of(req), ino, &v);
+	if (r < 0)
+		reply_err(req, r);
+	else
+		reply_getxattr(req, v.target, name, n);
 }
 
 /* The kernel has checked that the caller may remove names from the directory, which says
  * nothing about the file that would be cut. */
 static bool may_write(fuse_req_t req, const struct ropefs_attr *a)
 {
-	uid_t uid = fuse_req_ctx(req)->uid;
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct ropefs_who who = { .uid = ctx->uid, .gid = ctx->gid };
+	gid_t groups[GROUPS_MAX];
+	int n;
 
-	if (uid == 0)
+	if (ctx->uid == 0)
 		return true;
-	if (uid == a->uid)
-		return a->mode & S_IWUSR;
-	return in_group(req, a->gid) ? a->mode & S_IWGRP : a->mode & S_IWOTH;
+	n = fuse_req_getgroups(req, GROUPS_MAX, groups);
+	who.groups = groups;
+	who.n_groups = n > 0 && n <= GROUPS_MAX ? (size_t)n : 0;
+	return ropefs_access(daemon_of(req)->fs, a->ino, &who, 2) >= 0;
 }
 
 static void unlink_waiting(struct task *t)
@@ -156,5 +153,6 @@ const struct fuse_lowlevel_ops view_ops = {
 	.release = view_release,
 	.fsync = view_fsync,
 	.lseek = view_lseek,
+	.getxattr = view_getxattr,
 	.listxattr = view_listxattr,
 };

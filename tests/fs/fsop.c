@@ -262,6 +262,20 @@ static int cmd_reader(char **a)
 	return 0;
 }
 
+/* DIR NAME: makes a file without a name in DIR, writes, and links it as NAME there. */
+static int cmd_tmpfile(char **a)
+{
+	int dir = open(a[0], O_PATH), fd = openat(dir, ".", O_TMPFILE | O_RDWR, 0666);
+	char path[64];
+	struct stat st;
+
+	if (fd < 0 || write(fd, "unnamed\n", 8) != 8 || fstat(fd, &st) < 0)
+		return say(-1);
+	printf("nlink %d mode %o\n", (int)st.st_nlink, (unsigned)st.st_mode);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return say(linkat(AT_FDCWD, path, dir, a[1], AT_SYMLINK_FOLLOW));
+}
+
 /* FILE: appends after an edit that the kernel's idea of the end may not have followed. */
 static int cmd_append_after_edit(char **a)
 {
@@ -303,6 +317,7 @@ static const struct {
 	{ "view-conflict", 2, cmd_view_conflict },
 	{ "view-fsync", 2, cmd_view_fsync },
 	{ "reader", 2, cmd_reader },
+	{ "tmpfile", 2, cmd_tmpfile },
 	{ "append-after-edit", 1, cmd_append_after_edit },
 };
 
