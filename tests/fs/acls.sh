@@ -27,7 +27,8 @@ inherited() {
 }
 both "a default ACL is inherited, and umask has no say then" inherited
 refused() {
-	echo >r; ln -s r rl; setfacl -d -m u:1:r r; setfattr -n system.posix_acl_default -v 0x02000000 r
+	echo >r; ln -s r rl; setfacl -d -m u:1:r r
+	setfattr -n system.posix_acl_default -v 0x02000000 r
 	setfattr -n system.posix_acl_access -v 0x01000000 r
 	setfattr -n system.posix_acl_access -v 0x0200000001000700ffffffff r
 	setfattr -n system.posix_acl_access -v 0x0200 r
