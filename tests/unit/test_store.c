@@ -15,6 +15,8 @@
 #include "core/store_priv.h"
 #include "tests/lib/suite.h"
 
+enum { HUGE_FILES = 3 };
+
 struct fixture {
 	struct io *io;
 	struct key_file *kf;
@@ -519,6 +521,99 @@ START_TEST(an_upgrade_cut_by_power_loss_is_done_by_the_next_opening)
 }
 END_TEST
 
+/* Sizes and places near the greatest there are, and sums of them beyond it: each edit is made or
+ * refused by its result's size alone, whatever the way there. */
+static uint64_t huge(void)
+{
+	static const uint64_t far[] = { 0, (uint64_t)1 << 32, (uint64_t)1 << 62,
+					INT64_MAX, UINT64_MAX };
+	uint64_t x = far[rng_below(&f.rng, ARRAY_LEN(far))];
+
+	return x ? x - rng_below(&f.rng, 3) : rng_below(&f.rng, 5000);
+}
+
+static uint64_t place(uint64_t size)
+{
+	return rng_below(&f.rng, 2) ? huge() : rng_below(&f.rng, size + 1);
+}
+
+/* One edit of the file ino[a] by another, and what it makes of its size. */
+static void huge_edit(const uint64_t *ino, uint64_t *size)
+{
+	size_t a = rng_below(&f.rng, HUGE_FILES);
+	size_t b = (a + 1 + rng_below(&f.rng, HUGE_FILES - 1)) % HUGE_FILES;
+	uint64_t at = place(size[a]), n = place(size[a]),
+		 m = rng_below(&f.rng, size[b] + 1);
+	bool within = at <= size[a] && n <= size[a] - at;
+	const struct ropefs_range to = { ino[a], at, n };
+	const struct ropefs_range from = { ino[b], size[b] - m, m };
+	ssize_t want = 0, r = 0;
+	uint64_t will = size[a];
+
+	switch (rng_below(&f.rng, 5)) {
+	case 0:
+		want = n > INT64_MAX ? -EFBIG : 0;
+		will = n;
+		r = ropefs_truncate(f.fs, ino[a], n);
+		break;
+	case 1:
+		want = within ? 0 : -ERANGE;
+		will = size[a] - n;
+		r = ropefs_cut(f.fs, ino[a], at, n);
+		break;
+	case 2:
+		want = !within ? -ERANGE : m > INT64_MAX - (size[a] - n) ? -EFBIG : 0;
+		will = size[a] - n + m;
+		r = ropefs_replace(f.fs, to, from);
+		break;
+	case 3:
+		want = n > INT64_MAX || at > INT64_MAX - n ? -EFBIG : 0;
+		will = n ? MAX(size[a], at + n) : size[a];
+		r = ropefs_punch(f.fs, ino[a], at, n, false);
+		break;
+	case 4:
+		want = at > INT64_MAX - 4 ? -EFBIG : 4;
+		will = MAX(size[a], at + 4);
+		r = ropefs_write(f.fs, ino[a], at, "data", 4, 0, NULL);
+		break;
+	}
+	ck_assert_int_eq(r, want);
+	if (r >= 0)
+		size[a] = will;
+}
+
+static void expect_sizes(const uint64_t *ino, const uint64_t *size)
+{
+	struct ropefs_attr a;
+
+	for (unsigned i = 0; i < HUGE_FILES; i++) {
+		ck_ok(ropefs_getattr(f.fs, ino[i], &a));
+		ck_assert_uint_eq(a.size, size[i]);
+	}
+}
+
+START_TEST(edits_of_the_largest_files_are_made_or_refused)
+{
+	uint64_t ino[HUGE_FILES], size[HUGE_FILES] = { 0 };
+
+	fixture_init(false);
+	for (unsigned i = 0; i < HUGE_FILES; i++)
+		ino[i] = make((char[]) { (char)('a' + i), 0 });
+	for (unsigned n = 0; n < 3000; n++) {
+		huge_edit(ino, size);
+		expect_sizes(ino, size);
+		if (rng_below(&f.rng, 200) == 0)
+			ck_ok(ropefs_checkpoint(f.fs));
+	}
+	ck_ok(ropefs_sync(f.fs));
+	store_abandon(f.fs, true);
+	io_sim_kill(f.io);
+	fixture_open();
+	expect_sizes(ino, size);
+	fixture_release();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("store");
@@ -537,6 +632,7 @@ int main(void)
 	tcase_add_test(tc, what_is_dead_is_known_after_reopening);
 	tcase_add_test(tc, log_files_that_are_gone_are_noticed);
 	tcase_add_test(tc, an_upgrade_cut_by_power_loss_is_done_by_the_next_opening);
+	tcase_add_test(tc, edits_of_the_largest_files_are_made_or_refused);
 	tcase_add_test(tc, a_disk_full_of_what_was_removed_takes_writes_again);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("threads");
