@@ -62,31 +62,42 @@ static int open_root(const struct daemon *d)
 	return fd;
 }
 
-static void truncate_by_name(struct daemon *d, uint64_t ino)
+static void truncate_by_name(struct daemon *d, int root, const char *path)
 {
-	char path[64];
-	int root = open_root(d), fd = -1;
+	int fd = raw_open(root, path, O_WRONLY | OPEN_MARK | O_NOFOLLOW);
 
-	snprintf(path, sizeof(path), DOT_NAME "/" SIZES_NAME "/%" PRIu64, ino);
-	if (root >= 0)
-		fd = raw_open(root, path, O_WRONLY | OPEN_MARK | O_NOFOLLOW);
-	if (fd >= 0) {
-		count(&d->counters.sizes_told, syscall(SYS_ftruncate, fd, 0) == 0);
-		raw_close(fd);
-	}
-	if (root >= 0)
-		raw_close(root);
+	if (fd < 0)
+		return;
+	count(&d->counters.sizes_told, syscall(SYS_ftruncate, fd, 0) == 0);
+	raw_close(fd);
+}
+
+/* While the kernel has the name the file counts as used, and keeps its bytes even when it is
+ * removed. Asked for once more, the name is not there. */
+static void forget_name(int root, const char *path)
+{
+	struct stat st;
+
+	fstatat(root, path, &st, AT_SYMLINK_NOFOLLOW);
 }
 
 static void tell(struct job *job)
 {
 	struct telling *w = (struct telling *)job;
+	int root = open_root(w->d);
+	char path[64];
 
+	snprintf(path, sizeof(path), DOT_NAME "/" SIZES_NAME "/%" PRIu64, w->ino);
 	atomic_store(&w->d->sizes.ino, w->ino);
-	truncate_by_name(w->d, w->ino);
+	if (root >= 0)
+		truncate_by_name(w->d, root, path);
 	atomic_store(&w->d->sizes.ino, 0);
 	sem_post(&w->done);
 	telling_put(w);
+	if (root >= 0) {
+		forget_name(root, path);
+		raw_close(root);
+	}
 }
 
 /* The thread's first job: a table of descriptors of its own, and the path's names looked up, so
