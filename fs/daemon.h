@@ -48,6 +48,7 @@ enum {
 	FH_WRITE = 1, /* open for writing */
 	FH_SIZE = 2, /* of sizes.h: truncation only tells the size */
 	FH_SYNC = 4, /* O_SYNC: what changes the file's bytes waits for the log */
+	FH_RUN = 8, /* counted by inodes_run() */
 };
 
 enum { EDIT_THREADS = 4 };

@@ -15,6 +15,7 @@ struct known {
 	uint64_t less;
 	unsigned views; /* open for writing */
 	unsigned pending;
+	unsigned runs;
 	bool plain;
 };
 
@@ -135,6 +136,19 @@ uint64_t inodes_edits(struct inodes *t, uint64_t ino)
 void inodes_edited(struct inodes *t, uint64_t ino)
 {
 	WITH_KNOWN(t, ino, k, k->edits++);
+}
+
+void inodes_run(struct inodes *t, uint64_t ino, int change)
+{
+	WITH_KNOWN(t, ino, k, k->runs += (unsigned)change);
+}
+
+bool inodes_runs(struct inodes *t, uint64_t ino)
+{
+	bool runs;
+
+	WITH_KNOWN(t, ino, k, runs = k->runs > 0);
+	return runs;
 }
 
 bool inodes_plain(struct inodes *t, uint64_t ino)

@@ -41,6 +41,11 @@ void inodes_edit_unlock(struct inodes *t, uint64_t ino);
 uint64_t inodes_edits(struct inodes *t, uint64_t ino);
 void inodes_edited(struct inodes *t, uint64_t ino);
 
+/* Opened to be executed, as long as the program or a map of it is there: then its bytes must not
+ * change, whatever the way. The kernel refuses what it sees. */
+void inodes_run(struct inodes *t, uint64_t ino, int change);
+bool inodes_runs(struct inodes *t, uint64_t ino);
+
 bool inodes_plain(struct inodes *t, uint64_t ino);
 void inodes_set_plain(struct inodes *t, uint64_t ino, bool plain);
 

@@ -5,6 +5,7 @@
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/report.h"
+#include "fs/view_range.h"
 #include "fs/wire.h"
 
 #include <errno.h>
@@ -221,6 +222,7 @@ static void release_daemon(struct daemon *d)
 	waits_release(&d->waits);
 	if (d->session)
 		fuse_session_destroy(d->session);
+	view_ranges_end(d);
 	views_release(&d->views);
 	inodes_release(&d->inodes);
 }

@@ -15,11 +15,14 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { OPEN_TO_RUN = 0x20 }; /* the kernel's __FMODE_EXEC, of execve(2) */
+
 void file_opened(struct fuse_file_info *fi)
 {
 	int mode = fi->flags & O_ACCMODE;
 
-	fi->fh = mode == O_RDONLY ? 0 : FH_WRITE;
+	/* There is a fourth mode, which may neither read nor write. */
+	fi->fh = mode == O_WRONLY || mode == O_RDWR ? FH_WRITE : 0;
 	if (fi->flags & O_DSYNC)
 		fi->fh |= FH_SYNC;
 	/* All go through the page cache. Direct writes of an appender would be cheaper, but the
@@ -32,8 +35,12 @@ void file_opened(struct fuse_file_info *fi)
 /* As privs_drop(). */
 static int open_truncate(struct daemon *d, fuse_ino_t ino, uint32_t uid)
 {
-	int privs = privs_drop(d, ino, uid), r;
+	int privs, r;
 
+	/* The kernel says so, too, but only after this. */
+	if (inodes_runs(&d->inodes, ino))
+		return -ETXTBSY;
+	privs = privs_drop(d, ino, uid);
 	if (privs < 0)
 		return privs;
 	inodes_edit_lock(&d->inodes, ino);
@@ -49,16 +56,22 @@ static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
 {
 	int r = 0;
 
-	if (fi->flags & O_TRUNC && (fi->flags & O_ACCMODE) != O_RDONLY)
+	/* For reading only, too: the kernel has checked that the caller may. */
+	if (fi->flags & O_TRUNC)
 		r = open_truncate(d, ino, fuse_req_ctx(req)->uid);
 	if (r < 0) {
 		reply_err(req, r);
 		return;
 	}
 	file_opened(fi);
+	if (fi->flags & OPEN_TO_RUN) {
+		fi->fh |= FH_RUN;
+		inodes_run(&d->inodes, ino, 1);
+	}
 	if (r > 0)
 		attrs_drop(d, ino);
-	fuse_reply_open(req, fi);
+	if (fuse_reply_open(req, fi) < 0 && fi->fh & FH_RUN)
+		inodes_run(&d->inodes, ino, -1);
 }
 
 static void open_settled(struct task *t)
@@ -265,8 +278,8 @@ void file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
-	(void)fi;
+	if (fi->fh & FH_RUN)
+		inodes_run(&daemon_of(req)->inodes, ino, -1);
 	fuse_reply_err(req, 0);
 }
 

@@ -131,16 +131,10 @@ static int get_locked(struct daemon *d, const struct view *find, uint64_t *ret_i
 		v = malloc(sizeof(*v));
 		if (!v)
 			return -ENOMEM;
-		r = inodes_get(&d->inodes, find->target);
-		if (r < 0) {
-			free(v);
-			return r;
-		}
 		*v = *find;
 		v->ino = ino;
 		r = map_put(&d->views.by_ino, ino, v);
 		if (r < 0) {
-			inodes_put(&d->inodes, find->target, 1);
 			free(v);
 			return r;
 		}
@@ -158,7 +152,9 @@ static void stat_of(uint64_t ino, const struct ropefs_attr *target, uint64_t siz
 	ret->st_mode = S_IFREG | (target->mode & 0777);
 	ret->st_nlink = 1;
 	ret->st_size = (off_t)size;
-	ret->st_blocks = (blkcnt_t)((size + 511) / 512);
+	/* Where the file has holes the range may have some, and who copies it looks for them. */
+	if (ret->st_blocks > (blkcnt_t)((size + 511) / 512))
+		ret->st_blocks = (blkcnt_t)((size + 511) / 512);
 }
 
 int view_lookup(struct daemon *d, fuse_ino_t parent, const char *name,
@@ -196,7 +192,6 @@ void view_forget(struct daemon *d, fuse_ino_t ino, uint64_t times)
 		v->lookups -= times;
 		if (!v->lookups) {
 			map_del(&d->views.by_ino, ino);
-			inodes_put(&d->inodes, v->target, 1);
 			free(v);
 		}
 	}

@@ -1,9 +1,11 @@
 /* view.h - NAME@SELECTOR as a file (docs/VIEWS.md): which file a name shows, and what kind of
  * view it is. Each kind has a file of its own and is a row of the table in view.c.
  *
- * Invariant: a view's node id is made from its target and its name, so that stat and open
- * agree on it; the table has it while the kernel knows it, and it keeps the target known as
- * well. */
+ * Invariants
+ * 1. A view's node id is made from its target and its name, so that stat and open agree on
+ *    it; the table has it while the kernel knows it.
+ * 2. Only a kind's open files keep the target known (inodes_get()), not the view itself: the
+ *    kernel remembers names for long, and a removed file would keep its bytes. */
 #ifndef ROPEFS_FS_VIEW_H
 #define ROPEFS_FS_VIEW_H
 
@@ -12,9 +14,11 @@
 
 #include <fuse_lowlevel.h>
 #include <pthread.h>
+#include <sys/queue.h>
 
 struct daemon;
 struct view;
+struct view_file;
 
 /* A kind of view: what it does with the requests on it. */
 struct view_kind {
@@ -45,6 +49,7 @@ struct view {
 struct views {
 	pthread_mutex_t mutex; /* taken before the inode table's */
 	struct map by_ino;
+	LIST_HEAD(, view_file) ranges; /* open ones (view_range.h) */
 };
 
 void views_init(struct views *v);

@@ -63,8 +63,10 @@ static int open_locked(struct daemon *d, const struct view *v, int flags,
 	f->from = range.at;
 	f->placed = range.n;
 	f->edits = inodes_edits(&d->inodes, v->target);
-	if ((flags & O_ACCMODE) == O_RDONLY)
+	if ((flags & O_ACCMODE) == O_RDONLY && !(flags & O_TRUNC))
 		return 0;
+	if (inodes_runs(&d->inodes, v->target))
+		return -ETXTBSY;
 	f->cut_if_unwritten = flags & O_TRUNC;
 	copied = range;
 	if (flags & O_TRUNC)
@@ -86,28 +88,47 @@ int view_file_open(struct daemon *d, fuse_ino_t ino, int flags, uint32_t uid,
 	if (!f)
 		return -ENOMEM;
 	f->uid = uid;
+	r = inodes_get(&d->inodes, v.target);
+	if (r < 0) {
+		free(f);
+		return r;
+	}
 	inodes_edit_lock(&d->inodes, v.target);
 	r = open_locked(d, &v, flags, f);
 	inodes_edit_unlock(&d->inodes, v.target);
 	if (r < 0) {
+		inodes_put(&d->inodes, v.target, 1);
 		free(f);
 		return r;
 	}
 	pthread_mutex_init(&f->committing, NULL);
 	if (f->stage)
 		inodes_view_opened(&d->inodes, f->target);
+	pthread_mutex_lock(&d->views.mutex);
+	LIST_INSERT_HEAD(&d->views.ranges, f, link);
+	pthread_mutex_unlock(&d->views.mutex);
 	*ret = f;
 	return 0;
 }
 
 void view_file_free(struct daemon *d, struct view_file *f)
 {
+	pthread_mutex_lock(&d->views.mutex);
+	LIST_REMOVE(f, link);
+	pthread_mutex_unlock(&d->views.mutex);
 	if (f->stage) {
 		ropefs_release(d->fs, f->stage, 1);
 		inodes_view_closed(&d->inodes, f->target);
 	}
+	inodes_put(&d->inodes, f->target, 1);
 	pthread_mutex_destroy(&f->committing);
 	free(f);
+}
+
+void view_ranges_end(struct daemon *d)
+{
+	while (!LIST_EMPTY(&d->views.ranges))
+		view_file_free(d, LIST_FIRST(&d->views.ranges));
 }
 
 bool view_is_stale(struct daemon *d, struct view_file *f)
@@ -170,7 +191,8 @@ int view_commit(struct daemon *d, struct view_file *f)
 	int r;
 
 	assert(f->stage);
-	r = privs_drop(d, f->target, f->uid);
+	r = inodes_runs(&d->inodes, f->target) ? -ETXTBSY
+					       : privs_drop(d, f->target, f->uid);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&f->committing);
@@ -230,7 +252,7 @@ int view_resize(struct daemon *d, const struct view *v, uint64_t size, uint32_t 
 	bool stale;
 	int r;
 
-	r = privs_drop(d, v->target, uid);
+	r = inodes_runs(&d->inodes, v->target) ? -ETXTBSY : privs_drop(d, v->target, uid);
 	do {
 		if (r >= 0)
 			r = resize_place(d, v, size, &m, &edits);

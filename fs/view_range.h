@@ -5,7 +5,8 @@
  *    in view_commit(): bytes [from, from + placed) give way to the whole stage, in one step,
  *    and `placed` becomes the stage's size.
  * 2. A commit needs the target's `edits` to be what the handle saw last; else the place may
- *    have moved, and it fails with ESTALE. */
+ *    have moved, and it fails with ESTALE.
+ * 3. A running program's file is not written, as by write(2): ETXTBSY. */
 #ifndef ROPEFS_FS_VIEW_RANGE_H
 #define ROPEFS_FS_VIEW_RANGE_H
 
@@ -16,12 +17,13 @@
 extern const struct view_kind view_range;
 
 struct view_file {
-	uint64_t target;
+	LIST_ENTRY(view_file) link;
+	uint64_t target; /* known as long as this is open */
 	uint64_t from, placed; /* the range, as resolved at open and moved by commits */
 	uint64_t stage; /* ino; 0: open for reading only */
 	atomic_ullong edits; /* of the target, as it saw them last */
 	uint32_t uid;
-	bool cut_if_unwritten; /* opened with O_TRUNC */
+	bool cut_if_unwritten; /* opened with O_TRUNC; then even for reading there is a stage */
 	atomic_bool wrote; /* ever */
 	atomic_bool dirty; /* since the last commit */
 	pthread_mutex_t
@@ -32,6 +34,8 @@ struct view_file {
 int view_file_open(struct daemon *d, fuse_ino_t ino, int flags, uint32_t uid,
 		   struct view_file **ret);
 void view_file_free(struct daemon *d, struct view_file *f);
+/* Frees those whose RELEASE did not come before the end. */
+void view_ranges_end(struct daemon *d);
 /* Has somebody else moved bytes of the target? Then there is no place for the stage any more. */
 bool view_is_stale(struct daemon *d, struct view_file *f);
 /* Edits: in the thread that has those of the target (notify.h), the kernel's cache included.

@@ -332,25 +332,44 @@ static void view_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int wh
 	task_edit(t, v.target, setattr_waiting);
 }
 
+/* Holes are those of the file, as far as the range goes. */
+static int seek_in(struct daemon *d, uint64_t fh, uint64_t off, int whence, uint64_t *ret)
+{
+	struct ropefs_range range = { .at = off, .n = INT64_MAX };
+	struct ropefs_attr a;
+	uint64_t found, end;
+	int r;
+
+	view_copy_side(fh, false, &range);
+	r = ropefs_getattr(d->fs, range.ino, &a);
+	if (r < 0)
+		return r;
+	end = range.n < INT64_MAX - range.at ? range.at + range.n : INT64_MAX;
+	end = end < a.size ? end : a.size;
+	if (range.at >= end)
+		return -ENXIO;
+	r = ropefs_seek(d->fs, range.ino, range.at, whence, &found);
+	if (r < 0)
+		return r;
+	if (found >= end && whence == SEEK_DATA)
+		return -ENXIO;
+	*ret = off + ((found < end ? found : end) - range.at);
+	return 0;
+}
+
 static void view_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		       struct fuse_file_info *fi)
 {
-	struct view_file *f = file_of(fi->fh);
-	struct ropefs_attr stage;
-	uint64_t size = f->placed;
-	int r = 0;
+	uint64_t found = 0;
+	int r = -ENXIO;
 
 	(void)ino;
-	if (f->stage) {
-		r = ropefs_getattr(daemon_of(req)->fs, f->stage, &stage);
-		size = r >= 0 ? stage.size : 0;
-	}
+	if (off >= 0)
+		r = seek_in(daemon_of(req), fi->fh, (uint64_t)off, whence, &found);
 	if (r < 0)
 		reply_err(req, r);
-	else if (off < 0 || (uint64_t)off >= size)
-		fuse_reply_err(req, ENXIO);
 	else
-		fuse_reply_lseek(req, whence == SEEK_HOLE ? (off_t)size : off);
+		fuse_reply_lseek(req, (off_t)found);
 }
 
 static const struct fuse_lowlevel_ops range_ops = {

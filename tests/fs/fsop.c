@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,13 +37,13 @@ static int cmd_noreplace(char **a)
 	return do_rename(a, RENAME_NOREPLACE);
 }
 
-/* FILE AT CUT DATA [FLAGS]: flags "r" opens for reading only. */
+/* FILE AT CUT DATA [FLAGS]: flags "r" opens for reading only, "n" for neither. */
 static int cmd_edit(char **a)
 {
 	size_t n = strlen(a[3]);
 	struct ropefs_ioc_edit *e = calloc(1, sizeof(*e) + n);
 	unsigned long nr;
-	int fd = open(a[0], a[4] ? O_RDONLY : O_RDWR);
+	int fd = open(a[0], !a[4] ? O_RDWR : *a[4] == 'n' ? O_ACCMODE : O_RDONLY);
 
 	*e = (struct ropefs_ioc_edit) { strtoull(a[1], NULL, 0), strtoull(a[2], NULL, 0),
 					(uint32_t)n, 0 };
@@ -176,6 +177,20 @@ static int cmd_list_delete(char **a)
 	return 0;
 }
 
+/* FILE: opens it for reading only, and truncates it thereby; prints what it has then. */
+static int cmd_open_trunc(char **a)
+{
+	char buf[64];
+	int fd = open(a[0], O_RDONLY | O_TRUNC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return say(-1);
+	printf("%lld bytes, reads %zd\n", (long long)st.st_size,
+	       read(fd, buf, sizeof(buf)));
+	return say(close(fd));
+}
+
 /* FILE: what an unlinked open file still does. */
 static int cmd_unlinked(char **a)
 {
@@ -229,6 +244,29 @@ static int cmd_view_conflict(char **a)
 		return say(-1);
 	say((int)write(view, "x", 1));
 	return say(close(view));
+}
+
+/* VIEW PROGRAM: writes into the view, starts PROGRAM with 100 as argument, and prints what the
+ * close of the view says then. */
+static int cmd_view_run(char **a)
+{
+	int view = open(a[0], O_WRONLY | O_CLOEXEC), ends[2], r;
+	pid_t pid;
+	char c;
+
+	if (view < 0 || write(view, "x", 1) != 1 || pipe2(ends, O_CLOEXEC) < 0)
+		return say(-1);
+	pid = fork();
+	if (pid == 0) {
+		execl(a[1], a[1], "100", NULL);
+		_exit(1);
+	}
+	close(ends[1]);
+	r = (int)read(ends[0], &c, 1); /* ends when the program has begun */
+	r = say(r < 0 ? r : close(view));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return r;
 }
 
 /* VIEW FILE: writes into the view, fsyncs, and says what FILE has before the close. */
@@ -312,9 +350,11 @@ static const struct {
 	{ "seek", 3, cmd_seek },
 	{ "appenders", 3, cmd_appenders },
 	{ "list-delete", 1, cmd_list_delete },
+	{ "open-trunc", 1, cmd_open_trunc },
 	{ "unlinked", 1, cmd_unlinked },
 	{ "dup-write", 1, cmd_dup_write },
 	{ "view-conflict", 2, cmd_view_conflict },
+	{ "view-run", 2, cmd_view_run },
 	{ "view-fsync", 2, cmd_view_fsync },
 	{ "reader", 2, cmd_reader },
 	{ "tmpfile", 2, cmd_tmpfile },
