@@ -86,8 +86,10 @@ int ropefs_setattr(struct ropefs *fs, uint64_t ino, const struct ropefs_attr *to
 int ropefs_lookup(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
 		  struct ropefs_attr *ret)
 {
+	struct catalog cat;
 	struct inode *in;
 	struct entry e;
+	uint64_t ino;
 	int r;
 
 	look_begin(fs);
@@ -95,9 +97,13 @@ int ropefs_lookup(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
 	if (r >= 0)
 		r = dir_get(fs, dir, &in);
 	if (r >= 0)
-		r = catalog_lookup(&fs->catalog, dir, span_name(name), &e);
+		r = catalog_of(fs, dir, &cat);
 	if (r >= 0)
-		r = attr_of(fs, e.ino, ret);
+		r = catalog_lookup(&cat, ino_base(dir), span_name(name), &e);
+	if (r >= 0)
+		r = ino_beside(dir, e.ino, &ino);
+	if (r >= 0)
+		r = attr_of(fs, ino, ret);
 	return look_end(fs, r);
 }
 
@@ -167,6 +173,7 @@ int ropefs_symlink(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
 int ropefs_readlink(struct ropefs *fs, uint64_t ino, char **ret_target)
 {
 	_cleanup_(buf_release) struct buf target = BUF_INIT;
+	struct catalog cat;
 	struct inode *in;
 	int r;
 
@@ -175,7 +182,9 @@ int ropefs_readlink(struct ropefs *fs, uint64_t ino, char **ret_target)
 	if (r >= 0 && !S_ISLNK(le32_get(in->row.mode)))
 		r = -EINVAL;
 	if (r >= 0)
-		r = catalog_get_target(&fs->catalog, ino, &target);
+		r = catalog_of(fs, ino, &cat);
+	if (r >= 0)
+		r = catalog_get_target(&cat, ino_base(ino), &target);
 	if (r >= 0)
 		r = buf_append(&target, "", 1);
 	if (r >= 0) {
@@ -273,25 +282,32 @@ int ropefs_resolve(struct ropefs *fs, const char *path, struct ropefs_attr *ret)
 int ropefs_readdir(struct ropefs *fs, uint64_t dir, uint64_t after,
 		   struct ropefs_entry *ret, struct ropefs_attr *attrs, unsigned max)
 {
+	struct catalog cat;
 	struct inode *in;
 	struct entry e;
 	unsigned n = 0;
+	uint64_t ino;
 	int r;
 
 	look_begin(fs);
 	r = dir_get(fs, dir, &in);
+	if (r >= 0)
+		r = catalog_of(fs, dir, &cat);
 	while (r >= 0 && n < max) {
-		r = catalog_next_entry(&fs->catalog, dir, after, &e);
+		r = catalog_next_entry(&cat, ino_base(dir), after, &e);
 		if (r <= 0)
 			break;
+		r = ino_beside(dir, e.ino, &ino);
+		if (r < 0)
+			break;
 		if (attrs) {
-			r = attr_of(fs, e.ino, &attrs[n]);
+			r = attr_of(fs, ino, &attrs[n]);
 			if (r < 0) /* shown all the same; a look at it tells the error */
-				attrs[n] = (struct ropefs_attr) { .ino = e.ino };
+				attrs[n] = (struct ropefs_attr) { .ino = ino };
 			r = 0;
 		}
 		ret[n] = (struct ropefs_entry) {
-			.ino = e.ino,
+			.ino = ino,
 			.cookie = e.cookie,
 			.type = e.type,
 			.name_len = e.name_len,
@@ -305,13 +321,22 @@ int ropefs_readdir(struct ropefs *fs, uint64_t dir, uint64_t after,
 
 int ropefs_parent(struct ropefs *fs, uint64_t dir, uint64_t *ret_ino)
 {
+	struct snapshot s;
 	struct inode *in;
 	int r;
 
 	look_begin(fs);
 	r = dir_get(fs, dir, &in);
-	if (r >= 0)
-		*ret_ino = dir == ROPEFS_ROOT_INO ? dir : le64_get(in->row.parent);
+	if (r >= 0 && ropefs_in_snapshot(dir))
+		r = snapshots_get(&fs->snaps, ino_snapshot(dir), &s);
+	if (r < 0)
+		return look_end(fs, r);
+	if (ropefs_in_snapshot(dir) && ino_base(dir) == s.dir)
+		*ret_ino = s.dir;
+	else if (dir == ROPEFS_ROOT_INO)
+		*ret_ino = dir;
+	else
+		r = ino_beside(dir, le64_get(in->row.parent), ret_ino);
 	return look_end(fs, r);
 }
 
@@ -340,7 +365,7 @@ void ropefs_release(struct ropefs *fs, uint64_t ino, uint64_t times)
 	assert(in && in->holds >= times);
 	in->holds -= times;
 	inode_settle(fs, in);
-	gone = !in->holds && !le32_get(in->row.nlink);
+	gone = !in->holds && !le32_get(in->row.nlink) && !ropefs_in_snapshot(ino);
 	look_end(fs, 0);
 	if (!gone)
 		return;
@@ -398,7 +423,7 @@ ssize_t ropefs_getxattr(struct ropefs *fs, uint64_t ino, const char *name, void 
 	if (r >= 0 && policy_is_ours(SPAN_STR(name)))
 		r = get_policy(fs, in, name, &b);
 	else if (r >= 0)
-		r = catalog_get_xattr(&fs->catalog, ino, SPAN_STR(name), &b);
+		r = inode_get_xattr(fs, in, SPAN_STR(name), &b);
 	look_end(fs, r);
 	return r < 0 ? r : give(&b, value, n);
 }
@@ -423,13 +448,16 @@ static void hide_policies(struct buf *list)
 ssize_t ropefs_listxattr(struct ropefs *fs, uint64_t ino, char *list, size_t n)
 {
 	_cleanup_(buf_release) struct buf b = BUF_INIT;
+	struct catalog cat;
 	struct inode *in;
 	int r;
 
 	look_begin(fs);
 	r = inode_get(fs, ino, &in);
 	if (r >= 0)
-		r = catalog_list_xattr(&fs->catalog, ino, &b);
+		r = catalog_of(fs, ino, &cat);
+	if (r >= 0)
+		r = catalog_list_xattr(&cat, ino_base(ino), &b);
 	if (r >= 0)
 		hide_policies(&b);
 	look_end(fs, r);

@@ -382,10 +382,19 @@ static int apply_clone(struct ropefs *fs, const struct op *op)
 		return r;
 	if (rope_bytes(&in->row.rope))
 		return -EINVAL;
-	rope_clone(&fs->env, &src->row.rope, &in->row.rope);
+	if (ropefs_in_snapshot(op->src)) { /* that stays as it is */
+		struct rope copy = src->row.rope;
+
+		r = snapshot_copied(fs, op->src);
+		if (r < 0)
+			return r;
+		rope_clone(&fs->env, &copy, &in->row.rope);
+	} else {
+		rope_clone(&fs->env, &src->row.rope, &in->row.rope);
+		inode_mark_dirty(fs, src);
+	}
 	in->row.flags = le32_put(le32_get(in->row.flags) |
 				 (le32_get(src->row.flags) & INODE_SPARSE));
-	inode_mark_dirty(fs, src);
 	touch(fs, in, op->time, le64_get(src->row.data_bytes), 0);
 	return 0;
 }
@@ -450,22 +459,33 @@ static int apply_setattr(struct ropefs *fs, const struct op *op)
 	return 0;
 }
 
+/* What is read by an op may be in a snapshot, what it changes may not. */
+static bool changes_snapshot(const struct op *op)
+{
+	return ropefs_in_snapshot(op->ino) || ropefs_in_snapshot(op->dir) ||
+	       ((op->type == OP_RENAME || op->type == OP_SWAP) &&
+		ropefs_in_snapshot(op->src));
+}
+
 int op_apply(struct ropefs *fs, const struct op *op)
 {
 	static int (*const apply[OP_TYPE_MAX])(struct ropefs *, const struct op *) = {
-		[OP_WRITE] = apply_write,     [OP_INSERT] = apply_insert,
-		[OP_CUT] = apply_cut,	      [OP_TRUNCATE] = apply_truncate,
-		[OP_PUNCH] = apply_punch,     [OP_REPLACE] = apply_replace,
-		[OP_CLONE] = apply_clone,     [OP_CREATE] = apply_create,
-		[OP_LINK] = apply_link,	      [OP_UNLINK] = apply_unlink,
-		[OP_RMDIR] = apply_unlink,    [OP_RENAME] = apply_rename,
-		[OP_SETATTR] = apply_setattr, [OP_SETXATTR] = apply_xattr,
-		[OP_RMXATTR] = apply_xattr,   [OP_REAP] = apply_reap,
-		[OP_TXN] = apply_txn,	      [OP_SWAP] = apply_swap,
+		[OP_WRITE] = apply_write,	[OP_INSERT] = apply_insert,
+		[OP_CUT] = apply_cut,		[OP_TRUNCATE] = apply_truncate,
+		[OP_PUNCH] = apply_punch,	[OP_REPLACE] = apply_replace,
+		[OP_CLONE] = apply_clone,	[OP_CREATE] = apply_create,
+		[OP_LINK] = apply_link,		[OP_UNLINK] = apply_unlink,
+		[OP_RMDIR] = apply_unlink,	[OP_RENAME] = apply_rename,
+		[OP_SETATTR] = apply_setattr,	[OP_SETXATTR] = apply_xattr,
+		[OP_RMXATTR] = apply_xattr,	[OP_REAP] = apply_reap,
+		[OP_TXN] = apply_txn,		[OP_SWAP] = apply_swap,
+		[OP_SNAPSHOT] = apply_snapshot, [OP_SNAPSHOT_DROP] = apply_snapshot_drop,
 	};
 
 	assert(lock_held(&fs->engine));
 	assert(op->type < OP_TYPE_MAX && apply[op->type]);
+	if (changes_snapshot(op))
+		return err_set(EROFS, "a snapshot can't be changed");
 	fs->told_bytes = 0;
 	return apply[op->type](fs, op);
 }

@@ -51,6 +51,12 @@ static int dir_get_live(struct ropefs *fs, uint64_t ino, struct inode **ret)
 	return 0;
 }
 
+/* Snapshots are reached through their directory, so it stays as long as they do. */
+static bool dir_in_use(const struct inode *dir)
+{
+	return le64_get(dir->row.entries) || le32_get(dir->row.flags) & INODE_SNAPSHOTS;
+}
+
 static uint8_t type_of(const struct inode *in)
 {
 	return (uint8_t)(le32_get(in->row.mode) >> 12); /* S_IFMT to DT_ */
@@ -278,7 +284,7 @@ int apply_unlink(struct ropefs *fs, const struct op *op)
 	is_dir = S_ISDIR(le32_get(in->row.mode));
 	if (is_dir != want_dir)
 		return is_dir ? -EISDIR : -ENOTDIR;
-	if (is_dir && le64_get(in->row.entries))
+	if (is_dir && dir_in_use(in))
 		return -ENOTEMPTY;
 	r = drop_reserve(fs, in);
 	if (r < 0)
@@ -354,7 +360,7 @@ static int rename_check(struct ropefs *fs, const struct op *op, struct renaming 
 		return -ENOTDIR;
 	if (!dir && S_ISDIR(le32_get(rn->target->row.mode)))
 		return -EISDIR;
-	if (dir && le64_get(rn->target->row.entries))
+	if (dir && dir_in_use(rn->target))
 		return -ENOTEMPTY;
 	return 0;
 }

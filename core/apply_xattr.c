@@ -22,7 +22,7 @@ static int acl_get(struct ropefs *fs, const struct inode *in, const char *name,
 {
 	if (!has_acl(in))
 		return -ENODATA;
-	return catalog_get_xattr(&fs->catalog, in->ino, SPAN_STR(name), ret);
+	return inode_get_xattr(fs, in, SPAN_STR(name), ret);
 }
 
 static int acl_refuse(const struct inode *in, const struct op *op)

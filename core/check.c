@@ -16,15 +16,22 @@ struct checking {
 	uint8_t *pages;
 	uint64_t n_pages;
 	uint64_t done, total;
+	/* The rows being checked: the live ones, or a snapshot's. */
+	struct catalog cat;
+	const struct snapshot *snapshot; /* NULL: live */
 };
 
 static void _printf_(2, 3) bad(struct checking *k, const char *fmt, ...)
 {
-	char line[600];
+	char line[900];
+	size_t n = 0;
 	va_list ap;
 
+	if (k->snapshot)
+		n = (size_t)snprintf(line, sizeof(line),
+				     "snapshot %s: ", k->snapshot->name);
 	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
+	vsnprintf(line + n, sizeof(line) - n, fmt, ap);
 	va_end(ap);
 	k->c->problems++;
 	if (k->c->bad)
@@ -164,7 +171,7 @@ static int links_of(struct htab *all, uint64_t ino, struct links **ret)
 static int check_entries(struct checking *k, struct htab *all, uint64_t dir,
 			 const struct inode_row *row)
 {
-	struct catalog *cat = &k->fs->catalog;
+	struct catalog *cat = &k->cat;
 	uint64_t after = 0, n = 0;
 	struct links *l;
 	struct entry e;
@@ -240,7 +247,8 @@ static int check_bytes(struct checking *k, uint64_t ino, const struct inode_row 
 		    (unsigned long long)ino,
 		    (unsigned long long)le64_get(row->data_bytes),
 		    (unsigned long long)data);
-	k->c->bytes += data;
+	if (!k->snapshot)
+		k->c->bytes += data;
 	return r;
 }
 
@@ -287,7 +295,7 @@ static int check_inode(struct checking *k, struct htab *all, uint64_t ino,
 
 	if (r < 0)
 		return r;
-	k->c->files += ino != ROPEFS_ROOT_INO;
+	k->c->files += ino != ROPEFS_ROOT_INO && !k->snapshot;
 	if (ino >= k->fs->next_ino)
 		bad(k, "inode %llu is beyond the next free number %llu",
 		    (unsigned long long)ino, (unsigned long long)k->fs->next_ino);
@@ -301,11 +309,11 @@ static int check_inode(struct checking *k, struct htab *all, uint64_t ino,
 
 static int check_links(struct checking *k, struct htab *all)
 {
+	uint64_t ino = 0, n = 0, count;
 	struct inode_row row;
-	uint64_t ino = 0, n = 0;
 	int r;
 
-	while ((r = catalog_next_inode(&k->fs->catalog, ino, &ino, &row)) > 0) {
+	while ((r = catalog_next_inode(&k->cat, ino, &ino, &row)) > 0) {
 		struct links *l = htab_get(all, ino);
 		uint64_t want;
 
@@ -321,28 +329,27 @@ static int check_links(struct checking *k, struct htab *all)
 			    (unsigned long long)ino, le32_get(row.nlink),
 			    (unsigned long long)want);
 	}
-	if (r >= 0 && n != k->fs->n_inodes)
+	count = k->snapshot ? k->snapshot->inodes : k->fs->n_inodes;
+	if (r >= 0 && n != count)
 		bad(k, "the store counts %llu inodes and has %llu",
-		    (unsigned long long)k->fs->n_inodes, (unsigned long long)n);
+		    (unsigned long long)count, (unsigned long long)n);
 	return r;
 }
 
-static int check_rows(struct checking *k)
+/* All rows of k->cat. */
+static int check_catalog(struct checking *k)
 {
 	struct htab all = HTAB_INIT;
 	struct htab_slot *slot;
 	struct inode_row row;
 	uint64_t ino = 0;
 	size_t at = 0;
-	int r;
+	int r = 0;
 
-	lock_take(&k->fs->engine);
-	r = (int)MIN(inode_flush(k->fs, SIZE_MAX), (ssize_t)0);
-	while (r >= 0 && (r = catalog_next_inode(&k->fs->catalog, ino, &ino, &row)) > 0)
+	while (r >= 0 && (r = catalog_next_inode(&k->cat, ino, &ino, &row)) > 0)
 		r = check_inode(k, &all, ino, &row);
 	if (r >= 0)
 		r = check_links(k, &all);
-	lock_drop(&k->fs->engine);
 	if (r == -E_CORRUPT || r == -ENOENT) {
 		bad(k, "catalog: %s", why(r));
 		r = 0;
@@ -350,6 +357,47 @@ static int check_rows(struct checking *k)
 	while ((slot = htab_next(&all, &at)))
 		free(slot->value);
 	htab_release(&all);
+	return r;
+}
+
+/* A snapshot is shown by its directory, which says that it has some. */
+static int check_snapshot(struct checking *k, const struct snapshot *s)
+{
+	struct inode_row row;
+	int r = catalog_get_inode(&k->fs->catalog, s->dir, &row);
+
+	k->snapshot = s;
+	if (r == -ENOENT)
+		bad(k, "its directory %llu is not there", (unsigned long long)s->dir);
+	else if (r >= 0 && !(le32_get(row.flags) & INODE_SNAPSHOTS))
+		bad(k, "its directory %llu does not say that it has snapshots",
+		    (unsigned long long)s->dir);
+	k->cat = k->fs->catalog;
+	k->cat.bt.root = s->catalog;
+	r = check_catalog(k);
+	k->snapshot = NULL;
+	return r;
+}
+
+static int check_rows(struct checking *k)
+{
+	struct snapshot s;
+	uint64_t id = 0;
+	int r;
+
+	lock_take(&k->fs->engine);
+	r = (int)MIN(inode_flush(k->fs, SIZE_MAX), (ssize_t)0);
+	k->cat = k->fs->catalog;
+	if (r >= 0)
+		r = check_catalog(k);
+	if (r >= 0 && k->fs->snaps_lost)
+		bad(k, "the list of snapshots can't be read");
+	while (r >= 0 && !k->fs->snaps_lost &&
+	       (r = snapshots_next(&k->fs->snaps, id, &s)) > 0) {
+		id = s.id;
+		r = check_snapshot(k, &s);
+	}
+	lock_drop(&k->fs->engine);
 	return r;
 }
 

@@ -17,7 +17,6 @@
 #include "core/base/err.h"
 #include "core/store_priv.h"
 
-#define FLUSH_SLICE  256
 #define SETTLE_SLICE 512
 
 /* A leaf whose extents are smaller on average is packed anew. Scans keep their speed down to
@@ -90,6 +89,8 @@ static int pack_extent(void *arg, struct extent *e)
 	int r;
 
 	if (extent_kind(e) == EXTENT_HOT) {
+		if (hot_placed(pk->fs->hot, e)) /* a snapshot or a copy has it too */
+			return 0;
 		bytes = hot_frozen_bytes(pk->fs->hot, e);
 	} else if (extent_kind(e) == EXTENT_CHUNK && pk->defrag) {
 		r = packs_read(pk->fs->packs, extent_pack(e), extent_chunk_index(e),
@@ -128,6 +129,7 @@ struct frozen {
 	struct super super;
 	uint64_t lsn;
 	uint64_t leaves_defragmented, moved_bytes;
+	uint64_t drops;
 };
 
 static int freeze(struct ropefs *fs, struct frozen *fz)
@@ -136,17 +138,11 @@ static int freeze(struct ropefs *fs, struct frozen *fz)
 	ssize_t left;
 	int r;
 
-	do { /* most rows before the lock is held for the freeze itself */
-		lock_take(&fs->engine);
-		left = inode_flush(fs, FLUSH_SLICE);
-		if (left <= FLUSH_SLICE)
-			break;
-		lock_drop(&fs->engine);
-	} while (left > 0);
+	left = inode_flush_most(fs); /* before the lock is held for the freeze itself */
 	began = io_mono_ns(fs->io);
-	while (left > 0)
-		left = inode_flush(fs, FLUSH_SLICE);
-	r = left < 0 ? (int)left : 0;
+	if (left > 0)
+		left = inode_flush(fs, SIZE_MAX);
+	r = left < 0 ? (int)left : snapshots_flush(fs);
 	/* What made it so may have left a change half done, or one that is not in the log. */
 	if (r == 0 && fs->read_only)
 		r = err_set(E_READ_ONLY, "the store is read-only: %s", fs->read_only_why);
@@ -159,6 +155,11 @@ static int freeze(struct ropefs *fs, struct frozen *fz)
 	fz->super = fs->super;
 	fz->super.lsn = fz->lsn;
 	fz->super.epoch = nodes_freeze(fs->nodes);
+	fz->super.snap_epoch = nodes_snapshot_epoch(fs->nodes);
+	fz->super.snap_copied = fs->snap_copied;
+	fz->super.snap_held = fs->snap_held;
+	fz->super.next_snap = fs->next_snap;
+	fz->drops = fs->drops;
 	fz->super.next_ino = fs->next_ino;
 	fz->super.inodes = fs->n_inodes;
 	fz->super.live_bytes = fs->data_bytes;
@@ -233,6 +234,7 @@ static void settle(struct ropefs *fs)
 					patch_extent(fs, &rope->u.ext[i]);
 		}
 		nodes_patch(fs->nodes, &fs->catalog.bt.root);
+		nodes_patch(fs->nodes, &fs->snaps.root);
 		more = nodes_finish(fs->nodes, patch_extent, fs, SETTLE_SLICE);
 		if (more <= 0)
 			break;
@@ -264,6 +266,7 @@ static int run(struct ropefs *fs)
 	settle(fs);
 	fs->super = fz.super;
 	fs->checkpoint_lsn = fz.lsn;
+	fs->drops_committed = fz.drops;
 	fs->leaves_defragmented += fz.leaves_defragmented;
 	fs->dead_bytes += fz.moved_bytes;
 	lock_drop(&fs->engine);

@@ -4,7 +4,10 @@
  *
  * Live extents come from the committed tree, from the log (those are hot), or from a leaf that
  * was copied before a checkpoint defragmented it: so what dirty nodes and inodes point at is
- * marked too. Nothing else can come to point at a chunk later. */
+ * marked too. Nothing else can come to point at a chunk later.
+ *
+ * Snapshots hang below the same root; they are marked last, so that what only they hold is
+ * known. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +30,9 @@ struct marking {
 	uint64_t n_pages;
 	struct htab packs; /* pack number to struct pack_marks */
 	bool live; /* marking what is in memory: some of it may be stale */
+	uint64_t
+		snapshots; /* page of the root of their tree, while that is left out; or 0 */
+	uint64_t n_marked; /* pages */
 	uint64_t removed, rewritten;
 };
 
@@ -39,7 +45,7 @@ bool collect_due_locked(struct ropefs *fs)
 	packs_get_stats(fs->packs, &ps);
 	return (fs->dead_bytes > COLLECT_BYTES_MIN &&
 		fs->dead_bytes > fs->data_bytes / 4) ||
-	       ns.leaked_pages > COLLECT_PAGES_MIN;
+	       ns.leaked_pages > COLLECT_PAGES_MIN || fs->drops_collected < fs->drops;
 }
 
 static int mark_page(struct walk *w, const struct noderef *ref)
@@ -50,9 +56,12 @@ static int mark_page(struct walk *w, const struct noderef *ref)
 	if (page >= m->n_pages)
 		return err_set(E_CORRUPT, "page %llu is beyond the page file's end",
 			       (unsigned long long)page);
+	if (page == m->snapshots)
+		return 1;
 	if (m->pages[page / 8] & 1u << page % 8)
 		return 1; /* shared by clones: marked already */
 	m->pages[page / 8] |= (uint8_t)(1u << page % 8);
+	m->n_marked++;
 	return 0;
 }
 
@@ -100,6 +109,7 @@ static int mark_live(struct marking *m)
 			r = mark_extent(m, &rope->u.ext[i]);
 	}
 	lock_drop(&fs->engine);
+	m->live = false;
 	return r;
 }
 
@@ -137,6 +147,69 @@ static int live_bytes(struct ropefs *fs, uint64_t pack, const struct pack_marks 
 			live += sizes[i];
 	*ret = live;
 	return 0;
+}
+
+/* Of all packs, and the marked pages. */
+static int marked_bytes(struct marking *m, uint64_t *ret)
+{
+	uint64_t sum = m->n_marked * PAGE_BYTES;
+	struct htab_slot *slot;
+	size_t at = 0;
+
+	while ((slot = htab_next(&m->packs, &at))) {
+		const struct pack_marks *pm = slot->value;
+		uint64_t live = 0;
+		int r = pm->damaged ? 0 : live_bytes(m->fs, slot->key, pm, &live);
+
+		if (r < 0)
+			return r;
+		sum += live;
+	}
+	*ret = sum;
+	return 0;
+}
+
+/* The root of the committed tree of snapshots; none: there is none. */
+static int snapshots_root(struct ropefs *fs, struct noderef *ret)
+{
+	struct catalog committed = { .bt = { fs->nodes, fs->super.catalog } };
+	int r;
+
+	*ret = NODEREF_NONE;
+	if (noderef_is_none(&committed.bt.root))
+		return 0;
+	lock_take(&fs->engine);
+	r = catalog_get_snapshots(&committed, ret);
+	lock_drop(&fs->engine);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* What lives first, then what snapshots hold besides: its bytes in *ret_held. */
+static int mark_all(struct marking *m, uint64_t *ret_held)
+{
+	struct walk w = {
+		.fs = m->fs, .arg = m, .page = mark_page, .extent = mark_committed_extent
+	};
+	uint64_t without = 0, with = 0;
+	struct noderef root;
+	int r;
+
+	r = snapshots_root(m->fs, &root);
+	m->snapshots = le64_get(root.at);
+	if (r >= 0)
+		r = walk_tree(&w, &m->fs->super.catalog);
+	if (r >= 0)
+		r = mark_live(m);
+	if (r >= 0 && m->snapshots) {
+		m->snapshots = 0;
+		r = marked_bytes(m, &without);
+		if (r >= 0)
+			r = walk_tree(&w, &root);
+		if (r >= 0)
+			r = marked_bytes(m, &with);
+	}
+	*ret_held = with - without;
+	return r;
 }
 
 static int sweep_pack(void *arg, const struct pack_info *info)
@@ -180,11 +253,8 @@ static void marking_release(struct marking *m)
 int collect_run_held(struct ropefs *fs)
 {
 	struct marking m = { .fs = fs };
-	struct walk w = {
-		.fs = fs, .arg = &m, .page = mark_page, .extent = mark_committed_extent
-	};
 	struct pagefile_stats pages;
-	uint64_t dead;
+	uint64_t dead, held = 0;
 	int r;
 
 	r = store_writable(fs);
@@ -198,9 +268,7 @@ int collect_run_held(struct ropefs *fs)
 	m.pages = calloc(1, m.n_pages / 8 + 1);
 	r = m.pages ? packs_each(fs->packs, note_pack, &m) : -ENOMEM;
 	if (r >= 0)
-		r = walk_tree(&w, &fs->super.catalog);
-	if (r >= 0)
-		r = mark_live(&m);
+		r = mark_all(&m, &held);
 	if (r >= 0)
 		r = packs_each(fs->packs, sweep_pack, &m);
 	if (r >= 0)
@@ -213,6 +281,8 @@ int collect_run_held(struct ropefs *fs)
 	if (r >= 0) {
 		fs->dead_bytes -= MIN(dead, fs->dead_bytes);
 		nodes_reset_leaked(fs->nodes);
+		fs->snap_held = held;
+		fs->drops_collected = fs->drops_committed;
 		fs->collections++;
 	} else {
 		snprintf(fs->last_error, sizeof(fs->last_error), "collection: %s",

@@ -51,7 +51,20 @@ static int dump_record(void *arg, uint64_t lsn, uint8_t type, struct span body)
 	return 0;
 }
 
-/* The rows of the catalog and the nodes of every rope, the log replayed. */
+static int dump_snapshots(struct dumping *d, struct ropefs *fs)
+{
+	struct btree_cursor c;
+	struct span key, value;
+	int r;
+
+	r = btree_seek(&fs->snaps, span_of("", 0), &c);
+	while (r >= 0 && (r = btree_next(&c, &key, &value)) > 0)
+		catalog_row_to_text(key, value, d->print, d->arg);
+	return r;
+}
+
+/* The rows of the catalog and the nodes of every rope, the log replayed; of snapshots which
+ * there are. */
 static int dump_trees(struct dumping *d, struct ropefs *fs)
 {
 	struct btree_cursor c;
@@ -72,6 +85,8 @@ static int dump_trees(struct dumping *d, struct ropefs *fs)
 		if (rope_bytes(&row.rope))
 			r = rope_to_text(&fs->env, &row.rope, d->print, d->arg);
 	}
+	if (r >= 0)
+		r = dump_snapshots(d, fs);
 	lock_drop(&fs->engine);
 	return r;
 }

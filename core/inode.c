@@ -47,6 +47,7 @@ int inode_get(struct ropefs *fs, uint64_t ino, struct inode **ret)
 {
 	struct inode *in = htab_get(&fs->inodes, ino);
 	struct inode_row row;
+	struct catalog cat;
 	int r;
 
 	assert(lock_held(&fs->engine));
@@ -54,7 +55,9 @@ int inode_get(struct ropefs *fs, uint64_t ino, struct inode **ret)
 		*ret = in;
 		return 0;
 	}
-	r = catalog_get_inode(&fs->catalog, ino, &row);
+	r = catalog_of(fs, ino, &cat);
+	if (r >= 0)
+		r = catalog_get_inode(&cat, ino_base(ino), &row);
 	if (r < 0)
 		return r;
 	return inode_add(fs, ino, &row, ret);
@@ -62,6 +65,7 @@ int inode_get(struct ropefs *fs, uint64_t ino, struct inode **ret)
 
 void inode_mark_dirty(struct ropefs *fs, struct inode *in)
 {
+	assert(!ropefs_in_snapshot(in->ino));
 	if (in->dirty)
 		return;
 	in->dirty = true;
@@ -123,6 +127,49 @@ ssize_t inode_flush(struct ropefs *fs, size_t max)
 		mark_clean(fs, in);
 	}
 	return (ssize_t)fs->n_dirty;
+}
+
+#define FLUSH_SLICE 256
+
+ssize_t inode_flush_most(struct ropefs *fs)
+{
+	ssize_t left;
+
+	for (;;) {
+		lock_take(&fs->engine);
+		left = inode_flush(fs, FLUSH_SLICE);
+		if (left <= FLUSH_SLICE)
+			return left;
+		lock_drop(&fs->engine);
+	}
+}
+
+bool inode_snapshot_held(struct ropefs *fs, uint64_t id)
+{
+	struct htab_slot *slot;
+	size_t at = 0;
+
+	while ((slot = htab_next(&fs->inodes, &at))) {
+		const struct inode *in = slot->value;
+
+		if (in->holds && ropefs_in_snapshot(in->ino) &&
+		    ino_snapshot(in->ino) == id)
+			return true;
+	}
+	return false;
+}
+
+/* All of them are clean and not held, so on the list of those. */
+void inode_forget_snapshot(struct ropefs *fs, uint64_t id)
+{
+	struct inode *in, *next;
+
+	assert(!inode_snapshot_held(fs, id));
+	for (in = TAILQ_FIRST(&fs->lru); in; in = next) {
+		next = TAILQ_NEXT(in, lru);
+		if (ropefs_in_snapshot(in->ino) && ino_snapshot(in->ino) == id)
+			forget(fs, in);
+	}
 }
 
 void inode_trim(struct ropefs *fs)

@@ -54,6 +54,8 @@ static const struct {
 	[OP_SETXATTR] = { "setxattr", F_INO | F_TIME | F_NAME | F_DATA },
 	[OP_RMXATTR] = { "rmxattr", F_INO | F_TIME | F_NAME },
 	[OP_REAP] = { "reap", F_INO },
+	[OP_SNAPSHOT] = { "snapshot", F_N | F_DIR | F_TIME | F_NAME },
+	[OP_SNAPSHOT_DROP] = { "snapshot drop", F_N },
 	[OP_TXN] = { "txn", F_TIME | F_DATA },
 	[OP_SWAP] = { "swap", F_INO | F_SRC | F_TIME },
 };

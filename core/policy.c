@@ -228,11 +228,13 @@ static int next_up(struct ropefs *fs, struct inode **in)
 	uint64_t parent = le64_get((*in)->row.parent);
 	int r;
 
-	if ((*in)->ino == ROPEFS_ROOT_INO || !parent) {
+	if (ino_base((*in)->ino) == ROPEFS_ROOT_INO || !parent) {
 		*in = NULL;
 		return 0;
 	}
-	r = inode_get(fs, parent, in);
+	r = ino_beside((*in)->ino, parent, &parent);
+	if (r >= 0)
+		r = inode_get(fs, parent, in);
 	if (r == -ENOENT) { /* of a file: the folder it was made in is gone */
 		*in = NULL;
 		r = 0;
@@ -249,7 +251,7 @@ int policy_get(struct ropefs *fs, struct inode *in, const char *key, struct buf 
 	strcpy(stpcpy(name, POLICY_PREFIX), key);
 	while (in) {
 		if (le32_get(in->row.flags) & INODE_POLICY) {
-			r = catalog_get_xattr(&fs->catalog, in->ino, SPAN_STR(name), ret);
+			r = inode_get_xattr(fs, in, SPAN_STR(name), ret);
 			if (r >= 0)
 				*ret_from = in->ino;
 			if (r != -ENODATA)

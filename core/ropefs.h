@@ -146,7 +146,7 @@ struct ropefs_entry {
  * an entry that stays is given exactly once in a walk. */
 int ropefs_readdir(struct ropefs *fs, uint64_t dir, uint64_t after,
 		   struct ropefs_entry *ret, struct ropefs_attr *attrs, unsigned max);
-/* The directory a directory is in (root: itself). */
+/* The directory a directory is in (root: itself; root of a snapshot: what it is of). */
 int ropefs_parent(struct ropefs *fs, uint64_t dir, uint64_t *ret_ino);
 
 /* Keeps an inode that loses its last name until released as often; not durable. */
@@ -174,6 +174,38 @@ struct ropefs_who {
  * 0, -EACCES. */
 int ropefs_access(struct ropefs *fs, uint64_t ino, const struct ropefs_who *who,
 		  unsigned want);
+
+/* --- snapshots (docs/SNAPSHOTS.md) --- */
+/* Inodes of a snapshot have numbers with this bit. All functions that read take them; those
+ * that change give -EROFS. Once the snapshot was dropped: -ESTALE. */
+#define ROPEFS_SNAPSHOT_BIT ((uint64_t)1 << 60)
+static inline bool ropefs_in_snapshot(uint64_t ino)
+{
+	return ino >> 60 == 1;
+}
+/* A read-only image of the directory and all below it, of this instant. Durable when it
+ * returns. *ret (may be NULL): its root. -EEXIST; -EMLINK: there are too many; -EROFS: dir is
+ * itself in a snapshot. */
+int ropefs_snapshot_create(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
+			   struct ropefs_attr *ret);
+int ropefs_snapshot_lookup(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
+			   struct ropefs_attr *ret);
+/* -ENOENT; -EBUSY while an inode of it is held (ropefs_hold()). A collection in the background
+ * gives its space back, or ropefs_collect(). */
+int ropefs_snapshot_drop(struct ropefs *fs, uint64_t dir, struct ropefs_name name);
+struct ropefs_snapshot {
+	uint64_t id; /* rises; pass as `after` to go on behind it */
+	uint64_t dir;
+	uint64_t root; /* inode of the directory in the snapshot */
+	struct ropefs_time time;
+	uint64_t inodes, bytes; /* of the whole store, then */
+	char name[ROPEFS_NAME_MAX + 1];
+	size_t name_len;
+};
+/* Up to max snapshots with ids > after, of one directory, or of all with dir 0; returns how
+ * many. */
+int ropefs_snapshot_list(struct ropefs *fs, uint64_t dir, uint64_t after,
+			 struct ropefs_snapshot *ret, unsigned max);
 
 /* --- bytes --- */
 enum ropefs_io_flags {
@@ -314,6 +346,8 @@ struct ropefs_status {
 	uint64_t pages, pages_used, pages_leaked;
 	uint64_t chunk_hits, chunk_misses, node_hits, node_misses;
 	uint64_t collections, packs_removed, packs_rewritten, leaves_defragmented;
+	uint64_t snapshots,
+		snapshot_bytes; /* bytes: that only they held, when last collected */
 	const char *last_error; /* of a background job, "" when none */
 };
 void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret);

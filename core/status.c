@@ -87,6 +87,8 @@ void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret)
 	st.packs_removed = fs->packs_removed;
 	st.packs_rewritten = fs->packs_rewritten;
 	st.leaves_defragmented = fs->leaves_defragmented;
+	st.snapshots = fs->n_snaps;
+	st.snapshot_bytes = fs->snap_held;
 	st.last_error = fs->last_error;
 	lock_drop(&fs->engine);
 	*ret = st;
@@ -145,6 +147,8 @@ int ropefs_status_json(struct ropefs *fs, char **ret)
 	NUMBER(packs_removed);
 	NUMBER(packs_rewritten);
 	NUMBER(leaves_defragmented);
+	NUMBER(snapshots);
+	NUMBER(snapshot_bytes);
 #undef NUMBER
 	text = cJSON_Print(o);
 	cJSON_Delete(o);

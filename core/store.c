@@ -308,6 +308,9 @@ static int open_trees(struct ropefs *fs, bool read_only)
 	fs->data_bytes = fs->super.live_bytes;
 	fs->dead_bytes = fs->super.dead_bytes;
 	fs->checkpoint_lsn = fs->super.lsn;
+	fs->snap_copied = fs->super.snap_copied;
+	fs->snap_held = fs->super.snap_held;
+	fs->next_snap = fs->super.next_snap;
 	return 0;
 }
 
@@ -447,6 +450,11 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 		header_write(io, &fs->header); /* if not now, then the next time */
 	if (r >= 0)
 		r = make_root(fs);
+	if (r >= 0) {
+		lock_take(&fs->engine);
+		r = snapshots_open(fs);
+		lock_drop(&fs->engine);
+	}
 	if (r >= 0)
 		r = recover(fs);
 	if (r >= 0 && fs->threads && !fs->read_only)

@@ -11,6 +11,7 @@
 #include "core/base/htab.h"
 #include "core/base/lock.h"
 #include "core/catalog/catalog.h"
+#include "core/catalog/snapshots.h"
 #include "core/header.h"
 #include "core/op.h"
 #include "core/pack/pack.h"
@@ -20,10 +21,11 @@
 #include "core/ropefs.h"
 #include "core/wal/wal.h"
 
-#define INODE_SPARSE 1u /* row.flags: has had holes, so data_bytes is counted */
-#define INODE_POLICY 128u /* row.flags: has, or had, policies of its own */
-#define INODE_ACL    8u /* has an ACL (apply_xattr.c) */
-#define INODES_KEPT  8192u /* clean inodes kept in memory */
+#define INODE_SPARSE	1u /* row.flags: has had holes, so data_bytes is counted */
+#define INODE_POLICY	128u /* row.flags: has, or had, policies of its own */
+#define INODE_SNAPSHOTS 16u /* of a directory: there are snapshots of it */
+#define INODE_ACL	8u /* has an ACL (apply_xattr.c) */
+#define INODES_KEPT	8192u /* clean inodes kept in memory */
 
 /* An inode in memory; newer than its row in the catalog while dirty. */
 struct inode {
@@ -72,12 +74,19 @@ struct ropefs {
 	struct nodes *nodes;
 	struct hot *hot;
 	struct catalog catalog;
+	struct btree snaps; /* the tree of snapshots; newer than its row in the catalog */
 	struct rope_env env;
 
 	struct htab inodes; /* by number */
 	struct inode_list lru, dirty; /* lru: least recently used first */
 	size_t n_lru, n_dirty;
 	uint64_t next_ino, n_inodes, data_bytes;
+
+	uint64_t n_snaps, snap_copied, snap_held; /* the latter two as in struct super */
+	uint32_t next_snap;
+	bool snaps_lost; /* damaged: only its row in the catalog is known */
+	/* Snapshots dropped: ever, in the last committed tree, and so at the last collection. */
+	uint64_t drops, drops_committed, drops_collected;
 
 	bool replaying;
 	uint64_t replayed_lsn;
@@ -144,6 +153,12 @@ void inode_mark_dirty(struct ropefs *fs, struct inode *in);
 /* Drops its bytes, rows and memory. Not held any more. What can't be read of its tree is
  * left to a collection; after catalog_reserve_purge() only want of memory makes it fail. */
 int inode_destroy(struct ropefs *fs, struct inode *in);
+/* Of a snapshot that was dropped: what is in memory of it. */
+void inode_forget_snapshot(struct ropefs *fs, uint64_t id);
+bool inode_snapshot_held(struct ropefs *fs, uint64_t id);
+/* Takes the engine lock and keeps it; rows are written in slices before, so that few are left.
+ * Returns as inode_flush(). */
+ssize_t inode_flush_most(struct ropefs *fs);
 /* Writes rows of at most max dirty inodes into the catalog. Returns how many are left. */
 ssize_t inode_flush(struct ropefs *fs, size_t max);
 void inode_settle(struct ropefs *fs, struct inode *in); /* back to the LRU if it may be */
@@ -175,6 +190,36 @@ int acl_access_of(struct ropefs *fs, const struct inode *in, struct buf *ret);
 int acl_default_of(struct ropefs *fs, uint64_t dir, struct buf *ret);
 /* A new inode gets what the default ACL `given` makes of its row's mode. */
 int acl_to_new(struct ropefs *fs, uint64_t ino, struct span given, struct inode_row *row);
+
+/* --- snapshot.c (engine lock held) --- */
+#define SNAPSHOT_INO_BITS 40
+#define SNAPSHOT_INO_MAX  (((uint64_t)1 << SNAPSHOT_INO_BITS) - 1)
+#define SNAPSHOT_ID_MAX	  (((uint64_t)1 << 20) - 1)
+static inline uint64_t ino_snapshot(uint64_t ino)
+{
+	return (ino & ~ROPEFS_SNAPSHOT_BIT) >> SNAPSHOT_INO_BITS;
+}
+/* As the catalog knows it. */
+static inline uint64_t ino_base(uint64_t ino)
+{
+	return ropefs_in_snapshot(ino) ? ino & SNAPSHOT_INO_MAX : ino;
+}
+uint64_t snapshot_ino(uint64_t id, uint64_t ino);
+/* The number of `other`, as the catalog knows it, where ino is: live, or in a snapshot.
+ * -EOVERFLOW. */
+int ino_beside(uint64_t ino, uint64_t other, uint64_t *ret);
+/* The catalog that ino is in, for reading. -ESTALE: its snapshot was dropped. */
+int catalog_of(struct ropefs *fs, uint64_t ino, struct catalog *ret);
+/* Of an inode, live or in a snapshot. As catalog_get_xattr(). */
+int inode_get_xattr(struct ropefs *fs, const struct inode *in, struct span name,
+		    struct buf *ret);
+int snapshots_open(struct ropefs *fs);
+/* Before a freeze: the root of the tree of snapshots goes into the catalog. */
+int snapshots_flush(struct ropefs *fs);
+int apply_snapshot(struct ropefs *fs, const struct op *op);
+int apply_snapshot_drop(struct ropefs *fs, const struct op *op);
+/* The whole of ino, a file in a snapshot, is being copied out of it. */
+int snapshot_copied(struct ropefs *fs, uint64_t ino);
 
 /* --- change.c: from an op to the log --- */
 /* Takes the engine lock if the change may be made now: writable, within memory and disk.

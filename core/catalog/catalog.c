@@ -30,6 +30,9 @@ static int row_child(void *arg, struct span key, uint8_t *value, size_t n)
 	struct rope *rope = rope_of(key, value, n);
 	const struct each *each = arg;
 
+	/* The root of a snapshot's catalog, or of the tree of snapshots: both come first. */
+	if (key.p[0] == ROW_SNAPSHOT)
+		return each->child(each->arg, (struct noderef *)value);
 	return rope && rope->levels > 0 ? each->child(each->arg, &rope->u.root) : 0;
 }
 

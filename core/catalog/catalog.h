@@ -7,6 +7,7 @@
  *	'X' ino(be64) name 0 part(u8)	a part of an xattr's value
  *	'L' ino(be64) part(u8)		a part of a symlink's target
  *	'O' ino(be64)			an inode without names that is still in use
+ *	'S' 0(be64)			root of the tree of snapshots (snapshots.h)
  *
  * A cookie is the keyed hash of the name, cut to 55 bits and never below 1, times 256,
  * plus a number that tells equal hashes apart: it is the stable position of readdir, fits
@@ -32,7 +33,8 @@ struct catalog {
 };
 
 /* Registers the btree kinds: a leaf's children are the roots of ropes (levels > 0) in
- * inode rows, its extents those kept inline in them. */
+ * inode rows and the trees that snapshot rows name, its extents those kept inline in inode
+ * rows. */
 void catalog_register(struct nodes *ns);
 
 /* An inode row, in memory as on disk (all le, sizes fixed). Times are ns since 1970, as

@@ -56,6 +56,23 @@ static bool xattr_key_ok(struct span key)
 	return memchr(key.p + ROW_KEY_INO, '\0', n + 1) == key.p + ROW_KEY_INO + n;
 }
 
+static const char *snapshot_wrong(struct span key, struct span value)
+{
+	const struct snapshot_row *row = (const struct snapshot_row *)value.p;
+	size_t n;
+
+	if (row_ino(key) == 0)
+		return value.n == sizeof(struct noderef)
+			       ? NULL
+			       : "has a value of a wrong length";
+	if (value.n <= sizeof(*row) || value.n > sizeof(*row) + CATALOG_NAME_MAX)
+		return "has a name of a wrong length";
+	n = value.n - sizeof(*row);
+	if (memchr(row->name, '\0', n) || memchr(row->name, '/', n))
+		return "has a name with a byte no name may have";
+	return noderef_is_none(&row->catalog) ? "has no tree" : NULL;
+}
+
 static const char *row_wrong(struct span key, struct span value)
 {
 	static const char wrong_key[] = "has a key of a wrong form";
@@ -82,6 +99,8 @@ static const char *row_wrong(struct span key, struct span value)
 		if (key.n != ROW_KEY_INO)
 			return wrong_key;
 		return value.n == 0 ? NULL : wrong_value;
+	case ROW_SNAPSHOT:
+		return key.n == ROW_KEY_INO ? snapshot_wrong(key, value) : wrong_key;
 	default:
 		return "is of no known kind";
 	}
@@ -156,6 +175,24 @@ static void entry_to_text(struct text *t, struct span key, struct span value)
 	text_add_name(t, span_of(row->name, value.n - sizeof(*row)));
 }
 
+static void snapshot_to_text(struct text *t, struct span key, struct span value)
+{
+	const struct snapshot_row *row = (const struct snapshot_row *)value.p;
+
+	if (!row_ino(key)) {
+		text_add(t, "tree of snapshots");
+		return;
+	}
+	text_add(t,
+		 "snapshot %llu of %llu, epoch %llu, %s, inodes %llu, bytes %llu, name ",
+		 (unsigned long long)row_ino(key), (unsigned long long)le64_get(row->dir),
+		 (unsigned long long)le64_get(row->epoch),
+		 time_text((int64_t)le64_get(row->time)).s,
+		 (unsigned long long)le64_get(row->inodes),
+		 (unsigned long long)le64_get(row->bytes));
+	text_add_name(t, span_of(row->name, value.n - sizeof(*row)));
+}
+
 void catalog_row_to_text(struct span key, struct span value,
 			 void (*print)(void *arg, const char *line), void *arg)
 {
@@ -182,6 +219,9 @@ void catalog_row_to_text(struct span key, struct span value,
 	case ROW_TARGET:
 		text_add(&t, "target of %llu: part %u, %zu bytes",
 			 (unsigned long long)row_ino(key), key.p[key.n - 1], value.n);
+		break;
+	case ROW_SNAPSHOT:
+		snapshot_to_text(&t, key, value);
 		break;
 	default:
 		text_add(&t, "orphan %llu", (unsigned long long)row_ino(key));

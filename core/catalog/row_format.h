@@ -1,4 +1,4 @@
-/* row_format.h - the rows of the catalog, version 1; struct inode_row is in catalog.h.
+/* row_format.h - the rows of the catalog, version 2; struct inode_row is in catalog.h.
  *
  *	key					value
  *	'I' ino be64			 9 B	struct inode_row, 192 B
@@ -6,6 +6,10 @@
  *	'X' ino be64, name, 0, part u8		at most CATALOG_PART bytes
  *	'L' ino be64, part u8		10 B	at most CATALOG_PART bytes
  *	'O' ino be64			 9 B	empty
+ *	'S' 0 be64			 9 B	noderef: root of the tree of snapshots
+ *
+ * The tree of snapshots is a B+tree of the same kind:
+ *	'S' id be64			 9 B	struct snapshot_row, then the name, 1..255 B
  *
  * Numbers in keys are big-endian, so that rows sort by them. */
 #ifndef ROPEFS_CATALOG_ROW_FORMAT_H
@@ -13,12 +17,14 @@
 
 #include "core/base/le.h"
 #include "core/base/util.h"
+#include "core/page/noderef.h"
 
 enum row_kind {
 	ROW_ENTRY = 'D',
 	ROW_INODE = 'I',
 	ROW_TARGET = 'L',
 	ROW_ORPHAN = 'O',
+	ROW_SNAPSHOT = 'S',
 	ROW_XATTR = 'X',
 };
 
@@ -36,5 +42,24 @@ struct entry_row {
 	uint8_t name[];
 };
 static_assert(sizeof(struct entry_row) == 9, "an entry row begins with 9 bytes on disk");
+
+/*	 0  catalog  noderef	root of the catalog at that instant; has no row 'S' itself
+ *	32  dir      le64	directory below which it is shown
+ *	40  epoch    le64	its nodes were born until then
+ *	48  time     le64	ns since 1970
+ *	56  inodes   le64	of the whole store, at that instant
+ *	64  bytes    le64	sum of file sizes less holes, likewise
+ *	72  name
+ */
+struct snapshot_row {
+	struct noderef catalog;
+	le64 dir;
+	le64 epoch;
+	le64 time;
+	le64 inodes;
+	le64 bytes;
+	uint8_t name[];
+};
+static_assert(sizeof(struct snapshot_row) == 72, "a snapshot row begins with 72 bytes");
 
 #endif

@@ -104,7 +104,7 @@ const struct node_type *nodes_type(const struct nodes *ns, const uint8_t *image)
 
 void nodes_reset_leaked(struct nodes *ns)
 {
-	ns->leaked_pages = 0;
+	ns->leaked_pages = ns->kept_pages = 0;
 }
 
 /* What was read is what ref's tag was made for; is it a node as well? */
@@ -216,7 +216,10 @@ static void node_supersede(struct nodes *ns, const struct noderef *ref, struct n
 		return;
 	}
 	if (!owned) {
-		ns->leaked_pages++;
+		if (ns->snapshots && le64_get(ref->birth) <= ns->snap_epoch)
+			ns->kept_pages++;
+		else
+			ns->leaked_pages++;
 		return;
 	}
 	if (n)
@@ -361,6 +364,29 @@ uint64_t nodes_share(struct nodes *ns)
 	return ns->epoch++;
 }
 
+uint64_t nodes_take_snapshot(struct nodes *ns)
+{
+	ns->snap_epoch = ns->epoch++;
+	ns->floor = MAX(ns->frozen_epoch, ns->snap_epoch);
+	ns->snapshots = true;
+	return ns->snap_epoch;
+}
+
+void nodes_set_snapshots(struct nodes *ns, uint64_t epoch, bool any)
+{
+	assert(epoch < ns->epoch);
+	ns->snap_epoch = epoch;
+	ns->floor = MAX(ns->frozen_epoch, ns->snap_epoch);
+	ns->snapshots = any;
+	ns->leaked_pages += ns->kept_pages;
+	ns->kept_pages = 0;
+}
+
+uint64_t nodes_snapshot_epoch(const struct nodes *ns)
+{
+	return ns->snap_epoch;
+}
+
 void nodes_free_doomed(struct nodes *ns, unsigned max)
 {
 	struct node *n;
@@ -420,6 +446,7 @@ void nodes_get_stats(const struct nodes *ns, struct nodes_stats *ret)
 		.misses = ns->misses,
 		.copies = ns->copies,
 		.leaked_pages = ns->leaked_pages,
+		.kept_pages = ns->kept_pages,
 	};
 }
 

@@ -11,7 +11,8 @@
  *	birth > shared (the tree's own clone epoch, given by the caller),
  *	birth > snapshot epoch.
  * Otherwise an edit makes a copy. The page of a clean node that was copied or freed is given
- * back only when birth > shared and > snapshot epoch; else it is leaked, and a sweep finds it.
+ * back only when birth > shared and > snapshot epoch; else it is leaked, and a sweep finds it
+ * once nobody holds it.
  *
  * Lifetimes. Pointers to images are borrowed and stay valid until nodes_trim(). A dirty node
  * lives until the checkpoint that freezes it is finished, even when nobody uses it any more:
@@ -72,7 +73,7 @@ struct nodes_opts {
 	struct pagefile *pf; /* NULL: in memory only, for tests of the trees */
 	size_t cache_bytes; /* budget for clean nodes */
 	uint64_t epoch; /* super.epoch */
-	uint64_t snap_epoch;
+	uint64_t snap_epoch; /* super.snap_epoch */
 };
 
 int nodes_new_cache(const struct nodes_opts *opts, struct nodes **ret);
@@ -101,6 +102,14 @@ uint64_t nodes_epoch(const struct nodes *ns);
 /* For a clone: everything made so far may be shared from now on. Returns the epoch to
  * remember as shared in both trees. */
 uint64_t nodes_share(struct nodes *ns);
+/* For a snapshot: whatever is made so far never changes any more. Returns the snapshot
+ * epoch, which is that of the newest such node. */
+uint64_t nodes_take_snapshot(struct nodes *ns);
+/* After a snapshot went: nodes born until epoch may still be shared by the snapshots that are
+ * left (or by what was copied out of one); any: there are snapshots left. Pages that were kept
+ * for snapshots count as leaked from now on. */
+void nodes_set_snapshots(struct nodes *ns, uint64_t epoch, bool any);
+uint64_t nodes_snapshot_epoch(const struct nodes *ns);
 /* Drops some of the clean nodes beyond the budget; the only call that ends borrowed pointers. */
 void nodes_trim(struct nodes *ns);
 void nodes_set_budget(struct nodes *ns, size_t cache_bytes);
@@ -145,6 +154,7 @@ void nodes_write_abort(struct nodes *ns);
 
 struct nodes_stats {
 	uint64_t clean, dirty, hits, misses, copies, leaked_pages;
+	uint64_t kept_pages; /* the live tree left them, a snapshot may hold them */
 };
 void nodes_get_stats(const struct nodes *ns, struct nodes_stats *ret);
 /* Calls fn for each extent in dirty nodes: what lives in memory beside the committed tree. */

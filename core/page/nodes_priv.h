@@ -74,7 +74,8 @@ struct nodes {
 	struct page_list freed, freed_frozen;
 
 	uint64_t loaded; /* clean ones, since the last trim */
-	uint64_t hits, misses, copies, leaked_pages;
+	bool snapshots;
+	uint64_t hits, misses, copies, leaked_pages, kept_pages;
 };
 
 static inline void list_append(struct node_list *l, struct node *n)

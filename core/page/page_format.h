@@ -61,7 +61,10 @@ static_assert(sizeof(struct super_head) == 16, "super_head is 16 bytes on disk")
  *	128  pages       le64	pages the bitmap speaks of
  *	136  flags       le32
  *	140  dead_bytes  le64
- *	148  pad         108 B	zeros
+ *	148  snap_copied le64
+ *	156  next_snap   le32
+ *	160  snap_held   le32	in units of 4096 bytes
+ *	164  pad         92 B	zeros
  */
 struct super_body {
 	le64 generation;
@@ -77,7 +80,10 @@ struct super_body {
 	le64 pages;
 	le32 flags;
 	le64 dead_bytes;
-	uint8_t pad[108];
+	le64 snap_copied;
+	le32 next_snap;
+	le32 snap_held;
+	uint8_t pad[92];
 };
 static_assert(sizeof(struct super_body) == 256, "super_body is 256 bytes on disk");
 

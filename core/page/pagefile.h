@@ -33,6 +33,9 @@ struct super {
 	uint64_t inodes; /* live inodes */
 	uint64_t live_bytes; /* sum of file sizes less holes */
 	uint64_t dead_bytes; /* of chunks, about, that a collection may free */
+	uint64_t snap_copied; /* newest snapshot epoch that a file was copied out of */
+	uint32_t next_snap; /* id of the next snapshot; 0: none was made yet */
+	uint64_t snap_held; /* bytes that only snapshots held at the last collection */
 	struct noderef catalog; /* root of the catalog B+tree */
 	bool clean; /* nobody has written since a clean shutdown */
 };

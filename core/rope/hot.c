@@ -15,6 +15,8 @@ struct block {
 	uint32_t len, cap;
 	struct place *places;
 	uint32_t n_places, places_cap;
+	uint32_t places_end; /* of all places */
+	bool mixed; /* places were not noted in the order of their offsets */
 };
 
 /* Blocks first .. first + n - 1. */
@@ -262,6 +264,9 @@ int hot_note_place(struct hot *h, const struct extent *e, const struct extent *c
 		b->places = bigger;
 		b->places_cap = cap;
 	}
+	if (b->n_places && le32_get(e->off) < b->places[b->n_places - 1].off)
+		b->mixed = true;
+	b->places_end = MAX(b->places_end, le32_get(e->off) + le32_get(e->len));
 	b->places[b->n_places++] =
 		(struct place) { le32_get(e->off), le32_get(e->len), *chunk };
 	return 0;
@@ -284,20 +289,15 @@ void hot_places_done(struct hot *h)
 
 		if (b->n_places > 1)
 			qsort(b->places, b->n_places, sizeof(*b->places), place_cmp);
+		b->mixed = false;
 	}
 }
 
-int hot_patch(const struct hot *h, struct extent *e)
+/* The place that covers [off, off + len) of a block whose places are in order. */
+static const struct place *place_find(const struct block *b, uint32_t off, uint32_t len)
 {
-	uint64_t number = extent_hot_block(e);
-	uint32_t off = le32_get(e->off), len = le32_get(e->len);
-	const struct block *b;
-	size_t lo = 0, hi;
+	size_t lo = 0, hi = b->n_places;
 
-	if (extent_kind(e) != EXTENT_HOT || number >= h->live.first)
-		return 0;
-	b = &h->frozen.blocks[number - h->frozen.first];
-	hi = b->n_places;
 	while (lo < hi) { /* first place with off beyond ours */
 		size_t mid = (lo + hi) / 2;
 
@@ -311,12 +311,39 @@ int hot_patch(const struct hot *h, struct extent *e)
 	while (lo-- > 0) {
 		const struct place *p = &b->places[lo];
 
-		if (p->off <= off && (uint64_t)off + len <= (uint64_t)p->off + p->len) {
-			*e = extent_part(&p->chunk, off - p->off, len);
-			return 0;
-		}
+		if (p->off <= off && (uint64_t)off + len <= (uint64_t)p->off + p->len)
+			return p;
 	}
-	return -ENOENT;
+	return NULL;
+}
+
+/* *e, a slice of block b, becomes its chunk extent; false: it has no place. */
+static bool patch(const struct block *b, struct extent *e)
+{
+	uint32_t off = le32_get(e->off), len = le32_get(e->len);
+	const struct place *p = place_find(b, off, len);
+
+	if (!p)
+		return false;
+	*e = extent_part(&p->chunk, off - p->off, len);
+	return true;
+}
+
+bool hot_placed(const struct hot *h, struct extent *e)
+{
+	const struct block *b = &h->frozen.blocks[extent_hot_block(e) - h->frozen.first];
+
+	/* Bytes behind all places are the usual case. */
+	return !b->mixed && le32_get(e->off) < b->places_end && patch(b, e);
+}
+
+int hot_patch(const struct hot *h, struct extent *e)
+{
+	uint64_t number = extent_hot_block(e);
+
+	if (extent_kind(e) != EXTENT_HOT || number >= h->live.first)
+		return 0;
+	return patch(&h->frozen.blocks[number - h->frozen.first], e) ? 0 : -ENOENT;
 }
 
 void hot_drop_frozen(struct hot *h)
@@ -330,5 +357,7 @@ void hot_forget_places(struct hot *h)
 		free(h->frozen.blocks[i].places);
 		h->frozen.blocks[i].places = NULL;
 		h->frozen.blocks[i].n_places = h->frozen.blocks[i].places_cap = 0;
+		h->frozen.blocks[i].places_end = 0;
+		h->frozen.blocks[i].mixed = false;
 	}
 }

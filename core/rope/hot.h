@@ -10,8 +10,8 @@
  *  1. Block numbers rise for ever; blocks below hot_floor() never change.
  *  2. A slice that is in a tree at the freeze gets one place as a whole; a later slice of a
  *     frozen block lies within such a slice, because frozen neighbours are never joined.
- * Locking: the engine lock; hot_frozen_bytes(), hot_note_place() and hot_places_done() are
- * the checkpointer's alone and touch frozen blocks only, without it. */
+ * Locking: the engine lock; hot_frozen_bytes(), hot_note_place(), hot_placed() and
+ * hot_places_done() are the checkpointer's alone and touch frozen blocks only, without it. */
 #ifndef ROPEFS_ROPE_HOT_H
 #define ROPEFS_ROPE_HOT_H
 
@@ -47,6 +47,9 @@ int hot_freeze(struct hot *h);
 const uint8_t *hot_frozen_bytes(const struct hot *h, const struct extent *e);
 /* -ENOMEM. e is a hot extent of a frozen block, to the chunk extent of the same length. */
 int hot_note_place(struct hot *h, const struct extent *e, const struct extent *chunk);
+/* True, and e becomes its chunk extent: another node that holds these bytes has been written by
+ * this checkpoint. False: e has no place yet, or it takes too long to know. */
+bool hot_placed(const struct hot *h, struct extent *e);
 /* Makes hot_patch() ready; the checkpointer, once all places are noted. */
 void hot_places_done(struct hot *h);
 /* If *e is a slice of a frozen block, becomes its chunk extent. -ENOENT: it has no place. */

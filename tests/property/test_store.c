@@ -1,5 +1,5 @@
 /* test_store.c - random operations on a whole store (on the simulated disk) against flat
- * arrays: every kind of edit, several files, clones, checkpoints, collections, clean
+ * arrays: every kind of edit, several files, clones, snapshots, checkpoints, collections, clean
  * reopening, kill -9 and power cuts. After a crash the store must equal the model at some
  * point of its history that is no older than the last sync. */
 #include <errno.h>
@@ -16,6 +16,7 @@
 #include "tests/lib/suite.h"
 
 #define FILES	  6
+#define SNAPS	  4
 #define FILE_MAX  (96 * 1024)
 #define WRITE_MAX (24 * 1024)
 
@@ -23,6 +24,15 @@ struct file {
 	uint64_t ino; /* 0: not there */
 	uint8_t *p;
 	size_t n;
+};
+
+/* All that a store holds. */
+struct state {
+	struct file files[FILES];
+	struct {
+		bool there;
+		struct file files[FILES];
+	} snaps[SNAPS];
 };
 
 enum kind {
@@ -37,12 +47,15 @@ enum kind {
 	CREATE,
 	REMOVE,
 	SWAP,
+	SNAPSHOT,
+	SNAPSHOT_DROP,
+	COPY_OUT, /* of a snapshot */
 	KINDS
 };
 
 struct step {
 	enum kind kind;
-	unsigned i, j;
+	unsigned i, j, k; /* files; snapshot */
 	size_t at, n, at2, n2;
 	uint64_t seed; /* of the bytes */
 	uint64_t ino;
@@ -54,7 +67,7 @@ struct world {
 	struct key_file *kf;
 	struct ropefs *fs;
 	struct rng rng;
-	struct file now[FILES], synced[FILES];
+	struct state now, synced;
 	uint64_t synced_lsn;
 	struct step *steps; /* since synced */
 	size_t n_steps, cap;
@@ -70,6 +83,44 @@ static void files_copy(struct file *to, const struct file *from)
 	}
 }
 
+static void state_copy(struct state *to, const struct state *from)
+{
+	files_copy(to->files, from->files);
+	for (int k = 0; k < SNAPS; k++) {
+		to->snaps[k].there = from->snaps[k].there;
+		if (from->snaps[k].there)
+			files_copy(to->snaps[k].files, from->snaps[k].files);
+	}
+}
+
+static void files_init(struct file *f)
+{
+	for (int i = 0; i < FILES; i++) {
+		f[i].p = malloc(FILE_MAX * 2);
+		ck_assert(f[i].p);
+	}
+}
+
+static void state_init(struct state *st)
+{
+	files_init(st->files);
+	for (int k = 0; k < SNAPS; k++)
+		files_init(st->snaps[k].files);
+}
+
+static void files_release(struct file *f)
+{
+	for (int i = 0; i < FILES; i++)
+		free(f[i].p);
+}
+
+static void state_release(struct state *st)
+{
+	files_release(st->files);
+	for (int k = 0; k < SNAPS; k++)
+		files_release(st->snaps[k].files);
+}
+
 /* --- the model: flat arrays --- */
 
 static void model_splice(struct file *f, size_t at, size_t del, const uint8_t *p,
@@ -81,10 +132,10 @@ static void model_splice(struct file *f, size_t at, size_t del, const uint8_t *p
 	f->n = f->n - del + n;
 }
 
-static void model_apply(struct file *files, const struct step *s)
+static void model_apply(struct state *st, const struct step *s)
 {
 	static uint8_t bytes[FILE_MAX * 2];
-	struct file *f = &files[s->i], *g = &files[s->j], t;
+	struct file *f = &st->files[s->i], *g = &st->files[s->j], t;
 	struct rng rng = rng_seeded(s->seed);
 
 	switch (s->kind) {
@@ -116,6 +167,9 @@ static void model_apply(struct file *files, const struct step *s)
 		memcpy(bytes, g->p + s->at2, s->n2);
 		model_splice(f, s->at, s->n, bytes, s->n2);
 		break;
+	case COPY_OUT:
+		g = &st->snaps[s->k].files[s->j];
+		/* fall through */
 	case COPY:
 		memcpy(bytes, g->p + s->at2, s->n2);
 		memcpy(f->p + s->at, bytes, s->n2);
@@ -134,6 +188,13 @@ static void model_apply(struct file *files, const struct step *s)
 		t = *f;
 		*f = *g;
 		*g = t;
+		break;
+	case SNAPSHOT:
+		st->snaps[s->k].there = true;
+		files_copy(st->snaps[s->k].files, st->files);
+		break;
+	case SNAPSHOT_DROP:
+		st->snaps[s->k].there = false;
 		break;
 	case KINDS:
 		break;
@@ -170,25 +231,50 @@ static void world_open(struct world *w)
 	packs_set_budget(w->fs->packs, 512 * KIB);
 }
 
-static void world_compare(struct world *w)
+static struct ropefs_name snap_name(unsigned k)
+{
+	static char names[SNAPS][8];
+
+	snprintf(names[k], sizeof(names[k]), "s%u", k);
+	return ropefs_name(names[k]);
+}
+
+static void compare_files(struct world *w, const struct file *files, uint64_t root)
 {
 	static uint8_t bytes[FILE_MAX * 2];
 
 	for (unsigned i = 0; i < FILES; i++) {
-		struct file *f = &w->now[i];
+		const struct file *f = &files[i];
 		struct ropefs_attr attr;
-		int r = ropefs_lookup(w->fs, ROPEFS_ROOT_INO, name_of(i), &attr);
+		int r = ropefs_lookup(w->fs, root, name_of(i), &attr);
 
 		if (!f->ino) {
 			ck_assert_int_eq(r, -ENOENT);
 			continue;
 		}
 		ck_assert_msg(r == 0, "lookup: %d %s", r, err_detail());
-		ck_assert_uint_eq(attr.ino, f->ino);
+		ck_assert_uint_eq(ino_base(attr.ino), f->ino);
 		ck_assert_uint_eq(attr.size, f->n);
-		ck_assert_int_eq(ropefs_read(w->fs, f->ino, 0, bytes, sizeof(bytes), 0),
+		ck_assert_int_eq(ropefs_read(w->fs, attr.ino, 0, bytes, sizeof(bytes), 0),
 				 (ssize_t)f->n);
-		ck_assert_msg(!memcmp(bytes, f->p, f->n), "file %u differs", i);
+		ck_assert_msg(!memcmp(bytes, f->p, f->n), "file %u of %llx differs", i,
+			      (unsigned long long)root);
+	}
+}
+
+static void world_compare(struct world *w)
+{
+	struct ropefs_attr root;
+
+	compare_files(w, w->now.files, ROPEFS_ROOT_INO);
+	for (unsigned k = 0; k < SNAPS; k++) {
+		int r = ropefs_snapshot_lookup(w->fs, ROPEFS_ROOT_INO, snap_name(k),
+					       &root);
+
+		ck_assert_msg(r == (w->now.snaps[k].there ? 0 : -ENOENT), "%d %s", r,
+			      err_detail());
+		if (r == 0)
+			compare_files(w, w->now.snaps[k].files, root.ino);
 	}
 }
 
@@ -196,7 +282,7 @@ static void world_compare(struct world *w)
 static void world_look(struct world *w)
 {
 	static uint8_t bytes[WRITE_MAX];
-	struct file *f = &w->now[rng_below(&w->rng, FILES)];
+	struct file *f = &w->now.files[rng_below(&w->rng, FILES)];
 	size_t at, n;
 
 	if (!f->ino)
@@ -214,14 +300,15 @@ static void world_check_trees(struct world *w)
 	for (int i = 0; i < FILES; i++) {
 		struct inode *in;
 
-		if (!w->now[i].ino)
+		if (!w->now.files[i].ino)
 			continue;
-		ck_ok(inode_get(w->fs, w->now[i].ino, &in));
+		ck_ok(inode_get(w->fs, w->now.files[i].ino, &in));
 		ck_assert_msg(rope_check(&w->fs->env, &in->row.rope) == 0, "%s",
 			      err_detail());
 		nodes_trim(w->fs->nodes);
 	}
 	ck_assert_msg(btree_check(&w->fs->catalog.bt) == 0, "%s", err_detail());
+	ck_assert_msg(btree_check(&w->fs->snaps) == 0, "%s", err_detail());
 	lock_drop(&w->fs->engine);
 }
 
@@ -240,8 +327,13 @@ static bool choose(struct world *w, struct step *s)
 	s->i = (unsigned)rng_below(&w->rng, FILES);
 	s->j = (unsigned)rng_below(&w->rng, FILES);
 	s->seed = rng_next(&w->rng);
-	f = &w->now[s->i];
-	g = &w->now[s->j];
+	s->k = (unsigned)rng_below(&w->rng, SNAPS);
+	f = &w->now.files[s->i];
+	g = &w->now.files[s->j];
+	if (s->kind == SNAPSHOT)
+		return !w->now.snaps[s->k].there;
+	if (s->kind == SNAPSHOT_DROP)
+		return w->now.snaps[s->k].there;
 	if (!f->ino)
 		s->kind = CREATE;
 	s->n = rng_below(&w->rng, max) + 1;
@@ -275,6 +367,18 @@ static bool choose(struct world *w, struct step *s)
 		s->at2 = rng_below(&w->rng, g->n + 1);
 		s->n2 = rng_below(&w->rng, g->n - s->at2 + 1);
 		return f->n - s->n + s->n2 <= FILE_MAX;
+	case COPY_OUT:
+		g = &w->now.snaps[s->k].files[s->j];
+		if (!w->now.snaps[s->k].there || !g->ino || !g->n)
+			return false;
+		if (rng_below(&w->rng, 2) && !f->n) { /* as a whole */
+			s->at = 0;
+			s->n2 = g->n;
+			return s->n2 <= FILE_MAX;
+		}
+		s->at2 = rng_below(&w->rng, g->n);
+		s->n2 = rng_below(&w->rng, g->n - s->at2) + 1;
+		return s->at + s->n2 <= FILE_MAX;
 	case COPY:
 		if (!g->ino || s->i == s->j || !g->n)
 			return false;
@@ -288,17 +392,35 @@ static bool choose(struct world *w, struct step *s)
 		return rng_below(&w->rng, 4) == 0;
 	case SWAP:
 		return g->ino && s->i != s->j;
+	case SNAPSHOT:
+	case SNAPSHOT_DROP:
 	case KINDS:
 		break;
 	}
 	return false;
 }
 
+static int copy_out(struct world *w, const struct step *s)
+{
+	struct ropefs_attr root, from;
+	ssize_t n;
+	int r = ropefs_snapshot_lookup(w->fs, ROPEFS_ROOT_INO, snap_name(s->k), &root);
+
+	if (r >= 0)
+		r = ropefs_lookup(w->fs, root.ino, name_of(s->j), &from);
+	if (r < 0)
+		return r;
+	n = ropefs_copy(w->fs, (struct ropefs_range) { w->now.files[s->i].ino, s->at, 0 },
+			(struct ropefs_range) { from.ino, s->at2, s->n2 });
+	ck_assert(n < 0 || (size_t)n == s->n2);
+	return n < 0 ? (int)n : 0;
+}
+
 /* The same step on the store. */
 static int store_apply(struct world *w, struct step *s)
 {
 	static uint8_t bytes[WRITE_MAX + 1];
-	struct file *f = &w->now[s->i], *g = &w->now[s->j];
+	struct file *f = &w->now.files[s->i], *g = &w->now.files[s->j];
 	struct rng rng = rng_seeded(s->seed);
 	struct ropefs_new what = { .mode = S_IFREG | 0644 };
 	struct ropefs_attr attr;
@@ -344,6 +466,15 @@ static int store_apply(struct world *w, struct step *s)
 	case SWAP:
 		return ropefs_rename(w->fs, ROPEFS_ROOT_INO, name_of(s->i),
 				     ROPEFS_ROOT_INO, name_of(s->j), RENAME_EXCHANGE);
+	case SNAPSHOT:
+		r = ropefs_snapshot_create(w->fs, ROPEFS_ROOT_INO, snap_name(s->k),
+					   &attr);
+		ck_assert(r < 0 || wal_durable_lsn(w->fs->wal) >= lsn_now(w));
+		return r;
+	case SNAPSHOT_DROP:
+		return ropefs_snapshot_drop(w->fs, ROPEFS_ROOT_INO, snap_name(s->k));
+	case COPY_OUT:
+		return copy_out(w, s);
 	case KINDS:
 		break;
 	}
@@ -353,8 +484,22 @@ static int store_apply(struct world *w, struct step *s)
 static void world_remember_sync(struct world *w)
 {
 	w->synced_lsn = lsn_now(w);
-	files_copy(w->synced, w->now);
+	state_copy(&w->synced, &w->now);
 	w->n_steps = 0;
+}
+
+/* A step that is in the log; perhaps not for good. */
+static void world_note(struct world *w, struct step s)
+{
+	s.lsn = lsn_now(w);
+	model_apply(&w->now, &s);
+	w->done[s.kind]++;
+	if (w->n_steps == w->cap) {
+		w->cap = w->cap ? w->cap * 2 : 256;
+		w->steps = realloc(w->steps, w->cap * sizeof(*w->steps));
+		ck_assert(w->steps);
+	}
+	w->steps[w->n_steps++] = s;
 }
 
 static void world_step(struct world *w)
@@ -366,15 +511,7 @@ static void world_step(struct world *w)
 		return;
 	r = store_apply(w, &s);
 	ck_assert_msg(r == 0, "step of kind %d: %d %s", s.kind, r, err_detail());
-	s.lsn = lsn_now(w);
-	model_apply(w->now, &s);
-	w->done[s.kind]++;
-	if (w->n_steps == w->cap) {
-		w->cap = w->cap ? w->cap * 2 : 256;
-		w->steps = realloc(w->steps, w->cap * sizeof(*w->steps));
-		ck_assert(w->steps);
-	}
-	w->steps[w->n_steps++] = s;
+	world_note(w, s);
 }
 
 /* After a crash: which prefix of the history is it? Then the store must equal it. */
@@ -387,9 +524,9 @@ static void world_after_crash(struct world *w)
 	ck_assert_msg(!w->fs->read_only, "read-only: %s", w->fs->read_only_why);
 	ck_assert_msg(lsn >= w->synced_lsn, "lost what was synced: %llu < %llu",
 		      (unsigned long long)lsn, (unsigned long long)w->synced_lsn);
-	files_copy(w->now, w->synced);
+	state_copy(&w->now, &w->synced);
 	for (size_t i = 0; i < w->n_steps && w->steps[i].lsn <= lsn; i++)
-		model_apply(w->now, &w->steps[i]);
+		model_apply(&w->now, &w->steps[i]);
 	world_compare(w);
 	world_check_trees(w);
 	ck_ok(ropefs_sync(w->fs));
@@ -429,16 +566,26 @@ static void world_crash(struct world *w)
 /* The power goes at some call within what comes next, a checkpoint or a sync too. */
 static void world_crash_within(struct world *w)
 {
-	uint64_t stop = rng_below(&w->rng, 60) + 1;
+	uint64_t stop = rng_below(&w->rng, 60) + 1, before = lsn_now(w);
+	struct step snap = { .kind = SNAPSHOT };
 	int r = 0;
+
+	while (snap.k < SNAPS && w->now.snaps[snap.k].there)
+		snap.k++;
 
 	io_sim_stop_at(w->io,
 		       IO_SIM_PWRITE | IO_SIM_SYNC | IO_SIM_RENAME | IO_SIM_SYNC_DIR |
 			       IO_SIM_UNLINK | IO_SIM_TRUNCATE | IO_SIM_OPEN,
 		       stop);
-	if (rng_below(&w->rng, 2))
+	if (snap.k < SNAPS && rng_below(&w->rng, 2)) {
+		r = ropefs_snapshot_create(w->fs, ROPEFS_ROOT_INO, snap_name(snap.k),
+					   NULL);
+		if (lsn_now(w) > before)
+			world_note(w, snap);
+	}
+	if (r >= 0 && rng_below(&w->rng, 2))
 		r = ropefs_checkpoint(w->fs);
-	else
+	else if (r >= 0)
 		r = ropefs_collect(w->fs);
 	if (r >= 0)
 		r = ropefs_sync(w->fs);
@@ -504,11 +651,8 @@ static void world_init(struct world *w, uint64_t seed)
 	uint8_t id[STORE_ID_BYTES];
 
 	*w = (struct world) { .rng = rng_seeded(seed) };
-	for (int i = 0; i < FILES; i++) {
-		w->now[i].p = malloc(FILE_MAX * 2);
-		w->synced[i].p = malloc(FILE_MAX * 2);
-		ck_assert(w->now[i].p && w->synced[i].p);
-	}
+	state_init(&w->now);
+	state_init(&w->synced);
 	ck_ok(keys_init_library());
 	ck_ok(io_sim_new(seed, &w->io));
 	memset(id, 7, sizeof(id));
@@ -526,10 +670,8 @@ static void world_release(struct world *w)
 {
 	store_abandon(w->fs, false);
 	key_file_free(w->kf);
-	for (int i = 0; i < FILES; i++) {
-		free(w->now[i].p);
-		free(w->synced[i].p);
-	}
+	state_release(&w->now);
+	state_release(&w->synced);
 	free(w->steps);
 }
 
