@@ -7,6 +7,7 @@
 
 #include "core/acl.h"
 #include "core/base/err.h"
+#include "core/base/json.h"
 #include "core/policy.h"
 #include "core/store_priv.h"
 
@@ -406,6 +407,8 @@ static int get_policy(struct ropefs *fs, struct inode *in, const char *name,
 
 	if (!strcmp(name, POLICY_PREFIX "policy"))
 		return policy_list(fs, in, ret);
+	if (!strcmp(name, POLICY_PREFIX "etag") && S_ISREG(le32_get(in->row.mode)))
+		return buf_printf(ret, ETAG_FORMAT, in->ino, inode_version(in));
 	return policy ? policy_get(fs, in, policy->key, ret, &from) : -ENODATA;
 }
 

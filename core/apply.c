@@ -399,6 +399,37 @@ static int apply_clone(struct ropefs *fs, const struct op *op)
 	return 0;
 }
 
+/* The new bytes are a rope of their own before the old ones go. */
+static int apply_put(struct ropefs *fs, const struct op *op)
+{
+	struct rope rope = ROPE_EMPTY;
+	struct extent e[EXTENTS_MAX];
+	struct inode *in;
+	int n, r;
+
+	r = file_get(fs, op->ino, &in);
+	if (r < 0)
+		return r;
+	n = hot_put(fs->hot, &in->tail, op->data.p, op->data.n, e, EXTENTS_MAX);
+	if (n < 0)
+		return n;
+	r = n ? rope_insert(&fs->env, &rope, 0, e, (unsigned)n) : 0;
+	if (r < 0)
+		return r;
+	r = rope_clear(&fs->env, &in->row.rope);
+	if (r < 0) {
+		int undo = rope_clear(&fs->env, &rope);
+
+		if (undo < 0)
+			store_fail_locked(fs, undo, "an edit could not be undone");
+		return r;
+	}
+	in->row.rope = rope;
+	in->row.flags = le32_put(le32_get(in->row.flags) & ~INODE_SPARSE);
+	touch(fs, in, op->time, op->data.n, le64_get(in->row.data_bytes));
+	return 0;
+}
+
 /* What edits of a file were made on a copy takes effect: O(1), and its own undoing. */
 static int apply_swap(struct ropefs *fs, const struct op *op)
 {
@@ -479,6 +510,7 @@ int op_apply(struct ropefs *fs, const struct op *op)
 		[OP_SETATTR] = apply_setattr,	[OP_SETXATTR] = apply_xattr,
 		[OP_RMXATTR] = apply_xattr,	[OP_REAP] = apply_reap,
 		[OP_TXN] = apply_txn,		[OP_SWAP] = apply_swap,
+		[OP_PUT] = apply_put,
 		[OP_SNAPSHOT] = apply_snapshot, [OP_SNAPSHOT_DROP] = apply_snapshot_drop,
 	};
 

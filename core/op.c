@@ -57,6 +57,7 @@ static const struct {
 	[OP_SNAPSHOT] = { "snapshot", F_N | F_DIR | F_TIME | F_NAME },
 	[OP_SNAPSHOT_DROP] = { "snapshot drop", F_N },
 	[OP_TXN] = { "txn", F_TIME | F_DATA },
+	[OP_PUT] = { "put", F_INO | F_TIME | F_DATA },
 	[OP_SWAP] = { "swap", F_INO | F_SRC | F_TIME },
 };
 

@@ -31,6 +31,7 @@ enum op_type { /* values are in the log: never renumber */
 	       OP_SNAPSHOT_DROP = 21, /* n */
 	       OP_TXN = 32, /* data: several ops that happen together (txn_format.h) */
 	       OP_SWAP = 33, /* the bytes of ino and src change places */
+	       OP_PUT = 34, /* the bytes of ino become data */
 };
 #define OP_TYPE_MAX 48
 

@@ -305,6 +305,60 @@ int ropefs_txn_removexattr(struct ropefs_txn *t, uint64_t ino, const char *name)
 void ropefs_txn_each(struct ropefs_txn *t, void (*fn)(void *arg, uint64_t ino),
 		     void *arg);
 
+/* --- values: small files that are read and written as a whole --- */
+#define ROPEFS_ETAG_MAX 40
+/* A word that changes with each change of a file's bytes, and never comes back; it survives
+ * restarts. */
+int ropefs_etag(struct ropefs *fs, uint64_t ino, char ret[ROPEFS_ETAG_MAX]);
+/* The file's bytes become these (at most ROPEFS_WRITE_MAX) as one step, if its etag is still
+ * that one; NULL: in any case. EBUSY (ropefs_error_errno) when somebody changed it. ret_etag
+ * (may be NULL) has room for ROPEFS_ETAG_MAX: what it has now. */
+int ropefs_put(struct ropefs *fs, uint64_t ino, const char *if_etag, const void *p,
+	       size_t n, char *ret_etag);
+/* The same with all bytes of another file, of any size; shares them. */
+int ropefs_replace_if(struct ropefs *fs, uint64_t ino, const char *if_etag, uint64_t from,
+		      char *ret_etag);
+/* All bytes of a file (-EFBIG past ROPEFS_WRITE_MAX) and the etag it has with them; *ret is the
+ * caller's to free, and has a NUL behind the bytes. */
+int ropefs_value(struct ropefs *fs, uint64_t ino, char **ret, size_t *ret_n,
+		 char ret_etag[ROPEFS_ETAG_MAX]);
+/* A decimal number of 64 bits with a sign, blanks around it: -EINVAL, -ERANGE. */
+int ropefs_number_parse(const char *p, size_t n, int64_t *ret);
+/* The number that a file holds (an empty one: 0). -EINVAL: it holds none. */
+int ropefs_number(struct ropefs *fs, uint64_t ino, int64_t *ret);
+/* Adds n to it as one step, however many do so at once; *ret (may be NULL) is the sum.
+ * -ERANGE: it would take more than 64 bits. */
+int ropefs_add(struct ropefs *fs, uint64_t ino, int64_t n, int64_t *ret);
+/* Changes a JSON file of at most ROPEFS_WRITE_MAX bytes by a JSON Patch (RFC 6902) as one step:
+ * all of the patch, or none. -EINVAL: one of the two is not JSON, or they don't fit, and
+ * ropefs_error() says why. Numbers are those of 64-bit floating point: a file or a patch with a
+ * number of more than 15 digits is refused. */
+int ropefs_patch(struct ropefs *fs, uint64_t ino, const char *p, size_t n);
+/* What those two make of a value, without a store; the caller frees *ret. */
+int ropefs_value_add(const char *p, size_t n, int64_t add, char **ret, size_t *ret_n);
+int ropefs_value_patch(const char *p, size_t n, const char *patch, size_t patch_n,
+		       char **ret, size_t *ret_n);
+
+/* --- strides: `size` bytes out of every `step`, from `at` on --- */
+struct ropefs_stride {
+	uint64_t at, size, step; /* step >= size > 0: else -EINVAL */
+	uint64_t count; /* pieces; 0: to the end of the file */
+};
+/* Bytes of the pieces together in a file of `size` bytes; the last piece may be cut short. */
+int ropefs_stride_bytes(const struct ropefs_stride *s, uint64_t size, uint64_t *ret);
+/* Reads them one after another, from byte `from` of them on. */
+ssize_t ropefs_stride_read(struct ropefs *fs, uint64_t ino, const struct ropefs_stride *s,
+			   uint64_t from, void *p, size_t n, unsigned flags);
+/* One step each, O(log size) a piece. write: n is ropefs_stride_bytes() (-EINVAL), and piece
+ * for piece is overwritten. insert: n bytes are put in, in pieces of `size`, so that each begins
+ * at its place in the new file (-ERANGE where that is beyond the end); count is not used. cut:
+ * takes the pieces out. */
+int ropefs_stride_write(struct ropefs *fs, uint64_t ino, const struct ropefs_stride *s,
+			const void *p, size_t n);
+int ropefs_stride_insert(struct ropefs *fs, uint64_t ino, const struct ropefs_stride *s,
+			 const void *p, size_t n);
+int ropefs_stride_cut(struct ropefs *fs, uint64_t ino, const struct ropefs_stride *s);
+
 /* --- durability --- */
 int ropefs_sync(struct ropefs *fs); /* all that returned before is durable */
 /* The same without waiting: done(arg, result) is called once, from another thread or

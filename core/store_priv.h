@@ -5,6 +5,7 @@
 #ifndef ROPEFS_STORE_PRIV_H
 #define ROPEFS_STORE_PRIV_H
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <sys/queue.h>
 
@@ -39,6 +40,8 @@ struct inode {
 	bool on_lru;
 };
 TAILQ_HEAD(inode_list, inode);
+
+#define ETAG_FORMAT "%" PRIx64 "-%" PRIx64 /* ino, version */
 
 /* Of a regular file: rises with each change of its bytes, and is never given to other bytes
  * of the file, even where a crash undid changes (it is the time of the change where that is

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "core/base/err.h"
+#include "core/policy.h"
 #include "core/store_priv.h"
 #include "core/txn_format.h"
 
@@ -581,8 +582,13 @@ int ropefs_txn_setxattr(struct ropefs_txn *t, uint64_t ino, const char *name,
 {
 	struct op op = { .type = OP_SETXATTR, .ino = ino, .data = span_of(value, n) };
 
+	int r;
+
 	err_clear();
-	return n > CATALOG_XATTR_MAX ? -E2BIG : stage_xattr(t, &op, name);
+	if (n > CATALOG_XATTR_MAX)
+		return -E2BIG;
+	r = policy_is_ours(SPAN_STR(name)) ? policy_check(SPAN_STR(name), op.data) : 0;
+	return r < 0 ? r : stage_xattr(t, &op, name);
 }
 
 int ropefs_txn_removexattr(struct ropefs_txn *t, uint64_t ino, const char *name)

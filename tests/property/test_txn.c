@@ -322,6 +322,33 @@ static bool interfere(struct ropefs_txn *t)
 	return true;
 }
 
+/* All bytes of a file at once, if it is still what it was. 1: done. */
+static int put_value(struct state *s)
+{
+	static uint8_t bytes[FILE_MAX];
+	unsigned i = (unsigned)rng_below(&w.rng, FILES);
+	char etag[ROPEFS_ETAG_MAX], after[ROPEFS_ETAG_MAX];
+	struct ropefs_attr a;
+	int r;
+
+	if (!s->f[i].there)
+		return 0;
+	r = ropefs_lookup(w.fs, ROPEFS_ROOT_INO, name_of(i), &a);
+	if (r >= 0)
+		r = ropefs_etag(w.fs, a.ino, etag);
+	if (r < 0)
+		return r;
+	s->f[i].n = rng_below(&w.rng, FILE_MAX);
+	rng_fill(&w.rng, bytes, s->f[i].n);
+	memcpy(s->f[i].p, bytes, s->f[i].n);
+	r = ropefs_put(w.fs, a.ino, etag, bytes, s->f[i].n, after);
+	if (r < 0)
+		return r;
+	ck_assert_str_ne(etag, after);
+	ck_assert_int_lt(ropefs_put(w.fs, a.ino, etag, "", 0, NULL), 0);
+	return 1;
+}
+
 static void round_calm(void)
 {
 	static struct state s;
@@ -367,8 +394,11 @@ static void round_calm(void)
 static int try_txn(struct state *s)
 {
 	struct ropefs_txn *t;
-	int r = ropefs_txn_begin(w.fs, &t);
+	int r;
 
+	if (rng_below(&w.rng, 4) == 0)
+		return put_value(s);
+	r = ropefs_txn_begin(w.fs, &t);
 	if (r < 0)
 		return r;
 	for (uint64_t k = 1 + rng_below(&w.rng, 8); k > 0 && r >= 0; k--)
@@ -447,6 +477,12 @@ START_TEST(transactions_are_whole_or_absent)
 		world_init(seed);
 		for (int i = 0; i < 400; i++) {
 			round_calm();
+			if (rng_below(&w.rng, 4) == 0) {
+				struct state s = *now();
+
+				if (put_value(&s) > 0)
+					states_push(&s);
+			}
 			if (w.n_states > STATES - 4 || rng_below(&w.rng, 12) == 0) {
 				ck_ok(ropefs_sync(w.fs));
 				states_durable();

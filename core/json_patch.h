@@ -1,0 +1,12 @@
+/* json_patch.h - RFC 6902 JSON Patch, with RFC 6901 pointers, on cJSON's values. */
+#ifndef ROPEFS_JSON_PATCH_H
+#define ROPEFS_JSON_PATCH_H
+
+#include <cjson/cJSON.h>
+
+/* Changes *doc, which may become another value, by all operations of patch. -EINVAL with the
+ * number of the operation that does not fit and why, -ENOMEM; *doc is then half changed, and good
+ * for nothing but being freed. */
+int json_patch(cJSON **doc, const cJSON *patch);
+
+#endif
