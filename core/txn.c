@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/acl.h"
 #include "core/base/err.h"
 #include "core/policy.h"
 #include "core/store_priv.h"
@@ -574,6 +575,8 @@ static int stage_xattr(struct ropefs_txn *t, struct op *op, const char *name)
 	op->name = SPAN_STR(name);
 	if (!op->name.n || op->name.n > ROPEFS_NAME_MAX)
 		return -ERANGE;
+	if (acl_is_access(op->name) || acl_is_default(op->name))
+		return -EOPNOTSUPP; /* they change more than themselves */
 	return txn_stage(t, op);
 }
 
