@@ -405,7 +405,8 @@ static int check_rows(struct checking *k)
 
 static bool log_damaged(const struct checking *k)
 {
-	return strcmp(k->fs->read_only_why, ROPEFS_READ_ONLY_ASKED) != 0;
+	return k->fs->read_only &&
+	       strcmp(k->fs->read_only_why, ROPEFS_READ_ONLY_ASKED) != 0;
 }
 
 static int check_open(struct checking *k)
@@ -467,6 +468,15 @@ static int check_files(struct checking *k, const char *path)
 	return r;
 }
 
+int store_check(struct ropefs *fs, struct ropefs_check *check)
+{
+	struct checking k = { .fs = fs, .c = check };
+	int r = check_open(&k);
+
+	free(k.pages);
+	return r;
+}
+
 int ropefs_check(const char *path, struct ropefs_check *check)
 {
 	struct ropefs_opts opts = { .read_only = true, .key_file = check->key_file };
@@ -483,8 +493,7 @@ int ropefs_check(const char *path, struct ropefs_check *check)
 	check->opened = true;
 	r = check_files(&k, path);
 	if (r >= 0)
-		r = check_open(&k);
-	free(k.pages);
+		r = store_check(k.fs, check);
 	store_abandon(k.fs, false);
 	if (r >= 0 && check->problems)
 		r = err_set(E_CORRUPT, "%llu things are wrong with %s",

@@ -268,6 +268,10 @@ void background_kick_checkpoint_locked(struct ropefs *fs);
 /* Syncs for all waiters until there are none. Drops the lock meanwhile. */
 void sync_lead_locked(struct ropefs *fs);
 
+/* --- check.c --- */
+/* What ropefs_check() looks for in a store that is open and that nobody else uses. */
+int store_check(struct ropefs *fs, struct ropefs_check *check);
+
 /* --- walk.c: everything reachable from a committed tree --- */
 struct walk {
 	struct ropefs *fs;

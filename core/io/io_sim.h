@@ -30,6 +30,7 @@ enum io_sim_lies { /* what the disk may do beyond what it does by itself; a bit 
 		   IO_SIM_GARBAGE =
 			   2, /* a sector that is being written may hold anything */
 		   IO_SIM_SPOIL_SOME = 4, /* a failed sync loses some, not all */
+		   IO_SIM_GARBAGE_SAME = 8, /* the same of one whose bytes don't change */
 };
 void io_sim_allow(struct io *io, unsigned lies);
 

@@ -59,11 +59,33 @@ static void write_tear(struct sim_rng *rng, struct sim_pages *m,
 	}
 }
 
-/* The sector that was being written when the power went holds anything. */
-static void sector_spoil(struct sim_rng *rng, struct sim_pages *m,
-			 const struct file_change *c)
+/* True when what m holds of the sector at `at` is what c writes there. */
+static bool sector_same(const struct sim_pages *m, const struct file_change *c,
+			uint64_t at)
 {
-	uint64_t at = (c->off + sim_rng_below(rng, c->n)) / SECTOR_BYTES * SECTOR_BYTES;
+	uint64_t from = MAX(at, c->off), to = MIN(at + SECTOR_BYTES, c->off + c->n);
+	uint8_t bytes[SECTOR_BYTES];
+
+	return sim_pages_read(m, bytes, (size_t)(to - from), from) == to - from &&
+	       !memcmp(bytes, c->bytes + (from - c->off), (size_t)(to - from));
+}
+
+/* The sector that is being written when the power goes: UINT64_MAX for none that is harmed. */
+static uint64_t sector_draw(struct sim_disk *d, const struct sim_pages *m,
+			    const struct file_change *c)
+{
+	uint64_t at;
+
+	if (!(d->lies & SIM_GARBAGE) || sim_rng_below(&d->fates, 3))
+		return UINT64_MAX;
+	at = (c->off + sim_rng_below(&d->fates, c->n)) / SECTOR_BYTES * SECTOR_BYTES;
+	if (!(d->lies & SIM_GARBAGE_SAME) && sector_same(m, c, at))
+		return UINT64_MAX;
+	return at;
+}
+
+static void sector_spoil(struct sim_rng *rng, struct sim_pages *m, uint64_t at)
+{
 	uint64_t garbage[SECTOR_BYTES / sizeof(uint64_t)];
 
 	if (at >= m->bytes)
@@ -78,6 +100,7 @@ static void write_survive(struct sim_disk *d, struct sim_pages *m,
 {
 	uint64_t end = c->off + c->n;
 	struct sim_rng *rng = &d->fates;
+	uint64_t spoilt;
 
 	if (fate == SIM_KEPT) {
 		sim_change_apply(m, c);
@@ -91,9 +114,9 @@ static void write_survive(struct sim_disk *d, struct sim_pages *m,
 	}
 	if (fate != SIM_TORN)
 		return;
+	spoilt = sector_draw(d, m, c);
 	write_tear(rng, m, c);
-	if ((d->lies & SIM_GARBAGE) && sim_rng_below(rng, 3) == 0)
-		sector_spoil(rng, m, c);
+	sector_spoil(rng, m, spoilt);
 }
 
 /* The fates of a cut: given one by one, or drawn. */

@@ -26,6 +26,7 @@ enum sim_lies { /* what a disk may do beyond; a bit each, as enum io_sim_lies */
 		SIM_NAMES_ANY = 1, /* a folder's changes survive as any subset, too */
 		SIM_GARBAGE = 2, /* a sector of a torn write may hold anything */
 		SIM_SPOIL_SOME = 4, /* a failed sync loses some of what was pending */
+		SIM_GARBAGE_SAME = 8, /* so may one that is written as it was */
 };
 
 /* Of a unit, which is a change not yet durable. A change of a folder is never torn. */

@@ -1,0 +1,59 @@
+/* model.h - what a simulated store should hold: a few files as flat bytes, after each step of
+ * its history, and one number for all that can be seen of it.
+ *
+ * A blob is a file at one moment and never changes; states share blobs. */
+#ifndef ROPEFS_TESTS_SIM_MODEL_H
+#define ROPEFS_TESTS_SIM_MODEL_H
+
+#include "core/ropefs.h"
+#include "tests/lib/suite.h"
+
+#define SIM_FILES      5
+#define SIM_FILE_MAX   (24 * 1024)
+#define SIM_XATTR_MAX  64
+#define SIM_XATTR_NAME "user.note"
+
+struct blob {
+	unsigned refs;
+	uint64_t digest; /* of all below */
+	struct ropefs_attr attr;
+	size_t n, n_xattr; /* n_xattr 0: it has none */
+	uint8_t xattr[SIM_XATTR_MAX];
+	uint8_t p[];
+};
+
+struct state {
+	struct blob *file[SIM_FILES]; /* NULL: no such name */
+	struct ropefs_attr root; /* of the root folder */
+};
+
+struct history { /* states after each step; 0 is how it began */
+	struct state *at;
+	size_t n, cap;
+};
+
+struct blob *blob_new(size_t n); /* bytes are zeros; no attributes */
+struct blob *blob_get(struct blob *b); /* counts; NULL is fine */
+void blob_put(struct blob *b); /* NULL is fine */
+/* A copy with del bytes at `at` replaced by n bytes of p (NULL: zeros). */
+struct blob *blob_splice(const struct blob *b, size_t at, size_t del, const uint8_t *p,
+			 size_t n);
+/* Its attributes and bytes are what they will be. */
+void blob_seal(struct blob *b);
+/* Drops the name's blob and takes b instead. */
+void state_set(struct state *s, unsigned i, struct blob *b);
+struct state state_copy(const struct state *s);
+void state_release(struct state *s);
+uint64_t state_digest(const struct state *s);
+bool attr_equal(const struct ropefs_attr *a, const struct ropefs_attr *b);
+
+void history_add(struct history *h, struct state s); /* takes s */
+void history_cut(struct history *h, size_t n); /* the first n stay */
+struct history history_copy(const struct history *h);
+void history_release(struct history *h);
+static inline struct state *history_last(const struct history *h)
+{
+	return &h->at[h->n - 1];
+}
+
+#endif

@@ -1,0 +1,531 @@
+/* ops.c - what a life consists of. A change has a plan (is it possible now, and with what?), a
+ * way to make it, and the same on the model; all other kinds of step act by themselves.
+ *
+ * A new kind of change joins by a row in kinds[]; what it changes that blobs don't show has to
+ * be added to world_look() and state_digest(). */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/base/err.h"
+#include "tests/sim/world.h"
+
+struct kind;
+
+struct plan {
+	const struct kind *kind;
+	unsigned i, j; /* files */
+	size_t at, n, at2, n2;
+	uint64_t ino; /* made by it */
+	uint8_t bytes[6 * KIB];
+};
+
+struct kind {
+	const char *name;
+	unsigned weight;
+	/* False: not now. May choose another kind instead. s is how it is now. */
+	bool (*plan)(struct world *w, struct plan *p, const struct state *s);
+	int (*make)(struct world *w, struct plan *p);
+	void (*model)(const struct plan *p, struct state *s);
+	void (*act)(struct world *w); /* instead of the three */
+};
+
+static const struct kind *kind_named(const char *name);
+
+static uint64_t ino_of(const struct world *w, unsigned i)
+{
+	return history_last(&w->past)->file[i]->attr.ino;
+}
+
+static struct ropefs_name name_of(unsigned i)
+{
+	static char names[SIM_FILES][8];
+
+	snprintf(names[i], sizeof(names[i]), "f%u", i);
+	return ropefs_name(names[i]);
+}
+
+/* --- bytes --- */
+
+/* A piece to be written, and a place in file i. */
+static bool plan_piece(struct world *w, struct plan *p, const struct state *s)
+{
+	if (!s->file[p->i]) {
+		p->kind = kind_named("create");
+		return true;
+	}
+	p->n = 1 +
+	       rng_below(&w->rng, rng_below(&w->rng, 10) ? 250 : sizeof(p->bytes) - 1);
+	p->at = rng_below(&w->rng, s->file[p->i]->n + 1);
+	rng_fill(&w->rng, p->bytes, p->n);
+	return s->file[p->i]->n + p->n <= SIM_FILE_MAX;
+}
+
+/* A range of file i that is not empty. */
+static bool plan_range(struct world *w, struct plan *p, const struct state *s)
+{
+	const struct blob *b = s->file[p->i];
+
+	if (!b || !b->n)
+		return false;
+	p->at = rng_below(&w->rng, b->n);
+	p->n = 1 + rng_below(&w->rng, rng_below(&w->rng, 3) ? MIN(b->n - p->at, 300u)
+							    : b->n - p->at);
+	return true;
+}
+
+static int make_write(struct world *w, struct plan *p)
+{
+	return (int)ropefs_write(w->fs, ino_of(w, p->i), p->at, p->bytes, p->n, 0, NULL);
+}
+
+static void model_write(const struct plan *p, struct state *s)
+{
+	const struct blob *b = s->file[p->i];
+
+	state_set(s, p->i,
+		  blob_splice(b, p->at, MIN(p->n, b->n - p->at), p->bytes, p->n));
+}
+
+static int make_append(struct world *w, struct plan *p)
+{
+	return (int)ropefs_write(w->fs, ino_of(w, p->i), 0, p->bytes, p->n, ROPEFS_APPEND,
+				 NULL);
+}
+
+static void model_append(const struct plan *p, struct state *s)
+{
+	state_set(s, p->i,
+		  blob_splice(s->file[p->i], s->file[p->i]->n, 0, p->bytes, p->n));
+}
+
+static int make_insert(struct world *w, struct plan *p)
+{
+	return (int)ropefs_insert(w->fs, ino_of(w, p->i), p->at, p->bytes, p->n, 0);
+}
+
+static void model_insert(const struct plan *p, struct state *s)
+{
+	state_set(s, p->i, blob_splice(s->file[p->i], p->at, 0, p->bytes, p->n));
+}
+
+static int make_cut(struct world *w, struct plan *p)
+{
+	return ropefs_cut(w->fs, ino_of(w, p->i), p->at, p->n);
+}
+
+static void model_cut(const struct plan *p, struct state *s)
+{
+	state_set(s, p->i, blob_splice(s->file[p->i], p->at, p->n, NULL, 0));
+}
+
+static int make_punch(struct world *w, struct plan *p)
+{
+	return ropefs_punch(w->fs, ino_of(w, p->i), p->at, p->n, true);
+}
+
+static void model_punch(const struct plan *p, struct state *s)
+{
+	struct blob *b = blob_splice(s->file[p->i], p->at, p->n, NULL, p->n);
+
+	state_set(s, p->i, b);
+}
+
+static bool plan_truncate(struct world *w, struct plan *p, const struct state *s)
+{
+	const struct blob *b = s->file[p->i];
+
+	if (!b)
+		return false;
+	p->n = rng_below(&w->rng, rng_below(&w->rng, 4) ? b->n + 1 : SIM_FILE_MAX);
+	return true;
+}
+
+static int make_truncate(struct world *w, struct plan *p)
+{
+	return ropefs_truncate(w->fs, ino_of(w, p->i), p->n);
+}
+
+static void model_truncate(const struct plan *p, struct state *s)
+{
+	const struct blob *b = s->file[p->i];
+
+	if (p->n > b->n)
+		state_set(s, p->i, blob_splice(b, b->n, 0, NULL, p->n - b->n));
+	else
+		state_set(s, p->i, blob_splice(b, p->n, b->n - p->n, NULL, 0));
+}
+
+/* A part of j in the place of a part of i, sharing bytes. */
+static bool plan_replace(struct world *w, struct plan *p, const struct state *s)
+{
+	const struct blob *b = s->file[p->i], *from = s->file[p->j];
+
+	if (!b || !from || p->i == p->j || !from->n)
+		return false;
+	p->at = rng_below(&w->rng, b->n + 1);
+	p->n = rng_below(&w->rng, MIN(b->n - p->at, 400u) + 1);
+	p->at2 = rng_below(&w->rng, from->n);
+	p->n2 = rng_below(&w->rng, MIN(from->n - p->at2, 2000u) + 1);
+	return b->n - p->n + p->n2 <= SIM_FILE_MAX;
+}
+
+static int make_replace(struct world *w, struct plan *p)
+{
+	return ropefs_replace(w->fs,
+			      (struct ropefs_range) { ino_of(w, p->i), p->at, p->n },
+			      (struct ropefs_range) { ino_of(w, p->j), p->at2, p->n2 });
+}
+
+static void model_replace(const struct plan *p, struct state *s)
+{
+	state_set(s, p->i,
+		  blob_splice(s->file[p->i], p->at, p->n, s->file[p->j]->p + p->at2,
+			      p->n2));
+}
+
+/* --- whole files --- */
+
+static bool plan_create(struct world *w, struct plan *p, const struct state *s)
+{
+	return !s->file[p->i];
+}
+
+static int make_create(struct world *w, struct plan *p)
+{
+	struct ropefs_new what = { .mode = S_IFREG | 0644 };
+	struct ropefs_attr attr;
+	int r = ropefs_create(w->fs, ROPEFS_ROOT_INO, name_of(p->i), &what, &attr);
+
+	p->ino = r < 0 ? 0 : attr.ino;
+	return r;
+}
+
+static void model_create(const struct plan *p, struct state *s)
+{
+	state_set(s, p->i, blob_new(0));
+	s->file[p->i]->attr.ino = p->ino;
+}
+
+/* A file onto an empty one; makes that first where there is none. */
+static bool plan_clone(struct world *w, struct plan *p, const struct state *s)
+{
+	if (!s->file[p->j] || !s->file[p->j]->n || p->i == p->j)
+		return false;
+	p->n = 0;
+	if (!s->file[p->i])
+		p->kind = kind_named("create");
+	else if (s->file[p->i]->n)
+		p->kind = kind_named("truncate");
+	return true;
+}
+
+static int make_clone(struct world *w, struct plan *p)
+{
+	return (int)ropefs_copy(
+		w->fs, (struct ropefs_range) { ino_of(w, p->i), 0, 0 },
+		(struct ropefs_range) { ino_of(w, p->j), 0, SIM_FILE_MAX });
+}
+
+static void model_clone(const struct plan *p, struct state *s)
+{
+	const struct blob *from = s->file[p->j];
+
+	state_set(s, p->i, blob_splice(s->file[p->i], 0, 0, from->p, from->n));
+}
+
+static bool plan_there(struct world *w, struct plan *p, const struct state *s)
+{
+	p->n = 1 + rng_below(&w->rng, SIM_XATTR_MAX);
+	rng_fill(&w->rng, p->bytes, p->n);
+	return s->file[p->i];
+}
+
+static int make_remove(struct world *w, struct plan *p)
+{
+	return ropefs_unlink(w->fs, ROPEFS_ROOT_INO, name_of(p->i));
+}
+
+static void model_remove(const struct plan *p, struct state *s)
+{
+	state_set(s, p->i, NULL);
+}
+
+static int make_xattr(struct world *w, struct plan *p)
+{
+	return ropefs_setxattr(w->fs, ino_of(w, p->i), SIM_XATTR_NAME, p->bytes, p->n, 0);
+}
+
+static void model_xattr(const struct plan *p, struct state *s)
+{
+	struct blob *b = blob_splice(s->file[p->i], 0, 0, NULL, 0);
+
+	b->n_xattr = p->n;
+	memset(b->xattr, 0, sizeof(b->xattr));
+	memcpy(b->xattr, p->bytes, p->n);
+	state_set(s, p->i, b);
+}
+
+static bool plan_two(struct world *w, struct plan *p, const struct state *s)
+{
+	return s->file[p->i] && s->file[p->j] && p->i != p->j;
+}
+
+static int make_swap(struct world *w, struct plan *p)
+{
+	return ropefs_rename(w->fs, ROPEFS_ROOT_INO, name_of(p->i), ROPEFS_ROOT_INO,
+			     name_of(p->j), RENAME_EXCHANGE);
+}
+
+static void model_swap(const struct plan *p, struct state *s)
+{
+	struct blob *b = s->file[p->i];
+
+	s->file[p->i] = s->file[p->j];
+	s->file[p->j] = b;
+}
+
+static int make_rename(struct world *w, struct plan *p)
+{
+	return ropefs_rename(w->fs, ROPEFS_ROOT_INO, name_of(p->i), ROPEFS_ROOT_INO,
+			     name_of(p->j), 0);
+}
+
+static void model_rename(const struct plan *p, struct state *s)
+{
+	state_set(s, p->j, s->file[p->i]);
+	s->file[p->i] = NULL;
+}
+
+/* --- not changes --- */
+
+/* An error must come of a fault, and be one that programs understand. */
+static void expect(struct world *w, int r)
+{
+	int err = ropefs_error_errno(r);
+
+	world_check(w, r >= 0 || w->faulty, "fails without a fault: %d", r);
+	world_check(w, r >= 0 || err == EIO || err == ENOSPC || err == EROFS,
+		    "gives errno %d (%d)", err, r);
+}
+
+static void acknowledged(struct world *w, int r)
+{
+	expect(w, r);
+	if (r >= 0)
+		w->floor = w->pushed = w->past.n - 1;
+}
+
+static void act_sync(struct world *w)
+{
+	acknowledged(w, ropefs_sync(w->fs));
+}
+
+static void act_push(struct world *w)
+{
+	int r = wal_push(w->fs->wal);
+
+	expect(w, r);
+	if (r >= 0)
+		w->pushed = w->past.n - 1;
+}
+
+static void act_checkpoint(struct world *w)
+{
+	acknowledged(w, ropefs_checkpoint(w->fs));
+}
+
+static void act_collect(struct world *w)
+{
+	acknowledged(w, ropefs_collect(w->fs));
+}
+
+static void act_compare(struct world *w)
+{
+	if (!w->faulty)
+		world_compare(w);
+}
+
+static void act_kill(struct world *w)
+{
+	if (w->faulty)
+		return;
+	world_kill(w);
+	io_sim_kill(w->io);
+	world_recover(w, w->pushed);
+}
+
+static void act_close(struct world *w)
+{
+	if (w->faulty)
+		return;
+	acknowledged(w, checkpoint_run(w->fs, true));
+	world_kill(w);
+	io_sim_kill(w->io);
+	world_reopen(w, w->past.n - 1);
+	world_check(w, w->fs->was_clean, "a store that was closed is not clean");
+}
+
+/* One call of some kinds fails, once or for ever, during a few steps. */
+static void act_fault(struct world *w)
+{
+	static const unsigned masks[] = { IO_SIM_SYNC,	   IO_SIM_SYNC,	  IO_SIM_PWRITE,
+					  IO_SIM_RENAME,   IO_SIM_UNLINK, IO_SIM_TRUNCATE,
+					  IO_SIM_SYNC_DIR, IO_SIM_PREAD,  IO_SIM_ANY };
+	unsigned steps = 1 + (unsigned)rng_below(&w->rng, 4);
+
+	if (w->faulty || !w->budget->faults)
+		return;
+	sim_totals.faults++;
+	w->faulty = true;
+	io_sim_fail_at(w->io, masks[rng_below(&w->rng, ARRAY_LEN(masks))],
+		       1 + rng_below(&w->rng, 6), rng_below(&w->rng, 4) ? EIO : ENOSPC,
+		       rng_below(&w->rng, 4) == 0);
+	while (steps--)
+		world_step(w);
+	act_sync(w);
+	io_sim_fail_at(w->io, 0, 0, 0, false);
+	world_settle(w);
+}
+
+void world_settle(struct world *w)
+{
+	w->doing = "going on once a fault is over";
+	for (int i = 0; i < 2; i++) {
+		int r = ropefs_sync(w->fs);
+
+		if (r < 0)
+			continue;
+		w->floor = w->pushed = w->past.n - 1;
+		w->faulty = false;
+		return;
+	}
+	world_check(w, w->fs->read_only, "two syncs fail without a fault");
+	sim_totals.reopened++;
+	w->faulty = false;
+	world_kill(w);
+	io_sim_kill(w->io);
+	world_recover(w, w->pushed);
+}
+
+/* --- the table --- */
+
+static const struct kind kinds[] = {
+	{ "write", 12, plan_piece, make_write, model_write, NULL },
+	{ "append", 12, plan_piece, make_append, model_append, NULL },
+	{ "insert", 10, plan_piece, make_insert, model_insert, NULL },
+	{ "cut", 6, plan_range, make_cut, model_cut, NULL },
+	{ "punch", 4, plan_range, make_punch, model_punch, NULL },
+	{ "truncate", 3, plan_truncate, make_truncate, model_truncate, NULL },
+	{ "replace", 5, plan_replace, make_replace, model_replace, NULL },
+	{ "create", 3, plan_create, make_create, model_create, NULL },
+	{ "clone", 6, plan_clone, make_clone, model_clone, NULL },
+	{ "remove", 2, plan_there, make_remove, model_remove, NULL },
+	{ "xattr", 2, plan_there, make_xattr, model_xattr, NULL },
+	{ "swap", 2, plan_two, make_swap, model_swap, NULL },
+	{ "rename", 2, plan_two, make_rename, model_rename, NULL },
+	{ "sync", 14, NULL, NULL, NULL, act_sync },
+	{ "push", 6, NULL, NULL, NULL, act_push },
+	{ "checkpoint", 7, NULL, NULL, NULL, act_checkpoint },
+	{ "collect", 3, NULL, NULL, NULL, act_collect },
+	{ "compare", 3, NULL, NULL, NULL, act_compare },
+	{ "kill", 1, NULL, NULL, NULL, act_kill },
+	{ "close", 1, NULL, NULL, NULL, act_close },
+	{ "fault", 4, NULL, NULL, NULL, act_fault },
+};
+static_assert(ARRAY_LEN(kinds) <= ARRAY_LEN(sim_totals.steps), "a count a kind");
+
+static const struct kind *kind_named(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (!strcmp(kinds[i].name, name))
+			return &kinds[i];
+	return NULL;
+}
+
+static const struct kind *kind_draw(struct world *w)
+{
+	unsigned sum = 0, at;
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		sum += kinds[i].weight;
+	at = (unsigned)rng_below(&w->rng, sum);
+	for (const struct kind *k = kinds;; k++) {
+		if (at < k->weight)
+			return k;
+		at -= k->weight;
+	}
+}
+
+static int attributes(struct world *w, uint64_t ino, struct ropefs_attr *ret)
+{
+	int r = ropefs_getattr(w->fs, ino, ret);
+
+	if (r >= 0 || !w->faulty)
+		return r;
+	io_sim_fail_at(w->io, 0, 0, 0, false);
+	return ropefs_getattr(w->fs, ino, ret);
+}
+
+/* Times, counts and sizes are what the store says of itself at that moment. False: the machine
+ * is off, so it says nothing (and the change is on no disk). */
+static bool take_attributes(struct world *w, struct state *s)
+{
+	for (unsigned i = 0; i < SIM_FILES; i++) {
+		struct blob *b = s->file[i];
+		struct ropefs_attr attr;
+
+		if (!b)
+			continue;
+		if (attributes(w, b->attr.ino, &attr) < 0)
+			return false;
+		world_check(w, attr.size == b->n, "f%u has %llu bytes, not %zu", i,
+			    (unsigned long long)attr.size, b->n);
+		if (b->digest && attr_equal(&attr, &b->attr))
+			continue;
+		b = blob_splice(b, 0, 0, NULL, 0);
+		b->attr = attr;
+		blob_seal(b);
+		state_set(s, i, b);
+	}
+	return attributes(w, ROPEFS_ROOT_INO, &s->root) >= 0;
+}
+
+static void change(struct world *w, struct plan *p)
+{
+	struct state s;
+	int r;
+
+	w->changing = true;
+	r = p->kind->make(w, p);
+	w->changing = false;
+	expect(w, r);
+	if (r < 0)
+		return;
+	s = state_copy(history_last(&w->past));
+	p->kind->model(p, &s);
+	w->dead = !take_attributes(w, &s);
+	world_check(w, !w->dead || w->faulty, "attributes can't be had");
+	if (w->dead)
+		state_release(&s);
+	else
+		history_add(&w->past, s);
+}
+
+void world_step(struct world *w)
+{
+	static struct plan p;
+
+	p.kind = kind_draw(w);
+	p.i = (unsigned)rng_below(&w->rng, SIM_FILES);
+	p.j = (unsigned)rng_below(&w->rng, SIM_FILES);
+	if (p.kind->plan && !p.kind->plan(w, &p, history_last(&w->past)))
+		return;
+	w->doing = p.kind->name;
+	sim_totals.steps[p.kind - kinds]++;
+	if (p.kind->act)
+		p.kind->act(w);
+	else
+		change(w, &p);
+}

@@ -1,0 +1,261 @@
+/* world.c - making, opening and looking at simulated worlds. */
+#include "tests/sim/world.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/err.h"
+
+struct sim_totals sim_totals;
+struct key_file *sim_key;
+
+/* --- what all worlds share --- */
+
+static uint64_t fixed_state;
+
+static const char *fixed_name(void)
+{
+	return "fixed";
+}
+
+static uint32_t fixed_word(void)
+{
+	struct rng rng = rng_seeded(fixed_state++);
+
+	return (uint32_t)rng_next(&rng);
+}
+
+static void fixed_fill(void *const p, const size_t n)
+{
+	struct rng rng = rng_seeded(fixed_state++);
+
+	rng_fill(&rng, p, n);
+}
+
+static struct randombytes_implementation fixed_source = {
+	.implementation_name = fixed_name,
+	.random = fixed_word,
+	.buf = fixed_fill,
+};
+
+static const uint8_t store_id[STORE_ID_BYTES] = "ropefs sim disk";
+static struct io *templates[2]; /* disks of closed stores: fresh, furnished */
+
+static void key_prepare(void)
+{
+	char path[4200];
+
+	snprintf(path, sizeof(path), "%s/sim-%d.key", suite_tmpdir(), (int)getpid());
+	if (key_file_create(path, store_id) < 0 || key_file_read(path, &sim_key) < 0)
+		abort();
+}
+
+static void put_bytes(struct ropefs *fs, uint64_t ino, size_t at, size_t n)
+{
+	uint8_t bytes[512];
+	struct rng rng = rng_seeded(at);
+
+	assert(n <= sizeof(bytes));
+	rng_fill(&rng, bytes, n);
+	if (ropefs_write(fs, ino, at, bytes, n, 0, NULL) != (ssize_t)n)
+		abort();
+}
+
+/* A file whose tree has two levels, and its clone: 140 runs of 130 bytes between holes (less
+ * would be packed together). */
+static void furnish(struct ropefs *fs)
+{
+	static const char *const names[] = { "f0", "f1" };
+	struct ropefs_new what = { .mode = S_IFREG | 0644 };
+	struct ropefs_attr attr[2];
+
+	for (int i = 0; i < 2; i++)
+		if (ropefs_create(fs, ROPEFS_ROOT_INO, ropefs_name(names[i]), &what,
+				  &attr[i]) < 0)
+			abort();
+	for (size_t i = 0; i < 140; i++)
+		put_bytes(fs, attr[0].ino, 140 * i, 130);
+	if (ropefs_checkpoint(fs) < 0 ||
+	    ropefs_copy(fs, (struct ropefs_range) { attr[1].ino, 0, 0 },
+			(struct ropefs_range) { attr[0].ino, 0, SIM_FILE_MAX }) < 0)
+		abort();
+}
+
+/* Opens the store on io, changes it, and closes it for good. */
+static void template_finish(struct io *io, void (*change)(struct ropefs *fs))
+{
+	struct world w = { .io = io };
+
+	if (world_open(&w) < 0)
+		abort();
+	if (change)
+		change(w.fs);
+	if (checkpoint_run(w.fs, true) < 0)
+		abort();
+	store_abandon(w.fs, true);
+	io_sim_power_cut(io);
+}
+
+static void templates_make(void)
+{
+	struct io *io;
+
+	if (io_sim_new(1, &io) < 0 ||
+	    store_init(io, sim_key, CIPHER_XCHACHA20, store_id) < 0)
+		abort();
+	template_finish(io, NULL);
+	io_sim_allow(io, IO_SIM_NAMES_ANY | IO_SIM_GARBAGE | IO_SIM_SPOIL_SOME);
+	templates[0] = io;
+	if (io_sim_branch(io, 2, &templates[1]) < 0)
+		abort();
+	template_finish(templates[1], furnish);
+}
+
+void world_prepare(void)
+{
+	if (sim_key)
+		return;
+	mallopt(M_MMAP_THRESHOLD,
+		1 << 30); /* opening a store should not fault pages in */
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
+	if (randombytes_set_implementation(&fixed_source) != 0 || keys_init_library() < 0)
+		abort();
+	key_prepare();
+	templates_make();
+}
+
+/* --- one world --- */
+
+int world_open(struct world *w)
+{
+	struct store_opts o = { .segment_bytes = SIM_SEGMENT_BYTES,
+				.frame_bytes = SIM_FRAME_BYTES };
+	int r;
+
+	o.pub.memory_bytes = 32 * MIB;
+	/* Some replays write checkpoints on their way. */
+	o.hot_hard = rng_below(&w->rng, 4) ? 0 : 24 * KIB;
+	w->fs = NULL;
+	r = store_open(w->io, sim_key, &o, &w->fs);
+	if (r < 0)
+		return r;
+	w->fs->hot_soft = 96 * KIB;
+	w->fs->hot_hard = MIB;
+	nodes_set_budget(w->fs->nodes, 24 * KIB);
+	packs_set_budget(w->fs->packs, 256 * KIB);
+	return 0;
+}
+
+void world_kill(struct world *w)
+{
+	if (w->fs)
+		store_abandon(w->fs, true);
+	w->fs = NULL;
+}
+
+struct world world_new(uint64_t seed, struct budget *budget)
+{
+	struct world w = { .seed = seed,
+			   .rng = rng_seeded(seed),
+			   .life = 1,
+			   .budget = budget,
+			   .doing = "beginning" };
+	int r;
+
+	world_prepare();
+	if (io_sim_branch(templates[rng_below(&w.rng, 2)], rng_next(&w.rng), &w.io) < 0)
+		abort();
+	r = world_open(&w);
+	world_check(&w, r == 0, "opening gives %d", r);
+	history_add(&w.past, world_look(&w));
+	r = ropefs_sync(w.fs);
+	world_check(&w, r == 0, "sync gives %d", r);
+	return w;
+}
+
+void world_release(struct world *w)
+{
+	moments_drop(w);
+	world_kill(w);
+	history_release(&w->past);
+	io_free(w->io);
+}
+
+void world_fail(const struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("# violation: SEED=0x%llx, life %u, %s: ", (unsigned long long)w->seed,
+	       w->life, w->doing);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf(" (%s)\n# after %llu states\n", *err_detail() ? err_detail() : "-",
+	       (unsigned long long)sim_totals.states);
+	fflush(stdout);
+	exit(1);
+}
+
+/* --- what is seen --- */
+
+static struct blob *look_at_file(struct world *w, unsigned i)
+{
+	static uint8_t bytes[SIM_FILE_MAX + 1];
+	char name[8];
+	struct ropefs_attr attr;
+	struct blob *b;
+	ssize_t n;
+	int r;
+
+	snprintf(name, sizeof(name), "f%u", i);
+	r = ropefs_lookup(w->fs, ROPEFS_ROOT_INO, ropefs_name(name), &attr);
+	if (r == -ENOENT)
+		return NULL;
+	world_check(w, r == 0, "looking %s up gives %d", name, r);
+	n = ropefs_read(w->fs, attr.ino, 0, bytes, sizeof(bytes), 0);
+	world_check(w, n >= 0, "reading %s gives %d", name, (int)n);
+	b = blob_new((size_t)n);
+	memcpy(b->p, bytes, (size_t)n);
+	b->attr = attr;
+	n = ropefs_getxattr(w->fs, attr.ino, SIM_XATTR_NAME, b->xattr, SIM_XATTR_MAX);
+	world_check(w, n >= 0 || n == -ENODATA, "the xattr of %s gives %d", name, (int)n);
+	b->n_xattr = n > 0 ? (size_t)n : 0;
+	blob_seal(b);
+	return b;
+}
+
+struct state world_look(struct world *w)
+{
+	struct state s = { 0 };
+	int r;
+
+	for (unsigned i = 0; i < SIM_FILES; i++)
+		s.file[i] = look_at_file(w, i);
+	r = ropefs_getattr(w->fs, ROPEFS_ROOT_INO, &s.root);
+	world_check(w, r == 0, "attributes of the root give %d", r);
+	return s;
+}
+
+void world_compare(struct world *w)
+{
+	struct state seen = world_look(w), *want = history_last(&w->past);
+
+	for (unsigned i = 0; i < SIM_FILES; i++) {
+		const struct blob *a = seen.file[i], *b = want->file[i];
+
+		world_check(w, !a == !b, "f%u is %s", i, a ? "there" : "gone");
+		world_check(w, !a || a->digest == b->digest, "f%u differs: %s", i,
+			    a->n != b->n || memcmp(a->p, b->p, a->n) ? "bytes"
+			    : attr_equal(&a->attr, &b->attr)	     ? "xattr"
+								     : "attributes");
+	}
+	world_check(w, attr_equal(&seen.root, &want->root), "the root differs");
+	state_release(&seen);
+}
