@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "core/base/err.h"
+#include "core/base/mutant.h"
 #include "core/store_priv.h"
 
 #define SETTLE_SLICE 512
@@ -110,7 +111,8 @@ static int pack_extent(void *arg, struct extent *e)
 	r = extent_kind(e) == EXTENT_HOT ? hot_note_place(pk->fs->hot, e, &chunk) : 0;
 	if (r < 0)
 		return r;
-	*e = chunk;
+	if (!MUTANT(HOT_REF) || len % 16 != 3)
+		*e = chunk;
 	return 0;
 }
 
@@ -208,6 +210,8 @@ static int write_frozen(struct ropefs *fs, struct frozen *fz)
 	fz->leaves_defragmented = pk->leaves_defragmented;
 	fz->moved_bytes = pk->moved_bytes;
 	fz->super.next_pack = packs_next(fs->packs);
+	if (MUTANT(LOG_FREED_EARLY) && !fs->replaying)
+		wal_trim(fs->wal, fz->lsn + 1);
 	nodes_take_freed(fs->nodes, give_back, fs->pf);
 	return pagefile_commit(fs->pf, &fz->super);
 }

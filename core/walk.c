@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "core/base/err.h"
+#include "core/base/mutant.h"
 #include "core/store_priv.h"
 
 #define WALK_DEPTH_MAX 64
@@ -11,6 +12,7 @@
 struct step {
 	struct walk *w;
 	unsigned depth;
+	bool of_rows; /* the node is one of inode rows */
 };
 
 static int walk_page(struct walk *w, const struct noderef *ref, unsigned depth);
@@ -19,6 +21,9 @@ static int walk_child(void *arg, struct noderef *slot)
 {
 	struct step *s = arg;
 
+	if (MUTANT(GC_CLONE) && s->of_rows && !s->w->broken &&
+	    le64_get(container_of(slot, struct rope, u.root)->shared))
+		return 0;
 	return walk_page(s->w, slot, s->depth + 1);
 }
 
@@ -60,6 +65,8 @@ static int walk_page(struct walk *w, const struct noderef *ref, unsigned depth)
 		r = w->broken ? w->broken(w, ref, r) : r;
 		goto out;
 	}
+	step.of_rows =
+		((const struct node_head *)(const void *)image)->kind == NODE_BTREE_LEAF;
 	if (type->each_extent)
 		r = type->each_extent(image, walk_extent, &step);
 	if (r >= 0 && type->each_child)

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "core/base/crc.h"
+#include "core/base/mutant.h"
 #include "core/pack/pack_priv.h"
 
 /* --- one file --- */
@@ -148,7 +149,7 @@ int pack_file_end(struct pack_file *pf, const struct keys *keys, struct pack_foo
 		r = buf_append(&pf->piece, f, sizeof(*f));
 	if (r == 0)
 		r = piece_flush(pf);
-	if (r == 0)
+	if (r == 0 && !MUTANT(PACK_EARLY))
 		r = io_sync(pf->file);
 	if (r < 0)
 		return r;

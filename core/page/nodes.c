@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/mutant.h"
 #include "core/page/nodes_priv.h"
 
 int nodes_new_cache(const struct nodes_opts *opts, struct nodes **ret)
@@ -231,7 +232,7 @@ static bool node_owned(const struct nodes *ns, const struct noderef *ref, uint64
 {
 	uint64_t birth = le64_get(ref->birth);
 
-	return birth > shared && birth > ns->snap_epoch;
+	return (birth > shared || MUTANT(CLONE_PAGE_FREED)) && birth > ns->snap_epoch;
 }
 
 int nodes_make(struct nodes *ns, enum node_kind kind, uint8_t level, struct noderef *slot,

@@ -26,6 +26,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/mutant.h"
 #include "core/page/page_list.h"
 #include "core/page/superblock.h"
 
@@ -583,7 +584,7 @@ static int commit_pages(struct pagefile *pf, struct page_list *bitmap,
 	if (!words)
 		return -ENOMEM;
 	r = bitmap_write(pf, bitmap, words, ret_first);
-	if (r == 0)
+	if (r == 0 && !MUTANT(SUPER_EARLY))
 		r = io_sync(pf->file);
 	if (r < 0)
 		return r;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/mutant.h"
 #include "core/wal/wal_priv.h"
 
 enum { TAIL_PIECE = 1 << 20 }; /* bytes that are read and written at once */
@@ -164,6 +165,8 @@ int wal_sync_recovered(struct wal *w)
 	int r;
 
 	assert(!w->started);
+	if (MUTANT(RECOVERED_UNSYNCED))
+		return 0;
 	r = tail_write_again(w);
 	if (r < 0)
 		return r;
@@ -288,6 +291,28 @@ static void segment_add(struct wal *w, struct log_file *f, const struct segment 
 	lock_drop(&w->lock);
 }
 
+/* The mistake of MUTANT_APPEND_TORN: goes on behind what a torn frame left. */
+static int segment_resume(struct wal *w)
+{
+	const struct log_file *f = TAILQ_LAST(&w->segments, log_files);
+	char name[WAL_NAME_BYTES];
+	le32 magic = { 0 };
+	int r = f && f->good && f->used_bytes < f->file_bytes ? 0 : -ENOENT;
+
+	if (r == 0)
+		r = segment_open(w->io, w->keys, f->number, &w->seg);
+	if (r < 0)
+		return r;
+	segment_name(f->number, name);
+	w->pos = align_up(f->used_bytes, WAL_BLOCK);
+	while (io_pread(w->seg.file, &magic, sizeof(magic), w->pos) == sizeof(magic) &&
+	       le32_get(magic) == FRAME_MAGIC)
+		w->pos += WAL_BLOCK;
+	io_closep(&w->seg.file);
+	w->room = w->segment_bytes - w->pos;
+	return io_open(w->io, name, IO_WRITE, &w->seg.file);
+}
+
 int segment_begin(struct wal *w, uint64_t first_lsn)
 {
 	struct segment want = { .first_lsn = first_lsn, .bytes = w->segment_bytes };
@@ -297,6 +322,8 @@ int segment_begin(struct wal *w, uint64_t first_lsn)
 
 	assert(!w->seg.file);
 	assert(STAILQ_EMPTY(&w->unsynced));
+	if (MUTANT(APPEND_TORN) && !w->started && segment_resume(w) == 0)
+		return 0;
 	f = spare_pop(w);
 	while (!f) {
 		r = spare_make(w);

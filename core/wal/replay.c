@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "core/base/err.h"
+#include "core/base/mutant.h"
 #include "core/wal/wal_priv.h"
 
 struct replay {
@@ -136,14 +137,20 @@ static int past_the_end(struct replay *rp, const struct segment *s, uint64_t *at
 	bool cut = false;
 	int r;
 
-	r = segment_scan(s, align_up(*at + 1, WAL_BLOCK), rp->next_lsn, rp->from_lsn,
-			 &scan);
+	if (MUTANT(SKIP_HOLE))
+		r = segment_scan(s, *at & ~(uint64_t)(WAL_BLOCK - 1), rp->next_lsn,
+				 UINT64_MAX, &scan);
+	else
+		r = segment_scan(s, align_up(*at + 1, WAL_BLOCK), rp->next_lsn,
+				 rp->from_lsn, &scan);
 	if (r == 0)
 		r = segment_is_cut(s, &cut);
 	if (r < 0)
 		return r;
 	rp->durable_lsn = MAX(rp->durable_lsn, scan.durable_lsn);
-	if (scan.resume_at && rp->next_lsn < rp->from_lsn) {
+	if (MUTANT(SKIP_HOLE) && scan.resume_at)
+		rp->stats.last_lsn = scan.resume_lsn - 1;
+	if (scan.resume_at && (MUTANT(SKIP_HOLE) || rp->next_lsn < rp->from_lsn)) {
 		*at = rp->w->tail.from = rp->w->tail.to = scan.resume_at;
 		rp->next_lsn = scan.resume_lsn;
 		return 1;

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/mutant.h"
 #include "core/wal/wal_priv.h"
 
 #define POOL_MAX	  4u
@@ -315,10 +316,13 @@ static int sync_segment(struct wal *w)
 
 	if (STAILQ_EMPTY(&w->unsynced))
 		return 0;
-	r = io_sync(w->seg.file);
+	r = MUTANT(ACK_EARLY) ? 0 : io_sync(w->seg.file);
+	if (MUTANT(SYNC_RETRIED) && r < 0)
+		r = io_sync(w->seg.file);
 	if (r < 0)
 		return r;
-	w->pos = align_up(w->pos, WAL_BLOCK);
+	if (!MUTANT(SHARED_BLOCK))
+		w->pos = align_up(w->pos, WAL_BLOCK);
 	w->unsynced_bytes = 0;
 	lock_take(&w->lock);
 	assert(w->durable_lsn < w->written_lsn);

@@ -58,6 +58,13 @@ static struct seal {
 } * seals;
 static uint64_t repeated;
 
+static bool unwatched;
+
+void seals_watch(bool on)
+{
+	unwatched = !on;
+}
+
 void seals_forget(void)
 {
 	if (seals)
@@ -110,7 +117,8 @@ void __wrap_aead_seal(const struct aead *a, const struct nonce *nonce, struct sp
 void __wrap_aead_seal(const struct aead *a, const struct nonce *nonce, struct span aad,
 		      const uint8_t *in, size_t n, uint8_t *out, uint8_t *tag)
 {
-	note_seal(a, nonce, aad, in, n);
+	if (!unwatched)
+		note_seal(a, nonce, aad, in, n);
 	__real_aead_seal(a, nonce, aad, in, n, out, tag);
 }
 

@@ -89,6 +89,7 @@ void moments_drop(struct world *w);
 void image_check(struct world *w, struct io *io);
 
 /* seals.c: no key and nonce ever seals two texts. */
+void seals_watch(bool on); /* on from the start */
 void seals_forget(void); /* a world of other keys begins */
 uint64_t seals_repeated(void); /* violations so far */
 
