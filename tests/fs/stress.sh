@@ -11,16 +11,19 @@ SEED=${SEED:-$RANDOM$RANDOM}
 echo "# SEED=$SEED"
 RANDOM=$((SEED % 32768))
 noise_pid=''
+# Not killed: what it runs would outlive it, and keep the mount busy.
 stop_noise() {
-	[[ -z $noise_pid ]] || { kill "$noise_pid"; wait "$noise_pid"; } 2>/dev/null
+	: >"$T/quiet"
+	[[ -z $noise_pid ]] || wait "$noise_pid"
 	noise_pid=''
+	rm -f "$T/quiet"
 }
 trap 'stop_noise; cleanup' EXIT
 
 # Garbage, and readers of all names.
 noise() {
 	mkdir -p "$MNT/noise"
-	while :; do
+	while [[ ! -e $T/quiet ]]; do
 		head -c 3000000 "$T/random" >"$MNT/noise/big"
 		cp "$MNT/noise/big" "$MNT/noise/copy"
 		ls -lR "$MNT" >/dev/null
