@@ -297,7 +297,7 @@ void file_statfs(fuse_req_t req, fuse_ino_t ino)
 		.f_bsize = 4096,
 		.f_frsize = 4096,
 		.f_blocks = s.total_bytes / 4096,
-		.f_bfree = s.free_bytes / 4096,
+		.f_bfree = (s.free_bytes + s.reserved_bytes) / 4096,
 		.f_bavail = s.free_bytes / 4096,
 		/* Inodes are made as needed: what is free is a guess by the free bytes. */
 		.f_files = s.inodes + s.free_bytes / 4096,

@@ -48,6 +48,7 @@ struct io_file {
 struct io_space {
 	uint64_t total_bytes;
 	uint64_t free_bytes; /* what an ordinary user may still write */
+	uint64_t reserved_bytes; /* free as well, but not for one */
 };
 
 struct io_ops {

@@ -395,6 +395,7 @@ static int posix_space(struct io *io, struct io_space *ret)
 	*ret = (struct io_space) {
 		.total_bytes = (uint64_t)st.f_blocks * st.f_frsize,
 		.free_bytes = (uint64_t)st.f_bavail * st.f_frsize,
+		.reserved_bytes = (uint64_t)(st.f_bfree - st.f_bavail) * st.f_frsize,
 	};
 	return 0;
 }

@@ -89,6 +89,16 @@ before=$(cd "$MNT" && find . -type f -exec sha256sum {} + | sort)
 ok "unmounts and mounts again" fs_restart
 is "and all files are as they were" \
 	"$(cd "$MNT" && find . -type f -exec sha256sum {} + | sort)" "$before"
+# Within a hundredth of the disk, as others write to it meanwhile.
+used_like_below() {
+	local total free size below_total below_free below_size
+	read -r total free size < <(stat -f -c '%b %f %S' "$MNT")
+	read -r below_total below_free below_size < <(stat -f -c '%b %f %S' "$STORE")
+	echo "$total $free, below $below_total $below_free"
+	((free *= size, below_free *= below_size, total = below_total * below_size / 100))
+	((below_free - free < total && free - below_free < total))
+}
+ok "df takes what the disk keeps for root for free, not for used" used_like_below
 is "statfs knows the longest name" "$(stat -f -c %l "$MNT")" 255
 is "the mount's type and source" "$(findmnt -no FSTYPE,SOURCE "$MNT" | tr -s ' ')" \
 	"fuse.ropefs $STORE"
