@@ -105,20 +105,11 @@ static void *flusher_main(void *arg)
 	return NULL;
 }
 
-/* Those who found the disk full are waiting for space. Pages that a collection frees may be
- * used after the next checkpoint only. */
+/* Those who found the disk full are waiting for space. */
 static void reclaim_held(struct ropefs *fs)
 {
-	bool garbage;
-	int r = 0;
+	int r = collect_for_space_held(fs); /* its failure is in last_error */
 
-	lock_take(&fs->engine);
-	garbage = fs->dead_bytes > 0;
-	lock_drop(&fs->engine);
-	if (garbage)
-		r = collect_run_held(fs); /* its failure is in last_error */
-	if (garbage && r >= 0)
-		r = checkpoint_run_held(fs, false);
 	lock_take(&fs->engine);
 	fs->reclaim_failed = r < 0;
 	lock_drop(&fs->engine);

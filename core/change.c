@@ -13,6 +13,9 @@
 #define SPACE_CHECK_CHANGES 4096u
 #define RECLAIM_BYTES_MIN   MIB
 #define SPACE_RESERVE	    (8 * MIB) /* for what a checkpoint of names and trees needs */
+/* And for rewriting a pack, so that a full disk can be collected; less of small disks. */
+#define SPACE_REWRITE	   (PACK_BYTES * 3 / 4)
+#define SPACE_REWRITE_PART 32
 #define PUSH_BYTES                                                                       \
 	MIB /* of changes; then the log is pushed without waiting for its time */
 
@@ -48,6 +51,8 @@ static int look_at_space(struct ropefs *fs)
 	fs->space_left = space.free_bytes;
 	fs->space_changes = 0;
 	fs->space_lack = wal_spare_lack(fs->wal);
+	fs->space_rewrite =
+		MIN((uint64_t)SPACE_REWRITE, space.total_bytes / SPACE_REWRITE_PART);
 	return 0;
 }
 
@@ -57,7 +62,7 @@ static int admit_space(struct ropefs *fs, uint64_t n)
 	/* The next opening begins a segment: it must be able to on a disk we have filled. */
 	uint64_t lack = wal_spare_lack(fs->wal);
 	uint64_t need = hot_total(fs->hot) + 2 * nodes_dirty_bytes(fs->nodes) + n + lack +
-			SPACE_RESERVE;
+			SPACE_RESERVE + fs->space_rewrite;
 
 	/* A lack that changed: the log has taken space, or given some back. */
 	if (fs->space_left < need + SPACE_CHECK_BYTES || lack != fs->space_lack ||
@@ -103,23 +108,27 @@ static int admit_memory(struct ropefs *fs, unsigned io_flags)
 	return 0;
 }
 
-static int reclaim(struct ropefs *fs)
+/* Whatever can be had: at least a checkpoint, which may need less than was set aside for it. */
+static void reclaim(struct ropefs *fs)
 {
 	uint64_t done = fs->reclaims;
 	int r;
 
 	if (!fs->threads) {
 		lock_drop(&fs->engine);
-		r = ropefs_collect(fs);
+		lock_take(&fs->checkpoint);
+		r = checkpoint_run_held(fs, false);
+		if (r >= 0)
+			r = collect_for_space_held(fs);
+		lock_drop(&fs->checkpoint);
 		lock_take(&fs->engine);
 		fs->reclaim_failed = r < 0;
-		return r;
+		return;
 	}
 	fs->reclaim_wanted = true;
 	background_kick_checkpoint_locked(fs);
 	while (fs->reclaims == done && !fs->read_only && !fs->stopping)
 		lock_wait(&fs->engine, &fs->room, 0);
-	return fs->reclaim_failed ? -ENOSPC : 0;
 }
 
 static int admit(struct ropefs *fs, const struct op *op, unsigned io_flags, bool frees)
@@ -136,7 +145,7 @@ static int admit(struct ropefs *fs, const struct op *op, unsigned io_flags, bool
 static bool may_reclaim(struct ropefs *fs)
 {
 	return !fs->reclaim_failed &&
-	       fs->dead_bytes + hot_total(fs->hot) >= RECLAIM_BYTES_MIN;
+	       fs->dead_bytes + fs->left_bytes + hot_total(fs->hot) >= RECLAIM_BYTES_MIN;
 }
 
 static int admit_or_reclaim(struct ropefs *fs, const struct op *op, unsigned io_flags,
@@ -148,8 +157,7 @@ static int admit_or_reclaim(struct ropefs *fs, const struct op *op, unsigned io_
 		return r;
 	if (io_flags & ROPEFS_NOWAIT)
 		return -EAGAIN;
-	if (reclaim(fs) < 0)
-		return r;
+	reclaim(fs);
 	return admit(fs, op, io_flags, frees);
 }
 

@@ -165,7 +165,7 @@ static int freeze(struct ropefs *fs, struct frozen *fz)
 	fz->super.next_ino = fs->next_ino;
 	fz->super.inodes = fs->n_inodes;
 	fz->super.live_bytes = fs->data_bytes;
-	fz->super.dead_bytes = fs->dead_bytes;
+	fz->super.dead_bytes = fs->dead_bytes + fs->left_bytes;
 	fz->super.catalog = fs->catalog.bt.root;
 	took = io_mono_ns(fs->io) - began;
 	fs->freeze_max_ns = MAX(fs->freeze_max_ns, took);

@@ -7,7 +7,11 @@
  * marked too. Nothing else can come to point at a chunk later.
  *
  * Snapshots hang below the same root; they are marked last, so that what only they hold is
- * known. */
+ * known.
+ *
+ * Rewriting a pack takes room for what lives of it before it gives some back. So a collection
+ * for a full disk begins with the packs of which least lives, in what is kept free for that,
+ * and goes on in what it has gained. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +21,15 @@
 
 #define COLLECT_BYTES_MIN (16 * MIB)
 #define COLLECT_PAGES_MIN 1024u
+
+#define FULL_GAIN_MIN  (64 * MIB) /* of a collection for a full disk, and of the disk: */
+#define FULL_GAIN_PART 64
+#define FULL_DEAD_PART 16 /* a pack of which less is dead is never worth rewriting */
+
+/* A pack of which a part is dead. */
+struct partly {
+	uint64_t pack, live, stored; /* bytes */
+};
 
 struct pack_marks {
 	bool damaged; /* its directory is not whole: left alone */
@@ -33,7 +46,10 @@ struct marking {
 	uint64_t
 		snapshots; /* page of the root of their tree, while that is left out; or 0 */
 	uint64_t n_marked; /* pages */
+	struct partly *partly;
+	size_t n_partly;
 	uint64_t removed, rewritten;
+	uint64_t gained, left; /* bytes: freed, and dead in packs that stay */
 };
 
 bool collect_due_locked(struct ropefs *fs)
@@ -227,16 +243,65 @@ static int sweep_pack(void *arg, const struct pack_info *info)
 		return 0;
 	if (r < 0)
 		return r;
-	if (!live) {
-		r = packs_remove(fs->packs, info->pack);
-		m->removed += r >= 0;
-	} else if (live < info->stored_bytes / 2) {
-		r = packs_rewrite(fs->packs, info->pack, pm->bits);
-		if (r == -ENOSPC) /* removals may help; else it stays as it is */
-			return 0;
-		m->rewritten += r >= 0;
+	if (live) {
+		m->partly[m->n_partly++] =
+			(struct partly) { info->pack, live, info->stored_bytes };
+		return 0;
 	}
-	return r;
+	r = packs_remove(fs->packs, info->pack);
+	if (r < 0)
+		return r;
+	m->removed++;
+	m->gained += info->file_bytes;
+	return 0;
+}
+
+static int by_live(const void *a, const void *b)
+{
+	const struct partly *x = a, *y = b;
+
+	return (x->live > y->live) - (x->live < y->live);
+}
+
+/* want: for a full disk, how much is to be gained. */
+static bool worth_rewriting(const struct marking *m, const struct partly *p,
+			    uint64_t want)
+{
+	uint64_t dead = p->stored - MIN(p->live, p->stored);
+
+	return want ? m->gained < want && dead > p->stored / FULL_DEAD_PART
+		    : p->live < p->stored / 2;
+}
+
+/* Packs are removed first: that may make the room to rewrite others. */
+static int sweep(struct marking *m, uint64_t want)
+{
+	struct ropefs *fs = m->fs;
+	int r;
+
+	m->partly = calloc(m->packs.n + 1, sizeof(*m->partly));
+	r = m->partly ? packs_each(fs->packs, sweep_pack, m) : -ENOMEM;
+	if (r < 0)
+		return r;
+	qsort(m->partly, m->n_partly, sizeof(*m->partly), by_live);
+	for (size_t i = 0; i < m->n_partly; i++) {
+		const struct partly *p = &m->partly[i];
+		const struct pack_marks *pm = htab_get(&m->packs, p->pack);
+		uint64_t dead = p->stored - MIN(p->live, p->stored);
+
+		r = worth_rewriting(m, p, want)
+			    ? packs_rewrite(fs->packs, p->pack, pm->bits)
+			    : -ENOSPC;
+		if (r < 0 && r != -ENOSPC)
+			return r;
+		if (r < 0) {
+			m->left += dead;
+		} else {
+			m->rewritten++;
+			m->gained += dead;
+		}
+	}
+	return 0;
 }
 
 static void marking_release(struct marking *m)
@@ -247,10 +312,12 @@ static void marking_release(struct marking *m)
 	while ((slot = htab_next(&m->packs, &at)))
 		free(slot->value);
 	htab_release(&m->packs);
+	free(m->partly);
 	free(m->pages);
 }
 
-int collect_run_held(struct ropefs *fs)
+/* want: 0, or for a full disk, the bytes to be gained; *ret_gained is what was. */
+static int collect(struct ropefs *fs, uint64_t want, uint64_t *ret_gained)
 {
 	struct marking m = { .fs = fs };
 	struct pagefile_stats pages;
@@ -270,7 +337,7 @@ int collect_run_held(struct ropefs *fs)
 	if (r >= 0)
 		r = mark_all(&m, &held);
 	if (r >= 0)
-		r = packs_each(fs->packs, sweep_pack, &m);
+		r = sweep(&m, want);
 	if (r >= 0)
 		r = pagefile_adopt(fs->pf, m.pages, m.n_pages);
 	marking_release(&m);
@@ -280,6 +347,7 @@ int collect_run_held(struct ropefs *fs)
 	fs->packs_rewritten += m.rewritten;
 	if (r >= 0) {
 		fs->dead_bytes -= MIN(dead, fs->dead_bytes);
+		fs->left_bytes = m.left;
 		nodes_reset_leaked(fs->nodes);
 		fs->snap_held = held;
 		fs->drops_collected = fs->drops_committed;
@@ -289,7 +357,36 @@ int collect_run_held(struct ropefs *fs)
 			 *err_detail() ? err_detail() : err_text(r));
 	}
 	lock_drop(&fs->engine);
+	*ret_gained = m.gained;
 	return r;
+}
+
+int collect_run_held(struct ropefs *fs)
+{
+	uint64_t gained;
+
+	return collect(fs, 0, &gained);
+}
+
+int collect_for_space_held(struct ropefs *fs)
+{
+	uint64_t gained, want = FULL_GAIN_MIN;
+	struct io_space space;
+	bool garbage;
+	int r;
+
+	lock_take(&fs->engine);
+	garbage = fs->dead_bytes + fs->left_bytes > 0;
+	lock_drop(&fs->engine);
+	if (!garbage)
+		return 0;
+	if (fs->io->ops->space(fs->io, &space) >= 0)
+		want = MAX(want, space.total_bytes / FULL_GAIN_PART);
+	wal_drop_spares(fs->wal, 1);
+	r = collect(fs, want, &gained);
+	if (r >= 0) /* pages that it freed may be used after a checkpoint only */
+		r = checkpoint_run_held(fs, false);
+	return r >= 0 && !gained ? -ENOSPC : r;
 }
 
 int ropefs_collect(struct ropefs *fs)

@@ -376,7 +376,8 @@ int ropefs_collect(struct ropefs *fs);
 /* --- state --- */
 struct ropefs_statfs {
 	uint64_t total_bytes, free_bytes, inodes;
-	uint64_t reserved_bytes; /* neither used nor free: the disk below keeps them for root */
+	uint64_t
+		reserved_bytes; /* neither used nor free: the disk below keeps them for root */
 };
 int ropefs_statfs(struct ropefs *fs, struct ropefs_statfs *ret);
 

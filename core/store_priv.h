@@ -96,11 +96,14 @@ struct ropefs {
 	bool read_only;
 	char read_only_why[256];
 	uint64_t dead_bytes; /* of chunks, about, since the last collection */
+	uint64_t
+		left_bytes; /* of dead chunks that the last collection left where they are */
 	uint64_t told_bytes; /* of data that the op under way took out, told one by one */
 	uint64_t
 		space_left; /* bytes the disk had free when looked at, less what came since */
 	unsigned space_changes; /* since then */
 	uint64_t space_lack; /* what a spare segment would have taken, then */
+	uint64_t space_rewrite; /* kept for rewriting a pack */
 	uint64_t checkpoint_lsn; /* the log is needed after it only */
 	struct buf txn_gone; /* u64: inodes that lost their last name in a transaction */
 	struct super super; /* the last committed one; the checkpointer's */
@@ -248,6 +251,8 @@ bool checkpoint_due_locked(struct ropefs *fs);
 
 /* --- collect.c --- */
 int collect_run_held(struct ropefs *fs);
+/* For a full disk: gives back what it can do quickly. -ENOSPC: that is nothing. */
+int collect_for_space_held(struct ropefs *fs);
 bool collect_due_locked(struct ropefs *fs);
 
 /* --- event.c --- */

@@ -159,6 +159,26 @@ static int tail_write_again(struct wal *w)
 	return r;
 }
 
+void wal_drop_spares(struct wal *w, unsigned keep)
+{
+	struct log_file *f;
+
+	do {
+		lock_take(&w->lock);
+		f = w->n_spares > keep && w->unwritten_bytes + w->frame_most <= w->room
+			    ? TAILQ_LAST(&w->spares, log_files)
+			    : NULL;
+		if (f) {
+			TAILQ_REMOVE(&w->spares, f, link);
+			w->n_spares--;
+		}
+		lock_drop(&w->lock);
+		if (f)
+			spare_drop(w, f->number);
+		free(f);
+	} while (f);
+}
+
 int wal_sync_recovered(struct wal *w)
 {
 	struct log_file *f;

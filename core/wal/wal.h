@@ -88,6 +88,8 @@ uint64_t wal_pending_bytes(struct wal *w); /* appended, not yet pushed */
 uint64_t wal_bytes_since(struct wal *w, uint64_t lsn); /* about, in segments after lsn */
 /* Bytes that the next segment will take from the disk: 0 when there is a spare one. */
 uint64_t wal_spare_lack(struct wal *w);
+/* Gives the disk back what spare segments beyond so many take, where no record needs them. */
+void wal_drop_spares(struct wal *w, unsigned keep);
 int wal_failed(struct wal *w); /* 0, or the error it failed for good with */
 /* Everything below lsn is in a durable checkpoint: segments wholly below are recycled. */
 int wal_trim(struct wal *w, uint64_t lsn);

@@ -521,6 +521,42 @@ START_TEST(an_upgrade_cut_by_power_loss_is_done_by_the_next_opening)
 }
 END_TEST
 
+START_TEST(a_full_disk_gives_back_what_was_removed_here_and_there)
+{
+	enum { FILES = 400, BYTES = 512 * 1024 };
+	static uint8_t bytes[BYTES];
+	char name[16];
+	ssize_t n = 0;
+	int full, fit;
+
+	fixture_init(false);
+	io_sim_set_free(f.io, 150 * MIB);
+	for (full = 0; full < FILES && n >= 0; full++) {
+		snprintf(name, sizeof(name), "%d", full);
+		rng_fill(&f.rng, bytes, BYTES);
+		n = ropefs_write(f.fs, make(name), 0, bytes, BYTES, 0, NULL);
+	}
+	ck_assert_int_eq(n, -ENOSPC);
+	ck_assert_int_gt(full, 100);
+	for (int i = 0; i < full - 1; i += 2) {
+		snprintf(name, sizeof(name), "%d", i);
+		drop(name);
+	}
+	for (n = 0, fit = -1; fit < FILES && n >= 0; fit++) {
+		uint64_t ino;
+
+		snprintf(name, sizeof(name), "again%d", fit);
+		ino = make(name);
+		n = ropefs_write(f.fs, ino, 0, bytes, BYTES, 0, NULL);
+	}
+	ck_assert_int_eq(n, -ENOSPC);
+	/* Half of the files are gone; of their room most can be used. */
+	ck_assert_int_gt(fit, full * 3 / 8);
+	ck_ok(ropefs_checkpoint(f.fs));
+	fixture_release();
+}
+END_TEST
+
 /* Sizes and places near the greatest there are, and sums of them beyond it: each edit is made or
  * refused by its result's size alone, whatever the way there. */
 static uint64_t huge(void)
@@ -632,6 +668,7 @@ int main(void)
 	tcase_add_test(tc, what_is_dead_is_known_after_reopening);
 	tcase_add_test(tc, log_files_that_are_gone_are_noticed);
 	tcase_add_test(tc, an_upgrade_cut_by_power_loss_is_done_by_the_next_opening);
+	tcase_add_test(tc, a_full_disk_gives_back_what_was_removed_here_and_there);
 	tcase_add_test(tc, edits_of_the_largest_files_are_made_or_refused);
 	tcase_add_test(tc, a_disk_full_of_what_was_removed_takes_writes_again);
 	suite_add_tcase(s, tc);
