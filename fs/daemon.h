@@ -12,6 +12,7 @@
 #include "fs/events.h"
 #include "fs/inodes.h"
 #include "fs/sizes.h"
+#include "fs/txn.h"
 #include "fs/view.h"
 #include "fs/waits.h"
 #include "fs/worker.h"
@@ -49,6 +50,7 @@ enum {
 	FH_SIZE = 2, /* of sizes.h: truncation only tells the size */
 	FH_SYNC = 4, /* O_SYNC: what changes the file's bytes waits for the log */
 	FH_RUN = 8, /* counted by inodes_run() */
+	FH_READ = 16, /* open for reading */
 };
 
 enum { EDIT_THREADS = 4 };
@@ -72,6 +74,7 @@ struct daemon {
 	struct sizes sizes;
 	struct waits waits;
 	struct events events;
+	struct txns txns;
 	struct counters counters;
 
 	bool views_on;

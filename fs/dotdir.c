@@ -4,6 +4,7 @@
 #include "fs/metrics.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
+#include "fs/txn.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +25,7 @@ static const struct {
 	{ "status", status_text, NULL },
 	{ "metrics", metrics_text, NULL },
 	{ "events", NULL, &events_ops },
+	{ "txn", NULL, &txn_ops },
 };
 enum { FILES = sizeof(files) / sizeof(files[0]) };
 #define FILES_FIRST (DOT_SIZES + 1)
@@ -204,6 +206,18 @@ static void dot_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 		poll_always(req, ph);
 }
 
+static void dot_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
+		      struct fuse_file_info *fi, unsigned flags, const void *in,
+		      size_t n_in, size_t n_out)
+{
+	const struct fuse_lowlevel_ops *ops = ops_of(ino);
+
+	if (ops && ops->ioctl)
+		ops->ioctl(req, ino, cmd, arg, fi, flags, in, n_in, n_out);
+	else
+		fuse_reply_err(req, ENOTTY);
+}
+
 static void list(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off, bool plus)
 {
 	static const char *const dots[] = { ".", ".." };
@@ -249,6 +263,7 @@ const struct fuse_lowlevel_ops dot_ops = {
 	.read = dot_read,
 	.release = dot_release,
 	.poll = dot_poll,
+	.ioctl = dot_ioctl,
 	.readdir = dot_readdir,
 	.readdirplus = dot_readdirplus,
 };

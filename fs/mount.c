@@ -213,6 +213,7 @@ static void init_daemon(struct daemon *d, const struct options *o)
 	inodes_init(&d->inodes, d->fs);
 	views_init(&d->views);
 	waits_init(&d->waits);
+	txns_init(&d->txns);
 }
 
 static void release_daemon(struct daemon *d)
@@ -223,6 +224,7 @@ static void release_daemon(struct daemon *d)
 	if (d->session)
 		fuse_session_destroy(d->session);
 	view_ranges_end(d);
+	txns_release(&d->txns);
 	views_release(&d->views);
 	inodes_release(&d->inodes);
 }

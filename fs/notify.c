@@ -34,6 +34,50 @@ void task_edit(struct task *t, fuse_ino_t ino, void (*step)(struct task *t))
 	pool_push(&t->d->edits[ino % EDIT_THREADS], &t->job);
 }
 
+static pthread_mutex_t park_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t park_cond = PTHREAD_COND_INITIALIZER;
+
+static void park(struct job *job)
+{
+	struct parked *p = (struct parked *)job;
+
+	pthread_mutex_lock(&park_mutex);
+	p->there = true;
+	pthread_cond_broadcast(&park_cond);
+	while (!p->go)
+		pthread_cond_wait(&park_cond, &park_mutex);
+	p->gone = true;
+	pthread_cond_broadcast(&park_cond);
+	pthread_mutex_unlock(&park_mutex);
+}
+
+void edits_park(struct daemon *d, unsigned mask, struct parked *others)
+{
+	for (unsigned i = 0; i < EDIT_THREADS; i++) {
+		if (!(mask & 1u << i))
+			continue;
+		others[i] = (struct parked) { .job.run = park };
+		pool_push(&d->edits[i], &others[i].job);
+		pthread_mutex_lock(&park_mutex);
+		while (!others[i].there)
+			pthread_cond_wait(&park_cond, &park_mutex);
+		pthread_mutex_unlock(&park_mutex);
+	}
+}
+
+void edits_unpark(unsigned mask, struct parked *others)
+{
+	pthread_mutex_lock(&park_mutex);
+	for (unsigned i = 0; i < EDIT_THREADS; i++)
+		if (mask & 1u << i)
+			others[i].go = true;
+	pthread_cond_broadcast(&park_cond);
+	for (unsigned i = 0; i < EDIT_THREADS; i++)
+		while (mask & 1u << i && !others[i].gone)
+			pthread_cond_wait(&park_cond, &park_mutex);
+	pthread_mutex_unlock(&park_mutex);
+}
+
 /* from -1: attributes only. The kernel writes dirty pages back before it drops them.
  * -ENOENT: it doesn't know the file, so it has nothing to drop. */
 static void drop(struct daemon *d, uint64_t ino, int64_t from)

@@ -35,6 +35,16 @@ void task_edit(struct task *t, fuse_ino_t ino, void (*step)(struct task *t));
 void edit_begin(struct daemon *d, const struct moved *m);
 void edit_end(struct daemon *d, const struct moved *m);
 
+/* For an edit of several files, in the thread of the first of them: stops other threads of edits
+ * (a bit each in mask, all above the caller's own, so that two who do this can't wait for one
+ * another), until edits_unpark(). others has EDIT_THREADS places. */
+struct parked {
+	struct job job;
+	bool there, go, gone; /* guarded by a mutex of notify.c */
+};
+void edits_park(struct daemon *d, unsigned mask, struct parked *others);
+void edits_unpark(unsigned mask, struct parked *others);
+
 /* Drops the attributes of an inode that the request at hand is about, before its reply. Waits for
  * nobody, so any thread may. */
 void attrs_drop(struct daemon *d, fuse_ino_t ino);

@@ -23,6 +23,8 @@ void file_opened(struct fuse_file_info *fi)
 
 	/* There is a fourth mode, which may neither read nor write. */
 	fi->fh = mode == O_WRONLY || mode == O_RDWR ? FH_WRITE : 0;
+	if (mode == O_RDONLY || mode == O_RDWR)
+		fi->fh |= FH_READ;
 	if (fi->flags & O_DSYNC)
 		fi->fh |= FH_SYNC;
 	/* All go through the page cache. Direct writes of an appender would be cheaper, but the

@@ -4,6 +4,7 @@
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
+#include "fs/txn.h"
 
 #include <errno.h>
 #include <string.h>
@@ -99,6 +100,10 @@ void file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 	(void)arg;
 	(void)flags;
 	(void)n_out;
+	if (txn_takes(cmd)) {
+		txn_file_ioctl(req, ino, cmd, fi, in, n_in);
+		return;
+	}
 	r = edit_check(cmd, in, n_in);
 	if (r >= 0 && !(fi->fh & FH_WRITE))
 		r = -EBADF;

@@ -39,4 +39,57 @@ enum {
 #define ROPEFS_IOC_CUT	      ROPEFS_IOC(ROPEFS_IOC_NR_CUT, 0)
 #define ROPEFS_IOC_REPLACE(n) ROPEFS_IOC(ROPEFS_IOC_NR_REPLACE, n)
 
+/* --- transactions: edits of one or many files that take effect together ---
+ *
+ * An open file MOUNT/.ropefs/txn is a transaction; its id (TXN_ID) lets other open files join:
+ *
+ *	int t = open("/mnt/data/.ropefs/txn", O_RDONLY);
+ *	struct ropefs_ioc_txn_use use = { 0 };
+ *	ioctl(t, ROPEFS_IOC_TXN_ID, &use.txn);
+ *	ioctl(fd, ROPEFS_IOC_TXN_USE, &use);		  use.file, use.size
+ *	ioctl(fd, ROPEFS_IOC_TXN_EDIT(n), edit);	  any number, of any files
+ *	ioctl(t, ROPEFS_IOC_TXN_COMMIT);
+ *
+ * Nobody sees an edit before the commit. That fails with EBUSY, and nothing has happened, when
+ * somebody else changed a file since the transaction first used it. Closing t without a commit
+ * forgets all; so does the end of the program. After a commit the transaction is over (EINVAL).
+ * A refused edit (ERANGE, EBADF, EINVAL) changes nothing, and the transaction goes on. */
+struct ropefs_ioc_txn_use {
+	uint64_t txn; /* in: the id */
+	uint64_t size; /* bytes of the file, as the transaction sees it */
+	uint32_t
+		file; /* its number in the transaction, with the rights of this descriptor */
+	uint32_t reserved; /* 0 */
+};
+
+#define ROPEFS_IOC_TXN_MOVE 1u /* flags: the source's bytes leave their place */
+
+/* The bytes [at, at + cut) of the file, whose descriptor may write, give way to data, or to
+ * [src_at, src_at + src_n) of another file that joined, which share them. */
+struct ropefs_ioc_txn_edit {
+	uint64_t txn;
+	uint64_t at, cut;
+	uint64_t src_at, src_n;
+	uint32_t src; /* a file's number; 0: data */
+	uint32_t flags;
+	uint32_t n; /* bytes of data; 0 with src */
+	uint32_t reserved; /* 0 */
+	uint8_t data[];
+};
+
+enum {
+	ROPEFS_IOC_NR_TXN_ID = 50,
+	ROPEFS_IOC_NR_TXN_USE = 51,
+	ROPEFS_IOC_NR_TXN_EDIT = 52,
+	ROPEFS_IOC_NR_TXN_COMMIT = 53,
+};
+
+#define ROPEFS_IOC_TXN_ID _IOR(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_TXN_ID, uint64_t)
+#define ROPEFS_IOC_TXN_USE                                                               \
+	_IOWR(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_TXN_USE, struct ropefs_ioc_txn_use)
+#define ROPEFS_IOC_TXN_EDIT(n)                                                           \
+	_IOC(_IOC_WRITE, ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_TXN_EDIT,                        \
+	     sizeof(struct ropefs_ioc_txn_edit) + (n))
+#define ROPEFS_IOC_TXN_COMMIT _IO(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_TXN_COMMIT)
+
 #endif

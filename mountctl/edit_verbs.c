@@ -12,6 +12,7 @@
 
 #include "core/ropefs.h"
 #include "fs/ropefs_ioctl.h"
+#include "mountctl/edit_words.h"
 #include "mountctl/mounts.h"
 #include "mountctl/term.h"
 #include "mountctl/verbs.h"
@@ -20,10 +21,6 @@
 /* Inode numbers of views begin here; files of the store have lower ones. */
 #define VIEW_INO_FIRST ((uint64_t)1 << 62)
 
-struct range {
-	uint64_t from, to;
-};
-
 /* The target of an edit, open for writing. */
 struct target {
 	const char *name; /* as the user wrote it */
@@ -31,8 +28,7 @@ struct target {
 	struct range range;
 };
 
-/* Reads a range in the words of a view's bytes= selector, so that there is one grammar. */
-static bool parse_range(const char *words, struct ropefs_view *ret)
+bool parse_range(const char *words, struct ropefs_view *ret)
 {
 	char *selector;
 	int n, r;
@@ -45,8 +41,7 @@ static bool parse_range(const char *words, struct ropefs_view *ret)
 	return r == 0;
 }
 
-/* The place before a byte is the range from it to itself. */
-static bool parse_place(const char *words, struct ropefs_view *ret)
+bool parse_place(const char *words, struct ropefs_view *ret)
 {
 	char *range;
 	bool good;
@@ -60,9 +55,8 @@ static bool parse_place(const char *words, struct ropefs_view *ret)
 	return good;
 }
 
-/* words is what the user wrote of it. */
-static int resolve_range(const char *name, const char *words,
-			 const struct ropefs_view *view, uint64_t size, struct range *ret)
+int resolve_range(const char *name, const char *words, const struct ropefs_view *view,
+		  uint64_t size, struct range *ret)
 {
 	int r = ropefs_view_range(view, size, &ret->from, &ret->to);
 
@@ -125,9 +119,7 @@ int verb_cut(const struct verb *verb, int argc, char **argv)
 	return status;
 }
 
-/* Reads until p is full or the input ends; the count, or a negative errno (-EINTR when a
- * signal came). */
-static ssize_t read_full(int fd, uint8_t *p, size_t n)
+ssize_t read_full(int fd, uint8_t *p, size_t n)
 {
 	size_t done = 0;
 

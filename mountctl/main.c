@@ -80,6 +80,27 @@ static const struct verb verbs[] = {
 	  "\n"
 	  "Example: ropectl policy set /mnt/data/logs kind=queue framing=line\n",
 	  verb_policy },
+	{ "edit", "[SCRIPT] [--dry-run] [--json]",
+	  "make many edits of many files at once",
+	  "Reads a script (SCRIPT, or standard input) of edits of mounted files, a line\n"
+	  "each, and makes all of them as one atomic step: all or nothing, also when it\n"
+	  "is killed. Nobody sees it half done.\n"
+	  "\n"
+	  "  insert FILE AT DATA            DATA is 'text', \"text\" with \\n, \\t, "
+	  "\\xNN,\n"
+	  "  cut FILE FROM..TO              \\\\ and \\\", or < PATH: that file's bytes\n"
+	  "  replace FILE FROM..TO DATA\n"
+	  "  copy FILE FROM..TO to FILE2 AT       AT or FROM..TO, which is replaced\n"
+	  "  move FILE FROM..TO to FILE2 AT\n"
+	  "\n"
+	  "Offsets are as with insert and cut, in the file as the lines before left it.\n"
+	  "Empty lines and those that begin with # are skipped.\n"
+	  "\n"
+	  "  -n, --dry-run        check everything, change nothing\n"
+	  "  -j, --json           say what was done as a JSON object\n"
+	  "\n"
+	  "Example: echo \"insert /mnt/data/notes 0 'first line '\" | ropectl edit\n",
+	  verb_edit },
 	{ "sync", "MOUNT", "wait until all that was written is on the disk",
 	  "MOUNT is a mount, or any file in it. What was written before is durable\n"
 	  "when this returns: it survives a power cut.\n"

@@ -54,6 +54,55 @@ static int cmd_edit(char **a)
 	return (int)n;
 }
 
+static const char *outcome(int r)
+{
+	return r < 0 ? strerrorname_np(errno) : "0";
+}
+
+static int txn_edit(int fd, struct ropefs_ioc_txn_edit *e, const char *data)
+{
+	e->n = (uint32_t)strlen(data);
+	memcpy(e->data, data, e->n);
+	return ioctl(fd, ROPEFS_IOC_TXN_EDIT(e->n), e);
+}
+
+/* A B: puts "aZ" before A, moves two bytes of B behind that, and says what is refused. */
+static int cmd_txn(char **a)
+{
+	struct ropefs_ioc_txn_use one = { 0 }, two = { 0 };
+	struct ropefs_ioc_txn_edit *e = calloc(1, sizeof(*e) + 16);
+	int fd = open(a[0], O_RDWR), from = open(a[1], O_RDWR);
+	int only = open(a[0], O_RDONLY), txn = open(".ropefs/txn", O_RDONLY);
+
+	ioctl(txn, ROPEFS_IOC_TXN_ID, &one.txn);
+	two.txn = e->txn = one.txn;
+	if (ioctl(fd, ROPEFS_IOC_TXN_USE, &one) < 0 ||
+	    ioctl(from, ROPEFS_IOC_TXN_USE, &two) < 0)
+		return say(-1);
+	printf("use %d %d\n", (int)one.size, (int)two.size);
+	printf("read-only: %s\n", outcome(txn_edit(only, e, "x")));
+	e->txn++;
+	printf("no such txn: %s\n", outcome(txn_edit(fd, e, "x")));
+	e->txn--;
+	e->at = 11;
+	printf("beyond: %s\n", outcome(txn_edit(fd, e, "x")));
+	e->at = 0;
+	if (txn_edit(fd, e, "aZ") < 0)
+		return say(-1);
+	*e = (struct ropefs_ioc_txn_edit) { .txn = one.txn,
+					    .at = 2,
+					    .src = two.file,
+					    .src_at = 0,
+					    .src_n = 3,
+					    .flags = ROPEFS_IOC_TXN_MOVE };
+	if (txn_edit(fd, e, "") < 0)
+		return say(-1);
+	printf("commit: %s\n", outcome(ioctl(txn, ROPEFS_IOC_TXN_COMMIT)));
+	printf("again: %s\n", outcome(ioctl(txn, ROPEFS_IOC_TXN_COMMIT)));
+	free(e);
+	return 0;
+}
+
 /* FILE AT DATA: maps FILE, inserts, and prints what the map and a read of it then show. */
 static int cmd_map_edit(char **a)
 {
@@ -343,6 +392,7 @@ static const struct {
 	{ "exchange", 2, cmd_exchange },
 	{ "noreplace", 2, cmd_noreplace },
 	{ "edit", 4, cmd_edit },
+	{ "txn", 2, cmd_txn },
 	{ "map-edit", 3, cmd_map_edit },
 	{ "map-write", 1, cmd_map_write },
 	{ "copy-range", 5, cmd_copy_range },

@@ -1,0 +1,519 @@
+#include "fs/txn.h"
+
+#include "fs/notify.h"
+#include "fs/ops.h"
+#include "fs/reply.h"
+#include "fs/ropefs_ioctl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* A file that joined, with the rights of one descriptor. */
+struct member {
+	uint64_t ino;
+	uint32_t uid; /* who edits; set-id bits go as by his write(2) */
+	unsigned rights; /* FH_READ, FH_WRITE */
+	bool edited;
+};
+
+struct txn {
+	uint64_t id;
+	unsigned refs; /* the handle, and requests under way; guarded by txns.mutex */
+	pthread_mutex_t mutex; /* of what follows: one request at a time */
+	struct ropefs_txn *core; /* NULL: it is over */
+	struct member *members;
+	size_t n, cap;
+};
+
+static void txn_free(struct txn *x)
+{
+	ropefs_txn_abort(x->core);
+	pthread_mutex_destroy(&x->mutex);
+	free(x->members);
+	free(x);
+}
+
+void txns_init(struct txns *t)
+{
+	*t = (struct txns) { 0 };
+	pthread_mutex_init(&t->mutex, NULL);
+}
+
+static void drop(void *value)
+{
+	txn_free(value);
+}
+
+void txns_release(struct txns *t)
+{
+	map_release(&t->by_id, drop);
+	pthread_mutex_destroy(&t->mutex);
+}
+
+static struct txn *get(struct txns *t, uint64_t id)
+{
+	struct txn *x;
+
+	pthread_mutex_lock(&t->mutex);
+	x = map_get(&t->by_id, id);
+	if (x)
+		x->refs++;
+	pthread_mutex_unlock(&t->mutex);
+	return x;
+}
+
+/* The last one to let go takes it out of the map: until then its id is not given again. */
+static void put(struct txns *t, struct txn *x)
+{
+	bool last;
+
+	pthread_mutex_lock(&t->mutex);
+	last = !--x->refs;
+	if (last)
+		map_del(&t->by_id, x->id);
+	pthread_mutex_unlock(&t->mutex);
+	if (last)
+		txn_free(x);
+}
+
+static int add(struct txns *t, struct txn *x)
+{
+	int r;
+
+	pthread_mutex_lock(&t->mutex);
+	do {
+		r = getrandom(&x->id, sizeof(x->id), 0) == sizeof(x->id) ? 0 : -EIO;
+	} while (r >= 0 && (!x->id || map_get(&t->by_id, x->id)));
+	if (r >= 0)
+		r = map_put(&t->by_id, x->id, x);
+	pthread_mutex_unlock(&t->mutex);
+	return r;
+}
+
+static int begin(struct daemon *d, struct txn **ret)
+{
+	struct txn *x = calloc(1, sizeof(*x));
+	int r;
+
+	if (!x)
+		return -ENOMEM;
+	x->refs = 1;
+	pthread_mutex_init(&x->mutex, NULL);
+	r = ropefs_txn_begin(d->fs, &x->core);
+	if (r >= 0)
+		r = add(&d->txns, x);
+	if (r < 0)
+		txn_free(x);
+	else
+		*ret = x;
+	return r;
+}
+
+static void txn_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct daemon *d = daemon_of(req);
+	struct txn *x;
+	int r = begin(d, &x);
+
+	(void)ino;
+	if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
+	fi->fh = (uintptr_t)x;
+	fi->direct_io = 1;
+	fi->noflush = 1;
+	if (fuse_reply_open(req, fi) < 0)
+		put(&d->txns, x);
+}
+
+static void txn_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
+		     struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)n;
+	(void)off;
+	(void)fi;
+	fuse_reply_err(req, EINVAL); /* a transaction is no text: see ropefs_ioctl.h */
+}
+
+static void release_waiting(struct task *t)
+{
+	put(&t->d->txns, (struct txn *)(uintptr_t)t->fi.fh);
+	t->r = 0;
+	task_reply_err(t);
+}
+
+static void txn_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct task *t = task_new(daemon_of(req), req, NULL, 0);
+
+	(void)ino;
+	if (!t)
+		return;
+	t->fi = *fi;
+	task_run(t, release_waiting);
+}
+
+/* --- files join, and are edited --- */
+
+static bool same_member(const struct member *a, const struct member *b)
+{
+	return a->ino == b->ino && a->rights == b->rights && a->uid == b->uid;
+}
+
+/* The number of the member, from 1, added where it is not there yet. */
+static int join(struct txn *x, const struct member *m, uint32_t *ret)
+{
+	size_t cap = x->cap ? 2 * x->cap : 8;
+	struct member *bigger;
+	size_t i = 0;
+
+	while (i < x->n && !same_member(&x->members[i], m))
+		i++;
+	if (i == x->n && x->n == x->cap) {
+		bigger = realloc(x->members, cap * sizeof(*bigger));
+		if (!bigger)
+			return -ENOMEM;
+		x->members = bigger;
+		x->cap = cap;
+	}
+	if (i == x->n)
+		x->members[x->n++] = *m;
+	*ret = (uint32_t)i + 1;
+	return 0;
+}
+
+static struct member member_of(const struct task *t)
+{
+	return (struct member) { .ino = t->ino,
+				 .uid = t->flags,
+				 .rights = (unsigned)t->fi.fh & (FH_READ | FH_WRITE) };
+}
+
+static int use(struct task *t, struct txn *x, struct ropefs_ioc_txn_use *u)
+{
+	struct member m = member_of(t);
+	struct ropefs_attr a;
+	int r = ropefs_txn_getattr(x->core, t->ino, &a);
+
+	if (r >= 0)
+		r = join(x, &m, &u->file);
+	u->size = a.size;
+	return r;
+}
+
+/* Where the bytes come from that are no data. */
+static int source_of(const struct txn *x, const struct ropefs_ioc_txn_edit *e,
+		     struct ropefs_range *ret)
+{
+	unsigned need = FH_READ | (e->flags & ROPEFS_IOC_TXN_MOVE ? FH_WRITE : 0u);
+
+	if (e->src > x->n)
+		return -EINVAL;
+	if ((x->members[e->src - 1].rights & need) != need)
+		return -EBADF;
+	*ret = (struct ropefs_range) { x->members[e->src - 1].ino, e->src_at, e->src_n };
+	return 0;
+}
+
+static int within(struct txn *x, const struct ropefs_range *range)
+{
+	struct ropefs_attr a;
+	int r = ropefs_txn_getattr(x->core, range->ino, &a);
+
+	if (r >= 0 && (range->at > a.size || range->n > a.size - range->at))
+		r = -ERANGE;
+	return r;
+}
+
+static int put_data(struct txn *x, const struct ropefs_range *dst,
+		    const struct ropefs_ioc_txn_edit *e)
+{
+	ssize_t r = 0;
+
+	if (dst->n)
+		r = ropefs_txn_cut(x->core, dst->ino, dst->at, dst->n);
+	if (r >= 0 && e->n)
+		r = ropefs_txn_insert(x->core, dst->ino, dst->at, e->data, e->n);
+	return r < 0 ? (int)r : 0;
+}
+
+static int edit(struct task *t, struct txn *x, const struct ropefs_ioc_txn_edit *e)
+{
+	struct ropefs_range dst = { t->ino, e->at, e->cut }, src;
+	struct member m = member_of(t);
+	uint32_t number, from = 0;
+	int r;
+
+	r = within(x, &dst);
+	if (r >= 0 && e->src) {
+		r = source_of(x, e, &src);
+		if (r >= 0)
+			r = within(x, &src);
+	}
+	if (r >= 0)
+		r = join(x, &m, &number);
+	if (r < 0)
+		return r;
+	x->members[number - 1].edited = true;
+	if (e->src && e->flags & ROPEFS_IOC_TXN_MOVE) {
+		from = e->src - 1;
+		x->members[from].edited = true;
+		return ropefs_txn_move(x->core, dst, src);
+	}
+	return e->src ? ropefs_txn_replace(x->core, dst, src) : put_data(x, &dst, e);
+}
+
+static void file_waiting(struct task *t)
+{
+	struct ropefs_ioc_txn_use u = { 0 };
+	uint64_t id = *(const uint64_t *)(const void *)t->data; /* both begin with it */
+	struct txn *x = get(&t->d->txns, id);
+
+	if (!x) {
+		t->r = -EINVAL;
+		task_reply_err(t);
+		return;
+	}
+	pthread_mutex_lock(&x->mutex);
+	if (!x->core)
+		t->r = -EINVAL;
+	else if (t->n == ROPEFS_IOC_NR_TXN_USE)
+		t->r = use(t, x, &u);
+	else
+		t->r = edit(t, x, (const void *)t->data);
+	pthread_mutex_unlock(&x->mutex);
+	put(&t->d->txns, x);
+	if (t->r < 0) {
+		task_reply_err(t);
+		return;
+	}
+	u.txn = id;
+	fuse_reply_ioctl(t->req, 0, t->n == ROPEFS_IOC_NR_TXN_USE ? &u : NULL,
+			 t->n == ROPEFS_IOC_NR_TXN_USE ? sizeof(u) : 0);
+	task_free(t);
+}
+
+bool txn_takes(unsigned cmd)
+{
+	return _IOC_TYPE(cmd) == ROPEFS_IOC_TYPE &&
+	       (cmd == ROPEFS_IOC_TXN_USE ||
+		(_IOC_NR(cmd) == ROPEFS_IOC_NR_TXN_EDIT && _IOC_DIR(cmd) == _IOC_WRITE));
+}
+
+static int edit_check(const struct ropefs_ioc_txn_edit *e, size_t n)
+{
+	if (n < sizeof(*e) || e->n != n - sizeof(*e) || e->n > ROPEFS_IOC_DATA_MAX)
+		return -EINVAL;
+	if (e->flags & ~ROPEFS_IOC_TXN_MOVE || (e->src && e->n) ||
+	    (!e->src && (e->flags || e->src_at || e->src_n)) || e->reserved)
+		return -EINVAL;
+	return 0;
+}
+
+void txn_file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd,
+		    struct fuse_file_info *fi, const void *in, size_t n_in)
+{
+	bool is_use = cmd == ROPEFS_IOC_TXN_USE;
+	struct task *t;
+	int r = 0;
+
+	if (is_use && n_in != sizeof(struct ropefs_ioc_txn_use))
+		r = -EINVAL;
+	else if (!is_use)
+		r = edit_check(in, n_in);
+	if (r >= 0 && !(fi->fh & (is_use ? FH_READ | FH_WRITE : FH_WRITE)))
+		r = -EBADF;
+	if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
+	t = task_new(daemon_of(req), req, in, n_in);
+	if (!t)
+		return;
+	t->ino = ino;
+	t->fi = *fi;
+	t->n = _IOC_NR(cmd);
+	t->flags = fuse_req_ctx(req)->uid;
+	task_run(t, file_waiting);
+}
+
+/* --- the commit --- */
+
+/* What a commit does to the kernel's caches: all files as if they changed from their beginning. */
+struct committing {
+	struct daemon *d;
+	struct txn *x;
+	struct ropefs_txn *core;
+	struct moved *moved;
+	size_t n;
+	unsigned threads; /* a bit for each thread of edits that it needs */
+};
+
+static void add_moved(void *arg, uint64_t ino)
+{
+	struct committing *c = arg;
+
+	if (c->moved)
+		c->moved[c->n] = (struct moved) { .ino = ino };
+	c->n++;
+	c->threads |= 1u << ino % EDIT_THREADS;
+}
+
+static int measure(struct committing *c)
+{
+	struct ropefs_attr is, will;
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < c->n; i++) {
+		r = ropefs_getattr(c->d->fs, c->moved[i].ino, &is);
+		if (r >= 0)
+			r = ropefs_txn_getattr(c->core, c->moved[i].ino, &will);
+		if (r < 0)
+			break;
+		c->moved[i].gone = is.size;
+		c->moved[i].come = will.size;
+	}
+	return r;
+}
+
+static int drop_privs(struct committing *c)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < c->x->n; i++)
+		if (c->x->members[i].edited)
+			r = privs_drop(c->d, c->x->members[i].ino, c->x->members[i].uid);
+	return r < 0 ? r : 0;
+}
+
+static int commit(struct committing *c)
+{
+	int r = measure(c);
+
+	if (r >= 0)
+		r = drop_privs(c);
+	if (r < 0) {
+		ropefs_txn_abort(c->core);
+		return r;
+	}
+	for (size_t i = 0; i < c->n; i++)
+		edit_begin(c->d, &c->moved[i]);
+	r = ropefs_txn_commit(c->core);
+	for (size_t i = 0; i < c->n; i++) {
+		if (r >= 0) {
+			inodes_edit_lock(&c->d->inodes, c->moved[i].ino);
+			inodes_edited(&c->d->inodes, c->moved[i].ino);
+			inodes_edit_unlock(&c->d->inodes, c->moved[i].ino);
+		}
+		edit_end(c->d, &c->moved[i]);
+	}
+	return r;
+}
+
+static void committed(struct task *t, struct committing *c)
+{
+	put(&t->d->txns, c->x);
+	free(c->moved);
+	free(c);
+	if (t->r < 0) {
+		task_reply_err(t);
+		return;
+	}
+	fuse_reply_ioctl(t->req, 0, NULL, 0);
+	task_free(t);
+}
+
+/* In the first of the threads it needs; the others stop meanwhile. */
+static void commit_in_thread(struct task *t)
+{
+	struct committing *c = (struct committing *)(uintptr_t)t->to_fh;
+	struct parked parked[EDIT_THREADS];
+	unsigned others = c->threads & (c->threads - 1);
+
+	edits_park(t->d, others, parked);
+	t->r = commit(c);
+	edits_unpark(others, parked);
+	committed(t, c);
+}
+
+/* Takes the transaction out of x, so that requests which come now find it over, and don't wait. */
+static struct committing *committing_new(struct daemon *d, struct txn *x)
+{
+	struct committing *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	*c = (struct committing) { .d = d, .x = x };
+	pthread_mutex_lock(&x->mutex);
+	if (x->core)
+		ropefs_txn_each(x->core, add_moved, c);
+	c->moved = calloc(c->n + 1, sizeof(*c->moved));
+	c->n = 0;
+	if (c->moved && x->core) {
+		ropefs_txn_each(x->core, add_moved, c);
+		c->core = x->core;
+		x->core = NULL;
+	}
+	pthread_mutex_unlock(&x->mutex);
+	return c;
+}
+
+static void commit_waiting(struct task *t)
+{
+	struct txn *x = (struct txn *)(uintptr_t)t->fi.fh;
+	struct committing *c = committing_new(t->d, x);
+
+	if (!c) {
+		put(&t->d->txns, x);
+		t->r = -ENOMEM;
+		task_reply_err(t);
+		return;
+	}
+	if (!c->core || !c->n) {
+		t->r = c->core ? ropefs_txn_commit(c->core) : -EINVAL;
+		committed(t, c);
+		return;
+	}
+	t->to_fh = (uintptr_t)c;
+	task_edit(t, (fuse_ino_t)__builtin_ctz(c->threads), commit_in_thread);
+}
+
+static void txn_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
+		      struct fuse_file_info *fi, unsigned flags, const void *in,
+		      size_t n_in, size_t n_out)
+{
+	struct txn *x = (struct txn *)(uintptr_t)fi->fh;
+	struct task *t;
+
+	(void)ino;
+	(void)arg;
+	(void)flags;
+	(void)in;
+	(void)n_in;
+	(void)n_out;
+	if (cmd == ROPEFS_IOC_TXN_ID) {
+		fuse_reply_ioctl(req, 0, &x->id, sizeof(x->id));
+		return;
+	}
+	if (cmd != ROPEFS_IOC_TXN_COMMIT) {
+		fuse_reply_err(req, ENOTTY);
+		return;
+	}
+	t = task_new(daemon_of(req), req, NULL, 0);
+	if (!t)
+		return;
+	t->fi = *fi;
+	get(&t->d->txns, x->id); /* its handle may be closed by another thread */
+	task_run(t, commit_waiting);
+}
+
+const struct fuse_lowlevel_ops txn_ops = {
+	.open = txn_open,
+	.read = txn_read,
+	.release = txn_release,
+	.ioctl = txn_ioctl,
+};
