@@ -341,6 +341,12 @@ int ropefs_parent(struct ropefs *fs, uint64_t dir, uint64_t *ret_ino)
 	return look_end(fs, r);
 }
 
+int ropefs_next_orphan(struct ropefs *fs, uint64_t after, uint64_t *ret_ino)
+{
+	look_begin(fs);
+	return look_end(fs, catalog_next_orphan(&fs->catalog, after, ret_ino));
+}
+
 int ropefs_hold(struct ropefs *fs, uint64_t ino)
 {
 	struct inode *in;

@@ -213,6 +213,13 @@ int log_sync(struct ropefs *fs, uint64_t lsn)
 	return r;
 }
 
+static _Thread_local uint64_t *noted_lsn;
+
+void ropefs_note_lsn(uint64_t *where)
+{
+	noted_lsn = where;
+}
+
 int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
 	       struct ropefs_attr *ret)
 {
@@ -228,6 +235,9 @@ int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
 	op_encode(op, &head);
 	iov[0] = (struct iovec) { head.b, head.n };
 	iov[1] = (struct iovec) { (void *)(uintptr_t)op->data.p, op->data.n };
+	if (noted_lsn) /* before: what is in the log but not noted would be done twice */
+		__atomic_store_n(noted_lsn, wal_last_lsn(fs->wal) + 1, __ATOMIC_SEQ_CST);
+	noted_lsn = NULL;
 	r = wal_append(fs->wal, op->type, 0, iov, 2, &lsn);
 	if (r < 0) { /* reserved: only a log that has just failed for good says no */
 		store_fail_locked(fs, r, "the log can't be written");
@@ -248,5 +258,7 @@ int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
 		background_kick_push_locked(fs);
 	}
 	lock_drop(&fs->engine);
-	return fs->opts.durability == ROPEFS_SYNC && !op->unseen ? log_sync(fs, lsn) : 0;
+	if (fs->opts.durability == ROPEFS_SYNC && !op->unseen)
+		return log_sync(fs, lsn);
+	return fs->opts.push ? wal_push(fs->wal) : 0;
 }

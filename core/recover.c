@@ -122,7 +122,7 @@ int recover(struct ropefs *fs)
 	if (r < 0)
 		return r;
 	fs->super.clean = false;
-	r = reap_orphans(fs);
+	r = fs->opts.keep_orphans ? 0 : reap_orphans(fs);
 	if (r >= 0)
 		keep_spare(fs);
 	return r;

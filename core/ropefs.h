@@ -62,6 +62,13 @@ struct ropefs_opts {
 	 * possibly in the midst of a call: it must return soon and not call back. */
 	void (*event)(void *arg, const char *line);
 	void *event_arg;
+	/* For a process that another one may take over from when it is killed. push: a change is
+	 * in the log's file, safe from that, when its call returns. keep_orphans: inodes without
+	 * names are there until somebody held and released them (else opening removes them).
+	 * lock_fd: 0, or an open file that holds the store's lock (ropefs_dup_lock() of the
+	 * one before); ropefs_open() owns it. */
+	bool push, keep_orphans;
+	int lock_fd;
 };
 /* opts may be NULL. Recovers by itself. One process at a time: "in use" names its pid. */
 int ropefs_open(const char *path, const struct ropefs_opts *opts, struct ropefs **ret);
@@ -149,6 +156,8 @@ int ropefs_readdir(struct ropefs *fs, uint64_t dir, uint64_t after,
 /* The directory a directory is in (root: itself; root of a snapshot: what it is of). */
 int ropefs_parent(struct ropefs *fs, uint64_t dir, uint64_t *ret_ino);
 
+/* 1 with the first inode above `after` that has no name left; 0: none. */
+int ropefs_next_orphan(struct ropefs *fs, uint64_t after, uint64_t *ret_ino);
 /* Keeps an inode that loses its last name until released as often; not durable. */
 int ropefs_hold(struct ropefs *fs, uint64_t ino);
 void ropefs_release(struct ropefs *fs, uint64_t ino, uint64_t times);
@@ -368,6 +377,12 @@ void ropefs_sync_async(struct ropefs *fs, void (*done)(void *arg, int result), v
  * caller to call ropefs_sync_lead() soon. That syncs for all who wait, as long as more join. */
 bool ropefs_sync_join(struct ropefs *fs, void (*done)(void *arg, int result), void *arg);
 void ropefs_sync_lead(struct ropefs *fs);
+/* The next change that the calling thread makes stores its LSN at *where, before anybody can
+ * see it; NULL: it does not. What a process that was killed had noted there is done if it
+ * is at most the `lsn` of ropefs_get_status() after the next opening. */
+void ropefs_note_lsn(uint64_t *where);
+/* A copy of the descriptor that holds the store's lock, the caller's to close. */
+int ropefs_dup_lock(struct ropefs *fs);
 /* Writes a checkpoint now: log emptied, packs and trees written. Waits. */
 int ropefs_checkpoint(struct ropefs *fs);
 /* Collects garbage now (dead packs, leaked pages), between two checkpoints. Waits. */

@@ -522,6 +522,8 @@ int ropefs_open(const char *path, const struct ropefs_opts *opts, struct ropefs 
 		r = key_file_default_path(h.store_id, &key_path);
 	if (r >= 0)
 		r = key_file_read(so.pub.key_file ? so.pub.key_file : key_path, &kf);
+	if (r >= 0 && so.pub.lock_fd > 0)
+		io_posix_adopt_lock(io, so.pub.lock_fd);
 	if (r >= 0)
 		r = take_lock(io, path, so.pub.read_only);
 	if (r >= 0)
@@ -535,6 +537,11 @@ int ropefs_open(const char *path, const struct ropefs_opts *opts, struct ropefs 
 		io_free(io);
 	key_file_free(kf);
 	return r;
+}
+
+int ropefs_dup_lock(struct ropefs *fs)
+{
+	return io_posix_dup_lock(fs->io);
 }
 
 /* --- closing --- */

@@ -86,6 +86,11 @@ struct daemon {
 	atomic_bool killpriv; /* clearing set-id bits on writes is ours to do */
 	bool acl; /* the kernel obeys ACLs */
 	bool setxattr_ext; /* SETXATTR has its longer form (adapt.h) */
+	/* Of a supervised mount (supervise.h). */
+	bool took_over; /* from a worker that ended: the kernel knows what we don't */
+	atomic_bool init_read; /* then */
+	uint64_t opened_lsn; /* of the store: all up to it had been done before */
+	int queue; /* our own queue of requests; -1: the connection's */
 
 	pthread_mutex_t idle_mutex;
 	pthread_cond_t idle;
@@ -115,6 +120,7 @@ struct task {
 	fuse_req_t req;
 	void (*step)(struct task *t);
 	int64_t r; /* result so far */
+	uint64_t unique; /* of the request (keep.h) */
 
 	fuse_ino_t ino;
 	uint64_t off, n;

@@ -154,10 +154,10 @@ static void dot_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	text_add(t);
-	fi->fh = (uintptr_t)t;
 	fi->direct_io = 1;
 	fi->noflush = 1;
-	fuse_reply_open(req, fi);
+	if (reply_open_file(req, fi, t) < 0)
+		text_free(t);
 }
 
 static void dot_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,

@@ -182,6 +182,16 @@ static void event_file_free(struct source *s)
 	free(s);
 }
 
+static void event_file_end(struct event_file *f)
+{
+	struct events *e = &f->source.d->events;
+
+	pthread_mutex_lock(&e->mutex);
+	LIST_REMOVE(f, link);
+	pthread_mutex_unlock(&e->mutex);
+	source_put(&f->source);
+}
+
 static void events_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct daemon *d = daemon_of(req);
@@ -201,11 +211,11 @@ static void events_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 		f->next = d->events.next - EVENTS_KEPT;
 	LIST_INSERT_HEAD(&d->events.files, f, link);
 	pthread_mutex_unlock(&d->events.mutex);
-	fi->fh = (uintptr_t)f;
 	fi->direct_io = 1;
 	fi->nonseekable = 1;
 	fi->noflush = 1;
-	fuse_reply_open(req, fi);
+	if (reply_open_file(req, fi, f) < 0)
+		event_file_end(f);
 }
 
 static void events_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
@@ -225,14 +235,8 @@ static void events_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 
 static void events_release_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct event_file *f = (struct event_file *)(uintptr_t)fi->fh;
-	struct events *e = &daemon_of(req)->events;
-
 	(void)ino;
-	pthread_mutex_lock(&e->mutex);
-	LIST_REMOVE(f, link);
-	pthread_mutex_unlock(&e->mutex);
-	source_put(&f->source);
+	event_file_end((struct event_file *)(uintptr_t)fi->fh);
 	fuse_reply_err(req, 0);
 }
 

@@ -40,14 +40,14 @@ void inodes_release(struct inodes *t)
 		pthread_mutex_destroy(&t->edit[i]);
 }
 
-static int add_locked(struct inodes *t, uint64_t ino)
+static int add_locked(struct inodes *t, uint64_t ino, uint64_t lookups)
 {
 	struct known *k = calloc(1, sizeof(*k));
 	int r;
 
 	if (!k)
 		return -ENOMEM;
-	*k = (struct known) { .ino = ino, .lookups = 1 };
+	*k = (struct known) { .ino = ino, .lookups = lookups };
 	r = map_put(&t->known, ino, k);
 	if (r < 0) {
 		free(k);
@@ -71,7 +71,20 @@ int inodes_get(struct inodes *t, uint64_t ino)
 	if (k)
 		k->lookups++;
 	else
-		r = add_locked(t, ino);
+		r = add_locked(t, ino, 1);
+	pthread_mutex_unlock(&t->mutex);
+	return r;
+}
+
+int inodes_inherit(struct inodes *t, uint64_t ino)
+{
+	int r = 0;
+
+	if (ino == ROPEFS_ROOT_INO)
+		return 0;
+	pthread_mutex_lock(&t->mutex);
+	if (!map_get(&t->known, ino))
+		r = add_locked(t, ino, 0);
 	pthread_mutex_unlock(&t->mutex);
 	return r;
 }
@@ -85,8 +98,8 @@ void inodes_put(struct inodes *t, uint64_t ino, uint64_t times)
 	pthread_mutex_lock(&t->mutex);
 	k = map_get(&t->known, ino);
 	if (k) {
-		assert(k->lookups >= times);
-		k->lookups -= times;
+		assert(t->took_over || k->lookups >= times);
+		k->lookups -= k->lookups < times ? k->lookups : times;
 		if (!k->lookups)
 			gone = map_del(&t->known, ino);
 	}

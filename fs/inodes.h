@@ -22,6 +22,7 @@ enum { EDIT_LOCKS = 64 };
 
 struct inodes {
 	struct ropefs *fs;
+	bool took_over; /* the kernel knows inodes, and has counted lookups, that we don't */
 	pthread_mutex_t mutex;
 	pthread_cond_t settled; /* some inode's `pending` became 0 */
 	struct map known;
@@ -35,6 +36,9 @@ void inodes_release(struct inodes *t);
 /* One lookup more. -ENOENT: it was removed meanwhile. The root always succeeds. */
 int inodes_get(struct inodes *t, uint64_t ino);
 void inodes_put(struct inodes *t, uint64_t ino, uint64_t times);
+/* After a takeover: the kernel knows it from before, so it stays until the kernel forgets it,
+ * which it does with all its lookups at once. */
+int inodes_inherit(struct inodes *t, uint64_t ino);
 
 void inodes_edit_lock(struct inodes *t, uint64_t ino);
 void inodes_edit_unlock(struct inodes *t, uint64_t ino);

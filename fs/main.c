@@ -5,9 +5,12 @@
  *	   ▼                                               ▼  SIGTERM, SIGINT, SIGHUP, unmount
  *	exits with it                       shut_down(): unmount ▶ drain ▶ close the store
  */
+#include "fs/background.h"
+#include "fs/keep.h"
 #include "fs/mount.h"
 #include "fs/options.h"
 #include "fs/report.h"
+#include "fs/supervise.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,17 +21,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#ifdef HAVE_SYSTEMD
-#include <systemd/sd-daemon.h>
-#else
-static int sd_notify(int unset, const char *state)
-{
-	(void)unset;
-	(void)state;
-	return 0;
-}
-#endif
 
 /* Keys are in memory: no core, no ptrace by others. Signals are taken by sigwait(). */
 static void harden(sigset_t *ret_ends)
@@ -46,45 +38,69 @@ static void harden(sigset_t *ret_ends)
 	pthread_sigmask(SIG_BLOCK, ret_ends, NULL);
 }
 
-/* Tells the waiting parent, and lets go of its terminal. */
-static void go_to_background(int ready_fd)
+/* 0, or SIGUSR1 when another daemon is to take over. */
+static int wait_end(const sigset_t *ends)
 {
-	const char ready = 0;
-	int null;
+	int got = 0;
 
-	if (ready_fd < 0)
-		return;
-	report_to_syslog();
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null >= 0) {
-		dup2(null, STDIN_FILENO);
-		dup2(null, STDOUT_FILENO);
-		dup2(null, STDERR_FILENO);
-		close(null);
-	}
-	if (chdir("/") < 0)
-		report("/: %s", strerror(errno));
-	if (write(ready_fd, &ready, 1) != 1)
-		report("the program that started me has ended");
-	close(ready_fd);
+	sigwait(ends, &got);
+	return got == SIGUSR1 ? SIGUSR1 : 0;
 }
 
 static int serve(const struct options *o, int ready_fd)
 {
 	struct mounted *m;
 	sigset_t ends;
-	int status, got;
+	int status;
 
 	harden(&ends);
-	status = mount_start(o, &m);
+	status = mount_start(o, NULL, &m);
 	if (status)
 		return status;
 	go_to_background(ready_fd);
 	report_fuse_live();
-	sd_notify(0, "READY=1");
-	sigwait(&ends, &got);
-	sd_notify(0, "STOPPING=1");
+	notify_init("READY=1");
+	wait_end(&ends);
+	notify_init("STOPPING=1");
 	return mount_end(m);
+}
+
+static int serve_seat(const struct options *o, const struct seat *seat)
+{
+	struct mounted *m;
+	sigset_t ends;
+	int status = 1, r;
+
+	harden(&ends);
+	sigaddset(&ends, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &ends, NULL);
+	if (seat->took_over && !o->foreground)
+		leave_terminal();
+	r = keep_open(seat->keep, seat->took_over);
+	if (r < 0)
+		report("the supervisor's memory: %s", strerror(-r));
+	else
+		status = mount_start(o, seat, &m);
+	if (status)
+		return status;
+	if (!seat->took_over && !o->foreground)
+		leave_terminal();
+	report_fuse_live();
+	if (wait_end(&ends) == SIGUSR1)
+		return mount_leave(m) ? 1 : SUPERVISE_AGAIN;
+	seat_ending(seat);
+	return mount_end(m);
+}
+
+/* Serves, or looks after who does. */
+static int run(const struct options *o, char **argv, int ready_fd)
+{
+	sigset_t ends;
+
+	if (!o->supervise)
+		return serve(o, ready_fd);
+	harden(&ends);
+	return supervise(o, argv, o->first_word, ready_fd, serve_seat);
 }
 
 /* The child's exit status, or 0 once it is ready. */
@@ -106,7 +122,7 @@ static int wait_ready(int fd, pid_t child)
 	return 1;
 }
 
-static int serve_in_background(const struct options *o)
+static int run_in_background(const struct options *o, char **argv)
 {
 	int fds[2], status;
 	pid_t child;
@@ -118,7 +134,7 @@ static int serve_in_background(const struct options *o)
 	if (child == 0) {
 		close(fds[0]);
 		setsid();
-		return serve(o, fds[1]);
+		return run(o, argv, fds[1]);
 	}
 	close(fds[1]);
 	status = wait_ready(fds[0], child);
@@ -129,12 +145,17 @@ static int serve_in_background(const struct options *o)
 int main(int argc, char **argv)
 {
 	struct options o;
-	int status = options_parse(argc, argv, &o);
+	struct seat seat;
+	bool seated = supervise_seat(&seat);
+	int status = options_parse(argc, argv, seated, &o);
 
 	if (status != OPTIONS_RUN)
 		return status;
 	report_fuse();
-	status = o.foreground ? serve(&o, -1) : serve_in_background(&o);
+	if (seated)
+		status = serve_seat(&o, &seat);
+	else
+		status = o.foreground ? run(&o, argv, -1) : run_in_background(&o, argv);
 	options_release(&o);
 	return status;
 }

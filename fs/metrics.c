@@ -1,5 +1,7 @@
 #include "fs/metrics.h"
 
+#include "fs/keep.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -38,8 +40,11 @@ static void put_json_string(FILE *out, const char *s)
 
 static void put_mount(FILE *out, const struct daemon *d)
 {
-	fprintf(out, "\"mount\": {\"pid\": %d, \"uptime_s\": %lld, \"mountpoint\": ",
-		(int)getpid(), (long long)(time(NULL) - d->started));
+	fprintf(out,
+		"\"mount\": {\"pid\": %d, \"uptime_s\": %lld, \"supervisor\": %d, "
+		"\"takeovers\": %" PRIu64 ", \"mountpoint\": ",
+		(int)getpid(), (long long)(time(NULL) - d->started),
+		keep_is_open() ? (int)getppid() : 0, keep_takeovers());
 	put_json_string(out, d->mountpoint);
 	fprintf(out,
 		", \"requests\": %" PRIu64 ", \"deferred\": %" PRIu64

@@ -2,9 +2,11 @@
 
 #include "fs/daemon.h"
 #include "fs/dotdir.h"
+#include "fs/keep.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/report.h"
+#include "fs/supervise.h"
 #include "fs/view_range.h"
 #include "fs/wire.h"
 
@@ -19,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -29,11 +32,16 @@ enum {
 	IN_USE_TRIES = 60, /* of 50 ms: how long a holder that is ending may take */
 	IN_USE_STATUS = 4,
 	READ_AHEAD_KB = 1024,
+	PULSE_US = 1000000,
 };
 
 struct mounted {
 	struct daemon d;
 	struct loops loops;
+	const struct seat *seat; /* NULL: nobody supervises */
+	pthread_t pulse; /* when `seat`; tells the supervisor that all moves */
+	bool has_pulse;
+	atomic_bool pulse_ends;
 	dev_t dev; /* of the mount; 0: it doesn't answer */
 	bool is_mounted;
 };
@@ -134,7 +142,8 @@ static bool is_being_let_go(const char *store)
 	return info.pid == 0 || !is_shown(store) || is_dying(info.pid);
 }
 
-static int open_store(const struct options *o, struct daemon *d, struct ropefs **ret)
+static int open_store(const struct options *o, const struct seat *seat, struct daemon *d,
+		      struct ropefs **ret)
 {
 	struct ropefs_opts opts = o->opts;
 	int r;
@@ -142,6 +151,11 @@ static int open_store(const struct options *o, struct daemon *d, struct ropefs *
 	opts.key_file = o->key_file;
 	opts.event = events_line;
 	opts.event_arg = d;
+	opts.push = seat;
+	if (seat && seat->took_over) {
+		opts.keep_orphans = true;
+		opts.lock_fd = fcntl(seat->lock, F_DUPFD_CLOEXEC, 3);
+	}
 	r = ropefs_open(o->store, &opts, ret);
 	for (int i = 0; i < IN_USE_TRIES; i++) {
 		if (ropefs_error_exit_status(r) != IN_USE_STATUS)
@@ -204,23 +218,42 @@ static void late_release(struct daemon *d)
 	pthread_cond_destroy(&d->idle);
 }
 
-static void init_daemon(struct daemon *d, const struct options *o)
+/* What only the kernel still has open, until it says that it does not. */
+static int inherit_orphans(struct daemon *d)
 {
+	uint64_t ino = 0;
+	int r;
+
+	while ((r = ropefs_next_orphan(d->fs, ino, &ino)) == 1)
+		inodes_inherit(&d->inodes, ino);
+	return r;
+}
+
+static void init_daemon(struct daemon *d, const struct options *o,
+			const struct seat *seat)
+{
+	struct ropefs_status st;
+
+	ropefs_get_status(d->fs, &st);
+	d->opened_lsn = st.lsn;
+	d->took_over = seat && seat->took_over;
+	d->queue = -1;
 	d->mountpoint = o->mountpoint;
 	d->views_on = !o->no_views;
 	d->sync = o->opts.durability == ROPEFS_SYNC;
 	d->started = time(NULL);
 	inodes_init(&d->inodes, d->fs);
+	d->inodes.took_over = d->took_over;
 	views_init(&d->views);
 	waits_init(&d->waits);
 	txns_init(&d->txns);
 }
 
-static void release_daemon(struct daemon *d)
+static void release_daemon(struct daemon *d, bool leaves)
 {
 	pool_stop(&d->workers);
 	edits_stop(d);
-	waits_release(&d->waits);
+	waits_release(&d->waits, !leaves);
 	if (d->session)
 		fuse_session_destroy(d->session);
 	view_ranges_end(d);
@@ -272,6 +305,46 @@ static int mount_quietly(struct fuse_session *s, const char *mountpoint)
 	return r < 0 ? -EPERM : 0;
 }
 
+static void *pulse(void *arg)
+{
+	struct mounted *m = arg;
+	struct ropefs_attr a;
+
+	while (!atomic_load(&m->pulse_ends)) {
+		if (!loops_stand_still(&m->loops) &&
+		    ropefs_getattr(m->d.fs, ROPEFS_ROOT_INO, &a) >= 0)
+			keep_beat();
+		usleep(PULSE_US);
+	}
+	return NULL;
+}
+
+static void pulse_start(struct mounted *m)
+{
+	m->has_pulse = m->seat && pthread_create(&m->pulse, NULL, pulse, m) == 0;
+}
+
+static void pulse_stop(struct mounted *m)
+{
+	atomic_store(&m->pulse_ends, true);
+	if (m->has_pulse)
+		pthread_join(m->pulse, NULL);
+	m->has_pulse = false;
+}
+
+static int start_threads(struct mounted *m)
+{
+	struct daemon *d = &m->d;
+	int r = pool_start(&d->workers, WORKERS);
+
+	if (r >= 0)
+		r = edits_start(d);
+	if (r >= 0)
+		r = d->sync ? loops_start(&m->loops, d, LOOPS_SYNC, LOOPS_SYNC)
+			    : loops_start(&m->loops, d, LOOPS, 1);
+	return r;
+}
+
 /* Mounts and starts to answer; 0 or a negative errno. */
 static int attach(struct mounted *m)
 {
@@ -283,30 +356,48 @@ static int attach(struct mounted *m)
 	if (r < 0)
 		return r;
 	m->is_mounted = true;
-	r = wire_attach(d);
+	r = wire_attach(d, fuse_session_fd(d->session));
 	if (r >= 0)
-		r = pool_start(&d->workers, WORKERS);
-	if (r >= 0)
-		r = edits_start(d);
-	if (r >= 0)
-		r = d->sync ? loops_start(&m->loops, d, LOOPS_SYNC, LOOPS_SYNC)
-			    : loops_start(&m->loops, d, LOOPS, 1);
+		r = start_threads(m);
 	if (r >= 0 && stat(d->mountpoint, &st) < 0)
 		r = -errno;
 	if (r < 0)
 		return r;
 	m->dev = st.st_dev;
+	keep_save_dev(m->dev);
 	set_read_ahead(m->dev);
 	sizes_start(d, m->dev);
+	if (m->seat)
+		seat_ready(m->seat, fuse_session_fd(d->session), ropefs_dup_lock(d->fs));
 	return 0;
 }
 
-int mount_start(const struct options *o, struct mounted **ret)
+/* Goes on with the connection of the worker before. */
+static int take_over(struct mounted *m)
 {
+	struct daemon *d = &m->d;
+	int r = inherit_orphans(d);
+
+	m->is_mounted = true;
+	m->dev = keep_dev();
+	if (r >= 0)
+		r = wire_attach(d, m->seat->connection);
+	if (r >= 0)
+		r = start_threads(m);
+	if (r < 0)
+		return r;
+	sizes_start(d, m->dev);
+	seat_ready(m->seat, -1, -1);
+	return 0;
+}
+
+int mount_start(const struct options *o, const struct seat *seat, struct mounted **ret)
+{
+	bool takes_over = seat && seat->took_over;
 	struct mounted *m;
 	int status, r;
 
-	status = check_place(o);
+	status = takes_over ? 0 : check_place(o);
 	if (status)
 		return status;
 	m = calloc(1, sizeof(*m));
@@ -315,22 +406,30 @@ int mount_start(const struct options *o, struct mounted **ret)
 		return 1;
 	}
 	m->loops.d = &m->d;
+	m->seat = seat;
 	early_init(&m->d);
-	status = open_store(o, &m->d, &m->d.fs);
+	status = open_store(o, seat, &m->d, &m->d.fs);
 	if (status) {
 		late_release(&m->d);
 		free(m);
 		return status;
 	}
-	init_daemon(&m->d, o);
+	init_daemon(&m->d, o, seat);
 	m->d.session = new_session(o, &m->d);
-	r = m->d.session ? attach(m) : -EINVAL;
+	if (!m->d.session)
+		r = -EINVAL;
+	else
+		r = takes_over ? take_over(m) : attach(m);
 	if (r < 0) {
 		report("%s: cannot mount: %s", o->mountpoint,
 		       *report_fuse_last() ? report_fuse_last() : strerror(-r));
-		mount_end(m);
+		if (takes_over)
+			mount_leave(m);
+		else
+			mount_end(m);
 		return 1;
 	}
+	pulse_start(m);
 	report_damage(o, m->d.fs);
 	*ret = m;
 	return 0;
@@ -365,27 +464,36 @@ static void detach(struct mounted *m)
 	umount2(m->d.mountpoint, UMOUNT_NOFOLLOW | MNT_FORCE | MNT_DETACH);
 }
 
-int mount_end(struct mounted *m)
+/* A session that did not mount can't unmount. */
+static void unmount(struct mounted *m)
+{
+	const char *place = m->d.mountpoint;
+	pid_t child;
+
+	if (!m->d.took_over) {
+		fuse_session_unmount(m->d.session);
+		return;
+	}
+	if (umount2(place, UMOUNT_NOFOLLOW | MNT_DETACH) == 0 || geteuid() == 0)
+		return;
+	child = fork();
+	if (child == 0) {
+		execlp("fusermount3", "fusermount3", "-u", "-q", "-z", "--", place, NULL);
+		_exit(1);
+	}
+	if (child > 0)
+		waitpid(child, NULL, 0);
+}
+
+static int close_all(struct mounted *m, bool leaves)
 {
 	struct daemon *d = &m->d;
 	struct ropefs *fs = d->fs;
-	bool drained;
 	int r;
 
-	detach(m);
-	drained = tasks_wait(d, DRAIN_S);
-	events_stop(&d->events);
-	loops_stop(&m->loops);
-	/* Closing the connection lets go of whoever waits for the kernel. */
-	if (m->is_mounted && !drained)
-		fuse_session_unmount(d->session);
-	pool_stop(&d->workers);
-	edits_stop(d);
-	if (m->is_mounted && drained)
-		fuse_session_unmount(d->session);
 	sizes_stop(d);
 	dot_end();
-	release_daemon(d);
+	release_daemon(d, leaves);
 	r = ropefs_close(fs);
 	late_release(d);
 	free(m);
@@ -393,4 +501,37 @@ int mount_end(struct mounted *m)
 		report("closing the store: %s",
 		       *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
 	return ropefs_error_exit_status(r);
+}
+
+int mount_leave(struct mounted *m)
+{
+	struct daemon *d = &m->d;
+
+	pulse_stop(m);
+	loops_stop(&m->loops);
+	/* What can't be answered soon (it waits for data, say) is asked again of the next. */
+	tasks_wait(d, DRAIN_S);
+	pool_stop(&d->workers);
+	edits_stop(d);
+	return close_all(m, true);
+}
+
+int mount_end(struct mounted *m)
+{
+	struct daemon *d = &m->d;
+	bool drained;
+
+	pulse_stop(m);
+	detach(m);
+	drained = tasks_wait(d, DRAIN_S);
+	events_stop(&d->events);
+	loops_stop(&m->loops);
+	/* Closing the connection lets go of whoever waits for the kernel. */
+	if (m->is_mounted && !drained)
+		unmount(m);
+	pool_stop(&d->workers);
+	edits_stop(d);
+	if (m->is_mounted && drained)
+		unmount(m);
+	return close_all(m, false);
 }

@@ -8,9 +8,14 @@ struct mounted;
 
 /* Opens the store, mounts it, and returns once the mount answers. 0, or an exit status after
  * having reported why. o must outlive the mount. */
-int mount_start(const struct options *o, struct mounted **ret);
+struct seat;
+/* seat: of a worker (supervise.h), or NULL. One that takes over mounts nothing. */
+int mount_start(const struct options *o, const struct seat *seat, struct mounted **ret);
 /* Unmounts unless that has happened, answers what is under way, closes the store. Returns an
  * exit status. */
 int mount_end(struct mounted *m);
+/* Answers what is under way and closes the store, but leaves the mount to another worker. 0, or
+ * an exit status. */
+int mount_leave(struct mounted *m);
 
 #endif

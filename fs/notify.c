@@ -1,5 +1,6 @@
 #include "fs/notify.h"
 
+#include "fs/keep.h"
 #include "fs/sizes.h"
 
 static const uint64_t PAGE_MASK = ~(uint64_t)4095;
@@ -23,6 +24,7 @@ static void run(struct job *job)
 {
 	struct task *t = (struct task *)job;
 
+	keep_request(t->unique);
 	t->step(t);
 }
 
@@ -82,7 +84,9 @@ void edits_unpark(unsigned mask, struct parked *others)
  * -ENOENT: it doesn't know the file, so it has nothing to drop. */
 static void drop(struct daemon *d, uint64_t ino, int64_t from)
 {
+	keep_wait_begin();
 	fuse_lowlevel_notify_inval_inode(d->session, ino, from, 0);
+	keep_wait_end();
 	count(&d->counters.invalidations, 1);
 }
 

@@ -1,6 +1,8 @@
 #include "fs/ops.h"
 
+#include "fs/again.h"
 #include "fs/dotdir.h"
+#include "fs/handles.h"
 #include "fs/wire.h"
 
 #include <errno.h>
@@ -53,6 +55,45 @@ static const struct fuse_lowlevel_ops *owner_of(fuse_ino_t ino)
 			fuse_reply_err(req, else_);                                      \
 	} while (0)
 
+/* The kernel has numbers where ours are pointers (handles.h). False: it is a number of before,
+ * and the request has been answered. */
+static bool find_file(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+{
+	void *file;
+
+	if (!fi || node < DOT_FIRST || !(fi->fh & HANDLE))
+		return true;
+	file = handle_get(fi->fh);
+	if (!file) {
+		fuse_reply_err(req, ESTALE);
+		return false;
+	}
+	fi->fh = (uintptr_t)file;
+	return true;
+}
+
+/* The same for the last request on it. */
+static bool take_file(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+{
+	void *file;
+
+	if (node < DOT_FIRST || !(fi->fh & HANDLE))
+		return true;
+	file = handle_del(fi->fh);
+	if (!file) {
+		fuse_reply_err(req, 0);
+		return false;
+	}
+	fi->fh = (uintptr_t)file;
+	return true;
+}
+
+#define HAND_ON_FILE(op, else_, node, ...)                                               \
+	do {                                                                             \
+		if (find_file(req, node, fi))                                            \
+			HAND_ON(op, else_, node, __VA_ARGS__);                           \
+	} while (0)
+
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	HAND_ON(lookup, ENOENT, parent, name);
@@ -87,13 +128,13 @@ static void op_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *f
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	HAND_ON(getattr, EIO, ino, fi);
+	HAND_ON_FILE(getattr, EIO, ino, fi);
 }
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what,
 		       struct fuse_file_info *fi)
 {
-	HAND_ON(setattr, EPERM, ino, st, what, fi);
+	HAND_ON_FILE(setattr, EPERM, ino, st, what, fi);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -108,28 +149,34 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		     dev_t dev)
 {
-	HAND_ON(mknod, EPERM, parent, name, mode, dev);
+	if (!again_entry(req, parent, name))
+		HAND_ON(mknod, EPERM, parent, name, mode, dev);
 }
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
-	HAND_ON(mkdir, EPERM, parent, name, mode);
+	if (!again_entry(req, parent, name))
+		HAND_ON(mkdir, EPERM, parent, name, mode);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	HAND_ON(unlink, EPERM, parent, name);
+	if (!again_done(req))
+		HAND_ON(unlink, EPERM, parent, name);
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	HAND_ON(rmdir, EPERM, parent, name);
+	if (!again_done(req))
+		HAND_ON(rmdir, EPERM, parent, name);
 }
 
 static void op_symlink(fuse_req_t req, const char *to, fuse_ino_t parent,
 		       const char *name)
 {
 	count(&daemon_of(req)->counters.ops[OP_symlink], 1);
+	if (again_entry(req, parent, name))
+		return;
 	if (parent < DOT_FIRST)
 		file_symlink(req, to, parent, name);
 	else
@@ -140,6 +187,8 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 		      const char *to_name, unsigned flags)
 {
 	count(&daemon_of(req)->counters.ops[OP_rename], 1);
+	if (again_done(req))
+		return;
 	if (parent < DOT_FIRST && to < DOT_FIRST)
 		file_rename(req, parent, name, to, to_name, flags);
 	else
@@ -149,6 +198,8 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
 	count(&daemon_of(req)->counters.ops[OP_link], 1);
+	if (again_entry(req, parent, name))
+		return;
 	if (ino < DOT_FIRST && parent < DOT_FIRST)
 		file_link(req, ino, parent, name);
 	else
@@ -158,7 +209,8 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		      struct fuse_file_info *fi)
 {
-	HAND_ON(create, EPERM, parent, name, mode, fi);
+	if (!again_create(req, parent, name, fi))
+		HAND_ON(create, EPERM, parent, name, mode, fi);
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -169,29 +221,31 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 		    struct fuse_file_info *fi)
 {
-	HAND_ON(read, EIO, ino, n, off, fi);
+	HAND_ON_FILE(read, EIO, ino, n, off, fi);
 }
 
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t off,
 		     struct fuse_file_info *fi)
 {
-	HAND_ON(write, EPERM, ino, p, n, off, fi);
+	if (!again_write(req, n))
+		HAND_ON_FILE(write, EPERM, ino, p, n, off, fi);
 }
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	HAND_ON(flush, 0, ino, fi);
+	HAND_ON_FILE(flush, 0, ino, fi);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	HAND_ON(release, 0, ino, fi);
+	if (take_file(req, ino, fi))
+		HAND_ON(release, 0, ino, fi);
 }
 
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 		     struct fuse_file_info *fi)
 {
-	HAND_ON(fsync, 0, ino, datasync, fi);
+	HAND_ON_FILE(fsync, 0, ino, datasync, fi);
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -232,7 +286,8 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 			const char *value, size_t n, int flags)
 {
-	HAND_ON(setxattr, EPERM, ino, name, value, n, flags);
+	if (!again_done(req))
+		HAND_ON(setxattr, EPERM, ino, name, value, n, flags);
 }
 
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t n)
@@ -247,19 +302,20 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t n)
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	HAND_ON(removexattr, EPERM, ino, name);
+	if (!again_done(req))
+		HAND_ON(removexattr, EPERM, ino, name);
 }
 
 static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		     struct fuse_file_info *fi)
 {
-	HAND_ON(lseek, EINVAL, ino, off, whence, fi);
+	HAND_ON_FILE(lseek, EINVAL, ino, off, whence, fi);
 }
 
 static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t n,
 			 struct fuse_file_info *fi)
 {
-	HAND_ON(fallocate, EOPNOTSUPP, ino, mode, off, n, fi);
+	HAND_ON_FILE(fallocate, EOPNOTSUPP, ino, mode, off, n, fi);
 }
 
 static void op_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
@@ -267,14 +323,16 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
 			       struct fuse_file_info *to_fi, size_t n, int flags)
 {
 	count(&daemon_of(req)->counters.ops[OP_copy_file_range], 1);
-	any_copy_file_range(req, ino, off, fi, to_ino, to_off, to_fi, n, flags);
+	if (find_file(req, ino, fi) && find_file(req, to_ino, to_fi))
+		any_copy_file_range(req, ino, off, fi, to_ino, to_off, to_fi, n, flags);
 }
 
 static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 		     struct fuse_file_info *fi, unsigned flags, const void *in,
 		     size_t n_in, size_t n_out)
 {
-	HAND_ON(ioctl, ENOTTY, ino, cmd, arg, fi, flags, in, n_in, n_out);
+	if (!again_ioctl(req))
+		HAND_ON_FILE(ioctl, ENOTTY, ino, cmd, arg, fi, flags, in, n_in, n_out);
 }
 
 void poll_always(fuse_req_t req, struct fuse_pollhandle *ph)
@@ -290,6 +348,8 @@ static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 	const struct fuse_lowlevel_ops *owner = owner_of(ino);
 
 	count(&daemon_of(req)->counters.ops[OP_poll], 1);
+	if (!find_file(req, ino, fi))
+		return;
 	if (owner->poll)
 		owner->poll(req, ino, fi, ph);
 	else

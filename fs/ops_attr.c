@@ -1,5 +1,6 @@
 /* ops_attr.c - attributes, extended attributes, and the figures of the whole mount. */
 #include "fs/adapt.h"
+#include "fs/keep.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
 
@@ -262,6 +263,7 @@ void file_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char 
 
 	if (r >= 0 && flags & ADAPT_KILL_SGID)
 		r = acl_kill_sgid(d, ino);
+	keep_arm();
 	if (r >= 0)
 		r = ropefs_setxattr(d->fs, ino, name, value, n, flags & ~ADAPT_KILL_SGID);
 	if (strcmp(name, "security.capability") == 0)
@@ -274,6 +276,7 @@ void file_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	struct daemon *d = daemon_of(req);
 	int r = -EOPNOTSUPP;
 
+	keep_arm();
 	if (xattr_known(d, name))
 		r = ropefs_removexattr(d->fs, ino, name);
 	/* Not to have an ACL is as good as to have removed it. */

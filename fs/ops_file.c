@@ -3,6 +3,7 @@
  * Reads and writes try without waiting in the request loop; what would wait goes to a worker
  * with a copy of the request. The kernel sends one write of an inode at a time, so order
  * needs no care. */
+#include "fs/keep.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
@@ -222,8 +223,11 @@ static void write_synced(void *arg, int r)
 
 static void write_waiting(struct task *t)
 {
-	ssize_t n = ropefs_write(t->d->fs, t->ino, t->off, t->data, t->n,
-				 t->flags & ROPEFS_APPEND, &t->to_off);
+	ssize_t n;
+
+	keep_arm();
+	n = ropefs_write(t->d->fs, t->ino, t->off, t->data, t->n,
+			 t->flags & ROPEFS_APPEND, &t->to_off);
 
 	if (n > 0 && t->fi.flags & O_DSYNC)
 		ropefs_sync_async(t->d->fs, write_synced, t);
@@ -248,6 +252,7 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 		reply_err(req, privs);
 		return;
 	}
+	keep_arm();
 	if (!d->sync)
 		done = ropefs_write(d->fs, ino, (uint64_t)off, p, n,
 				    flags | ROPEFS_NOWAIT, &at);

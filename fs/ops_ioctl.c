@@ -1,6 +1,7 @@
 /* ops_ioctl.c - insert, cut and replace on an open file (ropefs_ioctl.h). */
 #include "fs/ropefs_ioctl.h"
 
+#include "fs/keep.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
@@ -22,6 +23,7 @@ static int replace(struct daemon *d, fuse_ino_t ino, const struct ropefs_ioc_edi
 		return r;
 	n = ropefs_write(d->fs, stage.ino, 0, e->data, e->n, 0, NULL);
 	r = n < 0 ? (int)n : 0;
+	keep_arm();
 	if (r >= 0)
 		r = ropefs_replace(d->fs, (struct ropefs_range) { ino, e->at, e->cut },
 				   (struct ropefs_range) { stage.ino, 0, e->n });
@@ -38,9 +40,11 @@ static int edit(struct daemon *d, fuse_ino_t ino, const struct ropefs_ioc_edit *
 	if (e->n && e->cut) {
 		r = replace(d, ino, e);
 	} else if (e->n) {
+		keep_arm();
 		n = ropefs_insert(d->fs, ino, e->at, e->data, e->n, 0);
 		r = n < 0 ? (int)n : 0;
 	} else {
+		keep_arm();
 		r = ropefs_cut(d->fs, ino, e->at, e->cut);
 	}
 	if (r >= 0)

@@ -1,6 +1,7 @@
 /* ops_name.c - requests that find, make, move and remove names. */
 #include "fs/adapt.h"
 #include "fs/dotdir.h"
+#include "fs/keep.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
 
@@ -92,6 +93,7 @@ static int make(fuse_req_t req, fuse_ino_t parent, const char *name, uint32_t mo
 	if (r < 0)
 		return r;
 	what.rdev = rdev;
+	keep_arm();
 	return ropefs_create(d->fs, parent, ropefs_name(name), &what, ret);
 }
 
@@ -133,6 +135,7 @@ void file_symlink(fuse_req_t req, const char *to, fuse_ino_t parent, const char 
 	r = name_is_free(d, parent, name);
 	if (r >= 0)
 		r = new_owned(req, parent, S_IFLNK | 0777, &what);
+	keep_arm();
 	if (r >= 0)
 		r = ropefs_symlink(d->fs, parent, ropefs_name(name), ropefs_name(to),
 				   &what, &a);
@@ -146,16 +149,29 @@ void file_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *na
 	int r;
 
 	r = name_is_free(d, parent, name);
+	keep_arm();
 	if (r >= 0)
 		r = ropefs_link(d->fs, ino, parent, ropefs_name(name), &a);
 	reply_made(req, r, &a);
 }
 
+/* After a takeover the kernel may know, and somebody have open, a file that loses a name now. */
+static void inherit(struct daemon *d, fuse_ino_t parent, const char *name)
+{
+	struct ropefs_attr a;
+
+	if (d->took_over && ropefs_lookup(d->fs, parent, ropefs_name(name), &a) >= 0)
+		inodes_inherit(&d->inodes, a.ino);
+}
+
 void file_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct daemon *d = daemon_of(req);
-	int r = ropefs_unlink(d->fs, parent, ropefs_name(name));
+	int r;
 
+	inherit(d, parent, name);
+	keep_arm();
+	r = ropefs_unlink(d->fs, parent, ropefs_name(name));
 	if ((r == -ENOENT || r == -ENAMETOOLONG) && view_shows(d, parent, name))
 		view_unlink(req, parent, name);
 	else
@@ -166,10 +182,13 @@ void file_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct daemon *d = daemon_of(req);
 
-	if (is_dot(parent, name))
+	if (is_dot(parent, name)) {
 		fuse_reply_err(req, EPERM);
-	else
-		reply_err(req, ropefs_rmdir(d->fs, parent, ropefs_name(name)));
+		return;
+	}
+	inherit(d, parent, name);
+	keep_arm();
+	reply_err(req, ropefs_rmdir(d->fs, parent, ropefs_name(name)));
 }
 
 void file_rename(fuse_req_t req, fuse_ino_t from, const char *name, fuse_ino_t to,
@@ -177,11 +196,14 @@ void file_rename(fuse_req_t req, fuse_ino_t from, const char *name, fuse_ino_t t
 {
 	struct daemon *d = daemon_of(req);
 
-	if (name_is_free(d, from, name) < 0 || name_is_free(d, to, to_name) < 0)
+	if (name_is_free(d, from, name) < 0 || name_is_free(d, to, to_name) < 0) {
 		fuse_reply_err(req, EPERM);
-	else
-		reply_err(req, ropefs_rename(d->fs, from, ropefs_name(name), to,
-					     ropefs_name(to_name), flags));
+		return;
+	}
+	inherit(d, to, to_name);
+	keep_arm();
+	reply_err(req, ropefs_rename(d->fs, from, ropefs_name(name), to,
+				     ropefs_name(to_name), flags));
 }
 
 static void reply_created(fuse_req_t req, const struct ropefs_attr *a,

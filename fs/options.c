@@ -18,7 +18,8 @@ static const char usage[] =
 	"      --key-file FILE  the store's key (-o key=FILE)\n"
 	"      --memory SIZE    bytes of memory, with K, M or G; 256M (-o memory=SIZE)\n"
 	"  -o OPTION[,...]      durability=async|sync, window=MS (100), memory=SIZE,\n"
-	"                       key=FILE, views=off, allow_other, and those of mount(8)\n"
+	"                       key=FILE, views=off, allow_other, supervise=on,\n"
+	"                       watchdog=S (60), and those of mount(8)\n"
 	"  -h, --help           say this\n"
 	"  -V, --version        say the version\n"
 	"\n"
@@ -28,6 +29,7 @@ static const char usage[] =
 
 #define MEMORY_MIN ((uint64_t)32 << 20)
 #define MEMORY_MAX ((uint64_t)1 << 40)
+#define WATCHDOG_S 60
 
 struct parser {
 	struct options o;
@@ -111,6 +113,24 @@ static void opt_views(struct parser *p, const char *value)
 		complain(p, "views is on or off", value);
 }
 
+static void opt_supervise(struct parser *p, const char *value)
+{
+	if (strcmp(value, "off") == 0 || strcmp(value, "on") == 0)
+		p->o.supervise = strcmp(value, "on") == 0;
+	else
+		complain(p, "supervise is on or off", value);
+}
+
+static void opt_watchdog(struct parser *p, const char *value)
+{
+	uint64_t s = 0;
+
+	if (strcmp(value, "0") != 0 && (!parse_size(value, &s) || s > 86400))
+		complain(p, "no seconds from 1 to 86400, nor 0", value);
+	else
+		p->o.watchdog_s = (unsigned)s;
+}
+
 static void opt_key(struct parser *p, const char *value)
 {
 	set_string(&p->o.key_file, value);
@@ -162,6 +182,8 @@ static const struct opt {
 	{ "window=", opt_window },
 	{ "durability=", opt_durability },
 	{ "views=", opt_views },
+	{ "supervise=", opt_supervise },
+	{ "watchdog=", opt_watchdog },
 	{ "key=", opt_key },
 	{ "ro", opt_ro },
 	{ "rw", opt_rw },
@@ -319,15 +341,43 @@ static int resolve(const char *path, const char *what, const char *make_with, ch
 	return OPTIONS_FAILED;
 }
 
-int options_parse(int argc, char **argv, struct options *ret)
+/* Absolute, as whoever takes over is elsewhere. What is not there is left to the opening. */
+static void resolve_key(struct options *o)
 {
-	struct parser p = { .o.mount = strdup("subtype=ropefs,default_permissions") };
+	char *full = o->key_file ? realpath(o->key_file, NULL) : NULL;
+
+	if (!full)
+		return;
+	free(o->key_file);
+	o->key_file = full;
+}
+
+static int resolve_words(struct options *o, char **words, bool on_mount)
+{
+	int r;
+
+	resolve_key(o);
+	if (on_mount) {
+		set_string(&o->store, words[0]);
+		set_string(&o->mountpoint, words[1]);
+		return o->store && o->mountpoint ? OPTIONS_RUN : OPTIONS_FAILED;
+	}
+	r = resolve(words[0], "store", "ropectl init", &o->store);
+	if (r == OPTIONS_RUN)
+		r = resolve(words[1], "mount point", "mkdir", &o->mountpoint);
+	return r;
+}
+
+int options_parse(int argc, char **argv, bool on_mount, struct options *ret)
+{
+	struct parser p = { .o.mount = strdup("subtype=ropefs,default_permissions"),
+			    .o.watchdog_s = WATCHDOG_S };
 	int r = p.o.mount ? parse_args(&p, argc, argv) : OPTIONS_FAILED;
 
-	if (r == OPTIONS_RUN)
-		r = resolve(argv[optind], "store", "ropectl init", &p.o.store);
-	if (r == OPTIONS_RUN)
-		r = resolve(argv[optind + 1], "mount point", "mkdir", &p.o.mountpoint);
+	if (r == OPTIONS_RUN) {
+		p.o.first_word = optind;
+		r = resolve_words(&p.o, argv + optind, on_mount);
+	}
 	if (r == OPTIONS_RUN && p.o.opts.read_only)
 		add_mount_opt(&p, "ro");
 	if (r == OPTIONS_RUN && p.o.allow_other)

@@ -10,6 +10,10 @@ struct options {
 	char *mount; /* for the kernel, comma-separated */
 	struct ropefs_opts opts; /* key_file is filled in by the reader */
 	bool foreground, allow_other, no_views;
+	bool supervise; /* supervise.h */
+	unsigned
+		watchdog_s; /* a daemon that stands still for so long is replaced; 0: never */
+	int first_word; /* the place of STORE in argv */
 };
 
 enum {
@@ -19,8 +23,9 @@ enum {
 	OPTIONS_FAILED = 1,
 };
 
-/* Returns one of these. *ret is filled only for OPTIONS_RUN. */
-int options_parse(int argc, char **argv, struct options *ret);
+/* on_mount: the mount is there already, so that its path must not be looked at.
+ * Returns one of these. *ret is filled only for OPTIONS_RUN. */
+int options_parse(int argc, char **argv, bool on_mount, struct options *ret);
 void options_release(struct options *o);
 
 #endif

@@ -1,6 +1,7 @@
 #include "fs/reply.h"
 
 #include "fs/daemon.h"
+#include "fs/handles.h"
 
 #include <errno.h>
 #include <sys/stat.h>
@@ -8,6 +9,21 @@
 void reply_err(fuse_req_t req, int r)
 {
 	fuse_reply_err(req, r < 0 ? ropefs_error_errno(r) : 0);
+}
+
+int reply_open_file(fuse_req_t req, struct fuse_file_info *fi, void *file)
+{
+	int r;
+
+	fi->fh = handle_new(file);
+	if (!fi->fh) {
+		fuse_reply_err(req, ENOMEM);
+		return -ENOMEM;
+	}
+	r = fuse_reply_open(req, fi);
+	if (r < 0)
+		handle_del(fi->fh);
+	return r;
 }
 
 struct timespec timespec_of(struct ropefs_time t)

@@ -1,4 +1,5 @@
 #include "fs/daemon.h"
+#include "fs/keep.h"
 #include "fs/reply.h"
 
 #include <errno.h>
@@ -17,6 +18,7 @@ struct task *task_new(struct daemon *d, fuse_req_t req, const void *data, size_t
 	memset(t, 0, sizeof(*t));
 	t->d = d;
 	t->req = req;
+	t->unique = req ? keep_current() : 0;
 	if (data)
 		memcpy(t->data, data, n);
 	pthread_mutex_lock(&d->idle_mutex);
@@ -40,6 +42,7 @@ static void run(struct job *job)
 {
 	struct task *t = (struct task *)job;
 
+	keep_request(t->unique);
 	t->step(t);
 }
 

@@ -54,7 +54,7 @@ static void reply_opened(struct task *t)
 	struct daemon *d = t->d;
 	struct view_file *f = file_of(t->fi.fh);
 
-	if (fuse_reply_open(t->req, &t->fi) < 0)
+	if (reply_open_file(t->req, &t->fi, f) < 0)
 		view_file_free(d, f);
 	task_free(t);
 }

@@ -28,13 +28,14 @@ static void take_off_locked(struct waits *w, struct blocked *b)
 	TAILQ_REMOVE(&b->source->reads, b, mine);
 }
 
-void waits_release(struct waits *w)
+void waits_release(struct waits *w, bool answer)
 {
 	struct blocked *b;
 
 	while ((b = TAILQ_FIRST(&w->all))) {
 		take_off_locked(w, b);
-		fuse_reply_err(b->req, ENOTCONN);
+		if (answer)
+			fuse_reply_err(b->req, ENOTCONN);
 		free(b);
 	}
 	pthread_mutex_destroy(&w->mutex);

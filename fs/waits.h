@@ -40,8 +40,9 @@ struct source {
 };
 
 void waits_init(struct waits *w);
-/* The session has ended: lets go of all that still wait. */
-void waits_release(struct waits *w);
+/* The session has ended: lets go of all that still wait. answer: with an error, else another
+ * daemon will be asked. */
+void waits_release(struct waits *w, bool answer);
 
 /* fill, ready and free are the caller's to set. Comes with one reference. */
 void source_init(struct source *s, struct daemon *d);

@@ -2,13 +2,16 @@
 
 #include "fs/adapt.h"
 #include "fs/daemon.h"
+#include "fs/keep.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -17,10 +20,13 @@
 #define WIRE_SETXATTR_EXT      ((uint64_t)1 << 29)
 #define WIRE_INIT_EXT	       ((uint64_t)1 << 30)
 #define WIRE_DIRECT_ALLOW_MMAP ((uint64_t)1 << 36)
+#define WIRE_HAS_RESEND	       ((uint64_t)1 << 39)
+#define WIRE_NOTIFY_RESEND     7
 
 enum {
 	BACKGROUND = 64,
 	STOP_POLL_US = 2000,
+	STILL_S = 30, /* a loop waits for a sync of the log at most */
 };
 
 void wire_init(void *userdata, struct fuse_conn_info *conn)
@@ -44,28 +50,82 @@ void wire_init(void *userdata, struct fuse_conn_info *conn)
 	conn->congestion_threshold = BACKGROUND * 3 / 4;
 }
 
+static void note_init(struct daemon *d, const struct fuse_in_header *in, const void *p,
+		      size_t n)
+{
+	struct fuse_init_in init = { 0 };
+
+	memcpy(&init, p, n < sizeof(init) ? n : sizeof(init));
+	d->init_offered = init.flags;
+	if (init.flags & WIRE_INIT_EXT)
+		d->init_offered |= (uint64_t)init.flags2 << 32;
+	atomic_store(&d->init_unique, in->unique);
+}
+
+/* A kernel that can't send requests again ends those of a queue that closes: each worker has
+ * a queue of its own there, and dies with it. */
+static void own_queue(struct daemon *d, int fd)
+{
+	uint32_t first = (uint32_t)fd;
+	int queue;
+
+	if (!keep_is_open() || d->init_offered & WIRE_HAS_RESEND)
+		return;
+	queue = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (queue >= 0 && ioctl(queue, FUSE_DEV_IOC_CLONE, &first) < 0) {
+		close(queue);
+		queue = -1;
+	}
+	d->queue = queue;
+}
+
+/* In the place of the kernel, which said it to the first worker. */
+static ssize_t read_init_again(struct daemon *d, int fd, void *p, size_t n)
+{
+	struct fuse_in_header in;
+	size_t got = keep_init(p, n);
+
+	if (got < sizeof(in)) {
+		errno = EIO;
+		return -1;
+	}
+	memcpy(&in, p, sizeof(in));
+	note_init(d, &in, (char *)p + sizeof(in), got - sizeof(in));
+	own_queue(d, fd);
+	return (ssize_t)got;
+}
+
 static ssize_t wire_read(int fd, void *p, size_t n, void *userdata)
 {
 	struct daemon *d = userdata;
 	struct fuse_in_header in;
-	struct fuse_init_in init = { 0 };
-	ssize_t got = read(fd, p, n);
+	ssize_t got;
 
+	if (d->took_over && !atomic_exchange(&d->init_read, true))
+		return read_init_again(d, fd, p, n);
+	got = read(d->queue >= 0 ? d->queue : fd, p, n);
 	if (got < (ssize_t)sizeof(in))
 		return got;
 	memcpy(&in, p, sizeof(in));
+	keep_request(in.unique);
 	if (in.opcode == FUSE_INIT) {
-		size_t body = (size_t)got - sizeof(in);
-
-		memcpy(&init, (char *)p + sizeof(in),
-		       body < sizeof(init) ? body : sizeof(init));
-		d->init_offered = init.flags;
-		if (init.flags & WIRE_INIT_EXT)
-			d->init_offered |= (uint64_t)init.flags2 << 32;
-		atomic_store(&d->init_unique, in.unique);
+		note_init(d, &in, (char *)p + sizeof(in), (size_t)got - sizeof(in));
+		keep_save_init(p, (size_t)got);
 		return got;
 	}
 	return (ssize_t)adapt_request(d, p, (size_t)got);
+}
+
+/* The kernel has its answer to INIT already. What the worker before had taken and not answered
+ * comes again. */
+static ssize_t ask_again(const struct daemon *d, int fd, ssize_t done)
+{
+	const struct fuse_out_header resend = { .len = sizeof(resend),
+						.error = WIRE_NOTIFY_RESEND };
+
+	if (!(d->init_offered & WIRE_HAS_RESEND))
+		return done;
+	return write(fd, &resend, sizeof(resend)) < 0 ? -1 : done;
 }
 
 /* The reply to INIT with what libfuse doesn't know of. */
@@ -85,6 +145,9 @@ static ssize_t write_init(int fd, const struct iovec *iov, struct daemon *d)
 		out.flags |= (uint32_t)WIRE_INIT_EXT;
 	atomic_store(&d->killpriv, add & WIRE_KILLPRIV_V2);
 	d->setxattr_ext = add & WIRE_SETXATTR_EXT;
+	if (d->took_over)
+		return ask_again(d, fd, (ssize_t)(iov[0].iov_len + iov[1].iov_len));
+	own_queue(d, fd);
 	return writev(fd, patched, 2);
 }
 
@@ -93,20 +156,24 @@ static ssize_t wire_writev(int fd, struct iovec *iov, int count, void *userdata)
 	const struct fuse_out_header *head = iov[0].iov_base;
 	struct daemon *d = userdata;
 	uint64_t init = atomic_load_explicit(&d->init_unique, memory_order_relaxed);
+	uint64_t unique = head->unique;
+	ssize_t written;
 
 	if (init && count == 2 && head->unique == init && head->error == 0 &&
 	    iov[1].iov_len == sizeof(struct fuse_init_out)) {
 		atomic_store(&d->init_unique, 0);
 		return write_init(fd, iov, d);
 	}
-	return adapt_reply(d, fd, iov, count);
+	written = adapt_reply(d, d->queue >= 0 ? d->queue : fd, iov, count);
+	keep_replied(unique);
+	return written;
 }
 
-int wire_attach(struct daemon *d)
+int wire_attach(struct daemon *d, int fd)
 {
 	static const struct fuse_custom_io io = { .read = wire_read,
 						  .writev = wire_writev };
-	int r = fuse_session_custom_io(d->session, &io, fuse_session_fd(d->session));
+	int r = fuse_session_custom_io(d->session, &io, fd);
 
 	return r < 0 ? -EIO : 0;
 }
@@ -122,10 +189,32 @@ void loop_hand_over(void)
 		sem_post(&l->turns);
 }
 
+static int64_t now_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (int64_t)t.tv_sec + 1;
+}
+
+bool loops_stand_still(struct loops *l)
+{
+	bool still = false;
+
+	for (unsigned i = 0; i < l->n; i++) {
+		int64_t since =
+			atomic_load_explicit(&l->busy_since[i], memory_order_relaxed);
+
+		still |= since && now_s() - since > STILL_S;
+	}
+	return still;
+}
+
 static void *loop(void *arg)
 {
 	struct loops *l = arg;
 	struct fuse_session *session = l->d->session;
+	atomic_llong *busy_since = &l->busy_since[atomic_fetch_add(&l->begun, 1)];
 	struct fuse_buf buf = { 0 };
 
 	while (!fuse_session_exited(session)) {
@@ -139,7 +228,9 @@ static void *loop(void *arg)
 			continue;
 		if (r <= 0)
 			break;
+		atomic_store_explicit(busy_since, now_s(), memory_order_relaxed);
 		fuse_session_process_buf(session, &buf);
+		atomic_store_explicit(busy_since, 0, memory_order_relaxed);
 	}
 	loop_hand_over();
 	free(buf.mem);

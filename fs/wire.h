@@ -11,6 +11,8 @@
 #include <fuse_lowlevel.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
 struct daemon;
 
@@ -23,15 +25,19 @@ struct loops {
 	struct daemon *d;
 	sem_t turns; /* at_once, less the loops that have one */
 	pthread_t threads[LOOPS_MAX];
+	atomic_uint begun; /* loops that have */
+	atomic_llong busy_since[LOOPS_MAX]; /* seconds; 0: waits for the kernel */
 	unsigned n;
 	pthread_t told; /* gets SIGTERM when the kernel ends the connection */
 };
 
-/* After fuse_session_mount(), before the loops. */
-int wire_attach(struct daemon *d);
+/* fd: the connection, after fuse_session_mount() or from the worker before. Before the loops. */
+int wire_attach(struct daemon *d, int fd);
 void wire_init(void *userdata, struct fuse_conn_info *conn);
 /* All signals but SIGUSR2 must be blocked. */
 int loops_start(struct loops *l, struct daemon *d, unsigned n, unsigned at_once);
+/* Has one of them been at the same request for as long as no request should take? */
+bool loops_stand_still(struct loops *l);
 /* Ends them after the request each is at. */
 void loops_stop(struct loops *l);
 /* Called within a request that is going to wait: another loop takes requests meanwhile. In a

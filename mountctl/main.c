@@ -39,6 +39,13 @@ static const struct verb verbs[] = {
 	  "\n"
 	  "Example: ropectl umount /mnt/data\n",
 	  verb_umount },
+	{ "restart", "MOUNT", "replace the daemon of a supervised mount",
+	  "A new daemon, of the program as it is installed now, takes the mount over.\n"
+	  "Programs that use it see a pause. The mount must have been made with\n"
+	  "-o supervise=on.\n"
+	  "\n"
+	  "Example: ropectl restart /mnt/data\n",
+	  verb_restart },
 	{ "status", "MOUNT|STORE [--json]", "say how a mount or a store is",
 	  "Of a mount it asks the daemon; of an unmounted store it opens the store\n"
 	  "read-only, which needs its key and changes nothing.\n"

@@ -4,17 +4,21 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/ropefs.h"
 #include "mountctl/mounts.h"
 #include "mountctl/term.h"
 #include "mountctl/verbs.h"
+
+enum { RESTART_TRIES = 1200 }; /* of 50 ms */
 
 #define DAEMON_NAME "ropefs"
 /* From ropectl's folder: installed beside it, or in the build tree. */
@@ -220,6 +224,47 @@ int verb_umount(const struct verb *verb, int argc, char **argv)
 		status = wait_for_end(pidfd, pid);
 	if (pidfd >= 0)
 		close(pidfd);
+	mount_release(&m);
+	return status;
+}
+
+/* Until another daemon answers. */
+static int wait_for_next(const struct mount *m, pid_t before)
+{
+	const struct timespec pause = { 0, 50000000 };
+
+	for (unsigned i = 0; i < RESTART_TRIES; i++) {
+		pid_t now = mount_processes(m).daemon;
+
+		if (now > 0 && now != before) {
+			printf("%s: daemon %ld took over from %ld\n", m->dir, (long)now,
+			       (long)before);
+			return EXIT_DONE;
+		}
+		nanosleep(&pause, NULL);
+	}
+	return term_say("%s: no other daemon came up; the system's log may say why",
+			m->dir);
+}
+
+int verb_restart(const struct verb *verb, int argc, char **argv)
+{
+	struct mount_processes p;
+	struct mount m;
+	int first, status;
+
+	if (verb_options(verb, argc, argv, NULL, 1, 1, &first) < 0)
+		return first;
+	if (mount_find(argv[first], &m) < 0)
+		return term_say("%s is not in a ropefs mount", argv[first]);
+	p = mount_processes(&m);
+	if (p.supervisor <= 0)
+		status = term_say("%s has no supervisor; mount it with -o supervise=on",
+				  m.dir);
+	else if (kill(p.supervisor, SIGUSR1) < 0)
+		status = term_fail_errno(errno, "telling the supervisor");
+	else
+		status = wait_for_next(&m, p.daemon);
 	mount_release(&m);
 	return status;
 }

@@ -213,19 +213,32 @@ char *mount_read_file(const struct mount *m, const char *name)
 	return text;
 }
 
-pid_t mount_pid(const struct mount *m)
+static pid_t pid_of(const cJSON *json, const char *name)
+{
+	const cJSON *pid = cJSON_GetObjectItemCaseSensitive(json, name);
+
+	return cJSON_IsNumber(pid) ? (pid_t)pid->valuedouble : 0;
+}
+
+struct mount_processes mount_processes(const struct mount *m)
 {
 	struct ropefs_store_info info;
 	char *text = mount_read_file(m, "status");
 	cJSON *json = text ? cJSON_Parse(text) : NULL;
-	cJSON *mount = cJSON_GetObjectItemCaseSensitive(json, "mount");
-	cJSON *pid = cJSON_GetObjectItemCaseSensitive(mount, "pid");
-	pid_t ret = cJSON_IsNumber(pid) ? (pid_t)pid->valuedouble : 0;
+	const cJSON *mount = cJSON_GetObjectItemCaseSensitive(json, "mount");
+	struct mount_processes p = { pid_of(mount, "pid"), pid_of(mount, "supervisor") };
 
 	cJSON_Delete(json);
 	free(text);
 	/* A daemon that hangs or refuses us still holds the lock of its store. */
-	if (ret <= 0 && ropefs_store_info(m->store, &info) == 0)
-		ret = info.pid;
-	return ret;
+	if (p.daemon <= 0 && ropefs_store_info(m->store, &info) == 0)
+		p.daemon = info.pid;
+	return p;
+}
+
+pid_t mount_pid(const struct mount *m)
+{
+	struct mount_processes p = mount_processes(m);
+
+	return p.supervisor > 0 ? p.supervisor : p.daemon;
 }

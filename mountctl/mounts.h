@@ -30,7 +30,13 @@ bool mount_is_alive(const struct mount *m);
 char *mount_realpath(const char *path);
 /* The whole of a file below the mount's .ropefs folder; NULL with errno. The caller frees. */
 char *mount_read_file(const struct mount *m, const char *name);
-/* The daemon's pid, 0 when unknown (or in another pid namespace). */
+/* Who serves a mount; pids are 0 when unknown (or in another pid namespace). */
+struct mount_processes {
+	pid_t daemon;
+	pid_t supervisor; /* 0: none */
+};
+struct mount_processes mount_processes(const struct mount *m);
+/* The process that ends when the store has been closed. */
 pid_t mount_pid(const struct mount *m);
 
 #endif

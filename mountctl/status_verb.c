@@ -200,6 +200,10 @@ static void print_daemon(const cJSON *json)
 	     term_seconds(number(json, "checkpoint_last_s")).s);
 	line("daemon", TERM_PLAIN, "pid %.0f, up %s, %s requests", number(mount, "pid"),
 	     term_seconds(number(mount, "uptime_s")).s, count_of(mount, "requests").s);
+	if (number(mount, "supervisor") > 0)
+		line("supervisor", TERM_PLAIN,
+		     "pid %.0f, has replaced the daemon %.0f times",
+		     number(mount, "supervisor"), number(mount, "takeovers"));
 }
 
 /* m is NULL for an unmounted store. */

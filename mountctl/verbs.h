@@ -30,6 +30,7 @@ int verb_options(const struct verb *verb, int argc, char **argv,
 int verb_init(const struct verb *verb, int argc, char **argv);
 int verb_mount(const struct verb *verb, int argc, char **argv);
 int verb_umount(const struct verb *verb, int argc, char **argv);
+int verb_restart(const struct verb *verb, int argc, char **argv);
 int verb_status(const struct verb *verb, int argc, char **argv);
 int verb_insert(const struct verb *verb, int argc, char **argv);
 int verb_cut(const struct verb *verb, int argc, char **argv);

@@ -141,5 +141,11 @@ int io_publish(struct io *io, const char *name, const void *p, size_t n);
 /* io_posix.c. The directory must exist; it is opened without following a final symlink and
  * every name below it with openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS). */
 int io_posix_new(const char *path, struct io **ret);
+/* The next lock() of this io takes fd, an open file that may hold the flock already (from a
+ * process that ended, through one that kept it), instead of opening the file by its name. The
+ * io owns fd. */
+void io_posix_adopt_lock(struct io *io, int fd);
+/* A copy of the descriptor of a held lock, the caller's to close; -ENOENT: none is held. */
+int io_posix_dup_lock(struct io *io);
 
 #endif

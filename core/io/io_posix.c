@@ -37,6 +37,7 @@ struct posix_io {
 	bool has_openat2;
 	struct lock lock; /* guards locks */
 	struct held_lock *locks;
+	int adopted; /* for the next lock(); -1: none */
 };
 
 struct posix_file {
@@ -430,7 +431,10 @@ static int posix_lock(struct io *io, const char *name, pid_t *ret_pid)
 	struct held_lock *held;
 	int fd, r;
 
-	fd = regular_open(px, name, IO_CREATE);
+	fd = px->adopted;
+	px->adopted = -1;
+	if (fd < 0)
+		fd = regular_open(px, name, IO_CREATE);
 	/* Who may only read must not meet a writer either. */
 	if (fd == -EACCES || fd == -EROFS)
 		fd = regular_open(px, name, IO_READ);
@@ -453,6 +457,23 @@ static int posix_lock(struct io *io, const char *name, pid_t *ret_pid)
 	px->locks = held;
 	lock_drop(&px->lock);
 	return 0;
+}
+
+void io_posix_adopt_lock(struct io *io, int fd)
+{
+	posix_of(io)->adopted = fd;
+}
+
+int io_posix_dup_lock(struct io *io)
+{
+	struct posix_io *px = posix_of(io);
+	int fd = -ENOENT;
+
+	lock_take(&px->lock);
+	if (px->locks)
+		fd = fcntl(px->locks->fd, F_DUPFD_CLOEXEC, 3);
+	lock_drop(&px->lock);
+	return fd == -1 ? -errno : fd;
 }
 
 static uint64_t clock_ns(clockid_t clock)
@@ -554,6 +575,7 @@ int io_posix_new(const char *path, struct io **ret)
 	px->root = root;
 	px->has_openat2 = openat2_works(root);
 	lock_init(&px->lock, RANK_IO);
+	px->adopted = -1;
 	*ret = &px->io;
 	return 0;
 }

@@ -1,0 +1,71 @@
+/* keep.h - what outlives a worker of a supervised mount: memory that the supervisor made and
+ * each worker maps (supervise.h).
+ *
+ * A request that changes something must be done once, although the kernel sends it again when
+ * its worker died before it replied. So it has a slot here from before the change until its
+ * reply is out: its number, and the LSN of its change (ropefs_note_lsn()). The next worker
+ * finds the slot; if that LSN came back from the log, the change is made and only the answer is
+ * missing.
+ *
+ * Invariants
+ * 1. A request has its slot from keep_arm() to its reply. (With very many under way one
+ *    has none, and might be done twice.)
+ * 2. The slots of the worker before are copied when a worker begins, so that nothing it does
+ *    can change what it is told of them. */
+#ifndef ROPEFS_FS_KEEP_H
+#define ROPEFS_FS_KEEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum {
+	KEEP_SLOTS = 1024,
+	KEEP_PROBE = 32, /* places a request may have */
+	KEEP_WAITS = 8,
+};
+#define UNIQUE_RESENT ((uint64_t)1 << 63) /* the kernel's mark on a request sent again */
+
+/* A memfd; the caller's. Negative errno. */
+int keep_new(void);
+/* Maps it into this process, as the one that takes requests from now on. took_over: another
+ * worker did before. 0 or a negative errno. Without it all below does nothing. */
+int keep_open(int fd, bool took_over);
+void keep_close(void);
+
+/* --- the mount --- */
+/* The kernel's INIT, n bytes, which each worker is given again; and the device. */
+void keep_save_init(const void *init, size_t n);
+/* Copies it to p; 0: there is none. */
+size_t keep_init(void *p, size_t n);
+void keep_save_dev(dev_t dev);
+dev_t keep_dev(void);
+/* Is this process a worker of a supervised mount? How often was one replaced? */
+bool keep_is_open(void);
+uint64_t keep_takeovers(void);
+
+/* --- which request --- */
+/* The request this thread is at (0: none) and that of a task, carried from thread to thread. */
+void keep_request(uint64_t unique);
+uint64_t keep_current(void);
+/* The change that this thread makes next belongs to its request. */
+void keep_arm(void);
+/* A reply has been written: its slot is free. */
+void keep_replied(uint64_t unique);
+/* Was the request at hand already done by the worker before? lsn: what the store had when it
+ * was opened. */
+bool keep_was_done(uint64_t lsn);
+
+/* --- threads that wait for the kernel --- */
+/* Around a call in which a thread may have to wait for replies to requests of this mount, and
+ * touches nothing of the store: killed in it, it ends only when the next worker replies. */
+void keep_wait_begin(void);
+void keep_wait_end(void);
+/* Is tid of the last worker in such a call? For the supervisor, which maps it as well. */
+bool keep_waits(pid_t tid);
+
+/* --- life --- */
+void keep_beat(void);
+uint64_t keep_beats(void);
+
+#endif
