@@ -4,6 +4,7 @@
 #include "fs/keep.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
+#include "fs/snap.h"
 
 static bool was_done(fuse_req_t req)
 {
@@ -25,7 +26,11 @@ bool again_entry(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (!was_done(req))
 		return false;
-	r = ropefs_lookup(daemon_of(req)->fs, parent, ropefs_name(name), &a);
+	if (snap_is_folder(parent))
+		r = ropefs_snapshot_lookup(daemon_of(req)->fs, snap_dir_of(parent),
+					   ropefs_name(name), &a);
+	else
+		r = ropefs_lookup(daemon_of(req)->fs, parent, ropefs_name(name), &a);
 	if (r < 0)
 		reply_err(req, r);
 	else

@@ -40,7 +40,8 @@ enum op {
 		OP_COUNT
 };
 
-/* Node ids by owner. Files of the store have the numbers below. */
+/* Node ids by owner. Files of the store have the numbers below; those in snapshots, and the
+ * folders .snap (snap.h), from ROPEFS_SNAPSHOT_BIT on. */
 #define DOT_FIRST  ((uint64_t)1 << 61) /* .ropefs/ */
 #define VIEW_FIRST ((uint64_t)1 << 62)
 
@@ -51,6 +52,7 @@ enum {
 	FH_SYNC = 4, /* O_SYNC: what changes the file's bytes waits for the log */
 	FH_RUN = 8, /* counted by inodes_run() */
 	FH_READ = 16, /* open for reading */
+	FH_HELD = 32, /* in a snapshot, held by snap_opened() */
 };
 
 enum { EDIT_THREADS = 4 };

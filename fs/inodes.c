@@ -59,12 +59,18 @@ static int add_locked(struct inodes *t, uint64_t ino, uint64_t lookups)
 	return r;
 }
 
+/* What never goes as long as it can be found. */
+static bool is_uncounted(uint64_t ino)
+{
+	return ino == ROPEFS_ROOT_INO || ropefs_in_snapshot(ino);
+}
+
 int inodes_get(struct inodes *t, uint64_t ino)
 {
 	struct known *k;
 	int r = 0;
 
-	if (ino == ROPEFS_ROOT_INO)
+	if (is_uncounted(ino))
 		return 0;
 	pthread_mutex_lock(&t->mutex);
 	k = map_get(&t->known, ino);
@@ -93,7 +99,7 @@ void inodes_put(struct inodes *t, uint64_t ino, uint64_t times)
 {
 	struct known *k, *gone = NULL;
 
-	if (ino == ROPEFS_ROOT_INO)
+	if (is_uncounted(ino))
 		return;
 	pthread_mutex_lock(&t->mutex);
 	k = map_get(&t->known, ino);

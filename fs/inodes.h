@@ -33,7 +33,8 @@ void inodes_init(struct inodes *t, struct ropefs *fs);
 /* Gives up all holds. */
 void inodes_release(struct inodes *t);
 
-/* One lookup more. -ENOENT: it was removed meanwhile. The root always succeeds. */
+/* One lookup more. -ENOENT: it was removed meanwhile. The root, and what is in snapshots, is not
+ * counted and always succeeds. */
 int inodes_get(struct inodes *t, uint64_t ino);
 void inodes_put(struct inodes *t, uint64_t ino, uint64_t times);
 /* After a takeover: the kernel knows it from before, so it stays until the kernel forgets it,

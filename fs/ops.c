@@ -3,6 +3,7 @@
 #include "fs/again.h"
 #include "fs/dotdir.h"
 #include "fs/handles.h"
+#include "fs/snap.h"
 #include "fs/wire.h"
 
 #include <errno.h>
@@ -40,7 +41,7 @@ static const struct fuse_lowlevel_ops file_ops = {
 static const struct fuse_lowlevel_ops *owner_of(fuse_ino_t ino)
 {
 	if (ino < DOT_FIRST)
-		return &file_ops;
+		return snap_is_folder(ino) ? &snap_ops : &file_ops;
 	return ino < VIEW_FIRST ? &dot_ops : &view_ops;
 }
 

@@ -2,6 +2,7 @@
  * the store's cookies, which are all above 15. */
 #include "fs/ops.h"
 #include "fs/reply.h"
+#include "fs/snap.h"
 
 #include <errno.h>
 #include <dirent.h>
@@ -54,7 +55,12 @@ static int add_dots(struct listing *l, uint64_t *at)
 		*at = 1;
 	}
 	if (*at == 1) {
-		r = ropefs_parent(l->d->fs, l->dir, &parent);
+		if (snap_is_folder(l->dir)) {
+			parent = snap_dir_of(l->dir);
+			r = 0;
+		} else {
+			r = ropefs_parent(l->d->fs, l->dir, &parent);
+		}
 		if (r < 0)
 			return r == -ENOENT ? 0 : r; /* the directory was removed */
 		if (!add_dot(l, "..", parent, 2))
@@ -80,6 +86,15 @@ static bool add_entry(struct listing *l, const struct ropefs_entry *entry,
 	return false;
 }
 
+/* Up to BATCH entries behind `at`. */
+static int some(struct listing *l, uint64_t at, struct ropefs_entry *ret,
+		struct ropefs_attr *attrs)
+{
+	if (snap_is_folder(l->dir))
+		return snap_entries(l->d, l->dir, at, ret, attrs, BATCH);
+	return ropefs_readdir(l->d->fs, l->dir, at, ret, attrs, BATCH);
+}
+
 static int fill(struct listing *l, uint64_t at)
 {
 	struct ropefs_entry entries[BATCH];
@@ -90,8 +105,7 @@ static int fill(struct listing *l, uint64_t at)
 		return r;
 	at = at < 16 ? 0 : at;
 	for (;;) {
-		r = ropefs_readdir(l->d->fs, l->dir, at, entries, l->plus ? attrs : NULL,
-				   BATCH);
+		r = some(l, at, entries, l->plus ? attrs : NULL);
 		if (r <= 0)
 			return r == -ENOENT ? 0 : r;
 		for (int i = 0; i < r; i++) {

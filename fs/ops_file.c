@@ -7,6 +7,7 @@
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
+#include "fs/snap.h"
 #include "fs/wire.h"
 
 #include <errno.h>
@@ -54,27 +55,35 @@ static int open_truncate(struct daemon *d, fuse_ino_t ino, uint32_t uid)
 	return r < 0 ? r : privs;
 }
 
+static void opened_back(struct daemon *d, fuse_ino_t ino, const struct fuse_file_info *fi)
+{
+	if (fi->fh & FH_RUN)
+		inodes_run(&d->inodes, ino, -1);
+	snap_released(d, ino, fi);
+}
+
 static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
 		     struct fuse_file_info *fi)
 {
-	int r = 0;
+	int r, privs = 0;
 
+	file_opened(fi);
+	r = snap_opened(d, ino, fi);
 	/* For reading only, too: the kernel has checked that the caller may. */
-	if (fi->flags & O_TRUNC)
-		r = open_truncate(d, ino, fuse_req_ctx(req)->uid);
+	if (r >= 0 && fi->flags & O_TRUNC)
+		r = privs = open_truncate(d, ino, fuse_req_ctx(req)->uid);
 	if (r < 0) {
 		reply_err(req, r);
 		return;
 	}
-	file_opened(fi);
 	if (fi->flags & OPEN_TO_RUN) {
 		fi->fh |= FH_RUN;
 		inodes_run(&d->inodes, ino, 1);
 	}
-	if (r > 0)
+	if (privs > 0)
 		attrs_drop(d, ino);
-	if (fuse_reply_open(req, fi) < 0 && fi->fh & FH_RUN)
-		inodes_run(&d->inodes, ino, -1);
+	if (fuse_reply_open(req, fi) < 0)
+		opened_back(d, ino, fi);
 }
 
 static void open_settled(struct task *t)
@@ -285,8 +294,7 @@ void file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	if (fi->fh & FH_RUN)
-		inodes_run(&daemon_of(req)->inodes, ino, -1);
+	opened_back(daemon_of(req), ino, fi);
 	fuse_reply_err(req, 0);
 }
 

@@ -4,6 +4,7 @@
 #include "fs/keep.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
+#include "fs/snap.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,12 +16,20 @@ static bool is_dot(fuse_ino_t parent, const char *name)
 	return parent == ROPEFS_ROOT_INO && strcmp(name, DOT_NAME) == 0;
 }
 
-/* -EPERM for a name that must not be made: .ropefs, and what shows a view now. */
-static int name_is_free(struct daemon *d, fuse_ino_t parent, const char *name)
+/* -EPERM for a name of ours: .ropefs, and what shows a view now. */
+static int name_is_theirs(struct daemon *d, fuse_ino_t parent, const char *name)
 {
 	if (is_dot(parent, name))
 		return -EPERM;
 	return view_shows(d, parent, name) ? -EPERM : 0;
+}
+
+/* -EPERM for a name that must not be made: .snap besides. */
+static int name_is_free(struct daemon *d, fuse_ino_t parent, const char *name)
+{
+	if (strcmp(name, SNAP_NAME) == 0)
+		return -EPERM;
+	return name_is_theirs(d, parent, name);
 }
 
 void file_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -39,6 +48,13 @@ void file_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (r >= 0) {
 		reply_entry(req, &a);
 		return;
+	}
+	if (r == -ENOENT && strcmp(name, SNAP_NAME) == 0) {
+		r = snap_entry(d, parent, &e);
+		if (r >= 0) {
+			fuse_reply_entry(req, &e);
+			return;
+		}
 	}
 	if (r == -ENOENT || r == -ENAMETOOLONG) {
 		int found = view_lookup(d, parent, name, &e);
@@ -196,7 +212,7 @@ void file_rename(fuse_req_t req, fuse_ino_t from, const char *name, fuse_ino_t t
 {
 	struct daemon *d = daemon_of(req);
 
-	if (name_is_free(d, from, name) < 0 || name_is_free(d, to, to_name) < 0) {
+	if (name_is_theirs(d, from, name) < 0 || name_is_free(d, to, to_name) < 0) {
 		fuse_reply_err(req, EPERM);
 		return;
 	}

@@ -4,6 +4,7 @@
 #include "fs/reply.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -25,15 +26,29 @@ static void view_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 	HAND_ON(getattr, EIO, req, ino, fi);
 }
 
+/* A file in a snapshot can be looked at only. */
+static bool is_fixed(fuse_req_t req, fuse_ino_t ino)
+{
+	struct view v;
+
+	return view_target(daemon_of(req), ino, &v) >= 0 && ropefs_in_snapshot(v.target);
+}
+
 static void view_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what,
 			 struct fuse_file_info *fi)
 {
-	HAND_ON(setattr, EPERM, req, ino, st, what, fi);
+	if (is_fixed(req, ino))
+		fuse_reply_err(req, EROFS);
+	else
+		HAND_ON(setattr, EPERM, req, ino, st, what, fi);
 }
 
 static void view_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	HAND_ON(open, EPERM, req, ino, fi);
+	if ((fi->flags & O_ACCMODE) != O_RDONLY && is_fixed(req, ino))
+		fuse_reply_err(req, EROFS);
+	else
+		HAND_ON(open, EPERM, req, ino, fi);
 }
 
 static void view_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
