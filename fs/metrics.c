@@ -149,6 +149,9 @@ static void put_mount_metrics(FILE *out, struct daemon *d)
 	X(inodes, "inodes", "gauge", "files and directories")                            \
 	X(file_bytes, "file_bytes", "gauge", "sizes of files less holes")                \
 	X(log_bytes, "log_bytes", "gauge", "in the log now")                             \
+	X(snapshots, "snapshots", "gauge", "that there are")                             \
+	X(snapshot_bytes, "snapshot_bytes", "gauge",                                     \
+	  "that only snapshots held at the last collection")                             \
 	X(log_file_bytes, "log_file_bytes", "gauge", "taken by the log's files")         \
 	X(log_records, "log_records_total", "counter", "records logged")                 \
 	X(log_syncs, "log_syncs_total", "counter", "group commits")                      \

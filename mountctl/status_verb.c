@@ -177,6 +177,10 @@ static void print_sizes(const cJSON *json)
 	line("on disk", TERM_PLAIN, "%s in packs (%s), about %s of it no longer needed",
 	     bytes_of(json, "pack_bytes").s, count_of(json, "packs").s,
 	     term_bytes(dead_bytes(json)).s);
+	if (number(json, "snapshots") > 0)
+		line("snapshots", TERM_PLAIN,
+		     "%s; when last collected, %s were in them only",
+		     count_of(json, "snapshots").s, bytes_of(json, "snapshot_bytes").s);
 	if (is_true(json, "read_only") && number(json, "lsn") == 0)
 		line("log", TERM_PLAIN, "left as it is");
 	else
