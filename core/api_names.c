@@ -255,6 +255,10 @@ int ropefs_rename(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
 
 	if (r < 0)
 		return r;
+	if (flags & RENAME_WHITEOUT) {
+		op.type = OP_WHITEOUT;
+		op.ino = fs->next_ino;
+	}
 	if (goes_with(fs, to_dir, op.name2))
 		op.flags = OP_FLAG_REAP_TARGET;
 	return change_end(fs, &op, 0, NULL);

@@ -494,34 +494,25 @@ static int apply_setattr(struct ropefs *fs, const struct op *op)
 static bool changes_snapshot(const struct op *op)
 {
 	return ropefs_in_snapshot(op->ino) || ropefs_in_snapshot(op->dir) ||
-	       ((op->type == OP_RENAME || op->type == OP_SWAP) &&
+	       ((op->type == OP_RENAME || op->type == OP_WHITEOUT ||
+		 op->type == OP_SWAP) &&
 		ropefs_in_snapshot(op->src));
 }
 
 int op_apply(struct ropefs *fs, const struct op *op)
 {
 	static int (*const apply[OP_TYPE_MAX])(struct ropefs *, const struct op *) = {
-		[OP_WRITE] = apply_write,
-		[OP_INSERT] = apply_insert,
-		[OP_CUT] = apply_cut,
-		[OP_TRUNCATE] = apply_truncate,
-		[OP_PUNCH] = apply_punch,
-		[OP_REPLACE] = apply_replace,
-		[OP_CLONE] = apply_clone,
-		[OP_CREATE] = apply_create,
-		[OP_LINK] = apply_link,
-		[OP_UNLINK] = apply_unlink,
-		[OP_RMDIR] = apply_unlink,
-		[OP_RENAME] = apply_rename,
-		[OP_SETATTR] = apply_setattr,
-		[OP_SETXATTR] = apply_xattr,
-		[OP_RMXATTR] = apply_xattr,
-		[OP_REAP] = apply_reap,
-		[OP_TXN] = apply_txn,
-		[OP_SWAP] = apply_swap,
-		[OP_PUT] = apply_put,
-		[OP_SNAPSHOT] = apply_snapshot,
-		[OP_SNAPSHOT_DROP] = apply_snapshot_drop,
+		[OP_WRITE] = apply_write,	[OP_INSERT] = apply_insert,
+		[OP_CUT] = apply_cut,		[OP_TRUNCATE] = apply_truncate,
+		[OP_PUNCH] = apply_punch,	[OP_REPLACE] = apply_replace,
+		[OP_CLONE] = apply_clone,	[OP_CREATE] = apply_create,
+		[OP_LINK] = apply_link,		[OP_UNLINK] = apply_unlink,
+		[OP_RMDIR] = apply_unlink,	[OP_RENAME] = apply_rename,
+		[OP_SETATTR] = apply_setattr,	[OP_SETXATTR] = apply_xattr,
+		[OP_RMXATTR] = apply_xattr,	[OP_REAP] = apply_reap,
+		[OP_WHITEOUT] = apply_rename,	[OP_TXN] = apply_txn,
+		[OP_SWAP] = apply_swap,		[OP_PUT] = apply_put,
+		[OP_SNAPSHOT] = apply_snapshot, [OP_SNAPSHOT_DROP] = apply_snapshot_drop,
 	};
 
 	assert(lock_held(&fs->engine));

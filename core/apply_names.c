@@ -323,8 +323,9 @@ static int rename_check(struct ropefs *fs, const struct op *op, struct renaming 
 	bool dir, exchange = op->mode & RENAME_EXCHANGE;
 	int r;
 
-	if (op->mode & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE) ||
-	    op->mode == (RENAME_NOREPLACE | RENAME_EXCHANGE))
+	if (op->mode &
+		    ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) ||
+	    (exchange && op->mode != RENAME_EXCHANGE))
 		return -EINVAL;
 	r = find(fs, op->dir, op->name, &rn->dir, &rn->e, &rn->in);
 	if (r < 0)
@@ -393,8 +394,49 @@ static int exchange(struct ropefs *fs, const struct op *op, struct renaming *rn)
 	return 0;
 }
 
+/* The inode that takes a renamed one's place; nothing leads to it yet. */
+static int whiteout_add(struct ropefs *fs, const struct op *op, struct inode **ret)
+{
+	struct op make = *op;
+	struct inode_row row;
+	int r;
+
+	make.mode = S_IFCHR;
+	fill_row(&make, &row);
+	r = catalog_put_inode(&fs->catalog, op->ino, &row);
+	if (r < 0)
+		return r;
+	r = inode_add(fs, op->ino, &row, ret);
+	if (r < 0)
+		return torn(fs, r);
+	fs->n_inodes++;
+	fs->next_ino = MAX(fs->next_ino, op->ino + 1);
+	return 0;
+}
+
+/* The new name of what is renamed. */
+static int rename_to(struct ropefs *fs, const struct op *op, const struct renaming *rn)
+{
+	if (rn->target)
+		return catalog_set_entry(&fs->catalog, op->src, op->name2, rn->in->ino,
+					 type_of(rn->in));
+	return catalog_add_entry(&fs->catalog, op->src, op->name2, rn->in->ino,
+				 type_of(rn->in));
+}
+
+/* What is left of its old one. */
+static int rename_from(struct ropefs *fs, const struct op *op,
+		       const struct inode *whiteout)
+{
+	if (whiteout)
+		return catalog_set_entry(&fs->catalog, op->dir, op->name, whiteout->ino,
+					 type_of(whiteout));
+	return catalog_del_entry(&fs->catalog, op->dir, op->name);
+}
+
 int apply_rename(struct ropefs *fs, const struct op *op)
 {
+	struct inode *whiteout = NULL;
 	struct renaming rn = { 0 };
 	int r, dir;
 
@@ -408,18 +450,20 @@ int apply_rename(struct ropefs *fs, const struct op *op)
 	r = rn.target ? drop_reserve(fs, rn.target) : 0;
 	if (r < 0)
 		return r;
-	if (rn.target)
-		r = catalog_set_entry(&fs->catalog, op->src, op->name2, rn.in->ino,
-				      type_of(rn.in));
-	else
-		r = catalog_add_entry(&fs->catalog, op->src, op->name2, rn.in->ino,
-				      type_of(rn.in));
+	if (op->type == OP_WHITEOUT)
+		r = whiteout_add(fs, op, &whiteout);
 	if (r < 0)
 		return r;
-	r = catalog_del_entry(&fs->catalog, op->dir, op->name);
+	r = rename_to(fs, op, &rn);
+	if (r < 0) {
+		int undo = whiteout ? inode_destroy(fs, whiteout) : 0;
+
+		return undo < 0 ? torn(fs, undo) : r;
+	}
+	r = rename_from(fs, op, whiteout);
 	if (r < 0)
 		return torn(fs, r);
-	touch_dir(fs, rn.dir, -1, -dir, op->time);
+	touch_dir(fs, rn.dir, whiteout ? 0 : -1, -dir, op->time);
 	touch_dir(fs, rn.to_dir, rn.target ? 0 : 1, rn.target ? 0 : dir, op->time);
 	moved(fs, rn.in, rn.to_dir, op->time);
 	if (rn.target) {

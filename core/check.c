@@ -261,7 +261,7 @@ static int check_acls(struct checking *k, uint64_t ino, const struct inode_row *
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		_cleanup_(buf_release) struct buf acl = BUF_INIT;
-		int r = catalog_get_xattr(&k->fs->catalog, ino, SPAN_STR(names[i]), &acl);
+		int r = catalog_get_xattr(&k->cat, ino, SPAN_STR(names[i]), &acl);
 
 		if (r == -ENODATA)
 			continue;

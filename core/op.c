@@ -53,6 +53,8 @@ static const struct {
 			 F_INO | F_TIME | F_MODE | F_OWNER | F_SET | F_ATIMES },
 	[OP_SETXATTR] = { "setxattr", F_INO | F_TIME | F_NAME | F_DATA },
 	[OP_RMXATTR] = { "rmxattr", F_INO | F_TIME | F_NAME },
+	[OP_WHITEOUT] = { "whiteout", F_FLAGS | F_INO | F_DIR | F_SRC | F_TIME | F_MODE |
+					      F_OWNER | F_NAME | F_NAME2 },
 	[OP_REAP] = { "reap", F_INO },
 	[OP_SNAPSHOT] = { "snapshot", F_N | F_DIR | F_TIME | F_NAME },
 	[OP_SNAPSHOT_DROP] = { "snapshot drop", F_N },

@@ -27,6 +27,7 @@ enum op_type { /* values are in the log: never renumber */
 	       OP_SETXATTR = 14, /* name, data */
 	       OP_RMXATTR = 15,
 	       OP_REAP = 16, /* an orphan nobody holds any more */
+	       OP_WHITEOUT = 17, /* a rename that leaves device 0:0 as ino in its place */
 	       OP_SNAPSHOT = 20, /* n: its id; dir, name */
 	       OP_SNAPSHOT_DROP = 21, /* n */
 	       OP_TXN = 32, /* data: several ops that happen together (txn_format.h) */

@@ -135,7 +135,8 @@ int ropefs_link(struct ropefs *fs, uint64_t ino, uint64_t dir, struct ropefs_nam
 		struct ropefs_attr *ret);
 int ropefs_unlink(struct ropefs *fs, uint64_t dir, struct ropefs_name name);
 int ropefs_rmdir(struct ropefs *fs, uint64_t dir, struct ropefs_name name);
-/* flags: RENAME_NOREPLACE, RENAME_EXCHANGE of <stdio.h>. */
+/* flags: RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT of <stdio.h>. The last leaves a
+ * character device 0:0, owned by root, under the old name. */
 int ropefs_rename(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
 		  uint64_t to_dir, struct ropefs_name to_name, unsigned flags);
 /* Walks '/'-separated names from the root without following symlinks. */

@@ -112,7 +112,9 @@ static int chown_privs(struct daemon *d, uint64_t ino, struct ropefs_attr *to,
 	uint32_t mode;
 	int r;
 
-	if (!atomic_load(&d->killpriv) || !(*set & (ROPEFS_SET_UID | ROPEFS_SET_GID)))
+	/* Nothing to set at all is a chown, too: to -1, -1. */
+	if (!atomic_load(&d->killpriv) ||
+	    (*set && !(*set & (ROPEFS_SET_UID | ROPEFS_SET_GID))))
 		return 0;
 	r = privs_drop(d, ino, 0);
 	if (r < 0 || *set & ROPEFS_SET_MODE)
@@ -162,12 +164,16 @@ void file_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what,
 		if (r >= 0)
 			r = set_size(d, ino, &to, set, &a);
 	} else if (r >= 0) {
-		r = set ? ropefs_setattr(d->fs, ino, &to, set, &a)
-			: ropefs_getattr(d->fs, ino, &a);
+		r = ropefs_setattr(d->fs, ino, &to, set, &a);
 	}
 	if (set & ROPEFS_SET_MODE)
 		inodes_set_plain(&d->inodes, ino, false);
 	reply_attr(req, d, r, &a);
+}
+
+static bool has_prefix(const char *s, const char *prefix)
+{
+	return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
 static bool is_acl(const char *name)
@@ -178,8 +184,16 @@ static bool is_acl(const char *name)
 /* An ACL that nobody obeys is better refused than stored. */
 static bool xattr_known(const struct daemon *d, const char *name)
 {
-	return strncmp(name, "user.", 5) == 0 || strncmp(name, "trusted.", 8) == 0 ||
-	       strncmp(name, "security.", 9) == 0 || (d->acl && is_acl(name));
+	return has_prefix(name, "user.") || has_prefix(name, "trusted.") ||
+	       has_prefix(name, "security.") || (d->acl && is_acl(name));
+}
+
+/* 0, -EOPNOTSUPP, or -EINVAL for a prefix with nothing behind it. */
+static int xattr_check(const struct daemon *d, const char *name)
+{
+	if (!xattr_known(d, name))
+		return -EOPNOTSUPP;
+	return strchr(name, '.')[1] ? 0 : -EINVAL;
 }
 
 static void reply_xattr(fuse_req_t req, const char *p, ssize_t got, size_t n)
@@ -206,10 +220,12 @@ void reply_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t n)
 
 void file_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t n)
 {
-	if (xattr_known(daemon_of(req), name))
-		reply_getxattr(req, ino, name, n);
+	int r = xattr_check(daemon_of(req), name);
+
+	if (r < 0)
+		reply_err(req, r);
 	else
-		fuse_reply_err(req, EOPNOTSUPP);
+		reply_getxattr(req, ino, name, n);
 }
 
 /* Takes trusted.* out of n bytes of names, as Linux does for who isn't root; what is left. */
@@ -259,7 +275,7 @@ void file_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char 
 		   size_t n, int flags)
 {
 	struct daemon *d = daemon_of(req);
-	int r = xattr_known(d, name) ? 0 : -EOPNOTSUPP;
+	int r = xattr_check(d, name);
 
 	if (r >= 0 && flags & ADAPT_KILL_SGID)
 		r = acl_kill_sgid(d, ino);
@@ -274,10 +290,10 @@ void file_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char 
 void file_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct daemon *d = daemon_of(req);
-	int r = -EOPNOTSUPP;
+	int r = xattr_check(d, name);
 
 	keep_arm();
-	if (xattr_known(d, name))
+	if (r >= 0)
 		r = ropefs_removexattr(d->fs, ino, name);
 	/* Not to have an ACL is as good as to have removed it. */
 	reply_err(req, r == -ENODATA && is_acl(name) ? 0 : r);

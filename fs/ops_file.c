@@ -338,14 +338,23 @@ void file_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		fuse_reply_lseek(req, (off_t)at);
 }
 
-static int grow_to(struct daemon *d, fuse_ino_t ino, uint64_t size)
+/* Nothing can be set aside in a log, but what the disk has no room for now is refused. */
+static int allocate(struct daemon *d, fuse_ino_t ino, uint64_t off, uint64_t n, bool grow)
 {
+	uint64_t end = off + n;
+	struct ropefs_statfs space;
 	struct ropefs_attr a;
 	int r = ropefs_getattr(d->fs, ino, &a);
 
-	if (r < 0 || a.size >= size)
+	if (r >= 0)
+		r = ropefs_statfs(d->fs, &space);
+	if (r < 0)
 		return r;
-	return ropefs_truncate(d->fs, ino, size);
+	if (end > a.size && end - (off > a.size ? off : a.size) > space.free_bytes)
+		return -ENOSPC;
+	if (grow && end > a.size)
+		return ropefs_truncate(d->fs, ino, end);
+	return ropefs_setattr(d->fs, ino, &a, ROPEFS_SET_MTIME_NOW, NULL);
 }
 
 static int fallocate_now(struct daemon *d, fuse_ino_t ino, int mode, uint64_t off,
@@ -354,9 +363,9 @@ static int fallocate_now(struct daemon *d, fuse_ino_t ino, int mode, uint64_t of
 	/* The kernel drops its pages of the range by itself. */
 	switch (mode) {
 	case 0:
-		return grow_to(d, ino, off + n);
+		return allocate(d, ino, off, n, true);
 	case FALLOC_FL_KEEP_SIZE:
-		return 0;
+		return allocate(d, ino, off, n, false);
 	case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
 	case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
 		return ropefs_punch(d->fs, ino, off, n, true);
