@@ -156,6 +156,7 @@ static int freeze(struct ropefs *fs, struct frozen *fz)
 	fz->lsn = fs->replaying ? fs->replayed_lsn : wal_last_lsn(fs->wal);
 	fz->super = fs->super;
 	fz->super.lsn = fz->lsn;
+	fz->super.replay = fs->replaying;
 	fz->super.epoch = nodes_freeze(fs->nodes);
 	fz->super.snap_epoch = nodes_snapshot_epoch(fs->nodes);
 	fz->super.snap_copied = fs->snap_copied;

@@ -377,6 +377,7 @@ static int open_layers(struct ropefs *fs, const struct key_file *kf,
 		.segment_bytes = opts->segment_bytes,
 		.frame_bytes = opts->frame_bytes,
 		.spare_max = 2,
+		.short_end = fs->super.replay,
 	};
 	return wal_open(&wo, &fs->wal);
 }

@@ -38,6 +38,7 @@ struct super {
 	uint64_t snap_held; /* bytes that only snapshots held at the last collection */
 	struct noderef catalog; /* root of the catalog B+tree */
 	bool clean; /* nobody has written since a clean shutdown */
+	bool replay; /* written by a recovery: the log may end before lsn */
 };
 
 /* Makes the file with an empty tree and both superblocks; fsyncs. -EEXIST. */

@@ -42,7 +42,8 @@ static void super_encode(const struct super_state *s, struct super_body *ret)
 		.bitmap = s->bitmap,
 		.pages = le64_put(s->pages),
 		.flags = le32_put((s->super.clean ? SUPER_FLAG_CLEAN : 0) |
-				  (s->sweep ? SUPER_FLAG_SWEEP : 0)),
+				  (s->sweep ? SUPER_FLAG_SWEEP : 0) |
+				  (s->super.replay ? SUPER_FLAG_REPLAY : 0)),
 	};
 }
 
@@ -66,6 +67,7 @@ static void super_decode(const struct super_body *b, struct super_state *ret)
 			.snap_held = (uint64_t)le32_get(b->snap_held) * PAGE_BYTES,
 			.catalog = b->catalog,
 			.clean = (flags & SUPER_FLAG_CLEAN) != 0,
+			.replay = (flags & SUPER_FLAG_REPLAY) != 0,
 		},
 		.bitmap = b->bitmap,
 		.pages = le64_get(b->pages),

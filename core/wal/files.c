@@ -14,8 +14,6 @@
 #include "core/base/mutant.h"
 #include "core/wal/wal_priv.h"
 
-enum { TAIL_PIECE = 1 << 20 }; /* bytes that are read and written at once */
-
 void files_free(struct log_files *files)
 {
 	struct log_file *f;
@@ -123,42 +121,6 @@ static void spare_drop(struct wal *w, uint64_t id)
 	w->io->ops->unlink(w->io, name);
 }
 
-static int copy_onto_itself(struct io_file *file, uint64_t from, uint64_t to)
-{
-	_cleanup_free_ uint8_t *p = malloc(TAIL_PIECE);
-	int r = p ? 0 : -ENOMEM;
-
-	for (uint64_t at = from; r >= 0 && at < to; at += TAIL_PIECE) {
-		size_t n = (size_t)MIN(to - at, (uint64_t)TAIL_PIECE);
-
-		r = io_pread_all(file, p, n, at);
-		if (r >= 0)
-			r = io_pwrite(file, p, n, at);
-	}
-	return r;
-}
-
-/* What was read may be in the cache of the system only, and there count as written: the sync
- * of a writer that was killed since had failed, so that another one would do nothing and report
- * success. Written again it counts as new. The bytes are the same, so that a power cut
- * meanwhile costs nothing that was durable. */
-static int tail_write_again(struct wal *w)
-{
-	char name[WAL_NAME_BYTES];
-	struct io_file *file;
-	int r;
-
-	if (w->tail.from == w->tail.to)
-		return 0;
-	segment_name(w->tail.number, name);
-	r = io_open(w->io, name, IO_WRITE, &file);
-	if (r < 0)
-		return r;
-	r = copy_onto_itself(file, w->tail.from, w->tail.to);
-	io_closep(&file);
-	return r;
-}
-
 void wal_drop_spares(struct wal *w, unsigned keep)
 {
 	struct log_file *f;
@@ -187,9 +149,6 @@ int wal_sync_recovered(struct wal *w)
 	assert(!w->started);
 	if (MUTANT(RECOVERED_UNSYNCED))
 		return 0;
-	r = tail_write_again(w);
-	if (r < 0)
-		return r;
 	TAILQ_FOREACH(f, &w->segments, link)
 	{
 		r = f->good ? segment_sync(w, f) : 0;
@@ -333,8 +292,14 @@ static int segment_resume(struct wal *w)
 	return io_open(w->io, name, IO_WRITE, &w->seg.file);
 }
 
+static int fill_tail(void *arg, const struct segment *s)
+{
+	return tail_copy(arg, s);
+}
+
 int segment_begin(struct wal *w, uint64_t first_lsn)
 {
+	struct segment_filler filler = { w->tail.end_lsn ? fill_tail : NULL, w };
 	struct segment want = { .first_lsn = first_lsn, .bytes = w->segment_bytes };
 	struct log_file *f;
 	bool named = false;
@@ -353,17 +318,15 @@ int segment_begin(struct wal *w, uint64_t first_lsn)
 	}
 	want.number = w->next_number++;
 	w->filled = f->filled_bytes;
-	r = segment_create(w->io, w->keys, f->number, &want, &w->seg, &named);
+	w->pos = WAL_BLOCK;
+	r = segment_create(w->io, w->keys, f->number, &want, &filler, &w->seg, &named);
 	if (named) {
 		segment_add(w, f, &want);
 	} else {
 		spare_drop(w, f->number);
 		free(f);
 	}
-	if (r < 0)
-		return r;
-	w->pos = WAL_BLOCK;
-	return 0;
+	return r;
 }
 
 /* Renames or removes the file of a segment nobody needs. Does not sync the folder. */

@@ -114,7 +114,8 @@ static uint64_t needed_lsn(const struct replay *rp)
 {
 	if (rp->limit_lsn != UINT64_MAX)
 		return rp->limit_lsn - 1;
-	return MAX(rp->durable_lsn, rp->from_lsn - 1);
+	return rp->w->short_end ? rp->durable_lsn
+				: MAX(rp->durable_lsn, rp->from_lsn - 1);
 }
 
 static void note_rot(struct replay *rp, uint64_t number, uint64_t at, const char *what)
@@ -151,7 +152,8 @@ static int past_the_end(struct replay *rp, const struct segment *s, uint64_t *at
 	if (MUTANT(SKIP_HOLE) && scan.resume_at)
 		rp->stats.last_lsn = scan.resume_lsn - 1;
 	if (scan.resume_at && (MUTANT(SKIP_HOLE) || rp->next_lsn < rp->from_lsn)) {
-		*at = rp->w->tail.from = rp->w->tail.to = scan.resume_at;
+		*at = scan.resume_at;
+		rp->w->tail = (struct log_tail) { .number = s->number };
 		rp->next_lsn = scan.resume_lsn;
 		return 1;
 	}
@@ -167,9 +169,12 @@ static int past_the_end(struct replay *rp, const struct segment *s, uint64_t *at
 /* A frame that knows all before it to be durable begins the tail anew. */
 static void note_tail(struct wal *w, uint64_t at, const struct frame_info *info)
 {
-	if (info->durable_lsn + 1 >= info->first_lsn)
+	if (w->tail.from == w->tail.to || info->durable_lsn + 1 >= info->first_lsn) {
 		w->tail.from = at;
+		w->tail.first_lsn = info->first_lsn;
+	}
 	w->tail.to = frame_end(at, info->body_bytes);
+	w->tail.last_lsn = info->first_lsn + info->records - 1;
 }
 
 static int replay_frames(struct replay *rp, const struct segment *s, uint64_t *at)
@@ -207,7 +212,7 @@ static int replay_segment(struct replay *rp, struct log_file *f)
 	if (r < 0)
 		return r;
 	rp->stats.segments++;
-	rp->w->tail = (struct log_tail) { f->number, at, at };
+	rp->w->tail = (struct log_tail) { .number = f->number };
 	r = replay_frames(rp, &s, &at);
 	f->used_bytes = at;
 	return r;

@@ -148,7 +148,8 @@ static void head_seal(const struct aead *a, struct segment_head *h)
 
 /* The header is durable before the name is: a named file always has one. */
 static int write_and_name(struct io *io, const char *spare, const struct segment *s,
-			  const struct segment_head *h, bool *ret_named)
+			  const struct segment_head *h,
+			  const struct segment_filler *filler, bool *ret_named)
 {
 	uint8_t block[WAL_BLOCK] = { 0 };
 	char name[WAL_NAME_BYTES];
@@ -156,6 +157,8 @@ static int write_and_name(struct io *io, const char *spare, const struct segment
 
 	memcpy(block, h, sizeof(*h));
 	r = io_pwrite(s->file, block, sizeof(block), 0);
+	if (r == 0 && filler->fill)
+		r = filler->fill(filler->arg, s);
 	if (r < 0)
 		return r;
 	r = io_sync(s->file);
@@ -170,7 +173,8 @@ static int write_and_name(struct io *io, const char *spare, const struct segment
 }
 
 int segment_create(struct io *io, const struct keys *keys, uint64_t spare,
-		   const struct segment *want, struct segment *ret, bool *ret_named)
+		   const struct segment *want, const struct segment_filler *filler,
+		   struct segment *ret, bool *ret_named)
 {
 	_cleanup_(segment_release) struct segment s = SEGMENT_NONE;
 	struct segment_head h;
@@ -193,7 +197,7 @@ int segment_create(struct io *io, const struct keys *keys, uint64_t spare,
 	r = io_open(io, name, IO_WRITE, &s.file);
 	if (r < 0)
 		return r;
-	r = write_and_name(io, name, &s, &h, ret_named);
+	r = write_and_name(io, name, &s, &h, filler, ret_named);
 	if (r < 0)
 		return r;
 	*ret = s;

@@ -38,10 +38,15 @@ struct wal_listing { /* rising; release with listing_release() */
 int wal_list(struct io *io, struct wal_listing *ret);
 void listing_release(struct wal_listing *l);
 
+struct segment_filler { /* writes frames before the segment has its name; NULL: none */
+	int (*fill)(void *arg, const struct segment *s);
+	void *arg;
+};
 /* Writes a header with a fresh epoch and salt into the spare file, and gives it its name:
  * durable when this returns 0. *ret_named says on failure too whether it has the name. */
 int segment_create(struct io *io, const struct keys *keys, uint64_t spare,
-		   const struct segment *want, struct segment *ret, bool *ret_named);
+		   const struct segment *want, const struct segment_filler *filler,
+		   struct segment *ret, bool *ret_named);
 /* Opens for reading. keys may be NULL. -EBADMSG when the header does not verify, -E_NEWER. */
 int segment_open(struct io *io, const struct keys *keys, uint64_t number,
 		 struct segment *ret);

@@ -53,6 +53,7 @@ int wal_open(const struct wal_opts *opts, struct wal **ret)
 	w->keys = opts->keys;
 	w->segment_bytes = opts->segment_bytes & ~(uint64_t)(WAL_BLOCK - 1);
 	w->spare_max = opts->spare_max;
+	w->short_end = opts->short_end;
 	w->frame_bytes = opts->frame_bytes ? opts->frame_bytes : FRAME_BODY;
 	w->frame_most = w->frame_bytes + FRAME_EXTRA;
 	STAILQ_INIT(&w->full);
@@ -101,6 +102,7 @@ static int folder_make(struct io *io)
 
 int wal_start(struct wal *w, uint64_t next_lsn)
 {
+	bool moves;
 	int r;
 
 	assert(next_lsn > 0);
@@ -108,12 +110,19 @@ int wal_start(struct wal *w, uint64_t next_lsn)
 	r = folder_make(w->io);
 	if (r < 0)
 		return r;
-	r = files_adopt(w);
+	moves = tail_counts(w, next_lsn) && tail_fits(w);
+	if (tail_counts(w, next_lsn) && !moves)
+		r = tail_write_in_place(w);
+	if (r == 0)
+		r = files_adopt(w);
 	if (r < 0)
 		return r;
-	r = segment_begin(w, next_lsn);
+	w->tail.end_lsn = moves ? next_lsn : 0;
+	r = segment_begin(w, moves ? w->tail.first_lsn : next_lsn);
+	w->tail = (struct log_tail) { 0 };
 	if (r < 0)
 		return r;
+	w->room = w->segment_bytes - w->pos;
 	w->last_lsn = w->pushed_lsn = w->durable_lsn = w->written_lsn = next_lsn - 1;
 	w->started = true;
 	return 0;

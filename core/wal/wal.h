@@ -38,6 +38,7 @@ struct wal_opts {
 	uint64_t segment_bytes; /* e.g. 64 MiB; at least 8 MiB + 1 MiB */
 	size_t frame_bytes; /* 0: 1 MiB. Less for tests with small records and segments */
 	unsigned spare_max; /* retired segments kept for reuse */
+	bool short_end; /* the log may end before the LSN replayed from: that is no rot */
 };
 
 struct wal_replay_stats {
@@ -58,12 +59,11 @@ int wal_open(const struct wal_opts *opts, struct wal **ret);
  * that the disk refuses (-EIO) is an error. */
 int wal_replay(struct wal *w, uint64_t from_lsn, wal_record_fn fn, void *arg,
 	       struct wal_replay_stats *ret);
-/* Makes what the log held when it was opened, as far as it was replayed, durable: what no
- * frame tells to have been is written again, and the segments are fdatasynced. Before
- * wal_start(): for whoever makes something of it durable elsewhere, since a log that then lost
- * its end would look rotten. */
+/* fdatasyncs the segments that were found. Before wal_start(): a checkpoint of what was replayed
+ * so far need not rely on it (the end of the log may be lost yet: short_end), but should. */
 int wal_sync_recovered(struct wal *w);
-/* Does that, opens a fresh segment and accepts appends; the next record gets next_lsn. */
+/* Opens a fresh segment and accepts appends; the next record gets next_lsn. All before is durable
+ * then: the segments read are fdatasynced, and the new one holds what no frame tells to be so. */
 int wal_start(struct wal *w, uint64_t next_lsn);
 
 #define WAL_MORE 1u /* the next record belongs to the same transaction */

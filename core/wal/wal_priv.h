@@ -37,6 +37,8 @@ TAILQ_HEAD(log_files, log_file);
 struct log_tail {
 	uint64_t number; /* of the segment; 0: none */
 	uint64_t from, to;
+	uint64_t first_lsn, last_lsn; /* from the frame at from on */
+	uint64_t end_lsn; /* records before it move to the segment begun; 0: none move */
 };
 
 struct wal {
@@ -46,6 +48,7 @@ struct wal {
 	uint64_t segment_bytes;
 	size_t frame_bytes; /* bodies are filled up to this */
 	unsigned spare_max;
+	bool short_end;
 
 	struct log_tail tail; /* of replay and start */
 
@@ -92,7 +95,18 @@ uint64_t file_limit(const struct log_file *f);
 int segment_begin(struct wal *w, uint64_t first_lsn);
 /* Makes one spare file. -ENOSPC. */
 int spare_make(struct wal *w);
-/* Makes what files_load() found durable and the spares usable. */
+/* Makes what files_load() found durable, but for the tail, and the spares usable. */
 int files_adopt(struct wal *w);
+
+/* --- tail.c --- */
+/* Whether there is a tail that counts, up to next_lsn: a checkpoint may have gone past it. */
+bool tail_counts(const struct wal *w, uint64_t next_lsn);
+/* Whether the segment that recovery begins has room for it. */
+bool tail_fits(const struct wal *w);
+/* Writes the tail's records before tail.end_lsn into *to and sets pos behind them. */
+int tail_copy(struct wal *w, const struct segment *to);
+/* Copies the tail onto itself, so that it counts as new and the next sync is one. A power cut
+ * meanwhile may cost a sector of it. */
+int tail_write_in_place(struct wal *w);
 
 #endif

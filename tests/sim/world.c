@@ -45,6 +45,8 @@ static struct randombytes_implementation fixed_source = {
 	.buf = fixed_fill,
 };
 
+#define LIES (IO_SIM_NAMES_ANY | IO_SIM_GARBAGE | IO_SIM_GARBAGE_SAME | IO_SIM_SPOIL_SOME)
+
 static const uint8_t store_id[STORE_ID_BYTES] = "ropefs sim disk";
 static struct io *templates[2]; /* disks of closed stores: fresh, furnished */
 
@@ -111,7 +113,7 @@ static void templates_make(void)
 	    store_init(io, sim_key, CIPHER_XCHACHA20, store_id) < 0)
 		abort();
 	template_finish(io, NULL);
-	io_sim_allow(io, IO_SIM_NAMES_ANY | IO_SIM_GARBAGE | IO_SIM_SPOIL_SOME);
+	io_sim_allow(io, LIES);
 	templates[0] = io;
 	if (io_sim_branch(io, 2, &templates[1]) < 0)
 		abort();

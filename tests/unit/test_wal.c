@@ -249,6 +249,29 @@ START_TEST(what_a_failed_sync_left_in_the_cache_is_written_again_by_recovery)
 }
 END_TEST
 
+/* The last sync's records are durable, though no frame tells so: the disk may spoil whatever
+ * sector recovery was writing when the power went. */
+START_TEST(recovery_writes_over_nothing_that_may_be_durable)
+{
+	for (uint64_t n = 1; n < 80; n++) {
+		struct fixture f = fixture_new(suite_seed() + n);
+
+		io_sim_allow(f.io, IO_SIM_GARBAGE | IO_SIM_GARBAGE_SAME);
+		put_synced(&f, 5000);
+		put_synced(&f, 300);
+		put(&f, 300, false);
+		ck_ok(wal_sync(f.w, f.n));
+		fixture_kill(&f);
+		io_sim_stop_at(f.io, IO_SIM_ANY, n % 20 + 1);
+		wal_start(f.w, f.n + 1);
+		fixture_cut(&f);
+		ck_assert_uint_eq(f.stats.last_lsn, 3);
+		ck_assert(!f.stats.rot);
+		fixture_free(&f);
+	}
+}
+END_TEST
+
 START_TEST(many_small_records_share_a_frame_at_under_8_bytes_each)
 {
 	struct fixture f = fixture_new(suite_seed());
@@ -873,6 +896,7 @@ static Suite *make_suite(void)
 	tcase_add_test(t, what_was_recovered_is_durable_before_new_records_are_accepted);
 	tcase_add_test(t,
 		       what_a_failed_sync_left_in_the_cache_is_written_again_by_recovery);
+	tcase_add_test(t, recovery_writes_over_nothing_that_may_be_durable);
 	tcase_add_test(t, many_small_records_share_a_frame_at_under_8_bytes_each);
 	tcase_add_test(t, bytes_since_falls_to_nothing_at_the_last_lsn);
 	tcase_add_test(
