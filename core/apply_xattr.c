@@ -5,6 +5,7 @@
  * 2. An access ACL says more than a mode can, and its acl_mode() is the mode's.
  * 3. Only directories have a default ACL. */
 #include <errno.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "core/acl.h"
@@ -87,6 +88,14 @@ static int rm(struct ropefs *fs, struct inode *in, const struct op *op)
 	return catalog_del_xattr(&fs->catalog, op->ino, op->name);
 }
 
+static bool is_ttl(struct span name)
+{
+	static const char ttl[] = POLICY_PREFIX "ttl";
+
+	return name.n == sizeof(ttl) - 1 && !memcmp(name.p, ttl, name.n);
+}
+
+/* A row of an inode that has had a ttl stays until the inode goes: ttl.c looks for itself. */
 int apply_xattr(struct ropefs *fs, const struct op *op)
 {
 	struct inode *in;
@@ -94,6 +103,12 @@ int apply_xattr(struct ropefs *fs, const struct op *op)
 
 	if (r < 0)
 		return r;
+	if (op->type == OP_SETXATTR && is_ttl(op->name)) {
+		r = catalog_add_ttl(&fs->catalog, op->ino);
+		if (r < 0)
+			return r;
+		fs->ttl_changed = true;
+	}
 	r = op->type == OP_SETXATTR ? set(fs, in, op) : rm(fs, in, op);
 	if (r < 0)
 		return r;

@@ -155,12 +155,32 @@ static int check_retain(struct span value)
 	return retain_parse(value, &retain);
 }
 
+int ttl_parse(struct span value, uint64_t *ret_ns)
+{
+	struct retain age = { 0 };
+
+	if (!take_limit(value, &age) || !age.age_ns)
+		return err_set(EINVAL,
+			       "ttl is an age (30s, 15m, 12h, 7d, 4w), not \"%.*s\"",
+			       (int)MIN(value.n, (size_t)64), (const char *)value.p);
+	*ret_ns = age.age_ns;
+	return 0;
+}
+
+static int check_ttl(struct span value)
+{
+	uint64_t ns;
+
+	return ttl_parse(value, &ns);
+}
+
 static const struct policy policies[] = {
 	{ "kind", "queue or rope: what new files are", check_kind },
 	{ "framing", "line, write or length:N: what a record of a new queue is",
 	  check_framing },
 	{ "retain", "7d, 10G, 1M records: what of a queue is kept", check_retain },
 	{ "gap", "count or record: whether a gap is a record, too", check_gap },
+	{ "ttl", "30s, 12h, 7d: how long a file stays that nobody changes", check_ttl },
 };
 
 bool policy_is_ours(struct span name)

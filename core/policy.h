@@ -43,5 +43,6 @@ struct retain {
 	uint64_t age_ns, bytes, records; /* 0: no limit */
 };
 int retain_parse(struct span value, struct retain *ret);
+int ttl_parse(struct span value, uint64_t *ret_ns);
 
 #endif

@@ -349,6 +349,19 @@ int ropefs_value_add(const char *p, size_t n, int64_t add, char **ret, size_t *r
 int ropefs_value_patch(const char *p, size_t n, const char *patch, size_t patch_n,
 		       char **ret, size_t *ret_n);
 
+/* --- files that expire --- */
+struct ropefs_expire {
+	/* Told of each file that was removed; may be NULL. */
+	void (*removed)(void *arg, uint64_t dir, uint64_t ino, struct ropefs_name name);
+	bool (*stop)(void *arg); /* true ends the look with -EINTR; may be NULL */
+	void *arg;
+};
+/* Removes regular files that were not changed for longer than the policy ttl allows, if it is
+ * time to look for some; returns how many. *ret_wait_ms says when to call again: nobody else
+ * does. A file in use goes as by unlink. */
+int ropefs_expire(struct ropefs *fs, const struct ropefs_expire *how,
+		  uint64_t *ret_wait_ms);
+
 /* --- strides: `size` bytes out of every `step`, from `at` on --- */
 struct ropefs_stride {
 	uint64_t at, size, step; /* step >= size > 0: else -EINVAL */
@@ -417,6 +430,7 @@ struct ropefs_status {
 	uint64_t packs, pack_bytes, plain_bytes, sealed_bytes, dead_bytes;
 	uint64_t pages, pages_used, pages_leaked;
 	uint64_t chunk_hits, chunk_misses, node_hits, node_misses;
+	uint64_t expired_files; /* since the store was opened */
 	uint64_t collections, packs_removed, packs_rewritten, leaves_defragmented;
 	uint64_t snapshots,
 		snapshot_bytes; /* bytes: that only they held, when last collected */
@@ -478,6 +492,10 @@ int ropefs_event_line(const struct ropefs_event *ev, char **ret_line);
 /* NAME@SELECTOR[,SELECTOR...]; docs/VIEWS.md has the grammar. */
 enum ropefs_selector { /* bits of ropefs_view.has */
 		       ROPEFS_SEL_BYTES = 1 << 0,
+		       ROPEFS_SEL_IF = 1 << 16,
+		       ROPEFS_SEL_ADD = 1 << 17,
+		       ROPEFS_SEL_PATCH = 1 << 18,
+		       ROPEFS_SEL_STRIDE = 1 << 19,
 };
 struct ropefs_view {
 	size_t name_len; /* of the part before the '@' */
@@ -487,12 +505,17 @@ struct ropefs_view {
 		bool from_end, to_end; /* counted back from the end of the file */
 		uint64_t from, to;
 	} range;
+	char etag[ROPEFS_ETAG_MAX]; /* of if= */
+	uint64_t stride_size, stride_step; /* of stride= */
 };
 /* 0; -ENOENT: the name's tail is no selector, so it is an ordinary name; -EINVAL: a known
  * selector with a bad value (ropefs_error() says which part). */
 int ropefs_view_parse(const char *name, size_t n, struct ropefs_view *ret);
 /* -EINVAL with a sentence: why no view of this file has these selectors. */
 int ropefs_view_refused(const struct ropefs_view *v, const struct ropefs_attr *target);
+/* The stride of a view on a file of `size` bytes; with bytes= within that range. -ERANGE. */
+int ropefs_view_stride(const struct ropefs_view *v, uint64_t size,
+		       struct ropefs_stride *ret);
 /* The range of a view on a file of `size` bytes. -ERANGE: outside of it or reversed. */
 int ropefs_view_range(const struct ropefs_view *v, uint64_t size, uint64_t *ret_from,
 		      uint64_t *ret_to);

@@ -77,6 +77,7 @@ void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret)
 	st.hot_bytes = hot_total(fs->hot);
 	st.dirty_node_bytes = nodes_dirty_bytes(fs->nodes);
 	st.inodes = fs->n_inodes;
+	st.expired_files = fs->expired_files;
 	st.file_bytes = fs->data_bytes;
 	st.checkpoint_lsn = fs->checkpoint_lsn;
 	st.checkpoints = fs->checkpoints;
@@ -119,6 +120,7 @@ int ropefs_status_json(struct ropefs *fs, char **ret)
 	NUMBER(dirty_node_bytes);
 	NUMBER(cache_bytes);
 	NUMBER(inodes);
+	NUMBER(expired_files);
 	NUMBER(file_bytes);
 	NUMBER(log_bytes);
 	NUMBER(log_records);

@@ -105,6 +105,12 @@ struct ropefs {
 	uint64_t space_lack; /* what a spare segment would have taken, then */
 	uint64_t space_rewrite; /* kept for rewriting a pack */
 	uint64_t checkpoint_lsn; /* the log is needed after it only */
+	/* Of files that expire (ttl.c). */
+	int64_t ttl_seen_real, ttl_seen_mono; /* the clocks at the last look; 0: none */
+	int64_t ttl_not_before; /* ages count from here at the earliest */
+	int64_t ttl_due_mono; /* the next look */
+	bool ttl_changed; /* a policy ttl was set: look at once */
+	uint64_t expired_files;
 	struct buf txn_gone; /* u64: inodes that lost their last name in a transaction */
 	struct super super; /* the last committed one; the checkpointer's */
 

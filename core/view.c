@@ -81,6 +81,44 @@ static int take_range(struct text *t, struct ropefs_view *v)
 	return 0;
 }
 
+/* INO-VERSION, both hexadecimal. */
+static int take_etag(struct text *t, struct ropefs_view *v)
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t n = 0, left, right;
+
+	while (n < t->n && t->p[n] != ',')
+		n++;
+	left = n < sizeof(v->etag) ? n : 0;
+	memcpy(v->etag, t->p, left);
+	v->etag[left] = '\0';
+	left = strspn(v->etag, digits);
+	right = v->etag[left] == '-' ? strspn(v->etag + left + 1, digits) : 0;
+	if (!left || !right || left + 1 + right != n)
+		return err_set(EINVAL,
+			       "\"if=\" wants an etag, as the xattr user.ropefs.etag "
+			       "has it");
+	t->p += n;
+	t->n -= n;
+	return 0;
+}
+
+/* SIZE:STEP */
+static int take_stride(struct text *t, struct ropefs_view *v)
+{
+	bool size_from_end = false, step_from_end = false;
+	int size, step = 0;
+
+	size = take_number(t, &v->stride_size, &size_from_end);
+	if (size > 0 && take(t, ":"))
+		step = take_number(t, &v->stride_step, &step_from_end);
+	if (size <= 0 || step <= 0 || size_from_end || step_from_end || !v->stride_size ||
+	    v->stride_step < v->stride_size)
+		return err_set(EINVAL, "\"stride=\" wants SIZE:STEP, such as 4:16, with "
+				       "SIZE at least 1 and STEP no less than SIZE");
+	return 0;
+}
+
 /* A selector: WORD, or WORD=VALUE. A new one is a row here, and one of the kinds of views in
  * fs/view.c that shows it. */
 struct selector {
@@ -91,7 +129,11 @@ struct selector {
 };
 
 static const struct selector selectors[] = {
-	{ "bytes=", ROPEFS_SEL_BYTES, 0, take_range },
+	{ "bytes=", ROPEFS_SEL_BYTES, ROPEFS_SEL_STRIDE, take_range },
+	{ "if=", ROPEFS_SEL_IF, 0, take_etag },
+	{ "add", ROPEFS_SEL_ADD, 0, NULL },
+	{ "patch", ROPEFS_SEL_PATCH, 0, NULL },
+	{ "stride=", ROPEFS_SEL_STRIDE, ROPEFS_SEL_BYTES, take_stride },
 };
 
 /* The row a text begins with, its word taken off; NULL: none. */
@@ -206,5 +248,24 @@ int ropefs_view_range(const struct ropefs_view *v, uint64_t size, uint64_t *ret_
 			       (unsigned long long)to, (unsigned long long)size);
 	*ret_from = from;
 	*ret_to = to;
+	return 0;
+}
+
+int ropefs_view_stride(const struct ropefs_view *v, uint64_t size,
+		       struct ropefs_stride *ret)
+{
+	uint64_t from, to;
+	int r = ropefs_view_range(v, size, &from, &to);
+
+	if (r < 0)
+		return r;
+	*ret = (struct ropefs_stride) { .at = from,
+					.size = v->stride_size,
+					.step = v->stride_step };
+	if (v->range.has_to) {
+		ret->count = (to - from + ret->step - 1) / ret->step;
+		if (!ret->count) /* no piece, rather than all */
+			ret->at = size;
+	}
 	return 0;
 }

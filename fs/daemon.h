@@ -10,6 +10,7 @@
 
 #include "core/ropefs.h"
 #include "fs/events.h"
+#include "fs/expire.h"
 #include "fs/inodes.h"
 #include "fs/sizes.h"
 #include "fs/txn.h"
@@ -77,6 +78,7 @@ struct daemon {
 	struct waits waits;
 	struct events events;
 	struct txns txns;
+	struct expirer expirer;
 	struct counters counters;
 
 	bool views_on;

@@ -8,6 +8,7 @@
 #include "fs/report.h"
 #include "fs/supervise.h"
 #include "fs/view_range.h"
+#include "fs/view_value.h"
 #include "fs/wire.h"
 
 #include <errno.h>
@@ -257,6 +258,7 @@ static void release_daemon(struct daemon *d, bool leaves)
 	if (d->session)
 		fuse_session_destroy(d->session);
 	view_ranges_end(d);
+	view_values_end(d);
 	txns_release(&d->txns);
 	views_release(&d->views);
 	inodes_release(&d->inodes);
@@ -342,7 +344,7 @@ static int start_threads(struct mounted *m)
 	if (r >= 0)
 		r = d->sync ? loops_start(&m->loops, d, LOOPS_SYNC, LOOPS_SYNC)
 			    : loops_start(&m->loops, d, LOOPS, 1);
-	return r;
+	return r < 0 ? r : expirer_start(d);
 }
 
 /* Mounts and starts to answer; 0 or a negative errno. */
@@ -508,6 +510,7 @@ int mount_leave(struct mounted *m)
 	struct daemon *d = &m->d;
 
 	pulse_stop(m);
+	expirer_stop(d);
 	loops_stop(&m->loops);
 	/* What can't be answered soon (it waits for data, say) is asked again of the next. */
 	tasks_wait(d, DRAIN_S);
@@ -523,6 +526,7 @@ int mount_end(struct mounted *m)
 
 	pulse_stop(m);
 	detach(m);
+	expirer_stop(d);
 	drained = tasks_wait(d, DRAIN_S);
 	events_stop(&d->events);
 	loops_stop(&m->loops);

@@ -49,6 +49,7 @@ struct view {
 struct views {
 	pthread_mutex_t mutex; /* taken before the inode table's */
 	struct map by_ino;
+	LIST_HEAD(, value_file) values; /* open, of view_value.c */
 	LIST_HEAD(, view_file) ranges; /* open ones (view_range.h) */
 };
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 /* A file without a name that begins as a copy of the range (which shares its bytes). */
@@ -50,6 +51,14 @@ static int resolve_locked(struct daemon *d, const struct view *v,
 	return 0;
 }
 
+/* The file must still be the one that was asked for. */
+static int open_if(struct daemon *d, const struct view *v, struct view_file *f)
+{
+	int r = ropefs_etag(d->fs, v->target, f->etag);
+
+	return r >= 0 && strcmp(f->etag, v->selector.etag) != 0 ? -EBUSY : r;
+}
+
 static int open_locked(struct daemon *d, const struct view *v, int flags,
 		       struct view_file *f)
 {
@@ -57,6 +66,8 @@ static int open_locked(struct daemon *d, const struct view *v, int flags,
 	int r;
 
 	r = resolve_locked(d, v, &range);
+	if (r >= 0 && v->selector.has & ROPEFS_SEL_IF)
+		r = open_if(d, v, f);
 	if (r < 0)
 		return r;
 	f->target = v->target;
@@ -136,7 +147,7 @@ bool view_is_stale(struct daemon *d, struct view_file *f)
 	/* In this order: our own edits count here before they do there. */
 	uint64_t edits = inodes_edits(&d->inodes, f->target);
 
-	return edits > atomic_load(&f->edits);
+	return !*f->etag && edits > atomic_load(&f->edits);
 }
 
 static int commit_locked(struct daemon *d, struct view_file *f)
@@ -149,8 +160,12 @@ static int commit_locked(struct daemon *d, struct view_file *f)
 	r = ropefs_getattr(d->fs, f->stage, &stage);
 	if (r < 0)
 		return r;
-	r = ropefs_replace(d->fs, (struct ropefs_range) { f->target, f->from, f->placed },
-			   (struct ropefs_range) { f->stage, 0, stage.size });
+	if (*f->etag)
+		r = ropefs_replace_if(d->fs, f->target, f->etag, f->stage, f->etag);
+	else
+		r = ropefs_replace(
+			d->fs, (struct ropefs_range) { f->target, f->from, f->placed },
+			(struct ropefs_range) { f->stage, 0, stage.size });
 	if (r < 0)
 		return r;
 	f->placed = stage.size;

@@ -1,11 +1,13 @@
-/* view_range.h - views of a range of a file's bytes (bytes=), which can be written.
+/* view_range.h - views of a range of a file's bytes (bytes=), which can be written, and of all
+ * of them while they are unchanged (if=).
  *
  * Invariants
  * 1. A handle open for writing has a stage, a file without a name. The target changes only
  *    in view_commit(): bytes [from, from + placed) give way to the whole stage, in one step,
  *    and `placed` becomes the stage's size.
  * 2. A commit needs the target's `edits` to be what the handle saw last; else the place may
- *    have moved, and it fails with ESTALE.
+ *    have moved, and it fails with ESTALE. That of an if= needs the target's etag to be the
+ *    one it opened, or left, instead; else it fails with EBUSY.
  * 3. A running program's file is not written, as by write(2): ETXTBSY. */
 #ifndef ROPEFS_FS_VIEW_RANGE_H
 #define ROPEFS_FS_VIEW_RANGE_H
@@ -22,6 +24,7 @@ struct view_file {
 	uint64_t from, placed; /* the range, as resolved at open and moved by commits */
 	uint64_t stage; /* ino; 0: open for reading only */
 	atomic_ullong edits; /* of the target, as it saw them last */
+	char etag[ROPEFS_ETAG_MAX]; /* of if=; else "" */
 	uint32_t uid;
 	bool cut_if_unwritten; /* opened with O_TRUNC; then even for reading there is a stage */
 	atomic_bool wrote; /* ever */

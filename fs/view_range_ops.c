@@ -320,6 +320,8 @@ static void view_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int wh
 		return;
 	}
 	r = view_target(daemon_of(req), ino, &v);
+	if (r >= 0 && !fi && v.selector.has & ROPEFS_SEL_IF)
+		r = -EPERM; /* which needs an open file, to write all of it */
 	if (r < 0) {
 		reply_err(req, r);
 		return;
@@ -387,7 +389,7 @@ static const struct fuse_lowlevel_ops range_ops = {
 static bool takes(const struct ropefs_view *selector, const struct ropefs_attr *target)
 {
 	(void)target;
-	return selector->has == ROPEFS_SEL_BYTES;
+	return selector->has == ROPEFS_SEL_BYTES || selector->has == ROPEFS_SEL_IF;
 }
 
 static int size_now(struct daemon *d, const struct view *v,
@@ -404,7 +406,7 @@ static int size_now(struct daemon *d, const struct view *v,
 
 static int cut(struct daemon *d, const struct view *v, uint32_t uid)
 {
-	return view_resize(d, v, 0, uid);
+	return v->selector.has & ROPEFS_SEL_IF ? -EPERM : view_resize(d, v, 0, uid);
 }
 
 const struct view_kind view_range = {

@@ -190,6 +190,23 @@ int catalog_next_orphan(struct catalog *c, uint64_t after, uint64_t *ret_ino)
 	return next_of_kind(c, ROW_ORPHAN, after, ret_ino, &value);
 }
 
+/* --- files that expire --- */
+
+int catalog_add_ttl(struct catalog *c, uint64_t ino)
+{
+	struct row_key key = row_key(ROW_TTL, ino);
+
+	assert(ino > 0);
+	return btree_put(&c->bt, row_span(&key), span_of(NULL, 0));
+}
+
+int catalog_next_ttl(struct catalog *c, uint64_t after, uint64_t *ret_ino)
+{
+	struct span value;
+
+	return next_of_kind(c, ROW_TTL, after, ret_ino, &value);
+}
+
 /* --- the whole inode --- */
 
 static int del_all(struct catalog *c, enum row_kind kind, uint64_t ino)
@@ -218,7 +235,8 @@ static int del_all(struct catalog *c, enum row_kind kind, uint64_t ino)
 }
 
 /* The orphan mark goes last: while it is there, the purge can be done again. */
-static const enum row_kind purged[] = { ROW_XATTR, ROW_TARGET, ROW_INODE, ROW_ORPHAN };
+static const enum row_kind purged[] = { ROW_XATTR, ROW_TARGET, ROW_TTL, ROW_INODE,
+					ROW_ORPHAN };
 
 int catalog_purge(struct catalog *c, uint64_t ino)
 {

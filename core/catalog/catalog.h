@@ -7,6 +7,7 @@
  *	'X' ino(be64) name 0 part(u8)	a part of an xattr's value
  *	'L' ino(be64) part(u8)		a part of a symlink's target
  *	'O' ino(be64)			an inode without names that is still in use
+ *	'E' ino(be64)			an inode that has or had a ttl of its own
  *	'S' 0(be64)			root of the tree of snapshots (snapshots.h)
  *
  * A cookie is the keyed hash of the name, cut to 55 bits and never below 1, times 256,
@@ -98,8 +99,12 @@ int catalog_del_orphan(struct catalog *c, uint64_t ino);
 /* 1 with the first orphan with number > after, 0 when none is left. */
 int catalog_next_orphan(struct catalog *c, uint64_t after, uint64_t *ret_ino);
 
+int catalog_add_ttl(struct catalog *c, uint64_t ino);
+/* 1 with the first such inode with number > after, 0 when none is left. */
+int catalog_next_ttl(struct catalog *c, uint64_t after, uint64_t *ret_ino);
+
 /* Removes every row of an inode but its entries in directories: the row itself, xattrs,
- * target, orphan mark. The rope must have been cleared. */
+ * target, marks. The rope must have been cleared. */
 int catalog_purge(struct catalog *c, uint64_t ino);
 /* Reads and reserves what that takes, or the orphan mark instead of it, so that (nodes_trim()
  * apart) neither can fail. -EIO, -E_CORRUPT, -ENOMEM. */

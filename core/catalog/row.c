@@ -96,6 +96,7 @@ static const char *row_wrong(struct span key, struct span value)
 			return wrong_key;
 		return value.n <= CATALOG_PART ? NULL : wrong_value;
 	case ROW_ORPHAN:
+	case ROW_TTL:
 		if (key.n != ROW_KEY_INO)
 			return wrong_key;
 		return value.n == 0 ? NULL : wrong_value;
@@ -222,6 +223,9 @@ void catalog_row_to_text(struct span key, struct span value,
 		break;
 	case ROW_SNAPSHOT:
 		snapshot_to_text(&t, key, value);
+		break;
+	case ROW_TTL:
+		text_add(&t, "ttl of %llu", (unsigned long long)row_ino(key));
 		break;
 	default:
 		text_add(&t, "orphan %llu", (unsigned long long)row_ino(key));

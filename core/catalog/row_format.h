@@ -6,6 +6,7 @@
  *	'X' ino be64, name, 0, part u8		at most CATALOG_PART bytes
  *	'L' ino be64, part u8		10 B	at most CATALOG_PART bytes
  *	'O' ino be64			 9 B	empty
+ *	'E' ino be64			 9 B	empty
  *	'S' 0 be64			 9 B	noderef: root of the tree of snapshots
  *
  * The tree of snapshots is a B+tree of the same kind:
@@ -21,6 +22,7 @@
 
 enum row_kind {
 	ROW_ENTRY = 'D',
+	ROW_TTL = 'E',
 	ROW_INODE = 'I',
 	ROW_TARGET = 'L',
 	ROW_ORPHAN = 'O',

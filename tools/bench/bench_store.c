@@ -21,13 +21,10 @@ static const struct part {
 	const char *name;
 	void (*run)(const struct bench_env *env);
 } parts[] = {
-	{ "edits", part_edits },
-	{ "durable", part_durable },
-	{ "checkpoint", part_checkpoint },
-	{ "clone", part_clone },
-	{ "bulk", part_bulk },
-	{ "recovery", part_recovery },
-	{ "memory", part_memory },
+	{ "edits", part_edits },	   { "durable", part_durable },
+	{ "checkpoint", part_checkpoint }, { "txn", part_txn },
+	{ "clone", part_clone },	   { "bulk", part_bulk },
+	{ "recovery", part_recovery },	   { "memory", part_memory },
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 

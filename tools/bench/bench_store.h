@@ -33,6 +33,7 @@ void bench_insert(struct ropefs *fs, uint64_t ino, uint64_t *size, uint64_t *see
 void part_edits(const struct bench_env *env);
 void part_durable(const struct bench_env *env);
 void part_checkpoint(const struct bench_env *env);
+void part_txn(const struct bench_env *env);
 void part_clone(const struct bench_env *env);
 void part_bulk(const struct bench_env *env);
 void part_recovery(const struct bench_env *env);

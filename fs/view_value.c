@@ -1,0 +1,572 @@
+/* view_value.c - views that take what is written to them as a whole and work it into the file:
+ * NAME@add (a number is added), NAME@patch (a JSON Patch), NAME@stride=SIZE:STEP (bytes out of
+ * every STEP).
+ *
+ * What is written waits in memory, and takes effect when a descriptor is closed or synced
+ * after something was written. A number with its newline, and a patch that is whole, take
+ * effect at once, so that write(2) says what is wrong: shells lose errors of close(2). */
+#include "fs/view_value.h"
+
+#include "fs/daemon.h"
+#include "fs/events.h"
+#include "fs/notify.h"
+#include "fs/ops.h"
+#include "fs/reply.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+	ADD_MAX = 4096, /* bytes written to one */
+	PATCH_MAX = ROPEFS_WRITE_MAX,
+	STRIDE_MAX = 64 << 20,
+};
+
+struct value_file {
+	LIST_ENTRY(value_file) link; /* guarded by views.mutex */
+	struct view view;
+	uint32_t uid;
+	bool writes;
+	pthread_mutex_t mutex; /* of what follows */
+	bool dirty; /* written, and not yet taken effect */
+	uint8_t *p;
+	size_t n, cap;
+};
+
+static struct value_file *file_of(const struct fuse_file_info *fi)
+{
+	return (struct value_file *)(uintptr_t)fi->fh;
+}
+
+static struct task *task_on(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct task *t = task_new(daemon_of(req), req, NULL, 0);
+
+	if (!t)
+		return NULL;
+	t->ino = ino;
+	t->fi = *fi;
+	return t;
+}
+
+static bool is_stride(const struct value_file *f)
+{
+	return f->view.selector.has & ROPEFS_SEL_STRIDE;
+}
+
+/* --- taking effect, in the thread of the target's edits --- */
+
+/* Works what was written into the bytes p of the target; the caller frees *ret. */
+static int work_in(struct value_file *f, const char *p, size_t n, char **ret,
+		   size_t *ret_n)
+{
+	int64_t number;
+	int r;
+
+	if (f->view.selector.has == ROPEFS_SEL_PATCH)
+		return ropefs_value_patch(p, n, (const char *)f->p, f->n, ret, ret_n);
+	r = ropefs_number_parse((const char *)f->p, f->n, &number);
+	return r < 0 ? r : ropefs_value_add(p, n, number, ret, ret_n);
+}
+
+static int put(struct daemon *d, uint64_t ino, const char *etag, size_t old_n,
+	       const char *p, size_t n)
+{
+	const struct moved m = { ino, 0, old_n, n };
+	int r;
+
+	edit_begin(d, &m);
+	inodes_edit_lock(&d->inodes, ino);
+	r = ropefs_put(d->fs, ino, etag, p, n, NULL);
+	if (r >= 0)
+		inodes_edited(&d->inodes, ino);
+	inodes_edit_unlock(&d->inodes, ino);
+	edit_end(d, &m);
+	return r;
+}
+
+/* Again while somebody comes in between: he has made progress then. */
+static int update(struct daemon *d, struct value_file *f)
+{
+	uint64_t ino = f->view.target;
+	int r;
+
+	do {
+		char etag[ROPEFS_ETAG_MAX], *old = NULL, *new = NULL;
+		size_t n, new_n;
+
+		r = ropefs_value(d->fs, ino, &old, &n, etag);
+		if (r >= 0)
+			r = work_in(f, old, n, &new, &new_n);
+		if (r >= 0)
+			r = put(d, ino, etag, n, new, new_n);
+		free(old);
+		free(new);
+	} while (r < 0 && ropefs_error_errno(r) == EBUSY);
+	return r;
+}
+
+static int stride_write(struct daemon *d, struct value_file *f)
+{
+	const struct moved m = { .ino = f->view.target };
+	struct ropefs_stride s;
+	struct ropefs_attr a;
+	int r = ropefs_getattr(d->fs, f->view.target, &a);
+
+	if (r >= 0)
+		r = ropefs_view_stride(&f->view.selector, a.size, &s);
+	if (r < 0)
+		return r;
+	edit_begin(d, &m);
+	r = ropefs_stride_write(d->fs, f->view.target, &s, f->p, f->n);
+	edit_end(d, &m);
+	return r;
+}
+
+static int commit(struct daemon *d, struct value_file *f)
+{
+	int r = privs_drop(d, f->view.target, f->uid);
+
+	if (r >= 0)
+		r = is_stride(f) ? stride_write(d, f) : update(d, f);
+	if (r < 0)
+		event_say(d, "view", f->view.target, f->view.name,
+			  *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
+	if (r < 0)
+		return r;
+	f->dirty = false;
+	if (!is_stride(f))
+		f->n = 0; /* what is written from now on is another one */
+	return 0;
+}
+
+static void commit_then(struct task *t, void (*step)(struct task *t))
+{
+	struct value_file *f = file_of(&t->fi);
+
+	pthread_mutex_lock(&f->mutex);
+	t->r = f->dirty ? commit(t->d, f) : 0;
+	pthread_mutex_unlock(&f->mutex);
+	if (t->r < 0)
+		task_reply_err(t);
+	else
+		step(t);
+}
+
+static void flush_waiting(struct task *t)
+{
+	commit_then(t, task_reply_err);
+}
+
+static void value_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct task *t;
+
+	if (!file_of(fi)->writes) {
+		fuse_reply_err(req, 0);
+		return;
+	}
+	t = task_on(req, ino, fi);
+	if (t)
+		task_edit(t, file_of(fi)->view.target, flush_waiting);
+}
+
+static void fsync_waiting(struct task *t)
+{
+	commit_then(t, task_sync);
+}
+
+static void value_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
+			struct fuse_file_info *fi)
+{
+	struct task *t = task_on(req, ino, fi);
+
+	(void)datasync;
+	if (t)
+		task_edit(t, file_of(fi)->view.target, fsync_waiting);
+}
+
+/* --- opening and closing --- */
+
+static void file_free(struct daemon *d, struct value_file *f)
+{
+	pthread_mutex_lock(&d->views.mutex);
+	LIST_REMOVE(f, link);
+	pthread_mutex_unlock(&d->views.mutex);
+	inodes_put(&d->inodes, f->view.target, 1);
+	pthread_mutex_destroy(&f->mutex);
+	free(f->p);
+	free(f);
+}
+
+static int reserve(struct value_file *f, size_t n)
+{
+	size_t cap = f->cap ? f->cap : 256;
+	uint8_t *bigger;
+
+	while (cap < n)
+		cap *= 2;
+	if (cap == f->cap)
+		return 0;
+	bigger = realloc(f->p, cap);
+	if (!bigger)
+		return -ENOMEM;
+	f->p = bigger;
+	f->cap = cap;
+	return 0;
+}
+
+void view_values_end(struct daemon *d)
+{
+	while (!LIST_EMPTY(&d->views.values))
+		file_free(d, LIST_FIRST(&d->views.values));
+}
+
+/* What a stride that is written without O_TRUNC begins with. */
+static int stride_load(struct daemon *d, struct value_file *f)
+{
+	struct ropefs_stride s;
+	struct ropefs_attr a;
+	uint64_t n;
+	ssize_t got;
+	int r = ropefs_getattr(d->fs, f->view.target, &a);
+
+	if (r >= 0)
+		r = ropefs_view_stride(&f->view.selector, a.size, &s);
+	if (r >= 0)
+		r = ropefs_stride_bytes(&s, a.size, &n);
+	if (r >= 0 && n > STRIDE_MAX)
+		r = -EFBIG;
+	if (r >= 0)
+		r = reserve(f, n);
+	if (r < 0)
+		return r;
+	got = ropefs_stride_read(d->fs, f->view.target, &s, 0, f->p, n, 0);
+	if (got < 0)
+		return (int)got;
+	f->n = (size_t)got;
+	return 0;
+}
+
+static int file_open_value(struct task *t, struct value_file **ret)
+{
+	int mode = t->fi.flags & O_ACCMODE;
+	struct value_file *f = calloc(1, sizeof(*f));
+	int r = f ? view_target(t->d, t->ino, &f->view) : -ENOMEM;
+
+	if (r >= 0 && mode != O_WRONLY && f->view.selector.has == ROPEFS_SEL_PATCH)
+		r = -EACCES; /* there is nothing to read */
+	if (r >= 0 && mode != O_RDONLY && inodes_runs(&t->d->inodes, f->view.target))
+		r = -ETXTBSY;
+	if (r >= 0)
+		r = inodes_get(&t->d->inodes, f->view.target);
+	if (r < 0) {
+		free(f);
+		return r;
+	}
+	pthread_mutex_init(&f->mutex, NULL);
+	pthread_mutex_lock(&t->d->views.mutex);
+	LIST_INSERT_HEAD(&t->d->views.values, f, link);
+	pthread_mutex_unlock(&t->d->views.mutex);
+	f->uid = t->flags;
+	f->writes = mode != O_RDONLY;
+	if (f->writes && is_stride(f) && !(t->fi.flags & O_TRUNC))
+		r = stride_load(t->d, f);
+	if (r < 0)
+		file_free(t->d, f);
+	else
+		*ret = f;
+	return r;
+}
+
+static void open_waiting(struct task *t)
+{
+	struct daemon *d = t->d;
+	struct value_file *f;
+
+	t->r = file_open_value(t, &f);
+	if (t->r < 0) {
+		task_reply_err(t);
+		return;
+	}
+	t->fi.direct_io = 1;
+	if (reply_open_file(t->req, &t->fi, f) < 0)
+		file_free(d, f);
+	task_free(t);
+}
+
+static void value_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct task *t = task_on(req, ino, fi);
+
+	if (!t)
+		return;
+	t->flags = fuse_req_ctx(req)->uid;
+	task_run(t, open_waiting);
+}
+
+static void value_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	file_free(daemon_of(req), file_of(fi));
+	fuse_reply_err(req, 0);
+}
+
+/* --- reading and writing --- */
+
+static ssize_t read_number(struct daemon *d, const struct value_file *f, uint64_t off,
+			   char *p, size_t n)
+{
+	char text[32];
+	int64_t number;
+	size_t len;
+	int r = ropefs_number(d->fs, f->view.target, &number);
+
+	if (r < 0)
+		return r;
+	len = (size_t)snprintf(text, sizeof(text), "%" PRId64 "\n", number);
+	if (off >= len)
+		return 0;
+	n = n < len - off ? n : len - off;
+	memcpy(p, text + off, n);
+	return (ssize_t)n;
+}
+
+static ssize_t read_stride(struct daemon *d, struct value_file *f, uint64_t off, char *p,
+			   size_t n)
+{
+	struct ropefs_stride s;
+	struct ropefs_attr a;
+	int r;
+
+	if (f->writes) {
+		pthread_mutex_lock(&f->mutex);
+		n = off >= f->n ? 0 : n < f->n - off ? n : f->n - off;
+		if (n)
+			memcpy(p, f->p + off, n);
+		pthread_mutex_unlock(&f->mutex);
+		return (ssize_t)n;
+	}
+	r = ropefs_getattr(d->fs, f->view.target, &a);
+	if (r >= 0)
+		r = ropefs_view_stride(&f->view.selector, a.size, &s);
+	return r < 0 ? r : ropefs_stride_read(d->fs, f->view.target, &s, off, p, n, 0);
+}
+
+static void read_waiting(struct task *t)
+{
+	struct value_file *f = file_of(&t->fi);
+	char *p = malloc(t->n);
+
+	if (!p)
+		t->r = -ENOMEM;
+	else if (is_stride(f))
+		t->r = read_stride(t->d, f, t->off, p, t->n);
+	else
+		t->r = read_number(t->d, f, t->off, p, t->n);
+	reply_read(t->req, p, t->r);
+	free(p);
+	task_free(t);
+}
+
+static void value_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
+		       struct fuse_file_info *fi)
+{
+	struct task *t = task_on(req, ino, fi);
+
+	if (!t)
+		return;
+	t->off = (uint64_t)off;
+	t->n = n;
+	task_run(t, read_waiting);
+}
+
+static int write_locked(struct value_file *f, const char *p, size_t n, uint64_t off)
+{
+	size_t max = is_stride(f)				? STRIDE_MAX
+		     : f->view.selector.has == ROPEFS_SEL_PATCH ? PATCH_MAX
+								: ADD_MAX;
+	int r;
+
+	/* One number or patch after another: where the descriptor stands says nothing. */
+	if (!is_stride(f))
+		off = f->n;
+	if (n > max || off > max - n)
+		return -EFBIG;
+	r = reserve(f, off + n);
+	if (r < 0)
+		return r;
+	if (off > f->n)
+		memset(f->p + f->n, 0, off - f->n);
+	memcpy(f->p + off, p, n);
+	f->n = off + n > f->n ? off + n : f->n;
+	f->dirty = true;
+	return 0;
+}
+
+/* Is what was written so far a whole number or patch? */
+static bool is_whole(const struct value_file *f)
+{
+	size_t n = f->n;
+	cJSON *json;
+
+	if (is_stride(f) || !n)
+		return false;
+	if (f->view.selector.has == ROPEFS_SEL_ADD)
+		return f->p[n - 1] == '\n';
+	while (n && strchr(" \t\r\n", f->p[n - 1]) && f->p[n - 1])
+		n--;
+	if (!n || f->p[n - 1] != ']')
+		return false;
+	json = cJSON_ParseWithLength((const char *)f->p, n);
+	cJSON_Delete(json);
+	return json;
+}
+
+static void write_waiting(struct task *t)
+{
+	struct value_file *f = file_of(&t->fi);
+
+	pthread_mutex_lock(&f->mutex);
+	t->r = f->dirty ? commit(t->d, f) : 0;
+	f->n = 0;
+	f->dirty = false;
+	pthread_mutex_unlock(&f->mutex);
+	if (t->r < 0) {
+		task_reply_err(t);
+		return;
+	}
+	fuse_reply_write(t->req, t->n);
+	task_free(t);
+}
+
+static void value_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n,
+			off_t off, struct fuse_file_info *fi)
+{
+	struct value_file *f = file_of(fi);
+	struct task *t;
+	bool whole;
+	int r;
+
+	pthread_mutex_lock(&f->mutex);
+	r = write_locked(f, p, n, fi->flags & O_APPEND ? (uint64_t)f->n : (uint64_t)off);
+	whole = r >= 0 && is_whole(f);
+	pthread_mutex_unlock(&f->mutex);
+	if (r < 0)
+		reply_err(req, r);
+	else if (!whole)
+		fuse_reply_write(req, n);
+	if (!whole)
+		return;
+	t = task_on(req, ino, fi);
+	if (!t)
+		return;
+	t->n = n;
+	task_edit(t, f->view.target, write_waiting);
+}
+
+static void value_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct stat st;
+	int r = view_stat(daemon_of(req), ino, &st);
+
+	(void)fi;
+	if (r < 0)
+		reply_err(req, r);
+	else
+		fuse_reply_attr(req, &st, 0);
+}
+
+static const struct fuse_lowlevel_ops value_ops = {
+	.getattr = value_getattr,
+	.open = value_open,
+	.read = value_read,
+	.write = value_write,
+	.flush = value_flush,
+	.fsync = value_fsync,
+	.release = value_release,
+};
+
+/* --- the kinds --- */
+
+static bool takes_value(const struct ropefs_view *selector,
+			const struct ropefs_attr *target)
+{
+	(void)target;
+	return selector->has == ROPEFS_SEL_ADD || selector->has == ROPEFS_SEL_PATCH;
+}
+
+/* What is read of it is as long or shorter; a number is not read just to be counted. */
+static int value_size(struct daemon *d, const struct view *v,
+		      const struct ropefs_attr *target, uint64_t *ret)
+{
+	(void)d;
+	(void)v;
+	*ret = target->size;
+	return 0;
+}
+
+const struct view_kind view_value = {
+	.takes = takes_value,
+	.size = value_size,
+	.ops = &value_ops,
+};
+
+static bool takes_stride(const struct ropefs_view *selector,
+			 const struct ropefs_attr *target)
+{
+	(void)target;
+	return selector->has & ROPEFS_SEL_STRIDE &&
+	       !(selector->has & ~(unsigned)(ROPEFS_SEL_STRIDE | ROPEFS_SEL_BYTES));
+}
+
+static int stride_size(struct daemon *d, const struct view *v,
+		       const struct ropefs_attr *target, uint64_t *ret)
+{
+	struct ropefs_stride s;
+	int r = ropefs_view_stride(&v->selector, target->size, &s);
+
+	(void)d;
+	return r < 0 ? r : ropefs_stride_bytes(&s, target->size, ret);
+}
+
+static int stride_cut(struct daemon *d, const struct view *v, uint32_t uid)
+{
+	struct moved m = { .ino = v->target };
+	struct ropefs_stride s;
+	struct ropefs_attr a;
+	uint64_t n;
+	int r = privs_drop(d, v->target, uid);
+
+	if (r >= 0)
+		r = ropefs_getattr(d->fs, v->target, &a);
+	if (r >= 0)
+		r = ropefs_view_stride(&v->selector, a.size, &s);
+	if (r >= 0)
+		r = ropefs_stride_bytes(&s, a.size, &n);
+	if (r < 0)
+		return r;
+	m.gone = a.size;
+	m.come = a.size - n;
+	edit_begin(d, &m);
+	inodes_edit_lock(&d->inodes, v->target);
+	r = ropefs_stride_cut(d->fs, v->target, &s);
+	if (r >= 0)
+		inodes_edited(&d->inodes, v->target);
+	inodes_edit_unlock(&d->inodes, v->target);
+	edit_end(d, &m);
+	return r;
+}
+
+const struct view_kind view_stride = {
+	.takes = takes_stride,
+	.size = stride_size,
+	.ops = &value_ops,
+	.remove = stride_cut,
+};
