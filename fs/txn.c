@@ -122,10 +122,9 @@ static void txn_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_err(req, r);
 		return;
 	}
-	fi->fh = (uintptr_t)x;
 	fi->direct_io = 1;
 	fi->noflush = 1;
-	if (fuse_reply_open(req, fi) < 0)
+	if (reply_open_file(req, fi, x) < 0)
 		put(&d->txns, x);
 }
 
