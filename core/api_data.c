@@ -369,25 +369,36 @@ ssize_t ropefs_copy(struct ropefs *fs, struct ropefs_range dst, struct ropefs_ra
 
 /* --- holes --- */
 
+/* Holes are told in whole blocks, as other filesystems do, though they lie at any byte: programs
+ * that ask take the distance for the size of a block. A block with a byte of data is data. */
+#define SEEK_BLOCK 4096u
+
 struct seeking {
 	bool data; /* sought: data, else a hole */
+	uint64_t from, size;
+	uint64_t covered; /* all blocks from from's to here have data; a block's edge */
 	uint64_t found;
 };
 
 static int seek_extent(void *arg, const struct extent *e, uint64_t at)
 {
 	struct seeking *s = arg;
+	uint64_t end = at + extent_bytes(e), block = SEEK_BLOCK;
 
-	if ((extent_kind(e) != EXTENT_HOLE) != s->data)
-		return 0;
-	s->found = at;
-	return 1;
+	if (extent_kind(e) != EXTENT_HOLE) {
+		s->covered = (end + block - 1) / block * block;
+		s->found = MAX(s->from, at / block * block);
+		return s->data;
+	}
+	s->found = MAX(s->from, s->covered);
+	return !s->data && end > s->covered &&
+	       (end == s->size || end - s->covered >= block);
 }
 
 int ropefs_seek(struct ropefs *fs, uint64_t ino, uint64_t at, int whence,
 		uint64_t *ret_at)
 {
-	struct seeking s = { .data = whence == SEEK_DATA };
+	struct seeking s = { .data = whence == SEEK_DATA, .from = at };
 	struct inode *in;
 	uint64_t size = 0;
 	int r;
@@ -400,9 +411,11 @@ int ropefs_seek(struct ropefs *fs, uint64_t ino, uint64_t at, int whence,
 	r = inode_get(fs, ino, &in);
 	if (r >= 0) {
 		size = rope_bytes(&in->row.rope);
+		s.size = size;
+		s.covered = at / SEEK_BLOCK * SEEK_BLOCK;
 		r = at >= size ? -ENXIO
-			       : rope_each(&fs->env, &in->row.rope, at, size - at,
-					   seek_extent, &s);
+			       : rope_each(&fs->env, &in->row.rope, s.covered,
+					   size - s.covered, seek_extent, &s);
 	}
 	lock_drop(&fs->engine);
 	if (r < 0)

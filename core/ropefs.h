@@ -254,7 +254,8 @@ ssize_t ropefs_copy(struct ropefs *fs, struct ropefs_range dst, struct ropefs_ra
 /* Makes [at, at+n) a hole; keep_size as FALLOC_FL_KEEP_SIZE, else the file may grow. */
 int ropefs_punch(struct ropefs *fs, uint64_t ino, uint64_t at, uint64_t n,
 		 bool keep_size);
-/* SEEK_DATA and SEEK_HOLE: -ENXIO past the end. */
+/* SEEK_DATA and SEEK_HOLE: -ENXIO past the end. Holes are told in whole blocks of 4096 bytes; a
+ * block with a byte of data is data. */
 int ropefs_seek(struct ropefs *fs, uint64_t ino, uint64_t at, int whence,
 		uint64_t *ret_at);
 

@@ -9,6 +9,7 @@
 #include "fs/keep.h"
 #include "fs/mount.h"
 #include "fs/options.h"
+#include "fs/remount.h"
 #include "fs/report.h"
 #include "fs/supervise.h"
 
@@ -152,7 +153,9 @@ int main(int argc, char **argv)
 	if (status != OPTIONS_RUN)
 		return status;
 	report_fuse();
-	if (seated)
+	if (o.remount)
+		status = remount(&o);
+	else if (seated)
 		status = serve_seat(&o, &seat);
 	else
 		status = o.foreground ? run(&o, argv, -1) : run_in_background(&o, argv);

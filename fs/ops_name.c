@@ -32,6 +32,23 @@ static int name_is_free(struct daemon *d, fuse_ino_t parent, const char *name)
 	return name_is_theirs(d, parent, name);
 }
 
+/* "." and ".." come for file handles (open_by_handle_at, NFS): what has that number, and what
+ * folder it is in. 0: any other name. */
+static int lookup_by_number(struct daemon *d, fuse_ino_t ino, const char *name,
+			    struct ropefs_attr *ret)
+{
+	uint64_t up = ino;
+	int r = 0;
+
+	if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
+		return 0;
+	if (name[1])
+		r = ropefs_parent(d->fs, ino, &up);
+	if (r >= 0)
+		r = ropefs_getattr(d->fs, up, ret);
+	return r < 0 ? r : 1;
+}
+
 void file_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct daemon *d = daemon_of(req);
@@ -44,7 +61,13 @@ void file_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		fuse_reply_entry(req, &e);
 		return;
 	}
-	r = ropefs_lookup(d->fs, parent, ropefs_name(name), &a);
+	r = lookup_by_number(d, parent, name, &a);
+	if (r == 0)
+		r = ropefs_lookup(d->fs, parent, ropefs_name(name), &a);
+	else if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
 	if (r >= 0) {
 		reply_entry(req, &a);
 		return;

@@ -170,8 +170,7 @@ static void opt_ignore(struct parser *p, const char *value)
 static void opt_remount(struct parser *p, const char *value)
 {
 	(void)value;
-	complain(p, "not supported; unmount, and mount with the other options",
-		 "remount");
+	p->o.remount = true;
 }
 
 static const struct opt {
@@ -196,7 +195,7 @@ static const struct opt {
 	{ "noexec", NULL },
 	{ "exec", NULL },
 	{ "noatime", NULL },
-	{ "nodiratime", NULL },
+	{ "nodiratime", opt_ignore }, /* libfuse 3.14 does not know it */
 	{ "dirsync", NULL },
 	{ "remount", opt_remount },
 	{ "async", opt_ignore },

@@ -9,7 +9,7 @@ struct options {
 	char *key_file; /* NULL: the default place */
 	char *mount; /* for the kernel, comma-separated */
 	struct ropefs_opts opts; /* key_file is filled in by the reader */
-	bool foreground, allow_other, no_views;
+	bool foreground, allow_other, no_views, remount;
 	bool supervise; /* supervise.h */
 	unsigned
 		watchdog_s; /* a daemon that stands still for so long is replaced; 0: never */

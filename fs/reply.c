@@ -115,9 +115,11 @@ static int privs_clear(struct daemon *d, uint64_t ino, uint32_t uid, bool *ret_l
 			return r;
 		dropped = 1;
 	}
-	/* Linux spares set-gid without group execution for members of the group, a relic of
-	 * mandatory locks; we don't. */
-	to.mode = a.mode & ~(uint32_t)(S_ISUID | S_ISGID);
+	/* As the kernel asks of who clears them in its place: set-gid without group execution
+	 * is no privilege. */
+	to.mode = a.mode & ~(uint32_t)S_ISUID;
+	if (a.mode & S_IXGRP)
+		to.mode &= ~(uint32_t)S_ISGID;
 	if (uid && S_ISREG(a.mode) && to.mode != a.mode) {
 		r = ropefs_setattr(d->fs, ino, &to, ROPEFS_SET_MODE, &a);
 		if (r < 0)

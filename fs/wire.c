@@ -31,19 +31,20 @@ enum {
 
 void wire_init(void *userdata, struct fuse_conn_info *conn)
 {
-	static const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC |
-				       FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
-				       FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-				       FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_POSIX_ACL |
-				       FUSE_CAP_DONT_MASK | FUSE_CAP_EXPLICIT_INVAL_DATA;
+	static const unsigned wanted =
+		FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_PARALLEL_DIROPS |
+		FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+		FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_POSIX_ACL | FUSE_CAP_EXPORT_SUPPORT |
+		FUSE_CAP_DONT_MASK | FUSE_CAP_EXPLICIT_INVAL_DATA;
 
 	struct daemon *d = userdata;
 
 	/* Pages are dropped only where we say so (notify.h), not with each change of mtime:
 	 * that would cost the whole file's pages at each read after a write. Not wanted, among
 	 * others: the writeback cache (the kernel would own the size), the first killpriv (it
-	 * would not tell us who may keep set-id bits), splice (slower for bytes that are made in
-	 * memory). */
+	 * would not tell us who may keep set-id bits), asynchronous direct I/O (the kernel would
+	 * keep a page that is read while such a write is under way), splice (slower for bytes
+	 * that are made in memory). */
 	conn->want = conn->capable & wanted;
 	d->acl = conn->want & FUSE_CAP_POSIX_ACL;
 	conn->max_background = BACKGROUND;

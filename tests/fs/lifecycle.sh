@@ -20,7 +20,7 @@ status "unknown mount option" 2 "nonsense: unknown mount option" \
 status "bad size" 2 "no size" "${fs[@]}" --memory 12X "$STORE" "$MNT"
 status "too little memory" 2 "from 32M" "${fs[@]}" -o memory=1 "$STORE" "$MNT"
 status "absurdly much memory" 2 "from 32M" "${fs[@]}" --memory 2048G "$STORE" "$MNT"
-status "remount" 2 "not supported" "${fs[@]}" -o remount,ro "$STORE" "$MNT"
+status "remount" 1 "not mounted there" "${fs[@]}" -o remount,ro "$STORE" "$MNT"
 status "bad durability" 2 "async or sync" "${fs[@]}" -o durability=maybe "$STORE" "$MNT"
 status "no mount point" 1 "make it with: mkdir" "${fs[@]}" "$STORE" "$T/none"
 touch "$T/file"
