@@ -405,12 +405,13 @@ static int apply_put(struct ropefs *fs, const struct op *op)
 	struct rope rope = ROPE_EMPTY;
 	struct extent e[EXTENTS_MAX];
 	struct inode *in;
-	int n, r;
+	int n = 0, r;
 
 	r = file_get(fs, op->ino, &in);
 	if (r < 0)
 		return r;
-	n = hot_put(fs->hot, &in->tail, op->data.p, op->data.n, e, EXTENTS_MAX);
+	if (op->data.n)
+		n = hot_put(fs->hot, &in->tail, op->data.p, op->data.n, e, EXTENTS_MAX);
 	if (n < 0)
 		return n;
 	r = n ? rope_insert(&fs->env, &rope, 0, e, (unsigned)n) : 0;

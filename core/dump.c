@@ -8,6 +8,7 @@
 #include "core/base/err.h"
 #include "core/base/time_text.h"
 #include "core/store_priv.h"
+#include "core/txn.h"
 
 struct dumping {
 	void (*print)(void *arg, const char *line);
@@ -38,16 +39,30 @@ static void dump_header(struct dumping *d, const struct header *h, bool damaged)
 	    damaged ? "ONE OF TWO COPIES IS DAMAGED" : "both copies verify");
 }
 
-static int dump_record(void *arg, uint64_t lsn, uint8_t type, struct span body)
+/* What happens together, a line each. */
+static void dump_txn(struct dumping *d, struct span data)
 {
 	char line[400];
 	struct op op;
+
+	while (txn_next_op(&data, &op) > 0) {
+		op_to_text(&op, line, sizeof(line));
+		say(d, "    %s", line);
+	}
+}
+
+static int dump_record(void *arg, uint64_t lsn, uint8_t type, struct span body)
+{
+	char line[400];
+	struct op op = { 0 };
 
 	if (op_decode(type, body, &op) < 0)
 		snprintf(line, sizeof(line), "MALFORMED: %s", err_detail());
 	else
 		op_to_text(&op, line, sizeof(line));
 	say(arg, "  record %" PRIu64 ": %s", lsn, line);
+	if (type == OP_TXN)
+		dump_txn(arg, op.data);
 	return 0;
 }
 

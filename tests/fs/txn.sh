@@ -78,7 +78,7 @@ is "whose private copies are gone" \
 
 # Two at once on files in the other order, many times: each ends, done or refused.
 files
-swap() { local i; for i in {1..30}; do edit <<<"move $1 0..1 to $2 0
+swap() { local i; for i in {1..15}; do edit <<<"move $1 0..1 to $2 0
 copy $2 0..1 to $1 0" 2>/dev/null && echo done >>"$T/log.$1"; done; }
 : >"$T/log.a"; : >"$T/log.b"
 swap a b & one=$!; swap b a & two=$!

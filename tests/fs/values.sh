@@ -42,10 +42,10 @@ is "etags survive a restart" "$(cat v)" new
 : >n
 is "an empty file is 0" "$(cat n@add)" 0
 is "adds" "$(echo 5 >n@add; echo -2 >n@add; cat n n@add)" $'3\n3'
-add() { local i; for i in {1..40}; do echo 1 >n@add || return; done; }
+add() { local i; for i in {1..20}; do echo 1 >n@add || return; done; }
 for _ in 1 2 3 4; do add & done; wait
-is "many at once lose nothing" "$(cat n)" 163
-is "several numbers of one writer" "$({ echo 1; sh -c 'echo 2'; } >n@add; cat n)" 166
+is "many at once lose nothing" "$(cat n)" 83
+is "several numbers of one writer" "$({ echo 1; sh -c 'echo 2'; } >n@add; cat n)" 86
 echo 9223372036854775807 >big
 fails "more than 64 bits" "Numerical result out of range" bash -c 'echo 1 >big@add'
 is "leave the number" "$(cat big)" 9223372036854775807
@@ -53,8 +53,7 @@ fails "no number" "Invalid argument" bash -c 'echo one >n@add'
 echo text >t
 fails "onto no number" "Invalid argument" bash -c 'echo 1 >t@add'
 fails "read of no number" "Invalid argument" cat t@add
-timeout 2 cat .ropefs/events >"$T/events"
-is "an event says why" "$(grep -q 'holds no whole number' "$T/events" && echo said)" said
+is "an event says why" "$(timeout 20 grep -m1 -c 'holds no whole number' .ropefs/events)" 1
 is "of a file that is not there it is a name" "$(echo 1 >new@add; ls new*; rm new@add)" new@add
 
 # --- @patch ---
@@ -69,9 +68,9 @@ is "leaves the file as it was" "$(cat j)" '{"a":[1,9,2]}'
 fails "no JSON" "Invalid argument" cp "$T/script" j@patch
 fails "it can't be read" "Permission denied" cat j@patch
 echo '{"n":0,"l":[]}' >j
-patch() { local i; for i in {1..15}; do echo '[{"op":"add","path":"/l/-","value":1}]' >j@patch; done; }
+patch() { local i; for i in {1..8}; do echo '[{"op":"add","path":"/l/-","value":1}]' >j@patch; done; }
 for _ in 1 2 3; do patch & done; wait
-is "many at once lose nothing" "$(tr -cd 1 <j | wc -c)" 45
+is "many at once lose nothing" "$(tr -cd 1 <j | wc -c)" 24
 
 # --- stride ---
 

@@ -338,7 +338,7 @@ static int put_value(struct state *s)
 		r = ropefs_etag(w.fs, a.ino, etag);
 	if (r < 0)
 		return r;
-	s->f[i].n = rng_below(&w.rng, FILE_MAX);
+	s->f[i].n = rng_below(&w.rng, 8) ? rng_below(&w.rng, FILE_MAX) : 0;
 	rng_fill(&w.rng, bytes, s->f[i].n);
 	memcpy(s->f[i].p, bytes, s->f[i].n);
 	r = ropefs_put(w.fs, a.ino, etag, bytes, s->f[i].n, after);
