@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/mutant.h"
 #include "core/store_priv.h"
 
 #define COLLECT_BYTES_MIN (16 * MIB)
@@ -216,7 +217,7 @@ static int mark_all(struct marking *m, uint64_t *ret_held)
 		r = walk_tree(&w, &m->fs->super.catalog);
 	if (r >= 0)
 		r = mark_live(m);
-	if (r >= 0 && m->snapshots) {
+	if (r >= 0 && m->snapshots && !MUTANT(GC_SNAPSHOT)) {
 		m->snapshots = 0;
 		r = marked_bytes(m, &without);
 		if (r >= 0)

@@ -18,6 +18,8 @@
 #define MUTANT_HOT_REF		11 /* a page that is written points into memory */
 #define MUTANT_CLONE_PAGE_FREED 12 /* a page that a clone has, too, is used again */
 #define MUTANT_GC_CLONE		13 /* collection does not look at clones */
+#define MUTANT_SNAP_PAGE_FREED	15 /* a page that a snapshot holds is used again */
+#define MUTANT_GC_SNAPSHOT	16 /* collection does not look at snapshots */
 #define MUTANT_PACK_EARLY	14 /* a pack gets its name before it is durable */
 
 #ifdef ROPEFS_MUTANT

@@ -232,7 +232,8 @@ static bool node_owned(const struct nodes *ns, const struct noderef *ref, uint64
 {
 	uint64_t birth = le64_get(ref->birth);
 
-	return (birth > shared || MUTANT(CLONE_PAGE_FREED)) && birth > ns->snap_epoch;
+	return (birth > shared || MUTANT(CLONE_PAGE_FREED)) &&
+	       (birth > ns->snap_epoch || MUTANT(SNAP_PAGE_FREED));
 }
 
 int nodes_make(struct nodes *ns, enum node_kind kind, uint8_t level, struct noderef *slot,

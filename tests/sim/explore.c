@@ -148,7 +148,7 @@ static void live_on(struct world *w)
 		w->faulty = w->dead = false;
 }
 
-static void end_life(struct world *w)
+void world_end_life(struct world *w)
 {
 	size_t floor = w->floor;
 
@@ -177,7 +177,7 @@ static void live_and_die(struct world *w)
 			live_on(w);
 		else
 			sim_totals.twice++;
-		end_life(w);
+		world_end_life(w);
 	}
 }
 
@@ -215,6 +215,15 @@ static void try_way(struct world *w, const struct moment *m, const uint8_t *fate
 	if (rng_below(&w->rng, 16) == 0)
 		fsck(&at);
 	live_and_die(&at);
+	world_release(&at);
+}
+
+static void try_flip(struct world *w, const struct moment *m)
+{
+	struct world at = world_at(w, m);
+
+	io_sim_power_cut(at.io);
+	world_flip(&at, &w->past);
 	world_release(&at);
 }
 
@@ -272,6 +281,8 @@ static void explore_moments(struct world *w)
 			try_all(w, m, n);
 		else
 			try_some(w, m, n);
+		if (rng_below(&w->rng, 4) == 0)
+			try_flip(w, m);
 	}
 	moments_drop(w);
 }

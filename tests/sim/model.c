@@ -88,8 +88,8 @@ struct blob *blob_splice(const struct blob *b, size_t at, size_t del, const uint
 
 void blob_seal(struct blob *b)
 {
-	b->digest = mix_bytes(mix_attr(2, &b->attr), b->p, b->n);
-	b->digest = mix_bytes(b->digest, b->xattr, b->n_xattr);
+	b->content = mix_bytes(mix_bytes(2, b->p, b->n), b->xattr, b->n_xattr);
+	b->digest = mix_attr(b->content, &b->attr);
 }
 
 void state_set(struct state *s, unsigned i, struct blob *b)
@@ -98,19 +98,44 @@ void state_set(struct state *s, unsigned i, struct blob *b)
 	s->file[i] = b;
 }
 
+void snap_set(struct state *s, unsigned k, bool there)
+{
+	struct snap *snap = &s->snap[k];
+
+	for (unsigned i = 0; i < SIM_FILES; i++) {
+		blob_put(snap->file[i]);
+		snap->file[i] = there ? blob_get(s->file[i]) : NULL;
+	}
+	snap->there = there;
+}
+
 struct state state_copy(const struct state *s)
 {
 	struct state copy = *s;
 
-	for (unsigned i = 0; i < SIM_FILES; i++)
+	for (unsigned i = 0; i < SIM_FILES; i++) {
 		blob_get(copy.file[i]);
+		for (unsigned k = 0; k < SIM_SNAPS; k++)
+			blob_get(copy.snap[k].file[i]);
+	}
 	return copy;
 }
 
 void state_release(struct state *s)
 {
+	for (unsigned k = 0; k < SIM_SNAPS; k++)
+		snap_set(s, k, false);
 	for (unsigned i = 0; i < SIM_FILES; i++)
 		state_set(s, i, NULL);
+}
+
+static uint64_t snap_digest(const struct snap *snap)
+{
+	uint64_t h = snap->there;
+
+	for (unsigned i = 0; snap->there && i < SIM_FILES; i++)
+		h = mix(h, snap->file[i] ? snap->file[i]->content : i);
+	return h;
 }
 
 uint64_t state_digest(const struct state *s)
@@ -119,6 +144,8 @@ uint64_t state_digest(const struct state *s)
 
 	for (unsigned i = 0; i < SIM_FILES; i++)
 		h = mix(h, s->file[i] ? s->file[i]->digest : i);
+	for (unsigned k = 0; k < SIM_SNAPS; k++)
+		h = mix(h, snap_digest(&s->snap[k]));
 	return h;
 }
 

@@ -9,6 +9,7 @@
 #include "tests/lib/suite.h"
 
 #define SIM_FILES      5
+#define SIM_SNAPS      2
 #define SIM_FILE_MAX   (24 * 1024)
 #define SIM_XATTR_MAX  64
 #define SIM_XATTR_NAME "user.note"
@@ -16,14 +17,22 @@
 struct blob {
 	unsigned refs;
 	uint64_t digest; /* of all below */
+	uint64_t content; /* of bytes and xattr */
 	struct ropefs_attr attr;
 	size_t n, n_xattr; /* n_xattr 0: it has none */
 	uint8_t xattr[SIM_XATTR_MAX];
 	uint8_t p[];
 };
 
+struct snap {
+	bool there;
+	struct blob *file[SIM_FILES];
+};
+
 struct state {
 	struct blob *file[SIM_FILES]; /* NULL: no such name */
+	struct snap
+		snap[SIM_SNAPS]; /* of the root folder; contents count, not attributes */
 	struct ropefs_attr root; /* of the root folder */
 };
 
@@ -40,6 +49,7 @@ struct blob *blob_splice(const struct blob *b, size_t at, size_t del, const uint
 			 size_t n);
 /* Its attributes and bytes are what they will be. */
 void blob_seal(struct blob *b);
+void snap_set(struct state *s, unsigned k, bool there); /* of s as it is, or none */
 /* Drops the name's blob and takes b instead. */
 void state_set(struct state *s, unsigned i, struct blob *b);
 struct state state_copy(const struct state *s);

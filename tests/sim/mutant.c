@@ -11,7 +11,7 @@
 #include "core/base/mutant.h"
 #include "tests/sim/world.h"
 
-#define STATES_MAX 200000u
+#define STATES_MAX 500000u
 #define CPU_S_MAX  300
 
 static void explore(void)

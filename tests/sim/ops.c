@@ -29,6 +29,9 @@ struct kind {
 	int (*make)(struct world *w, struct plan *p);
 	void (*model)(const struct plan *p, struct state *s);
 	void (*act)(struct world *w); /* instead of the three */
+	bool durable; /* once made it is, with all before */
+	/* After an error: whether it was made all the same. NULL: never. */
+	bool (*made)(struct world *w, struct plan *p);
 };
 
 static const struct kind *kind_named(const char *name);
@@ -44,6 +47,13 @@ static struct ropefs_name name_of(unsigned i)
 
 	snprintf(names[i], sizeof(names[i]), "f%u", i);
 	return ropefs_name(names[i]);
+}
+
+static void faults_end(struct world *w)
+{
+	if (w->budget->fail_at)
+		w->budget->fail_at(0, false);
+	io_sim_fail_at(w->io, 0, 0, 0, false);
 }
 
 /* --- bytes --- */
@@ -298,6 +308,86 @@ static void model_rename(const struct plan *p, struct state *s)
 	s->file[p->i] = NULL;
 }
 
+/* --- more than one file --- */
+
+/* Two files in one step: the piece goes into one and to the end of the other. */
+static bool plan_transaction(struct world *w, struct plan *p, const struct state *s)
+{
+	return plan_two(w, p, s) && plan_piece(w, p, s) &&
+	       s->file[p->j]->n + p->n <= SIM_FILE_MAX;
+}
+
+static int make_transaction(struct world *w, struct plan *p)
+{
+	struct ropefs_txn *t = NULL;
+	int r = ropefs_txn_begin(w->fs, &t);
+
+	if (r < 0)
+		return r;
+	r = (int)ropefs_txn_insert(t, ino_of(w, p->i), p->at, p->bytes, p->n);
+	if (r >= 0)
+		r = (int)ropefs_txn_write(t, ino_of(w, p->j), 0, p->bytes, p->n,
+					  ROPEFS_APPEND, NULL);
+	if (r >= 0)
+		return ropefs_txn_commit(t);
+	ropefs_txn_abort(t);
+	return r;
+}
+
+static void model_transaction(const struct plan *p, struct state *s)
+{
+	model_insert(p, s);
+	state_set(s, p->j,
+		  blob_splice(s->file[p->j], s->file[p->j]->n, 0, p->bytes, p->n));
+}
+
+static struct ropefs_name snapshot_name(const struct plan *p)
+{
+	return ropefs_name(p->i % SIM_SNAPS ? "s1" : "s0");
+}
+
+static bool plan_snapshot(struct world *w, struct plan *p, const struct state *s)
+{
+	if (s->snap[p->i % SIM_SNAPS].there)
+		p->kind = kind_named("drop");
+	return true;
+}
+
+static int make_snapshot(struct world *w, struct plan *p)
+{
+	return ropefs_snapshot_create(w->fs, ROPEFS_ROOT_INO, snapshot_name(p), NULL);
+}
+
+static void model_snapshot(const struct plan *p, struct state *s)
+{
+	snap_set(s, p->i % SIM_SNAPS, true);
+}
+
+/* It waits for the log: one that could not be made durable may be there. */
+static bool snapshot_made(struct world *w, struct plan *p)
+{
+	struct ropefs_attr attr;
+
+	faults_end(w);
+	return ropefs_snapshot_lookup(w->fs, ROPEFS_ROOT_INO, snapshot_name(p), &attr) ==
+	       0;
+}
+
+static bool plan_drop(struct world *w, struct plan *p, const struct state *s)
+{
+	return s->snap[p->i % SIM_SNAPS].there;
+}
+
+static int make_drop(struct world *w, struct plan *p)
+{
+	return ropefs_snapshot_drop(w->fs, ROPEFS_ROOT_INO, snapshot_name(p));
+}
+
+static void model_drop(const struct plan *p, struct state *s)
+{
+	snap_set(s, p->i % SIM_SNAPS, false);
+}
+
 /* --- not changes --- */
 
 /* An error must come of a fault, and be one that programs understand. */
@@ -306,8 +396,12 @@ static void expect(struct world *w, int r)
 	int err = ropefs_error_errno(r);
 
 	world_check(w, r >= 0 || w->faulty, "fails without a fault: %d", r);
-	world_check(w, r >= 0 || err == EIO || err == ENOSPC || err == EROFS,
-		    "gives errno %d (%d)", err, r);
+	if (w->budget->fail_at)
+		world_check(w, r >= 0 || err == ENOMEM || err == EROFS,
+			    "gives errno %d (%d)", err, r);
+	else
+		world_check(w, r >= 0 || err == EIO || err == ENOSPC || err == EROFS,
+			    "gives errno %d (%d)", err, r);
 }
 
 static void acknowledged(struct world *w, int r)
@@ -385,20 +479,22 @@ static void act_fault(struct world *w)
 	while (steps--)
 		world_step(w);
 	act_sync(w);
-	io_sim_fail_at(w->io, 0, 0, 0, false);
+	faults_end(w);
 	world_settle(w);
 }
 
 void world_settle(struct world *w)
 {
 	w->doing = "going on once a fault is over";
-	for (int i = 0; i < 2; i++) {
+	/* A store that turned read-only may show half a change; the log has the truth. */
+	for (int i = 0; i < 2 && !w->fs->read_only; i++) {
 		int r = ropefs_sync(w->fs);
 
 		if (r < 0)
 			continue;
 		w->floor = w->pushed = w->past.n - 1;
 		w->faulty = false;
+		world_compare(w);
 		return;
 	}
 	world_check(w, w->fs->read_only, "two syncs fail without a fault");
@@ -412,7 +508,7 @@ void world_settle(struct world *w)
 /* --- the table --- */
 
 static const struct kind kinds[] = {
-	{ "write", 12, plan_piece, make_write, model_write, NULL },
+	{ "write", 12, plan_piece, make_write, model_write },
 	{ "append", 12, plan_piece, make_append, model_append, NULL },
 	{ "insert", 10, plan_piece, make_insert, model_insert, NULL },
 	{ "cut", 6, plan_range, make_cut, model_cut, NULL },
@@ -425,6 +521,10 @@ static const struct kind kinds[] = {
 	{ "xattr", 2, plan_there, make_xattr, model_xattr, NULL },
 	{ "swap", 2, plan_two, make_swap, model_swap, NULL },
 	{ "rename", 2, plan_two, make_rename, model_rename, NULL },
+	{ "transaction", 5, plan_transaction, make_transaction, model_transaction },
+	{ "snapshot", 2, plan_snapshot, make_snapshot, model_snapshot, .durable = true,
+	  .made = snapshot_made },
+	{ "drop", 1, plan_drop, make_drop, model_drop },
 	{ "sync", 14, NULL, NULL, NULL, act_sync },
 	{ "push", 6, NULL, NULL, NULL, act_push },
 	{ "checkpoint", 7, NULL, NULL, NULL, act_checkpoint },
@@ -464,7 +564,7 @@ static int attributes(struct world *w, uint64_t ino, struct ropefs_attr *ret)
 
 	if (r >= 0 || !w->faulty)
 		return r;
-	io_sim_fail_at(w->io, 0, 0, 0, false);
+	faults_end(w);
 	return ropefs_getattr(w->fs, ino, ret);
 }
 
@@ -501,16 +601,19 @@ static void change(struct world *w, struct plan *p)
 	r = p->kind->make(w, p);
 	w->changing = false;
 	expect(w, r);
-	if (r < 0)
+	if (r < 0 && (!p->kind->made || !p->kind->made(w, p)))
 		return;
 	s = state_copy(history_last(&w->past));
 	p->kind->model(p, &s);
 	w->dead = !take_attributes(w, &s);
 	world_check(w, !w->dead || w->faulty, "attributes can't be had");
-	if (w->dead)
+	if (w->dead) {
 		state_release(&s);
-	else
-		history_add(&w->past, s);
+		return;
+	}
+	history_add(&w->past, s);
+	if (r >= 0 && p->kind->durable)
+		w->floor = w->pushed = w->past.n - 1;
 }
 
 void world_step(struct world *w)

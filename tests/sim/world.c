@@ -207,7 +207,7 @@ void world_fail(const struct world *w, const char *fmt, ...)
 
 /* --- what is seen --- */
 
-static struct blob *look_at_file(struct world *w, unsigned i)
+static struct blob *look_at_file(struct world *w, uint64_t dir, unsigned i)
 {
 	static uint8_t bytes[SIM_FILE_MAX + 1];
 	char name[8];
@@ -217,7 +217,7 @@ static struct blob *look_at_file(struct world *w, unsigned i)
 	int r;
 
 	snprintf(name, sizeof(name), "f%u", i);
-	r = ropefs_lookup(w->fs, ROPEFS_ROOT_INO, ropefs_name(name), &attr);
+	r = ropefs_lookup(w->fs, dir, ropefs_name(name), &attr);
 	if (r == -ENOENT)
 		return NULL;
 	world_check(w, r == 0, "looking %s up gives %d", name, r);
@@ -233,16 +233,47 @@ static struct blob *look_at_file(struct world *w, unsigned i)
 	return b;
 }
 
+static void look_at_snapshot(struct world *w, unsigned k, struct snap *ret)
+{
+	char name[8];
+	struct ropefs_attr attr;
+	int r;
+
+	snprintf(name, sizeof(name), "s%u", k);
+	r = ropefs_snapshot_lookup(w->fs, ROPEFS_ROOT_INO, ropefs_name(name), &attr);
+	if (r == -ENOENT)
+		return;
+	world_check(w, r == 0, "looking snapshot %s up gives %d", name, r);
+	ret->there = true;
+	for (unsigned i = 0; i < SIM_FILES; i++)
+		ret->file[i] = look_at_file(w, attr.ino, i);
+}
+
 struct state world_look(struct world *w)
 {
 	struct state s = { 0 };
 	int r;
 
 	for (unsigned i = 0; i < SIM_FILES; i++)
-		s.file[i] = look_at_file(w, i);
+		s.file[i] = look_at_file(w, ROPEFS_ROOT_INO, i);
+	for (unsigned k = 0; k < SIM_SNAPS; k++)
+		look_at_snapshot(w, k, &s.snap[k]);
 	r = ropefs_getattr(w->fs, ROPEFS_ROOT_INO, &s.root);
 	world_check(w, r == 0, "attributes of the root give %d", r);
 	return s;
+}
+
+static void compare_snapshot(struct world *w, unsigned k, const struct snap *seen,
+			     const struct snap *want)
+{
+	world_check(w, seen->there == want->there, "snapshot %u is %s", k,
+		    seen->there ? "there" : "gone");
+	for (unsigned i = 0; i < SIM_FILES; i++) {
+		const struct blob *a = seen->file[i], *b = want->file[i];
+
+		world_check(w, !a == !b && (!a || a->content == b->content),
+			    "f%u of snapshot %u differs", i, k);
+	}
 }
 
 void world_compare(struct world *w)
@@ -258,6 +289,8 @@ void world_compare(struct world *w)
 			    : attr_equal(&a->attr, &b->attr)	     ? "xattr"
 								     : "attributes");
 	}
+	for (unsigned k = 0; k < SIM_SNAPS; k++)
+		compare_snapshot(w, k, &seen.snap[k], &want->snap[k]);
 	world_check(w, attr_equal(&seen.root, &want->root), "the root differs");
 	state_release(&seen);
 }

@@ -27,6 +27,8 @@ struct budget { /* how many ways are tried, and how deep */
 	unsigned steps; /* of the first life */
 	bool exhaustive; /* all ways of a moment with up to SIM_UNITS_MAX changes */
 	bool faults; /* calls of the disk fail, too */
+	/* Instead of calls of the disk, what this makes fail: the n-th from now on; 0: none. */
+	void (*fail_at)(uint64_t n, bool forever);
 };
 #define SIM_UNITS_MAX 12
 
@@ -79,6 +81,9 @@ void world_reopen(struct world *w, size_t floor); /* the same, without losing po
 /* Makes all durable; the store may have to be opened anew for it. */
 void world_settle(struct world *w);
 
+/* The store dies as it is, by a kill or a power cut, and is opened for its next life. */
+void world_end_life(struct world *w);
+
 /* explore.c: lives one life through, trying cuts at its moments, until the budget ends. */
 void world_explore(struct world *w);
 void moments_watch(struct world *w, bool on);
@@ -87,6 +92,10 @@ void moments_drop(struct world *w);
 /* image.c: the bytes on the disk, read by no code of the engine but its keys and formats:
  * trees, extents, packs, free space, and the log behind the superblock. */
 void image_check(struct world *w, struct io *io);
+
+/* flip.c: flips a bit of the disk and opens the store: each file reads as it was at some point of
+ * the past, or gives EIO. */
+void world_flip(struct world *w, const struct history *past);
 
 /* seals.c: no key and nonce ever seals two texts. */
 void seals_watch(bool on); /* on from the start */
