@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/base/err.h"
+#include "core/remote_priv.h"
 #include "core/store_priv.h"
 
 /* --- reading: places are planned under the engine lock, packs are read without it --- */
@@ -428,10 +429,23 @@ int ropefs_seek(struct ropefs *fs, uint64_t ino, uint64_t at, int whence,
 
 /* --- durability --- */
 
+/* A sync has to wait for the bucket, too. */
+static bool remote_lacks(struct ropefs *fs, uint64_t lsn)
+{
+	return fs->opts.durability == ROPEFS_REMOTE && fs->remote &&
+	       remote_is_behind(fs->remote, lsn);
+}
+
 int ropefs_sync(struct ropefs *fs)
 {
+	uint64_t lsn = fs->wal ? wal_last_lsn(fs->wal) : 0;
+	int r;
+
 	err_clear();
-	return fs->wal ? log_sync(fs, wal_last_lsn(fs->wal)) : 0;
+	if (!fs->wal)
+		return 0;
+	r = log_sync(fs, lsn);
+	return r < 0 || !remote_lacks(fs, lsn) ? r : remote_wait(fs->remote, lsn);
 }
 
 /* 0: done, or nothing to do but wait; 1: the caller has got sync_led. */
@@ -442,7 +456,7 @@ static int sync_join(struct ropefs *fs, void (*done)(void *arg, int result), voi
 	uint64_t lsn = fs->wal ? wal_last_lsn(fs->wal) : 0;
 	int lead;
 
-	if (!fs->wal || lsn <= wal_durable_lsn(fs->wal)) {
+	if (!fs->wal || (lsn <= wal_durable_lsn(fs->wal) && !remote_lacks(fs, lsn))) {
 		done(arg, 0);
 		return 0;
 	}

@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include "core/base/err.h"
+#include "core/remote_priv.h"
 #include "core/store_priv.h"
 
 #define MS_NS	 1000000u
@@ -46,6 +47,10 @@ static void sync_waiters_locked(struct ropefs *fs)
 	r = log_sync(fs, lsn);
 	while ((w = STAILQ_FIRST(&mine))) {
 		STAILQ_REMOVE_HEAD(&mine, link);
+		if (r >= 0 && fs->opts.durability == ROPEFS_REMOTE && fs->remote) {
+			remote_await(fs->remote, w);
+			continue;
+		}
 		w->done(w->arg, r);
 		free(w);
 	}

@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 
 #include "core/base/err.h"
+#include "core/remote_priv.h"
 #include "core/store_priv.h"
 
 #define SPACE_CHECK_BYTES   (4 * MIB)
@@ -135,6 +136,8 @@ static int admit(struct ropefs *fs, const struct op *op, unsigned io_flags, bool
 {
 	int r = admit_memory(fs, io_flags);
 
+	if (r >= 0 && !frees)
+		r = remote_admit(fs);
 	if (r >= 0 && !frees)
 		r = admit_space(fs, op->data.n);
 	return r < 0 ? r : wal_reserve(fs->wal, OP_HEAD_MAX + op->data.n);

@@ -16,6 +16,7 @@
 
 #include "core/base/err.h"
 #include "core/base/mutant.h"
+#include "core/remote_priv.h"
 #include "core/store_priv.h"
 
 #define SETTLE_SLICE 512
@@ -93,7 +94,8 @@ static int pack_extent(void *arg, struct extent *e)
 		if (hot_placed(pk->fs->hot, e)) /* a snapshot or a copy has it too */
 			return 0;
 		bytes = hot_frozen_bytes(pk->fs->hot, e);
-	} else if (extent_kind(e) == EXTENT_CHUNK && pk->defrag) {
+	} else if (extent_kind(e) == EXTENT_CHUNK && pk->defrag &&
+		   !packs_is_remote(pk->fs->packs, extent_pack(e))) {
 		r = packs_read(pk->fs->packs, extent_pack(e), extent_chunk_index(e),
 			       le32_get(e->off), len, pk->cold);
 		if (r <
@@ -304,6 +306,8 @@ int checkpoint_run_held(struct ropefs *fs, bool clean)
 	fs->checkpoint_last_ns = io_mono_ns(fs->io) - began;
 	pthread_cond_broadcast(&fs->room);
 	lock_drop(&fs->engine);
+	if (r >= 0)
+		remote_kick(fs);
 	return r;
 }
 

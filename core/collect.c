@@ -33,6 +33,7 @@ struct partly {
 };
 
 struct pack_marks {
+	bool remote;
 	bool damaged; /* its directory is not whole: left alone */
 	uint32_t chunks;
 	uint8_t bits[];
@@ -140,6 +141,7 @@ static int note_pack(void *arg, const struct pack_info *info)
 		return -ENOMEM;
 	pm->chunks = info->chunks;
 	pm->damaged = info->damaged;
+	pm->remote = info->remote;
 	r = htab_put(&m->packs, info->pack, pm);
 	if (r < 0)
 		free(pm);
@@ -156,6 +158,10 @@ static int live_bytes(struct ropefs *fs, uint64_t pack, const struct pack_marks 
 
 	if (!sizes)
 		return -ENOMEM;
+	if (pm->remote) { /* its sizes are in the bucket; here it takes nothing */
+		*ret = 0;
+		return 0;
+	}
 	r = packs_chunk_sizes(fs->packs, pack, sizes);
 	if (r < 0)
 		return r;
@@ -229,6 +235,14 @@ static int mark_all(struct marking *m, uint64_t *ret_held)
 	return r;
 }
 
+static bool marked_any(const struct pack_marks *pm)
+{
+	for (uint32_t i = 0; i < pm->chunks / 8 + 1; i++)
+		if (pm->bits[i])
+			return true;
+	return false;
+}
+
 static int sweep_pack(void *arg, const struct pack_info *info)
 {
 	struct marking *m = arg;
@@ -238,6 +252,8 @@ static int sweep_pack(void *arg, const struct pack_info *info)
 	int r;
 
 	if (!pm || pm->damaged)
+		return 0;
+	if (info->remote && marked_any(pm)) /* the bucket keeps it as it is */
 		return 0;
 	r = live_bytes(fs, info->pack, pm, &live);
 	if (r == -E_CORRUPT) /* since it was noted: left alone, too */

@@ -48,6 +48,8 @@ int ropefs_init(const char *path, const struct ropefs_init_opts *opts,
 enum ropefs_durability {
 	ROPEFS_ASYNC = 0, /* synced within window_ms */
 	ROPEFS_SYNC = 1, /* each change waits for the log */
+	/* As ROPEFS_ASYNC, but a sync waits until the bucket has it too. */
+	ROPEFS_REMOTE = 2,
 };
 
 struct ropefs_opts {
@@ -488,6 +490,66 @@ struct ropefs_event {
 };
 /* As the line that ropefs_opts.event is given; the caller frees *ret_line. */
 int ropefs_event_line(const struct ropefs_event *ev, char **ret_line);
+
+/* --- a bucket (docs/REMOTE.md) --- */
+/* Strings may be NULL but url. */
+struct ropefs_remote_opts {
+	const char *url; /* s3://BUCKET[/PREFIX] or file:///FOLDER */
+	const char *endpoint; /* http[s]://HOST[:PORT] of s3 */
+	const char *region;
+	const char *access_key, *secret_key, *session_token;
+	const char *ca_file;
+	bool virtual_host, signature_v2;
+	unsigned interval_s; /* between manifests; 0: 60 */
+	unsigned keep_s; /* of what newer manifests don't need; 0: a day */
+	uint64_t local_bytes; /* of packs in the store's folder; 0: no limit */
+	uint64_t min_free_bytes; /* of the disk below it */
+	uint64_t bytes_per_s; /* going up; 0: no limit */
+	bool take_over; /* from whoever wrote there last */
+};
+/* Probes the bucket and keeps it in the store, credentials sealed; what is there goes up from now
+ * on. Without take_over -E_FENCED when the bucket has this store from another writer. */
+int ropefs_remote_add(struct ropefs *fs, const struct ropefs_remote_opts *opts);
+/* Forgets the bucket; what is in it stays. -EBUSY when some bytes are only there. For a store
+ * that nobody else reads meanwhile. */
+int ropefs_remote_rm(struct ropefs *fs);
+struct ropefs_remote_status {
+	char url[512], instance[33], last_error[256];
+	bool reader, creates, fenced, full;
+	uint64_t epoch, manifest, committed_lsn;
+	int64_t committed_ns; /* 0: nothing since the store was opened */
+	uint64_t packs_left, bytes_left, evicted, local_bytes, remote_packs, remote_bytes;
+	uint64_t cycles, cycle_errors;
+	uint64_t puts, gets, heads, lists, dels, failed, put_bytes,
+		got_bytes; /* requests */
+};
+/* -E_REMOTE (10040): there is none. */
+int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret);
+/* Asks for an upload of all that was written before; it is in the bucket once committed_lsn
+ * is *ret_lsn or more. sync waits for that. */
+int ropefs_remote_kick(struct ropefs *fs, uint64_t *ret_lsn);
+int ropefs_remote_sync(struct ropefs *fs);
+/* Makes the store that the key file belongs to anew from a bucket, in a folder that is not
+ * there or empty: its names at once, its bytes as they are read. Without take_over it can
+ * only be read. */
+struct ropefs_clone {
+	const char *key_file;
+	struct ropefs_remote_opts remote;
+	/* May be NULL. */
+	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
+	void *arg;
+	/* Results */
+	uint64_t manifest, files, bytes;
+};
+int ropefs_clone(const char *store, struct ropefs_clone *c);
+/* Compares the bucket with what this store knows to be there: the chain of manifests, and each
+ * object they need. Each thing wrong is a line through bad(). 0; -E_CORRUPT; why not. */
+struct ropefs_verify {
+	void (*bad)(void *arg, const char *line);
+	void *arg;
+	uint64_t manifests, objects, problems;
+};
+int ropefs_remote_verify(struct ropefs *fs, struct ropefs_verify *v);
 
 /* --- views --- */
 /* NAME@SELECTOR[,SELECTOR...]; docs/VIEWS.md has the grammar. */

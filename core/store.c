@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/base/err.h"
+#include "core/remote_priv.h"
 #include "core/store_priv.h"
 
 #define MEMORY_DEFAULT	    (256 * MIB)
@@ -341,8 +342,20 @@ static int upgrade(struct ropefs *fs, bool read_only)
 	return r;
 }
 
+/* A copy whose original is written elsewhere: its next state would come to nothing. */
+static void serve_copy(struct ropefs *fs, struct store_opts *opts)
+{
+	if (fs->read_only)
+		return;
+	opts->pub.read_only = fs->opts.read_only = fs->read_only = true;
+	snprintf(fs->read_only_why, sizeof(fs->read_only_why),
+		 "it is a copy of a store that another folder writes; to write here from "
+		 "now "
+		 "on: ropectl remote take-over STORE");
+}
+
 static int open_layers(struct ropefs *fs, const struct key_file *kf,
-		       const struct store_opts *opts)
+		       struct store_opts *opts)
 {
 	struct packs_opts po;
 	struct wal_opts wo;
@@ -352,8 +365,12 @@ static int open_layers(struct ropefs *fs, const struct key_file *kf,
 		      &fs->keys);
 	if (r >= 0)
 		r = upgrade(fs, opts->pub.read_only);
+	if (r >= 0)
+		r = remote_load(fs);
 	if (r < 0)
 		return r;
+	if (fs->remote && remote_is_reader(fs->remote))
+		serve_copy(fs, opts);
 	r = open_trees(fs, opts->pub.read_only);
 	if (r < 0)
 		return r;
@@ -363,9 +380,14 @@ static int open_layers(struct ropefs *fs, const struct key_file *kf,
 		.zstd_level = opts->pub.zstd_level,
 		.cache_bytes = opts->pub.memory_bytes / 4,
 		.next_pack = fs->super.next_pack,
+		.open_remote = remote_open_pack,
+		.remote = fs,
 		.read_only = opts->pub.read_only,
 	};
 	r = packs_open(&po, &fs->packs);
+	if (r < 0)
+		return r;
+	r = remote_note_packs(fs);
 	if (r < 0)
 		return r;
 	r = packs_each(fs->packs, note_stray, fs);
@@ -460,6 +482,8 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 		r = recover(fs);
 	if (r >= 0 && fs->threads && !fs->read_only)
 		r = background_start(fs);
+	if (r >= 0)
+		r = remote_start(fs);
 	if (r < 0) {
 		store_abandon(fs, true);
 		return r;
@@ -552,10 +576,12 @@ struct io *store_abandon(struct ropefs *fs, bool keep_io)
 	struct io *io = fs->io;
 
 	background_stop(fs);
+	remote_stop(fs);
 	inode_free_all(fs);
 	buf_release(&fs->txn_gone);
 	fs->wal = wal_close(fs->wal);
 	fs->packs = packs_close(fs->packs);
+	fs->remote = remote_free(fs->remote);
 	fs->nodes = nodes_free_cache(fs->nodes);
 	fs->pf = pagefile_close(fs->pf);
 	fs->hot = hot_free(fs->hot);
@@ -573,6 +599,7 @@ int ropefs_close(struct ropefs *fs)
 
 	err_clear();
 	background_stop(fs);
+	remote_stop(fs);
 	if (!fs->read_only) {
 		changed = wal_last_lsn(fs->wal) > fs->checkpoint_lsn || !fs->super.clean;
 		if (changed)

@@ -58,6 +58,8 @@ struct sync_waiter {
 	void *arg;
 };
 
+struct remote;
+
 struct ropefs {
 	/* Set when opened, never changed. */
 	struct io *io;
@@ -70,6 +72,7 @@ struct ropefs {
 	struct lock checkpoint;
 	struct lock engine;
 
+	struct remote *_Atomic remote; /* NULL: no bucket. Set once, but by remote rm */
 	struct pagefile *pf; /* the checkpointer's, but for reads */
 	struct packs *packs; /* has its own lock */
 	struct wal

@@ -18,7 +18,7 @@
 	X(E_READ_ONLY, 10007, EROFS, 1, "the store is read-only")                        \
 	X(E_LOG_FAILED, 10008, EIO, 1, "the log could not be made durable")              \
 	X(E_CIPHER, 10009, EOPNOTSUPP, 1, "this CPU does not have the cipher")           \
-	X(E_REMOTE, 10040, EIO, 1, "the object store can't be used so")                  \
+	X(E_REMOTE, 10040, EOPNOTSUPP, 1, "the object store can't be used so")           \
 	X(E_REMOTE_AWAY, 10041, EIO, 1, "the object store does not answer now")          \
 	X(E_REMOTE_DENIED, 10042, EACCES, 1, "the object store refuses the credentials") \
 	X(E_FENCED, 10043, EROFS, 1, "another writer has taken the bucket over")         \

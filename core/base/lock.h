@@ -12,6 +12,7 @@ enum lock_rank {
 	RANK_ENGINE, /* store: inodes, ropes, catalog, nodes, hot bytes */
 	RANK_WAL, /* wal: buffers and positions */
 	RANK_PACK, /* pack: open packs and the chunk cache */
+	RANK_REMOTE, /* remote: what the uploader tells and is asked */
 	RANK_IO, /* io: inside an io */
 };
 

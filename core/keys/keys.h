@@ -22,6 +22,10 @@ enum key_purpose { /* sub-key ids: never renumber */
 		   KEY_PACK = 3, /* with a pack's salt: one pack */
 		   KEY_NAME = 4, /* keyed hash of directory names */
 		   KEY_SIGN = 5, /* Ed25519 seed */
+		   KEY_MANIFEST =
+			   6, /* with a manifest's salt: one manifest in a bucket */
+		   KEY_REMOTE =
+			   7, /* with its salt: where the bucket is, and its credentials */
 };
 
 struct keys;

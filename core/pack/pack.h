@@ -20,13 +20,19 @@
 #define CHUNK_BYTES_MAX CHUNK_BYTES
 #define PACK_BYTES	(32u << 20) /* a pack is ended when it has reached this */
 
+#define PACK_ID_BYTES 16
+
 struct packs;
+struct pack_info;
 
 struct packs_opts {
 	struct io *io;
 	const struct keys *keys;
 	int zstd_level; /* 1 by default */
 	size_t cache_bytes; /* decoded chunks */
+	/* Opens a pack that is in the bucket only (packs_note_remote()); NULL: it can't be. */
+	int (*open_remote)(void *arg, const struct pack_info *info, struct io_file **ret);
+	void *remote;
 	/* super.next_pack; the greater of it and what is there wins */
 	uint64_t next_pack;
 	bool read_only;
@@ -97,6 +103,10 @@ struct pack_info {
 	 * stored_bytes tell what was found, extents may name more. Leave it to fsck: it is
 	 * never rewritten, and to remove it may lose what another tool could still save. */
 	bool damaged;
+	bool remote; /* only in the bucket */
+	uint32_t rewrites;
+	/* Hash of the footer: names exactly these bytes. Zeros when damaged. */
+	uint8_t id[PACK_ID_BYTES];
 };
 /* Each published pack in rising order; a non-zero return of fn stops and is returned. */
 int packs_each(struct packs *ps, int (*fn)(void *arg, const struct pack_info *info),
@@ -113,7 +123,19 @@ int packs_remove(struct packs *ps, uint64_t pack);
  * -E_CORRUPT, and nothing changed, when the pack is damaged or lacks a live chunk. */
 int packs_rewrite(struct packs *ps, uint64_t pack, const uint8_t *live);
 
+/* --- packs in a bucket --- */
+/* A pack that is not here but there; nothing when it is here. */
+int packs_note_remote(struct packs *ps, const struct pack_info *info);
+/* Removes the file of a pack whose very bytes (id) are in the bucket. Whoever has it pinned
+ * goes on with the file. -ESTALE: it is another one by now. */
+int packs_evict(struct packs *ps, uint64_t pack, const uint8_t id[PACK_ID_BYTES]);
+/* The file of a pack that is here. -ENOENT. */
+int packs_open_file(struct packs *ps, uint64_t pack, struct io_file **ret);
+/* Reading the pack asks the network. */
+bool packs_is_remote(struct packs *ps, uint64_t pack);
+
 struct packs_stats {
+	uint64_t remote_packs, remote_bytes; /* of those only in the bucket */
 	uint64_t packs, file_bytes, chunks_written, plain_bytes, sealed_bytes, hits,
 		misses, cache_bytes;
 };

@@ -251,8 +251,8 @@ static int ends_read(const struct pack_image_source *src, struct pack_image *img
 		img->footer_ok = pack_footer_sane(&img->footer, img->file_bytes) &&
 				 pack_footer_signed(&img->footer, src->keys);
 
-	if (!img->footer_ok && !header_ok && img->io_failed)
-		return -EIO;
+	if (img->io_failed && (img->remote || (!img->footer_ok && !header_ok)))
+		return img->remote ? -E_REMOTE_AWAY : -EIO;
 	if (!img->footer_ok && !header_ok)
 		return pack_unusable(src, "neither header nor footer verifies");
 	if (img->footer_ok)
@@ -282,7 +282,7 @@ static int chunks_find(const struct pack_image_source *src, struct pack_image *i
 		r = chunks_resize(img, count);
 		if (r == 0)
 			r = directory_read(img);
-		if (r == 0 || r == -ENOMEM)
+		if (r == 0 || r == -ENOMEM || img->remote)
 			return r;
 		complain(src, "the directory does not verify (frames stand in for it)");
 	}
@@ -298,8 +298,10 @@ int pack_image_open(const struct pack_image_source *src, struct pack_image **ret
 	assert(src->io && src->keys);
 	if (!img)
 		return -ENOMEM;
+	img->remote = src->remote != NULL;
+	img->file = src->remote;
 	pack_name(name, src->pack, "pack");
-	r = io_open(src->io, name, IO_READ, &img->file);
+	r = img->remote ? 0 : io_open(src->io, name, IO_READ, &img->file);
 	if (r == 0)
 		r = io_size(img->file, &img->file_bytes);
 	if (r == 0)
@@ -310,6 +312,8 @@ int pack_image_open(const struct pack_image_source *src, struct pack_image **ret
 		r = chunks_find(src, img);
 	if (r < 0)
 		return r;
+	if (img->remote && pack_image_damaged(img))
+		return pack_unusable(src, "what the bucket gave does not verify");
 	*ret = img;
 	img = NULL;
 	return 0;
@@ -400,6 +404,7 @@ int pack_image_chunk(const struct pack_image *img, uint32_t index,
 		       s->frame + sizeof(struct frame_head), out);
 	if (r == -EBADMSG)
 		return chunk_unusable(img->home.pack, index,
-				      "its bytes on disk do not verify");
+				      img->remote ? "what the bucket gave does not verify"
+						  : "its bytes on disk do not verify");
 	return r;
 }

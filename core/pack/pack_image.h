@@ -16,6 +16,7 @@ struct pack_image {
 	uint32_t n;
 	bool footer_ok; /* the signature verifies: footer is the truth */
 	bool directory_ok; /* else chunks are what a walk over the frames found */
+	bool remote; /* the file is in a bucket */
 	bool io_failed; /* reading met errors of the disk: another try may do better */
 	struct pack_footer footer;
 	struct pack_image *next_closing;
@@ -25,6 +26,8 @@ struct pack_image_source {
 	struct io *io;
 	const struct keys *keys;
 	uint64_t pack;
+	struct io_file
+		*remote; /* this file instead of the folder's; the image's to close */
 	/* Told of each thing wrong, even if the image opens all the same; or NULL. */
 	void (*bad)(void *arg, const char *line);
 	void *arg;

@@ -33,6 +33,7 @@ struct pack {
 	unsigned pins;
 	bool opening;
 	bool removed;
+	bool remote; /* no file here */
 	bool info_known;
 	struct pack_info info;
 };
@@ -46,6 +47,8 @@ struct pack_prev {
 struct packs {
 	struct io *io;
 	const struct keys *keys;
+	int (*open_remote)(void *arg, const struct pack_info *info, struct io_file **ret);
+	void *remote;
 	int zstd_level;
 	bool read_only;
 
@@ -80,6 +83,8 @@ static inline const struct pack_image *pack_widest(const struct pack *p)
 }
 /* Adds a pack just published or found. -ENOMEM. */
 int pack_add_locked(struct packs *ps, const struct pack *as);
+/* Counts a pack in or out of the stats. */
+void pack_count_locked(struct packs *ps, const struct pack *p, bool there);
 /* Takes a pack out of table and stats and frees it; it has no pins. */
 void pack_forget_locked(struct packs *ps, struct pack *p);
 /* p's image was replaced on disk: keeps it for those that have p pinned, else closes it. */

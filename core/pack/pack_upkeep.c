@@ -164,15 +164,14 @@ static int remove_begin(struct packs *ps, uint64_t number, struct pack **ret)
 		return pack_missing(number);
 	}
 	p->pins++;
-	if (p->pins > 1 && !p->image) {
+	if (p->pins > 1 && !p->image && !p->remote) {
 		r = pack_hold_locked(ps, p);
 		if (r == 0)
 			pack_unpin_locked(ps, p);
 	}
 	/* A pack that cannot be opened cannot be read by those that pinned it either. */
+	pack_count_locked(ps, p, false);
 	p->removed = true;
-	ps->stats.packs--;
-	ps->stats.file_bytes -= p->file_bytes;
 	packs_lock_drop(ps);
 	*ret = p;
 	return 0;
@@ -196,12 +195,90 @@ int packs_remove(struct packs *ps, uint64_t pack)
 	lock_take(&ps->lock);
 	if (r < 0) {
 		p->removed = false;
-		ps->stats.packs++;
-		ps->stats.file_bytes += p->file_bytes;
+		pack_count_locked(ps, p, true);
 	}
 	pack_unpin_locked(ps, p);
 	packs_lock_drop(ps);
 	return r;
+}
+
+/* --- packs in a bucket --- */
+
+int packs_note_remote(struct packs *ps, const struct pack_info *info)
+{
+	struct pack p = { .number = info->pack,
+			  .file_bytes = info->file_bytes,
+			  .remote = true,
+			  .info_known = true,
+			  .info = *info };
+	int r = 0;
+
+	p.info.remote = true;
+	lock_take(&ps->lock);
+	if (!pack_find_locked(ps, info->pack))
+		r = pack_add_locked(ps, &p);
+	if (r == 0)
+		ps->next = MAX(ps->next, info->pack + 1);
+	packs_lock_drop(ps);
+	return r;
+}
+
+/* What reads the file from now on finds it in the bucket. */
+static void evict_swap(struct packs *ps, struct pack *p)
+{
+	struct pack_info info = p->info;
+
+	lock_take(&ps->lock);
+	pack_count_locked(ps, p, false);
+	p->remote = true;
+	pack_count_locked(ps, p, true);
+	if (p->image)
+		pack_retire_image_locked(ps, p);
+	info.remote = true;
+	p->info = info;
+	p->info_known = true;
+	packs_lock_drop(ps);
+}
+
+int packs_evict(struct packs *ps, uint64_t pack, const uint8_t id[PACK_ID_BYTES])
+{
+	char name[PACK_NAME_BYTES];
+	struct pack *p = NULL;
+	int r;
+
+	assert(!ps->read_only);
+	r = pack_get(ps, pack, &p);
+	if (r < 0)
+		return r;
+	if (p->remote || memcmp(p->info.id, id, PACK_ID_BYTES) != 0)
+		r = -ESTALE;
+	pack_name(name, pack, "pack");
+	if (r == 0)
+		r = ps->io->ops->unlink(ps->io, name);
+	if (r == 0)
+		evict_swap(ps, p);
+	pack_put(ps, p);
+	return r;
+}
+
+int packs_open_file(struct packs *ps, uint64_t pack, struct io_file **ret)
+{
+	char name[PACK_NAME_BYTES];
+
+	pack_name(name, pack, "pack");
+	return io_open(ps->io, name, IO_READ, ret);
+}
+
+bool packs_is_remote(struct packs *ps, uint64_t pack)
+{
+	struct pack *p;
+	bool remote;
+
+	lock_take(&ps->lock);
+	p = pack_find_locked(ps, pack);
+	remote = p && p->remote;
+	packs_lock_drop(ps);
+	return remote;
 }
 
 /* --- rewrite --- */

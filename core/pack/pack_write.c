@@ -238,9 +238,10 @@ static int pack_end(struct pack_writer *w)
 		.chunks = w->file.chunks,
 		.stored_bytes = w->file.stored_bytes,
 	};
-	buf_append(&w->done, &info, sizeof(info)); /* reserved: cannot fail */
 	w->prev.pack = info.pack;
 	hash256(span_of(&f, sizeof(f)), w->prev.hash);
+	memcpy(info.id, w->prev.hash, sizeof(info.id));
+	buf_append(&w->done, &info, sizeof(info)); /* reserved: cannot fail */
 	return 0;
 }
 

@@ -49,13 +49,22 @@ static void close_later_locked(struct packs *ps, struct pack_image *img)
 
 struct pack_info pack_image_info(const struct pack_image *img)
 {
-	return (struct pack_info) {
+	struct pack_info info = {
 		.pack = img->home.pack,
 		.file_bytes = img->file_bytes,
 		.chunks = img->n,
 		.stored_bytes = pack_image_stored_bytes(img),
 		.damaged = pack_image_damaged(img),
+		.remote = img->remote,
 	};
+	uint8_t hash[32];
+
+	if (img->footer_ok) {
+		info.rewrites = le32_get(img->footer.rewrites);
+		hash256(span_of(&img->footer, sizeof(img->footer)), hash);
+		memcpy(info.id, hash, sizeof(info.id));
+	}
+	return info;
 }
 
 /* --- images --- */
@@ -115,13 +124,26 @@ static int image_open_locked(struct packs *ps, struct pack *p)
 	struct pack_image_source src = { .io = ps->io,
 					 .keys = ps->keys,
 					 .pack = p->number };
+	struct pack_info info = p->info;
+	struct io_file *remote = NULL;
 	struct pack_image *img;
-	int r;
+	int r = 0;
 
 	assert(p->pins > 0 && !p->opening);
+	if (p->remote && !ps->open_remote)
+		return err_set(
+			E_REMOTE_AWAY,
+			"pack %010llx is in the bucket only, and this program does "
+			"not reach it",
+			(unsigned long long)p->number);
 	p->opening = true;
+	info.remote = p->remote;
 	packs_lock_drop(ps);
-	r = pack_image_open(&src, &img);
+	if (info.remote)
+		r = ps->open_remote(ps->remote, &info, &remote);
+	src.remote = remote;
+	if (r == 0)
+		r = pack_image_open(&src, &img);
 	lock_take(&ps->lock);
 	p->opening = false;
 	pthread_cond_broadcast(&ps->cond);
@@ -170,6 +192,19 @@ void pack_unpin_locked(struct packs *ps, struct pack *p)
 		close_idle_locked(ps);
 }
 
+void pack_count_locked(struct packs *ps, const struct pack *p, bool there)
+{
+	uint64_t sign = there ? 1 : UINT64_MAX;
+
+	if (p->remote) {
+		ps->stats.remote_packs += sign;
+		ps->stats.remote_bytes += sign * p->file_bytes;
+	} else {
+		ps->stats.packs += sign;
+		ps->stats.file_bytes += sign * p->file_bytes;
+	}
+}
+
 int pack_add_locked(struct packs *ps, const struct pack *as)
 {
 	struct pack *p = malloc(sizeof(*p));
@@ -185,8 +220,7 @@ int pack_add_locked(struct packs *ps, const struct pack *as)
 		free(p);
 		return r;
 	}
-	ps->stats.packs++;
-	ps->stats.file_bytes += p->file_bytes;
+	pack_count_locked(ps, p, true);
 	return 0;
 }
 
@@ -198,10 +232,8 @@ void pack_forget_locked(struct packs *ps, struct pack *p)
 	for (uint32_t i = 0; i < p->info.chunks; i++)
 		chunk_cache_drop(&ps->cache, chunk_key(p->number, i));
 	htab_del(&ps->table, p->number);
-	if (!p->removed) {
-		ps->stats.packs--;
-		ps->stats.file_bytes -= p->file_bytes;
-	}
+	if (!p->removed)
+		pack_count_locked(ps, p, false);
 	free(p);
 }
 
@@ -368,6 +400,8 @@ int packs_open(const struct packs_opts *opts, struct packs **ret)
 		return -ENOMEM;
 	ps->io = opts->io;
 	ps->keys = opts->keys;
+	ps->open_remote = opts->open_remote;
+	ps->remote = opts->remote;
 	ps->zstd_level = opts->zstd_level;
 	ps->read_only = opts->read_only;
 	ps->next = MAX(opts->next_pack, (uint64_t)1); /* 0 names no pack */

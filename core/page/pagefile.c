@@ -49,6 +49,9 @@ struct pagefile {
 	size_t cursor; /* word where the last free page was found */
 	struct page_list fresh, given, limbo;
 	struct page_list bitmap; /* pages of the durable bitmap */
+	bool holding;
+	struct page_list held; /* free but for the state that is held */
+	uint64_t *changed; /* bits of pages written since the last hold, or NULL */
 
 	/* Only these are touched by more than the checkpointer. */
 	_Atomic uint64_t pages; /* in the file */
@@ -163,6 +166,8 @@ int pagefile_write(struct pagefile *pf, uint64_t page, const uint8_t *payload,
 	if (r < 0)
 		return r;
 	atomic_fetch_add_explicit(&pf->written, 1, memory_order_relaxed);
+	if (pf->changed)
+		bit_set(pf->changed, page);
 	ref->at = le64_put(page);
 	memcpy(ref->tag, tag, sizeof(ref->tag));
 	return 0;
@@ -183,6 +188,14 @@ static int space_extend(struct pagefile *pf, uint64_t pages)
 			return -ENOMEM;
 		memset(words + pf->n_words, 0xff, (n - pf->n_words) * sizeof(*words));
 		pf->used = words;
+		if (pf->changed) {
+			words = reallocarray(pf->changed, n, sizeof(*words));
+			if (!words)
+				return -ENOMEM;
+			memset(words + pf->n_words, 0,
+			       (n - pf->n_words) * sizeof(*words));
+			pf->changed = words;
+		}
 		pf->n_words = n;
 	}
 	for (uint64_t p = pf->pages; p < pages; p++)
@@ -382,6 +395,8 @@ struct pagefile *pagefile_close(struct pagefile *pf)
 	io_closep(&pf->file);
 	pf->aead = aead_free(pf->aead);
 	free(pf->used);
+	free(pf->changed);
+	page_list_release(&pf->held);
 	page_list_release(&pf->fresh);
 	page_list_release(&pf->given);
 	page_list_release(&pf->limbo);
@@ -561,6 +576,7 @@ static uint64_t *space_after(const struct pagefile *pf)
 	if (!words)
 		return NULL;
 	memcpy(words, pf->used, pf->n_words * sizeof(*words));
+	bits_clear_list(words, &pf->held);
 	bits_clear_list(words, &pf->given);
 	bits_clear_list(words, &pf->limbo);
 	bits_clear_list(words, &pf->bitmap);
@@ -578,6 +594,8 @@ static int commit_pages(struct pagefile *pf, struct page_list *bitmap,
 		return r;
 	/* All memory that is needed later, while failing is cheap. */
 	r = page_list_reserve(&pf->limbo, pf->fresh.n);
+	if (r == 0 && pf->holding)
+		r = page_list_reserve(&pf->held, pf->given.n + pf->bitmap.n);
 	if (r < 0)
 		return r;
 	words = space_after(pf);
@@ -618,6 +636,20 @@ static void commit_again(struct pagefile *pf)
 		pf->durable = s;
 }
 
+/* What this commit freed, and those before it, stays out of use while a state is held. The
+ * bitmap on disk has it as free: after a crash nobody holds anything. */
+static void hold_freed(struct pagefile *pf)
+{
+	if (!pf->holding)
+		return;
+	/* Room was reserved. */
+	(void)page_list_move(&pf->held, &pf->given);
+	for (size_t i = 0; i < pf->bitmap.n; i++)
+		(void)page_list_add(&pf->held, pf->bitmap.pages[i]);
+	for (size_t i = 0; i < pf->held.n; i++)
+		bit_set(pf->used, pf->held.pages[i]);
+}
+
 int pagefile_commit(struct pagefile *pf, struct super *sb)
 {
 	_cleanup_(page_list_release) struct page_list bitmap = { 0 };
@@ -642,6 +674,7 @@ int pagefile_commit(struct pagefile *pf, struct super *sb)
 
 	free(pf->used);
 	pf->used = words;
+	hold_freed(pf);
 	pf->n_used = bits_count(words, pf->pages);
 	pf->durable = s;
 	pf->fresh.n = 0;
@@ -655,13 +688,108 @@ int pagefile_commit(struct pagefile *pf, struct super *sb)
 	return 0;
 }
 
+/* --- copies of a committed state --- */
+
+void page_state_release(struct page_state *st)
+{
+	free(st->used);
+	free(st->changed);
+	*st = (struct page_state) { 0 };
+}
+
+int pagefile_hold(struct pagefile *pf, struct page_state *ret)
+{
+	uint64_t *used, *none_changed;
+
+	assert(!pf->holding && pf->fresh.n == 0);
+	used = reallocarray(NULL, pf->n_words, sizeof(*used));
+	none_changed = calloc(pf->n_words, sizeof(*none_changed));
+	if (!used || !none_changed) {
+		free(used);
+		free(none_changed);
+		return -ENOMEM;
+	}
+	memcpy(used, pf->used, pf->n_words * sizeof(*used));
+	*ret = (struct page_state) {
+		.lsn = pf->durable.super.lsn,
+		.pages = pf->durable.pages,
+		.used = used,
+		.changed = pf->changed,
+	};
+	static_assert(sizeof(ret->id) == sizeof(pf->durable.bitmap), "each commit's own");
+	memcpy(ret->id, &pf->durable.bitmap, sizeof(ret->id));
+	superblock_body_put(&pf->durable, ret->super);
+	pf->changed = none_changed;
+	pf->holding = true;
+	return 0;
+}
+
+void pagefile_unhold(struct pagefile *pf)
+{
+	assert(pf->holding);
+	bits_clear_list(pf->used, &pf->held);
+	pf->n_used -= pf->held.n;
+	pf->held.n = 0;
+	pf->holding = false;
+}
+
+int pagefile_read_sealed(struct pagefile *pf, uint64_t page, uint8_t *out)
+{
+	return io_pread_all(pf->file, out, PAGE_BYTES, page * PAGE_BYTES);
+}
+
+int pagefile_restore_begin(struct io *io, const struct keys *keys,
+			   const uint8_t super[SUPER_BODY_BYTES], struct pagefile **ret)
+{
+	_cleanup_(pagefile_closep) struct pagefile *pf = NULL;
+	int r;
+
+	r = pagefile_new(io, keys, IO_CREATE | IO_WRITE | IO_EXCL, &pf);
+	if (r < 0)
+		return r;
+	superblock_body_get(super, &pf->durable);
+	if (pf->durable.pages < SUPER_SLOTS || pf->durable.pages > PAGES_MAX)
+		return err_set(E_CORRUPT,
+			       "the state to restore speaks of %" PRIu64 " pages",
+			       pf->durable.pages);
+	r = pf->file->ops->allocate(pf->file, pf->durable.pages * PAGE_BYTES);
+	if (r < 0)
+		return r;
+	*ret = pf;
+	pf = NULL;
+	return 0;
+}
+
+int pagefile_restore_page(struct pagefile *pf, uint64_t page, const uint8_t *sealed)
+{
+	if (page < SUPER_SLOTS || page >= pf->durable.pages)
+		return err_set(E_CORRUPT,
+			       "page %" PRIu64 " is outside of the state to restore",
+			       page);
+	return io_pwrite(pf->file, sealed, PAGE_BYTES, page * PAGE_BYTES);
+}
+
+int pagefile_restore_end(struct pagefile *pf)
+{
+	struct super_env env = super_env(pf);
+	int r = 0;
+
+	pf->durable.super.clean = true;
+	for (unsigned slot = 0; r == 0 && slot < SUPER_SLOTS; slot++) {
+		pf->durable.super.generation++;
+		r = superblock_write(&env, &pf->durable);
+	}
+	return r < 0 ? r : io_sync(pf->file);
+}
+
 /* --- sweep, fsck, dump --- */
 
 /* Like `used`, with only those bits set that the file itself accounts for. NULL: -ENOMEM. */
 static uint64_t *space_known(const struct pagefile *pf)
 {
 	uint64_t *words = calloc(pf->n_words, sizeof(*words));
-	const struct page_list *lists[] = { &pf->fresh, &pf->limbo, &pf->bitmap };
+	const struct page_list *lists[] = { &pf->fresh, &pf->limbo, &pf->bitmap,
+					    &pf->held };
 
 	if (!words)
 		return NULL;

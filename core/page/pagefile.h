@@ -78,6 +78,36 @@ void pagefile_abort(struct pagefile *pf);
 int pagefile_adopt(struct pagefile *pf, const uint8_t *marks, uint64_t n_bits);
 bool pagefile_needs_sweep(struct pagefile *pf);
 
+/* --- copies of a committed state, for a bucket --- */
+#define SUPER_BODY_BYTES 256u
+
+struct page_state {
+	uint8_t super[SUPER_BODY_BYTES]; /* what its superblock seals */
+	uint8_t id[32]; /* another one for each state */
+	uint64_t lsn, pages;
+	uint64_t *used; /* a bit each page; pages 0 and 1 are not meant */
+	/* Bits of the pages written since the last hold; NULL: any may have been. */
+	uint64_t *changed;
+};
+/* Gives the committed state and keeps its pages from being written over until unhold, which
+ * comes before the next hold. Both, like commit, are for one thread at a time. */
+int pagefile_hold(struct pagefile *pf, struct page_state *ret);
+void pagefile_unhold(struct pagefile *pf);
+void page_state_release(struct page_state *st);
+static inline bool page_state_uses(const struct page_state *st, uint64_t page)
+{
+	return page >= 2 && page < st->pages &&
+	       (st->used[page / 64] >> page % 64 & 1) != 0;
+}
+/* A page as it is on the disk (PAGE_BYTES). Any thread. */
+int pagefile_read_sealed(struct pagefile *pf, uint64_t page, uint8_t *out);
+
+/* Makes the page file anew from such a state: begin, its pages, end (clean, durable). */
+int pagefile_restore_begin(struct io *io, const struct keys *keys,
+			   const uint8_t super[SUPER_BODY_BYTES], struct pagefile **ret);
+int pagefile_restore_page(struct pagefile *pf, uint64_t page, const uint8_t *sealed);
+int pagefile_restore_end(struct pagefile *pf);
+
 struct pagefile_stats {
 	uint64_t pages, used, written, read;
 };

@@ -75,6 +75,24 @@ static void super_decode(const struct super_body *b, struct super_state *ret)
 	};
 }
 
+static_assert(sizeof(struct super_body) == SUPER_BODY_BYTES, "a body is copied whole");
+
+void superblock_body_put(const struct super_state *s, uint8_t ret[SUPER_BODY_BYTES])
+{
+	struct super_body body;
+
+	super_encode(s, &body);
+	memcpy(ret, &body, sizeof(body));
+}
+
+void superblock_body_get(const uint8_t bytes[SUPER_BODY_BYTES], struct super_state *ret)
+{
+	struct super_body body;
+
+	memcpy(&body, bytes, sizeof(body));
+	super_decode(&body, ret);
+}
+
 int superblock_write(const struct super_env *env, const struct super_state *s)
 {
 	unsigned slot = (unsigned)(s->super.generation % SUPER_SLOTS);

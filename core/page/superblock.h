@@ -19,6 +19,9 @@ struct super_env {
 	const uint8_t *store_id;
 };
 
+/* The bytes that a superblock seals, and back. */
+void superblock_body_put(const struct super_state *s, uint8_t ret[SUPER_BODY_BYTES]);
+void superblock_body_get(const uint8_t body[SUPER_BODY_BYTES], struct super_state *ret);
 /* Seals s into the slot of its generation; does not sync. */
 int superblock_write(const struct super_env *env, const struct super_state *s);
 /* One slot. -E_CORRUPT when no copy verifies, -E_NEWER, or what the disk said. */

@@ -1,0 +1,514 @@
+/* remote.c - a store's bucket: opening it, the uploader thread, who waits for it, status. */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/remote_priv.h"
+#include "core/tier/object_file.h"
+
+#define SECOND_NS     1000000000u
+#define MANIFEST_NAME REMOTE_FOLDER "/manifest"
+#define PAUSE_MAX_S   300u
+
+/* --- ways to the bucket --- */
+
+int remote_way_open(struct remote *rm, bool patient, struct remote_way *way)
+{
+	const struct remote_config *c = &rm->cfg;
+	const struct object_opts opts = {
+		.url = c->url,
+		.endpoint = c->endpoint,
+		.region = c->region,
+		.access_key = c->access_key,
+		.secret_key = c->secret_key,
+		.session_token = c->session_token,
+		.ca_file = c->ca_file,
+		.virtual_host = c->virtual_host,
+		.signature_v2 = c->signature_v2,
+		.cancel = &rm->cancel,
+	};
+	const struct object_meter_opts mo = { .bytes_per_s = patient ? c->bytes_per_s : 0,
+					      .cancel = &rm->cancel };
+	struct object_retry_opts ro = { .tries = patient ? 3 : 5,
+					.base_ms = patient ? 500 : 100,
+					.pause_max_ms = 4000,
+					.cancel = &rm->cancel };
+	struct object_store *os, *meter, *retry;
+	int r;
+
+	io_random(rm->fs->io, &ro.seed, sizeof(ro.seed));
+	r = object_open(&opts, &os);
+	if (r < 0)
+		return r;
+	r = object_meter_new(&mo, os, &meter);
+	if (r < 0) {
+		object_free(os);
+		return r;
+	}
+	r = object_retry_new(&ro, meter, &retry);
+	if (r < 0) {
+		object_free(meter);
+		return r;
+	}
+	*way = (struct remote_way) { retry, meter };
+	return 0;
+}
+
+void remote_way_close(struct remote_way *way)
+{
+	object_free(way->os);
+	*way = (struct remote_way) { 0 };
+}
+
+/* The store for readers, opened by the first of them. */
+static int reading_way(struct remote *rm, struct object_store **ret)
+{
+	struct remote_way way;
+	int r = 0;
+
+	lock_take(&rm->lock);
+	if (!rm->down.os) {
+		r = remote_way_open(rm, false, &way);
+		if (r == 0)
+			rm->down = way;
+	}
+	*ret = rm->down.os;
+	lock_drop(&rm->lock);
+	return r;
+}
+
+int remote_open_pack(void *arg, const struct pack_info *info, struct io_file **ret)
+{
+	struct ropefs *fs = arg;
+	struct object_store *os;
+	int r;
+
+	if (!fs->remote)
+		return err_set(E_REMOTE_AWAY,
+			       "pack %010" PRIx64
+			       " is not in the store's folder packs, and the "
+			       "store knows no bucket",
+			       info->pack);
+	r = reading_way(fs->remote, &os);
+	if (r < 0)
+		return r;
+	return object_file_new(
+		os, key_of(fs->remote->instance, 'p', info->pack, info->id).text,
+		info->file_bytes, ret);
+}
+
+/* --- open, close --- */
+
+static int load_manifest(struct remote *rm)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	int r = remote_file_read(rm->fs->io, MANIFEST_NAME, &bytes);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0)
+		r = manifest_decode(buf_span(&bytes), rm->fs->keys, &rm->man);
+	if (r == 0)
+		hash256(buf_span(&bytes), rm->man_hash);
+	return r;
+}
+
+int remote_new(struct ropefs *fs, struct remote **ret)
+{
+	struct remote *rm = calloc(1, sizeof(*rm));
+
+	if (!rm)
+		return -ENOMEM;
+	rm->fs = fs;
+	instance_id(fs->header.public_key, rm->instance);
+	lock_init(&rm->lock, RANK_REMOTE);
+	lock_cond_init(&rm->wake);
+	lock_cond_init(&rm->done_cond);
+	STAILQ_INIT(&rm->waiters);
+	rm->man.next_segment = 1;
+	*ret = rm;
+	return 0;
+}
+
+int remote_load(struct ropefs *fs)
+{
+	struct remote *rm;
+	int r;
+
+	r = remote_new(fs, &rm);
+	if (r < 0)
+		return r;
+	r = remote_config_read(fs->io, fs->keys, &rm->cfg);
+	if (r == 0)
+		r = load_manifest(rm);
+	if (r < 0) {
+		remote_free(rm);
+		return r == -ENOENT || r == -ENOTDIR ? 0 : r;
+	}
+	remote_map_load(rm);
+	rm->oldest = MAX(rm->man.oldest, 1u);
+	rm->number = rm->man.number;
+	fs->remote = rm;
+	return 0;
+}
+
+int remote_note_packs(struct ropefs *fs)
+{
+	const struct manifest *m = fs->remote ? &fs->remote->man : NULL;
+	int r = 0;
+
+	for (size_t i = 0; m && r == 0 && i < m->n_packs; i++) {
+		const struct manifest_pack *p = &m->packs[i];
+		struct pack_info info = { .pack = p->pack,
+					  .file_bytes = p->bytes,
+					  .chunks = p->chunks,
+					  .stored_bytes = p->stored,
+					  .rewrites = p->rewrites };
+
+		memcpy(info.id, p->id, sizeof(info.id));
+		r = packs_note_remote(fs->packs, &info);
+	}
+	return r;
+}
+
+struct remote *remote_free(struct remote *rm)
+{
+	struct htab_slot *slot;
+	size_t at = 0;
+
+	if (!rm)
+		return NULL;
+	remote_way_close(&rm->up);
+	remote_way_close(&rm->down);
+	while ((slot = htab_next(&rm->done, &at)))
+		free(slot->value);
+	htab_release(&rm->done);
+	manifest_release(&rm->man);
+	remote_map_release(&rm->map);
+	remote_config_release(&rm->cfg);
+	pthread_cond_destroy(&rm->wake);
+	pthread_cond_destroy(&rm->done_cond);
+	lock_release(&rm->lock);
+	free(rm);
+	return NULL;
+}
+
+/* --- the uploader --- */
+
+static void answer_waiters(struct remote *rm, int r)
+{
+	STAILQ_HEAD(, sync_waiter) mine = STAILQ_HEAD_INITIALIZER(mine);
+	STAILQ_HEAD(, sync_waiter) rest = STAILQ_HEAD_INITIALIZER(rest);
+	struct sync_waiter *w;
+
+	lock_take(&rm->lock);
+	while ((w = STAILQ_FIRST(&rm->waiters))) {
+		STAILQ_REMOVE_HEAD(&rm->waiters, link);
+		if (r < 0 || w->lsn <= rm->committed_lsn)
+			STAILQ_INSERT_TAIL(&mine, w, link);
+		else
+			STAILQ_INSERT_TAIL(&rest, w, link);
+	}
+	STAILQ_CONCAT(&rm->waiters, &rest);
+	pthread_cond_broadcast(&rm->done_cond);
+	lock_drop(&rm->lock);
+	while ((w = STAILQ_FIRST(&mine))) {
+		STAILQ_REMOVE_HEAD(&mine, link);
+		w->done(w->arg, r);
+		free(w);
+	}
+}
+
+/* What somebody waits for must be in packs and pages first. */
+static int checkpoint_for(struct remote *rm)
+{
+	struct ropefs *fs = rm->fs;
+	uint64_t lsn;
+	bool due;
+
+	lock_take(&rm->lock);
+	lsn = rm->wanted_lsn;
+	lock_drop(&rm->lock);
+	lock_take(&fs->engine);
+	due = lsn > fs->checkpoint_lsn;
+	lock_drop(&fs->engine);
+	return due ? checkpoint_run(fs, false) : 0;
+}
+
+static void note_cycle(struct remote *rm, int r)
+{
+	bool news;
+
+	lock_take(&rm->lock);
+	rm->cycles++;
+	news = r < 0 && (rm->fails == 0 || !*rm->last_error);
+	if (r < 0) {
+		rm->fails++;
+		rm->cycle_errors++;
+		snprintf(rm->last_error, sizeof(rm->last_error), "%s",
+			 *err_detail() ? err_detail() : err_text(r));
+	} else {
+		news = rm->fails > 0;
+		rm->fails = 0;
+		rm->last_error[0] = '\0';
+	}
+	lock_drop(&rm->lock);
+	if (news && r < 0 && r != -E_FENCED)
+		event_raise(rm->fs, "remote-away", 0, "%s", rm->last_error);
+	else if (news && r == 0)
+		event_raise(rm->fs, "remote-back", 0, "the bucket takes uploads again");
+}
+
+/* Until when to wait: the interval after a good cycle, else a random time below a bound that
+ * doubles. */
+static uint64_t next_turn(struct remote *rm)
+{
+	uint64_t now = io_mono_ns(rm->fs->io), bound, random;
+
+	if (!rm->fails)
+		return now + rm->cfg.interval_s * SECOND_NS;
+	bound = (uint64_t)SECOND_NS << MIN(rm->fails, 9u);
+	bound = MIN(bound, (uint64_t)PAUSE_MAX_S * SECOND_NS);
+	io_random(rm->fs->io, &random, sizeof(random));
+	return now + SECOND_NS / 10 + random % bound;
+}
+
+static bool sync_wanted_locked(const struct remote *rm)
+{
+	return rm->wanted_lsn > rm->committed_lsn;
+}
+
+static void *uploader_main(void *arg)
+{
+	struct remote *rm = arg;
+	uint64_t next = io_mono_ns(rm->fs->io);
+	int r;
+
+	lock_take(&rm->lock);
+	while (!rm->stopping && !rm->ended) {
+		uint64_t now = io_mono_ns(rm->fs->io);
+
+		if (now < next && !rm->kicked) {
+			lock_wait(&rm->lock, &rm->wake, next);
+			continue;
+		}
+		rm->kicked = false;
+		lock_drop(&rm->lock);
+		r = checkpoint_for(rm);
+		if (r == 0)
+			r = remote_cycle(rm);
+		if (r != -ECANCELED)
+			note_cycle(rm, r);
+		answer_waiters(rm, 0);
+		next = next_turn(rm);
+		lock_take(&rm->lock);
+		rm->ended = r == -E_FENCED || r == -E_READ_ONLY ? r : 0;
+		/* More was written while the cycle ran. */
+		rm->kicked |= r == 0 && sync_wanted_locked(rm);
+	}
+	lock_drop(&rm->lock);
+	answer_waiters(rm, rm->ended ? rm->ended : -ESHUTDOWN);
+	return NULL;
+}
+
+int remote_start(struct ropefs *fs)
+{
+	struct remote *rm = fs->remote;
+	sigset_t all, old;
+	int r;
+
+	if (!rm || rm->cfg.reader || rm->started || fs->read_only || !fs->threads)
+		return 0;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&rm->thread, NULL, uploader_main, rm);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	rm->started = r == 0;
+	return -r;
+}
+
+void remote_stop(struct ropefs *fs)
+{
+	struct remote *rm = fs->remote;
+
+	if (!rm)
+		return;
+	atomic_store(&rm->cancel, true);
+	if (!rm->started)
+		return;
+	lock_take(&rm->lock);
+	rm->stopping = true;
+	pthread_cond_broadcast(&rm->wake);
+	lock_drop(&rm->lock);
+	pthread_join(rm->thread, NULL);
+	rm->started = false;
+}
+
+void remote_kick(struct ropefs *fs)
+{
+	struct remote *rm = fs->remote;
+
+	if (!rm || !rm->cfg.local_bytes)
+		return;
+	/* A limit may be passed long before the interval is over. */
+	lock_take(&rm->lock);
+	if (!rm->fails) {
+		rm->kicked = true;
+		pthread_cond_broadcast(&rm->wake);
+	}
+	lock_drop(&rm->lock);
+}
+
+static void want_locked(struct remote *rm, uint64_t lsn)
+{
+	rm->wanted_lsn = MAX(rm->wanted_lsn, lsn);
+	rm->kicked = true;
+	pthread_cond_broadcast(&rm->wake);
+}
+
+void remote_await(struct remote *rm, struct sync_waiter *w)
+{
+	bool takes;
+
+	lock_take(&rm->lock);
+	takes = rm->started && !rm->stopping && !rm->ended;
+	if (takes) {
+		STAILQ_INSERT_TAIL(&rm->waiters, w, link);
+		want_locked(rm, w->lsn);
+	}
+	lock_drop(&rm->lock);
+	if (takes)
+		return;
+	w->done(w->arg, rm->ended ? rm->ended : -E_REMOTE_AWAY);
+	free(w);
+}
+
+int remote_admit(struct ropefs *fs)
+{
+	struct remote *rm = fs->remote;
+	bool full;
+
+	if (!rm || !rm->cfg.local_bytes)
+		return 0;
+	lock_take(&rm->lock);
+	full = rm->full;
+	lock_drop(&rm->lock);
+	if (!full)
+		return 0;
+	return err_set(ENOSPC,
+		       "the store is over its local limit, and the bucket does not take "
+		       "what would leave: ropectl remote show says why");
+}
+
+/* --- for callers --- */
+
+static int no_remote(void)
+{
+	return err_set(E_REMOTE,
+		       "the store has no bucket; give it one with: ropectl remote add");
+}
+
+int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
+{
+	struct remote *rm = fs->remote;
+	struct object_counts up = { 0 }, down = { 0 };
+	struct packs_stats ps;
+	struct ropefs_remote_status st = { 0 };
+
+	if (!rm)
+		return no_remote();
+	packs_get_stats(fs->packs, &ps);
+	lock_take(&rm->lock);
+	if (rm->down.meter)
+		object_meter_read(rm->down.meter, &down);
+	if (rm->started && rm->up.meter)
+		object_meter_read(rm->up.meter, &up);
+	snprintf(st.url, sizeof(st.url), "%s", rm->cfg.url);
+	snprintf(st.instance, sizeof(st.instance), "%s", rm->instance);
+	snprintf(st.last_error, sizeof(st.last_error), "%s", rm->last_error);
+	st.reader = rm->cfg.reader;
+	st.creates = rm->cfg.creates;
+	st.fenced = rm->fenced;
+	st.full = rm->full;
+	st.epoch = rm->cfg.epoch;
+	st.manifest = rm->number;
+	st.committed_lsn = rm->committed_lsn;
+	st.committed_ns = (int64_t)rm->committed_ns;
+	st.packs_left = rm->packs_left;
+	st.bytes_left = rm->bytes_left;
+	st.evicted = rm->evicted;
+	st.cycles = rm->cycles;
+	st.cycle_errors = rm->cycle_errors;
+	lock_drop(&rm->lock);
+	st.local_bytes = ps.file_bytes;
+	st.remote_packs = ps.remote_packs;
+	st.remote_bytes = ps.remote_bytes;
+	st.puts = up.puts;
+	st.gets = up.gets + down.gets;
+	st.heads = up.heads + down.heads;
+	st.lists = up.lists + down.lists;
+	st.dels = up.dels;
+	st.failed = up.failed + down.failed;
+	st.put_bytes = up.put_bytes;
+	st.got_bytes = up.got_bytes + down.got_bytes;
+	*ret = st;
+	return 0;
+}
+
+bool remote_is_behind(struct remote *rm, uint64_t lsn)
+{
+	bool behind;
+
+	lock_take(&rm->lock);
+	behind = rm->committed_lsn < lsn;
+	lock_drop(&rm->lock);
+	return behind;
+}
+
+int ropefs_remote_kick(struct ropefs *fs, uint64_t *ret_lsn)
+{
+	struct remote *rm = fs->remote;
+	uint64_t lsn;
+
+	err_clear();
+	if (!rm)
+		return no_remote();
+	if (!rm->started || rm->cfg.reader)
+		return err_set(E_REMOTE, "nothing goes up from here: %s",
+			       rm->cfg.reader ? "this is a copy that another store writes"
+					      : fs->read_only_why);
+	lock_take(&fs->engine);
+	lsn = fs->wal ? wal_last_lsn(fs->wal) : 0;
+	lock_drop(&fs->engine);
+	lock_take(&rm->lock);
+	want_locked(rm, lsn);
+	lock_drop(&rm->lock);
+	*ret_lsn = lsn;
+	return 0;
+}
+
+int remote_wait(struct remote *rm, uint64_t lsn)
+{
+	int r;
+
+	lock_take(&rm->lock);
+	want_locked(rm, lsn);
+	while (rm->committed_lsn < lsn && !rm->ended && !rm->stopping)
+		lock_wait(&rm->lock, &rm->done_cond, 0);
+	r = rm->committed_lsn >= lsn ? 0 : rm->ended ? rm->ended : -ESHUTDOWN;
+	if (r < 0 && *rm->last_error)
+		err_set(-r, "%s", rm->last_error);
+	lock_drop(&rm->lock);
+	return r;
+}
+
+int ropefs_remote_sync(struct ropefs *fs)
+{
+	uint64_t lsn = 0;
+	int r = ropefs_remote_kick(fs, &lsn);
+
+	return r < 0 ? r : remote_wait(fs->remote, lsn);
+}

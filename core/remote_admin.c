@@ -1,0 +1,327 @@
+/* remote_admin.c - giving a store its bucket, taking it away, and checking what is there. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/remote_priv.h"
+
+static const char *const remote_files[] = { "config", "manifest", "next", "pages" };
+
+/* --- probe --- */
+
+static int probe_failed(int r, const char *what)
+{
+	return err_set(-r, "the bucket can't be used: %s: %s", what,
+		       *err_detail() ? err_detail() : err_text(r));
+}
+
+/* Whether two puts of the same new object really can't both succeed. */
+static int probe_creates(struct object_store *os, const char *key, bool *ret)
+{
+	int r;
+
+	*ret = false;
+	if (!(object_capabilities(os) & OBJECT_CREATES))
+		return 0;
+	r = remote_put_bytes(os, key, SPAN_STR("one"), OBJECT_IF_ABSENT);
+	if (r == -E_REMOTE)
+		return 0; /* it does not know the condition */
+	if (r < 0 && r != -EEXIST)
+		return r;
+	r = remote_put_bytes(os, key, SPAN_STR("two"), OBJECT_IF_ABSENT);
+	*ret = r == -EEXIST;
+	return r == -EEXIST || r == -E_REMOTE ? 0 : r;
+}
+
+/* Puts, reads back and removes a small object. */
+static int probe(struct remote *rm)
+{
+	_cleanup_(buf_release) struct buf got = BUF_INIT;
+	struct object_store *os = rm->up.os;
+	char key[128];
+	uint64_t id;
+	int r;
+
+	io_random(rm->fs->io, &id, sizeof(id));
+	snprintf(key, sizeof(key), "%s/probe-%016" PRIx64, rm->instance, id);
+	r = remote_put_bytes(os, key, SPAN_STR("probe"), 0);
+	if (r < 0)
+		return probe_failed(r, "an object can't be put");
+	r = object_get(os, key, (struct object_range) { 1, 3 }, &got);
+	if (r == 0 && (got.n != 3 || memcmp(got.p, "rob", 3) != 0))
+		r = err_set(E_REMOTE, "it gave other bytes than were put");
+	if (r < 0)
+		return probe_failed(r, "a range of an object can't be got");
+	r = object_del(os, key);
+	if (r == 0)
+		r = probe_creates(os, key, &rm->cfg.creates);
+	if (r == 0)
+		r = object_del(os, key);
+	return r < 0 ? probe_failed(r, "an object can't be created or removed") : 0;
+}
+
+/* --- add --- */
+
+static int save_manifest(struct io *io, struct span bytes)
+{
+	return io_publish(io, REMOTE_FOLDER "/manifest", bytes.p, bytes.n);
+}
+
+/* What is in the bucket of this store already. */
+static int look_for_writers(struct remote *rm, bool take_over)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	uint64_t last;
+	int r;
+
+	rm->cfg.epoch = 1;
+	rm->oldest = 1;
+	r = remote_find_last(rm->up.os, rm->instance, 0, &last);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	if (!take_over)
+		return err_set(
+			E_FENCED,
+			"the bucket has this store already, up to manifest %" PRIu64
+			": if no other device writes it, give --take-over; that one "
+			"would turn read-only",
+			last);
+	if (!rm->cfg.creates)
+		return err_set(
+			E_REMOTE,
+			"this kind of bucket can't tell two writers apart (no atomic "
+			"conditional put), so taking over is refused; choose another "
+			"prefix");
+	r = remote_get_manifest(rm->up.os, rm->instance, last, rm->fs->keys, &bytes,
+				&rm->man);
+	if (r < 0)
+		return r;
+	hash256(buf_span(&bytes), rm->man_hash);
+	rm->cfg.epoch = rm->man.epoch + 1;
+	rm->oldest = MAX(rm->man.oldest, 1u);
+	rm->number = last;
+	return save_manifest(rm->fs->io, buf_span(&bytes));
+}
+
+static void forget_files(struct io *io)
+{
+	for (size_t i = 0; i < ARRAY_LEN(remote_files); i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), REMOTE_FOLDER "/%s", remote_files[i]);
+		io->ops->unlink(io, name);
+	}
+	io->ops->sync_dir(io, REMOTE_FOLDER);
+}
+
+static int make_folder(struct io *io)
+{
+	int r = io->ops->mkdir(io, REMOTE_FOLDER);
+
+	if (r == 0)
+		r = io->ops->sync_dir(io, "");
+	return r == -EEXIST ? 0 : r;
+}
+
+static int prepare(struct remote *rm, const struct ropefs_remote_opts *opts)
+{
+	struct io *io = rm->fs->io;
+	int r;
+
+	r = remote_config_fill(&rm->cfg, opts);
+	if (r == 0)
+		r = remote_way_open(rm, true, &rm->up);
+	if (r == 0)
+		r = probe(rm);
+	if (r == 0)
+		r = make_folder(io);
+	if (r < 0)
+		return r;
+	forget_files(io);
+	io_random(io, rm->cfg.writer, sizeof(rm->cfg.writer));
+	r = look_for_writers(rm, opts->take_over);
+	return r < 0 ? r : remote_config_write(io, rm->fs->keys, &rm->cfg);
+}
+
+int ropefs_remote_add(struct ropefs *fs, const struct ropefs_remote_opts *opts)
+{
+	struct remote *rm;
+	int r;
+
+	err_clear();
+	r = store_writable(fs);
+	if (r < 0)
+		return r;
+	if (fs->remote)
+		return err_set(
+			EEXIST,
+			"the store has a bucket already: ropectl remote show tells "
+			"which; remote rm first");
+	r = remote_new(fs, &rm);
+	if (r < 0)
+		return r;
+	r = prepare(rm, opts);
+	if (r < 0) {
+		remote_free(rm);
+		return r;
+	}
+	fs->remote = rm;
+	return remote_start(fs);
+}
+
+int ropefs_remote_rm(struct ropefs *fs)
+{
+	struct packs_stats ps;
+
+	err_clear();
+	if (!fs->remote)
+		return err_set(E_REMOTE, "the store has no bucket");
+	packs_get_stats(fs->packs, &ps);
+	if (ps.remote_packs)
+		return err_set(EBUSY,
+			       "%" PRIu64
+			       " packs of the store are in the bucket only: without "
+			       "it their bytes are lost",
+			       ps.remote_packs);
+	remote_stop(fs);
+	forget_files(fs->io);
+	fs->remote = remote_free(fs->remote);
+	return 0;
+}
+
+/* --- verify --- */
+
+struct verifying {
+	struct ropefs *fs;
+	struct remote *rm;
+	struct remote_way way;
+	struct ropefs_verify *v;
+};
+
+static void bad(struct verifying *k, const char *fmt, ...) _printf_(2, 3);
+static void bad(struct verifying *k, const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	k->v->problems++;
+	if (k->v->bad)
+		k->v->bad(k->v->arg, line);
+}
+
+static bool is_away(int r)
+{
+	return r == -E_REMOTE_AWAY || r == -E_REMOTE_DENIED || r == -ENOMEM ||
+	       r == -ECANCELED || r == -E_REMOTE;
+}
+
+/* The object is there with its length. */
+static int verify_object(struct verifying *k, struct object_key key, uint64_t bytes)
+{
+	uint64_t there;
+	int r = object_head(k->way.os, key.text, &there);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	k->v->objects++;
+	if (r == -ENOENT)
+		bad(k, "%s is gone", key.text);
+	else if (there != bytes)
+		bad(k, "%s has %" PRIu64 " bytes instead of %" PRIu64, key.text, there,
+		    bytes);
+	return 0;
+}
+
+static int verify_needs(struct verifying *k, const struct manifest *m)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->n_packs; i++)
+		r = verify_object(
+			k, key_of(k->rm->instance, 'p', m->packs[i].pack, m->packs[i].id),
+			m->packs[i].bytes);
+	for (size_t i = 0; r == 0 && i < m->n_segments; i++)
+		r = verify_object(k,
+				  key_of(k->rm->instance, 's', m->segments[i].number,
+					 m->segments[i].hash),
+				  sizeof(struct segment_head) +
+					  (uint64_t)m->segments[i].pages *
+						  (sizeof(le64) + PAGE_BYTES));
+	return r;
+}
+
+/* Goes back along the chain; *ret_oldest is a number that was there when `last` was put. */
+static int verify_chain(struct verifying *k, const struct manifest *last,
+			const uint8_t last_hash[32])
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	uint8_t want[32], hash[32];
+	uint64_t oldest = MAX(last->oldest, 1u);
+
+	memcpy(want, last_hash, sizeof(want));
+	for (uint64_t n = last->number; n >= oldest; n--) {
+		struct manifest m = { 0 };
+		int r = remote_get_manifest(k->way.os, k->rm->instance, n, k->fs->keys,
+					    &bytes, &m);
+
+		if (is_away(r))
+			return r;
+		if (r < 0) {
+			/* The oldest may have been removed since. */
+			if (r != -ENOENT || n == last->number)
+				bad(k, "manifest %" PRIu64 ": %s", n,
+				    r == -ENOENT
+					    ? "it is gone: the bucket was put back, or "
+					      "somebody removes from it"
+					    : err_detail());
+			return 0;
+		}
+		k->v->manifests++;
+		hash256(buf_span(&bytes), hash);
+		if (memcmp(hash, want, sizeof(hash)))
+			bad(k, "manifest %" PRIu64 " is another one than was put there",
+			    n);
+		memcpy(want, m.prev_hash, sizeof(want));
+		manifest_release(&m);
+	}
+	return 0;
+}
+
+int ropefs_remote_verify(struct ropefs *fs, struct ropefs_verify *v)
+{
+	struct verifying k = { .fs = fs, .rm = fs->remote, .v = v };
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	struct manifest m = { 0 };
+	uint8_t hash[32];
+	int r;
+
+	err_clear();
+	if (!k.rm)
+		return err_set(E_REMOTE, "the store has no bucket");
+	/* What the folder knows, not what the bucket says: so a rollback shows. */
+	r = remote_file_read(fs->io, REMOTE_FOLDER "/manifest", &bytes);
+	if (r == -ENOENT)
+		return err_set(E_REMOTE, "nothing was uploaded yet");
+	if (r == 0)
+		r = manifest_decode(buf_span(&bytes), fs->keys, &m);
+	if (r == 0)
+		r = remote_way_open(k.rm, false, &k.way);
+	hash256(buf_span(&bytes), hash);
+	if (r == 0)
+		r = verify_chain(&k, &m, hash);
+	if (r == 0)
+		r = verify_needs(&k, &m);
+	remote_way_close(&k.way);
+	manifest_release(&m);
+	if (r == 0 && v->problems)
+		return err_set(E_CORRUPT, "the bucket is not what was put there");
+	return r;
+}

@@ -1,0 +1,223 @@
+/* remote_config.c - the file remote/config: lines NAME=VALUE, sealed.
+ *
+ *	 0  magic   8	"ROPEREMO"
+ *	 8  salt    16
+ *	24  sealed  text
+ *	    tag     16
+ *
+ * Key: KEY_REMOTE with the salt, nonce 0, AAD: magic and salt. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/base/json.h"
+#include "core/remote_priv.h"
+
+#define CONFIG_NAME REMOTE_FOLDER "/config"
+#define CONFIG_MAX  65536u
+
+struct config_head {
+	uint8_t magic[8];
+	uint8_t salt[KEY_SALT_BYTES];
+};
+static_assert(sizeof(struct config_head) == 24, "config head is 24 bytes on disk");
+
+static const uint8_t magic[8] = { 'R', 'O', 'P', 'E', 'R', 'E', 'M', 'O' };
+
+/* X(name): fields that are text, and that are numbers. */
+#define TEXTS(X)                                                                         \
+	X(url)                                                                           \
+	X(endpoint) X(region) X(access_key) X(secret_key) X(session_token) X(ca_file)
+#define NUMBERS(X)                                                                       \
+	X(virtual_host)                                                                  \
+	X(signature_v2)                                                                  \
+	X(reader)                                                                        \
+	X(creates)                                                                       \
+	X(interval_s) X(keep_s) X(local_bytes) X(min_free_bytes) X(bytes_per_s) X(epoch)
+
+void remote_config_release(struct remote_config *c)
+{
+	if (c->secret_key)
+		explicit_bzero(c->secret_key, strlen(c->secret_key));
+	if (c->session_token)
+		explicit_bzero(c->session_token, strlen(c->session_token));
+#define X(name) free(c->name);
+	TEXTS(X)
+#undef X
+	*c = (struct remote_config) { 0 };
+}
+
+int remote_file_read(struct io *io, const char *name, struct buf *ret)
+{
+	_cleanup_(io_closep) struct io_file *f = NULL;
+	uint64_t bytes;
+	int r;
+
+	r = io_open(io, name, IO_READ, &f);
+	if (r == 0)
+		r = io_size(f, &bytes);
+	if (r == 0 && bytes > OBJECT_BYTES_MAX)
+		r = -EFBIG;
+	if (r == 0)
+		r = buf_reserve(ret, bytes + 1);
+	if (r == 0)
+		r = io_pread_all(f, ret->p + ret->n, bytes, 0);
+	if (r == 0)
+		ret->n += bytes;
+	return r;
+}
+
+static int put_line(struct buf *b, const char *name, const char *value)
+{
+	return value ? buf_printf(b, "%s=%s\n", name, value) : 0;
+}
+
+int remote_config_write(struct io *io, const struct keys *keys,
+			const struct remote_config *c)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT, file = BUF_INIT;
+	struct nonce nonce = nonce_counter(0);
+	char writer[2 * sizeof(c->writer) + 1];
+	struct config_head head;
+	struct aead *aead = NULL;
+	int r = 0;
+
+	hex_put(c->writer, sizeof(c->writer), writer);
+#define X(name)                                                                          \
+	if (r >= 0)                                                                      \
+		r = put_line(&text, #name, c->name);
+	TEXTS(X)
+#undef X
+#define X(name)                                                                          \
+	if (r >= 0)                                                                      \
+		r = buf_printf(&text, #name "=%" PRIu64 "\n", (uint64_t)c->name);
+	NUMBERS(X)
+#undef X
+	if (r >= 0)
+		r = put_line(&text, "writer", writer);
+	memcpy(head.magic, magic, sizeof(magic));
+	io_random(io, head.salt, sizeof(head.salt));
+	if (r >= 0)
+		r = keys_aead(keys, KEY_REMOTE, head.salt, &aead);
+	if (r >= 0)
+		r = buf_reserve(&file, sizeof(head) + text.n + AEAD_TAG_BYTES);
+	if (r >= 0) {
+		memcpy(file.p, &head, sizeof(head));
+		file.n = sizeof(head) + text.n + AEAD_TAG_BYTES;
+		aead_seal(aead, &nonce, span_of(&head, sizeof(head)), text.p, text.n,
+			  file.p + sizeof(head), file.p + sizeof(head) + text.n);
+		r = io_publish(io, CONFIG_NAME, file.p, file.n);
+	}
+	aead_free(aead);
+	if (text.p)
+		explicit_bzero(text.p, text.n);
+	return r;
+}
+
+static int take_line(struct remote_config *c, const char *name, const char *value)
+{
+#define X(field)                                                                         \
+	if (!strcmp(name, #field)) {                                                     \
+		c->field = strdup(value);                                                \
+		return c->field ? 0 : -ENOMEM;                                           \
+	}
+	TEXTS(X)
+#undef X
+#define X(field)                                                                         \
+	if (!strcmp(name, #field))                                                       \
+		c->field = strtoull(value, NULL, 10);
+	NUMBERS(X)
+#undef X
+	if (!strcmp(name, "writer"))
+		for (size_t i = 0; i < sizeof(c->writer); i++)
+			sscanf(value + 2 * i, "%2hhx", &c->writer[i]);
+	return 0;
+}
+
+static int take_text(struct remote_config *c, char *text)
+{
+	char *save, *line;
+	int r = 0;
+
+	for (line = strtok_r(text, "\n", &save); line && r == 0;
+	     line = strtok_r(NULL, "\n", &save)) {
+		char *value = strchr(line, '=');
+
+		if (!value)
+			continue;
+		*value++ = '\0';
+		r = take_line(c, line, value);
+	}
+	return r;
+}
+
+int remote_config_read(struct io *io, const struct keys *keys, struct remote_config *ret)
+{
+	_cleanup_(buf_release) struct buf file = BUF_INIT;
+	struct nonce nonce = nonce_counter(0);
+	struct remote_config c = { 0 };
+	struct config_head head;
+	struct aead *aead;
+	size_t n;
+	int r;
+
+	r = remote_file_read(io, CONFIG_NAME, &file);
+	if (r < 0)
+		return r;
+	if (file.n < sizeof(head) + AEAD_TAG_BYTES || file.n > CONFIG_MAX)
+		return err_set(E_CORRUPT,
+			       "the store's file " CONFIG_NAME " has an odd size");
+	memcpy(&head, file.p, sizeof(head));
+	n = file.n - sizeof(head) - AEAD_TAG_BYTES;
+	r = keys_aead(keys, KEY_REMOTE, head.salt, &aead);
+	if (r < 0)
+		return r;
+	r = aead_open(aead, &nonce, span_of(&head, sizeof(head)), file.p + sizeof(head),
+		      n, file.p + sizeof(head) + n, file.p + sizeof(head));
+	aead_free(aead);
+	if (r < 0)
+		return err_set(E_CORRUPT, "the store's file " CONFIG_NAME
+					  " does not verify: give the bucket anew with "
+					  "ropectl remote add");
+	file.p[sizeof(head) + n] = '\0';
+	r = take_text(&c, (char *)file.p + sizeof(head));
+	explicit_bzero(file.p, file.n);
+	if (r < 0) {
+		remote_config_release(&c);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
+static int copy_text(char **to, const char *from)
+{
+	if (!from)
+		return 0;
+	if (strchr(from, '\n'))
+		return err_set(EINVAL,
+			       "a line break is part of no place and no credential");
+	*to = strdup(from);
+	return *to ? 0 : -ENOMEM;
+}
+
+int remote_config_fill(struct remote_config *c, const struct ropefs_remote_opts *opts)
+{
+	int r = 0;
+
+#define X(name)                                                                          \
+	if (r == 0)                                                                      \
+		r = copy_text(&c->name, opts->name);
+	TEXTS(X)
+#undef X
+	c->virtual_host = opts->virtual_host;
+	c->signature_v2 = opts->signature_v2;
+	c->interval_s = opts->interval_s ? opts->interval_s : 60;
+	c->keep_s = opts->keep_s ? opts->keep_s : 24 * 3600;
+	c->local_bytes = opts->local_bytes;
+	c->min_free_bytes = opts->min_free_bytes;
+	c->bytes_per_s = opts->bytes_per_s;
+	return r;
+}

@@ -1,0 +1,145 @@
+/* remote_priv.h - the bucket of a store: what goes up, what was evicted, what comes back.
+ *
+ * One thread, the uploader, owns all below without another note. A cycle:
+ *
+ *	packs that the bucket lacks ─▶ hold a committed state ─▶ its last packs ─▶ changed pages
+ *	    ─▶ manifest n + 1, created with a condition ─▶ noted here ─▶ old objects removed
+ *	    ─▶ packs evicted
+ *
+ * Names of packs and segments have a hash of their bytes, so that putting one twice, or by
+ * two writers, changes nothing. All of a cycle can be broken off anywhere: only the manifest
+ * makes it count. */
+#ifndef ROPEFS_REMOTE_PRIV_H
+#define ROPEFS_REMOTE_PRIV_H
+
+#include "core/store_priv.h"
+#include "core/tier/manifest.h"
+#include "core/tier/object.h"
+
+#define SEGMENT_PAGES 1024u
+#define REMOTE_FOLDER "remote"
+
+/* How the bucket is reached, and by whom: the sealed file remote/config. */
+struct remote_config {
+	char *url, *endpoint, *region, *access_key, *secret_key, *session_token, *ca_file;
+	bool virtual_host, signature_v2;
+	bool reader; /* a copy of a store that another folder writes */
+	bool creates; /* the bucket's conditional put was found to be atomic */
+	uint64_t interval_s, keep_s, local_bytes, min_free_bytes, bytes_per_s;
+	uint64_t epoch;
+	uint8_t writer[16];
+};
+
+/* A way to the bucket. */
+struct remote_way {
+	struct object_store *os; /* NULL: not opened yet */
+	struct object_store *meter; /* within it */
+};
+
+/* Where a page's bytes are in the bucket. */
+struct page_at {
+	uint64_t segment; /* 0: nowhere */
+	uint64_t version; /* the first bytes of its nonce */
+};
+
+struct page_map {
+	struct page_at *at;
+	uint64_t n;
+};
+
+struct remote {
+	struct ropefs *fs;
+	struct remote_config cfg;
+	char instance[INSTANCE_BYTES];
+	atomic_bool cancel;
+
+	/* The uploader's. */
+	struct remote_way up;
+	struct manifest man; /* the last that was committed; number 0: none */
+	uint8_t man_hash[32];
+	struct page_map map; /* of the segments in man */
+	bool map_trusted; /* pages that did not change since open need no second look */
+	struct htab
+		done; /* struct remote_done by pack: in the bucket, in no manifest yet */
+	uint64_t checked_ns; /* when nobody else had written, 0: not looked yet */
+	uint64_t oldest, oldest_due_ns; /* the next manifest to remove, and when */
+	unsigned fails;
+
+	struct lock lock; /* RANK_REMOTE; guards all below */
+	struct remote_way down; /* for readers; its store is set once and stays */
+	pthread_t thread;
+	bool started, stopping, kicked;
+	pthread_cond_t wake, done_cond;
+	STAILQ_HEAD(, sync_waiter) waiters; /* for the bucket */
+	uint64_t wanted_lsn, committed_lsn, committed_ns, number;
+	int ended; /* why nothing goes up any more, or 0 */
+	bool fenced, full; /* full: over the local limit, and nothing may leave */
+	uint64_t packs_left, bytes_left, evicted, cycles, cycle_errors;
+	char last_error[256];
+};
+
+/* --- remote.c --- */
+/* Reads what the store knows of its bucket; fs->remote stays NULL when there is none. */
+int remote_load(struct ropefs *fs);
+/* Tells the pack layer of the packs that are there only. */
+int remote_note_packs(struct ropefs *fs);
+int remote_start(struct ropefs *fs);
+static inline bool remote_is_reader(const struct remote *rm)
+{
+	return rm->cfg.reader;
+}
+/* Whether the bucket lacks changes up to lsn. */
+bool remote_is_behind(struct remote *rm, uint64_t lsn);
+int remote_wait(struct remote *rm, uint64_t lsn);
+int remote_new(struct ropefs *fs, struct remote **ret);
+void remote_stop(struct ropefs *fs);
+struct remote *remote_free(struct remote *rm);
+/* For struct packs_opts; arg: the ropefs. */
+int remote_open_pack(void *arg, const struct pack_info *info, struct io_file **ret);
+/* A checkpoint is done. */
+void remote_kick(struct ropefs *fs);
+/* Hands over waiters whose changes, up to lsn, are in the log on the disk. */
+void remote_await(struct remote *rm, struct sync_waiter *w);
+/* -ENOSPC when the local limit forbids new bytes. */
+int remote_admit(struct ropefs *fs);
+int remote_way_open(struct remote *rm, bool patient, struct remote_way *way);
+void remote_way_close(struct remote_way *way);
+
+/* --- remote_config.c --- */
+int remote_config_read(struct io *io, const struct keys *keys, struct remote_config *ret);
+int remote_config_write(struct io *io, const struct keys *keys,
+			const struct remote_config *c);
+void remote_config_release(struct remote_config *c);
+int remote_config_fill(struct remote_config *c, const struct ropefs_remote_opts *opts);
+int remote_file_read(struct io *io, const char *name, struct buf *ret);
+
+/* --- remote_upload.c (uploader) --- */
+int remote_cycle(struct remote *rm);
+/* Finds the last manifest of the bucket that comes after number `after` (0: of all) and reads
+ * it. -ENOENT: there is none. */
+int remote_find_last(struct object_store *os, const char *instance, uint64_t after,
+		     uint64_t *ret_number);
+int remote_get_manifest(struct object_store *os, const char *instance, uint64_t number,
+			const struct keys *keys, struct buf *ret_bytes,
+			struct manifest *ret);
+int remote_put_bytes(struct object_store *os, const char *key, struct span bytes,
+		     unsigned flags);
+
+/* --- remote_pages.c (uploader) --- */
+/* Puts the changed pages of a held state as segments: *next gets its segments, and what is
+ * dropped of the old ones. */
+/* Right after a hold: pages written since the last one are nowhere in the bucket. */
+void remote_note_changed(struct remote *rm, const struct page_state *st);
+int remote_put_pages(struct remote *rm, const struct page_state *st,
+		     struct manifest *next);
+/* The map as a file, so that the next opening goes on with it. */
+void remote_map_save(struct remote *rm);
+void remote_map_load(struct remote *rm);
+void remote_map_release(struct page_map *map);
+int page_map_grow(struct page_map *map, uint64_t pages);
+/* The pages of a segment object: each(arg, page, sealed). -E_CORRUPT. */
+int segment_each(struct span bytes, const struct manifest_segment *s,
+		 const struct keys *keys,
+		 int (*each)(void *arg, uint64_t page, const uint8_t *sealed), void *arg);
+
+#endif

@@ -1,0 +1,608 @@
+/* test_remote.c - a store whose bucket is a folder: what goes up, leaves, comes back; two
+ * writers; a bucket that fails, loses or is put back. */
+#include <errno.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/base/err.h"
+#include "core/remote_priv.h"
+#include "tests/lib/suite.h"
+
+#define SECRET_NAME "the-name-nobody-may-read"
+#define SECRET_TEXT "the words nobody may read"
+
+struct place {
+	char store[4200], bucket[4200], url[4300], key[4200], clone[4300];
+};
+
+static struct place place_new(void)
+{
+	static unsigned turn;
+	struct place p;
+	const char *base = suite_tmpdir();
+
+	turn++;
+	snprintf(p.store, sizeof(p.store), "%s/store%u", base, turn);
+	snprintf(p.bucket, sizeof(p.bucket), "%s/bucket%u", base, turn);
+	snprintf(p.url, sizeof(p.url), "file://%s", p.bucket);
+	snprintf(p.key, sizeof(p.key), "%s/key%u", base, turn);
+	snprintf(p.clone, sizeof(p.clone), "%s/clone%u", base, turn);
+	ck_ok(mkdir(p.bucket, 0700));
+	ck_ok(ropefs_init(p.store, &(struct ropefs_init_opts) { .key_file = p.key },
+			  NULL));
+	return p;
+}
+
+static struct ropefs *open_at(const struct place *p, const char *store)
+{
+	const struct ropefs_opts opts = { .key_file = p->key, .memory_bytes = 32 << 20 };
+	struct ropefs *fs;
+
+	ck_ok(ropefs_open(store, &opts, &fs));
+	return fs;
+}
+
+static struct ropefs_remote_opts bucket_of(const struct place *p)
+{
+	return (struct ropefs_remote_opts) { .url = p->url, .interval_s = 3600 };
+}
+
+static struct ropefs *open_with_bucket(const struct place *p)
+{
+	struct ropefs *fs = open_at(p, p->store);
+	const struct ropefs_remote_opts opts = bucket_of(p);
+
+	ck_ok(ropefs_remote_add(fs, &opts));
+	return fs;
+}
+
+static uint64_t put_file(struct ropefs *fs, const char *name, uint64_t seed, size_t n)
+{
+	const struct ropefs_new what = { .mode = S_IFREG | 0600 };
+	_cleanup_free_ uint8_t *bytes = malloc(n);
+	struct rng rng = rng_seeded(seed);
+	struct ropefs_attr a;
+
+	rng_fill(&rng, bytes, n);
+	ck_assert_msg(ropefs_create(fs, ROPEFS_ROOT_INO, ropefs_name(name), &what, &a) ==
+			      0,
+		      "%s: %s", name, ropefs_error());
+	ck_assert_int_eq(ropefs_write(fs, a.ino, 0, bytes, n, 0, NULL), (ssize_t)n);
+	return a.ino;
+}
+
+static int read_file(struct ropefs *fs, const char *name, uint64_t seed, size_t n)
+{
+	_cleanup_free_ uint8_t *want = malloc(n), *got = malloc(n);
+	struct rng rng = rng_seeded(seed);
+	struct ropefs_attr a;
+	ssize_t r;
+
+	rng_fill(&rng, want, n);
+	ck_ok(ropefs_resolve(fs, name, &a));
+	ck_assert_uint_eq(a.size, n);
+	r = ropefs_read(fs, a.ino, 0, got, n, 0);
+	if (r < 0)
+		return (int)r;
+	ck_assert_int_eq(r, (ssize_t)n);
+	ck_assert_msg(memcmp(got, want, n) == 0, "%s has other bytes", name);
+	return 0;
+}
+
+static struct ropefs_remote_status status_of(struct ropefs *fs)
+{
+	struct ropefs_remote_status st;
+
+	ck_ok(ropefs_remote_status(fs, &st));
+	return st;
+}
+
+static int clone_to(const struct place *p, bool take_over)
+{
+	struct ropefs_clone c = { .key_file = p->key, .remote = bucket_of(p) };
+
+	c.remote.take_over = take_over;
+	return ropefs_clone(p->clone, &c);
+}
+
+static void tell_bad(void *arg, const char *line)
+{
+	fprintf(stderr, "# %s\n", line);
+}
+
+static void ck_store_is_sound(const struct place *p, const char *store)
+{
+	struct ropefs_check check = { .key_file = p->key, .bad = tell_bad };
+	int r = ropefs_check(store, &check);
+
+	ck_assert_msg(r == 0, "fsck of %s: %d %s", store, r, ropefs_error());
+}
+
+START_TEST(the_bucket_and_the_key_bring_a_store_back)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_with_bucket(&p);
+
+	put_file(fs, "a", 1, 300000);
+	put_file(fs, "b", 2, 5);
+	ck_ok(ropefs_remote_sync(fs));
+	put_file(fs, "later", 3, 100);
+	ck_ok(ropefs_close(fs));
+
+	ck_ok(clone_to(&p, false));
+	fs = open_at(&p, p.clone);
+	ck_ok(read_file(fs, "a", 1, 300000));
+	ck_ok(read_file(fs, "b", 2, 5));
+	ck_assert_int_eq(ropefs_resolve(fs, "later", &(struct ropefs_attr) { 0 }),
+			 -ENOENT);
+	ck_assert_int_eq(ropefs_unlink(fs, ROPEFS_ROOT_INO, ropefs_name("a")),
+			 -E_READ_ONLY);
+	ck_ok(ropefs_close(fs));
+	ck_store_is_sound(&p, p.clone);
+}
+END_TEST
+
+START_TEST(many_uploads_with_edits_between_are_restored_as_the_last_one_was)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_with_bucket(&p);
+	struct ropefs_remote_status st;
+	char name[32];
+
+	for (unsigned round = 0; round < 12; round++) {
+		for (unsigned i = 0; i < 40; i++) {
+			snprintf(name, sizeof(name), "f%u-%u", round, i);
+			put_file(fs, name, round * 100 + i, 3000);
+		}
+		if (round % 3 == 2) {
+			snprintf(name, sizeof(name), "f%u-7", round - 1);
+			ck_ok(ropefs_unlink(fs, ROPEFS_ROOT_INO, ropefs_name(name)));
+			ck_ok(ropefs_collect(fs));
+		}
+		ck_ok(ropefs_remote_sync(fs));
+		if (round == 5) { /* another life goes on where this one ended */
+			ck_ok(ropefs_close(fs));
+			fs = open_at(&p, p.store);
+		}
+	}
+	st = status_of(fs);
+	ck_assert_uint_ge(st.manifest, 12);
+	ck_ok(ropefs_close(fs));
+	ck_ok(clone_to(&p, true));
+	ck_store_is_sound(&p, p.clone);
+	fs = open_at(&p, p.clone);
+	for (unsigned round = 0; round < 12; round++)
+		for (unsigned i = 0; i < 40; i++) {
+			struct ropefs_attr a;
+
+			snprintf(name, sizeof(name), "f%u-%u", round, i);
+			if (i == 7 && round % 3 == 1)
+				ck_assert_int_eq(ropefs_resolve(fs, name, &a), -ENOENT);
+			else
+				ck_ok(read_file(fs, name, round * 100 + i, 3000));
+		}
+	put_file(fs, "new", 9, 1000);
+	ck_ok(ropefs_remote_sync(fs));
+	ck_ok(ropefs_close(fs));
+	ck_store_is_sound(&p, p.clone);
+}
+END_TEST
+
+START_TEST(nothing_new_makes_no_request_that_writes)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_with_bucket(&p);
+	struct ropefs_remote_status before, after;
+
+	put_file(fs, "a", 1, 300000);
+	ck_ok(ropefs_remote_sync(fs));
+	before = status_of(fs);
+	ck_ok(ropefs_remote_sync(fs));
+	after = status_of(fs);
+	ck_assert_uint_eq(before.puts, after.puts);
+	ck_assert_uint_eq(before.lists, after.lists);
+	ck_assert_uint_eq(before.manifest, after.manifest);
+	ck_ok(ropefs_close(fs));
+}
+END_TEST
+
+START_TEST(packs_over_the_limit_leave_and_their_bytes_come_back_when_read)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_at(&p, p.store);
+	struct ropefs_remote_opts opts = bucket_of(&p);
+	struct ropefs_remote_status st;
+	char name[32];
+
+	opts.local_bytes = 3 << 20;
+	ck_ok(ropefs_remote_add(fs, &opts));
+	for (unsigned i = 0; i < 8; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		put_file(fs, name, i, 1 << 20);
+		ck_ok(ropefs_remote_sync(fs));
+	}
+	for (unsigned tries = 0; tries < 600; tries++) { /* it evicts after it answers */
+		st = status_of(fs);
+		if (st.local_bytes <= 3 << 20)
+			break;
+		usleep(100000);
+	}
+	ck_assert_uint_le(st.local_bytes, 3 << 20);
+	ck_assert_uint_gt(st.remote_packs, 3);
+	ck_ok(ropefs_close(fs));
+	ck_store_is_sound(&p, p.store);
+
+	fs = open_at(&p, p.store);
+	st = status_of(fs);
+	ck_assert_uint_gt(st.remote_packs, 3);
+	for (unsigned i = 0; i < 8; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		ck_ok(read_file(fs, name, i, 1 << 20));
+	}
+	ck_assert_uint_gt(status_of(fs).gets, 0);
+	ck_assert_int_eq(ropefs_remote_rm(fs), -EBUSY);
+	ck_ok(ropefs_unlink(fs, ROPEFS_ROOT_INO, ropefs_name("f0")));
+	ck_ok(ropefs_collect(fs)); /* asks nothing of the bucket's packs */
+	ck_ok(read_file(fs, "f1", 1, 1 << 20));
+	ck_ok(ropefs_close(fs));
+	ck_store_is_sound(&p, p.store);
+}
+END_TEST
+
+START_TEST(without_its_bucket_a_store_works_but_for_what_is_only_there)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_at(&p, p.store);
+	struct ropefs_remote_opts opts = bucket_of(&p);
+	char away[4300];
+
+	opts.local_bytes = 1;
+	ck_ok(ropefs_remote_add(fs, &opts));
+	put_file(fs, "gone", 1, 1 << 20);
+	ck_ok(ropefs_remote_sync(fs));
+	for (unsigned tries = 0; tries < 600 && !status_of(fs).remote_packs; tries++)
+		usleep(100000);
+	ck_ok(ropefs_close(fs));
+	snprintf(away, sizeof(away), "%s-away", p.bucket);
+	ck_ok(rename(p.bucket, away));
+
+	fs = open_at(&p, p.store);
+	put_file(fs, "here", 2, 100000);
+	ck_ok(read_file(fs, "here", 2, 100000));
+	ck_assert_int_eq(ropefs_error_errno(read_file(fs, "gone", 1, 1 << 20)), EIO);
+	ck_ok(rename(away, p.bucket));
+	ck_ok(read_file(fs, "gone", 1, 1 << 20));
+	ck_ok(ropefs_remote_sync(fs));
+	ck_ok(ropefs_close(fs));
+}
+END_TEST
+
+START_TEST(a_take_over_turns_the_first_writer_read_only_and_it_keeps_what_it_has)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_with_bucket(&p), *other;
+
+	put_file(fs, "a", 1, 1000);
+	ck_ok(ropefs_remote_sync(fs));
+	ck_ok(clone_to(&p, true));
+	other = open_at(&p, p.clone);
+	put_file(other, "b", 2, 1000);
+	ck_ok(ropefs_remote_sync(other));
+
+	put_file(fs, "mine", 3, 1000);
+	ck_assert_int_eq(ropefs_remote_sync(fs), -E_FENCED);
+	ck_assert(status_of(fs).fenced);
+	ck_assert_int_eq(ropefs_unlink(fs, ROPEFS_ROOT_INO, ropefs_name("a")),
+			 -E_READ_ONLY);
+	ck_ok(read_file(fs, "mine", 3, 1000));
+	ropefs_close(fs);
+	fs = open_at(&p, p.store);
+	ck_ok(read_file(fs, "mine", 3, 1000));
+	ropefs_close(fs);
+	put_file(other, "c", 4, 1000);
+	ck_ok(ropefs_remote_sync(other));
+	ck_ok(ropefs_close(other));
+}
+END_TEST
+
+START_TEST(of_two_that_take_over_at_once_one_wins)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_with_bucket(&p);
+	unsigned rounds = 20;
+
+	put_file(fs, "a", 1, 1000);
+	ck_ok(ropefs_remote_sync(fs));
+	ck_ok(ropefs_close(fs));
+	for (unsigned i = 0; i < rounds; i++) {
+		pid_t pids[2];
+		int status[2], won = 0;
+
+		for (unsigned k = 0; k < 2; k++) {
+			snprintf(p.clone, sizeof(p.clone), "%s-%u-%u", p.store, i, k);
+			pids[k] = fork();
+			if (pids[k] == 0)
+				_exit(clone_to(&p, true) == 0 ? 0 : 1);
+		}
+		for (unsigned k = 0; k < 2; k++) {
+			ck_assert_int_eq(waitpid(pids[k], &status[k], 0), pids[k]);
+			ck_assert(WIFEXITED(status[k]));
+			won += WEXITSTATUS(status[k]) == 0;
+		}
+		/* Both when one came after the other. */
+		ck_assert_int_ge(won, 1);
+	}
+}
+END_TEST
+
+START_TEST(a_bucket_with_the_store_of_another_writer_is_not_added_by_accident)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_with_bucket(&p);
+	struct ropefs_remote_opts opts = bucket_of(&p);
+
+	put_file(fs, "a", 1, 1000);
+	ck_ok(ropefs_remote_sync(fs));
+	ck_ok(ropefs_remote_rm(fs));
+	ck_assert_int_eq(ropefs_remote_add(fs, &opts), -E_FENCED);
+	opts.take_over = true;
+	ck_ok(ropefs_remote_add(fs, &opts));
+	put_file(fs, "b", 2, 1000);
+	ck_ok(ropefs_remote_sync(fs));
+	ck_ok(ropefs_close(fs));
+	ck_ok(clone_to(&p, false));
+	fs = open_at(&p, p.clone);
+	ck_ok(read_file(fs, "b", 2, 1000));
+	ck_ok(ropefs_close(fs));
+}
+END_TEST
+
+/* --- what lies in the bucket --- */
+
+static unsigned files_seen;
+static char wanted_kind;
+static char last_seen[4300];
+
+static int look(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	static const char *const secrets[] = { SECRET_NAME, SECRET_TEXT };
+	static uint8_t bytes[8 << 20];
+	FILE *f;
+	size_t n;
+
+	if (kind != FTW_F)
+		return 0;
+	files_seen++;
+	f = fopen(path, "r");
+	ck_assert_ptr_nonnull(f);
+	n = fread(bytes, 1, sizeof(bytes), f);
+	fclose(f);
+	for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
+		ck_assert_msg(!memmem(bytes, n, secrets[i], strlen(secrets[i])), "%s",
+			      path);
+		ck_assert_ptr_null(strstr(path, secrets[i]));
+	}
+	return 0;
+}
+
+START_TEST(nothing_in_the_bucket_can_be_read_without_the_key)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_with_bucket(&p);
+	const struct ropefs_new what = { .mode = S_IFREG | 0600 };
+	struct ropefs_attr a;
+
+	ck_ok(ropefs_create(fs, ROPEFS_ROOT_INO, ropefs_name(SECRET_NAME), &what, &a));
+	for (unsigned i = 0; i < 100; i++)
+		ck_ok(ropefs_write(fs, a.ino, 0, SECRET_TEXT, strlen(SECRET_TEXT),
+				   ROPEFS_APPEND, NULL));
+	ck_ok(ropefs_setxattr(fs, a.ino, "user.x", SECRET_TEXT, strlen(SECRET_TEXT), 0));
+	ck_ok(ropefs_remote_sync(fs));
+	ck_ok(ropefs_close(fs));
+	ck_assert_int_eq(nftw(p.bucket, look, 16, FTW_PHYS), 0);
+	ck_assert_uint_ge(files_seen, 4);
+}
+END_TEST
+
+static int find_kind(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	char part[4] = { '/', wanted_kind, '/', 0 };
+
+	if (kind == FTW_F && strstr(path, part) && strcmp(path, last_seen) > 0)
+		snprintf(last_seen, sizeof(last_seen), "%s", path);
+	return 0;
+}
+
+/* The object of that kind whose name comes last. */
+static const char *newest(const struct place *p, char kind)
+{
+	wanted_kind = kind;
+	last_seen[0] = '\0';
+	nftw(p->bucket, find_kind, 16, FTW_PHYS);
+	ck_assert_str_ne(last_seen, "");
+	return last_seen;
+}
+
+static unsigned problems_of(struct ropefs *fs)
+{
+	struct ropefs_verify v = { 0 };
+	int r = ropefs_remote_verify(fs, &v);
+
+	ck_assert_msg(r == 0 || r == -E_CORRUPT, "%d %s", r, ropefs_error());
+	ck_assert_int_eq(r == 0, v.problems == 0);
+	return (unsigned)v.problems;
+}
+
+START_TEST(verify_notices_objects_removed_and_a_bucket_put_back)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_with_bucket(&p);
+	char command[13000];
+
+	put_file(fs, "a", 1, 100000);
+	ck_ok(ropefs_remote_sync(fs));
+	ck_assert_uint_eq(problems_of(fs), 0);
+	snprintf(command, sizeof(command), "cp -r '%s' '%s-old'", p.bucket, p.bucket);
+	ck_assert_int_eq(system(command), 0);
+	put_file(fs, "b", 2, 100000);
+	ck_ok(ropefs_remote_sync(fs));
+	ck_assert_uint_eq(problems_of(fs), 0);
+	ck_ok(unlink(newest(&p, 'p')));
+	ck_assert_uint_eq(problems_of(fs), 1);
+	snprintf(command, sizeof(command), "rm -r '%s' && mv '%s-old' '%s'", p.bucket,
+		 p.bucket, p.bucket);
+	ck_assert_int_eq(system(command), 0);
+	ck_assert_uint_ge(problems_of(fs), 2);
+	ropefs_close(fs);
+}
+END_TEST
+
+START_TEST(what_nobody_needs_any_more_is_removed_and_the_rest_stays)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_at(&p, p.store);
+	struct ropefs_remote_opts opts = bucket_of(&p);
+	char first[4300];
+
+	opts.keep_s = 1;
+	ck_ok(ropefs_remote_add(fs, &opts));
+	put_file(fs, "a", 1, 100000);
+	ck_ok(ropefs_remote_sync(fs));
+	snprintf(first, sizeof(first), "%s", newest(&p, 'm'));
+	for (unsigned i = 0; i < 60 && access(first, F_OK) == 0; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "b%u", i);
+		put_file(fs, name, i, 1000);
+		ck_ok(ropefs_remote_sync(fs));
+		usleep(300000);
+	}
+	ck_assert_int_ne(access(first, F_OK), 0);
+	ck_assert_uint_eq(problems_of(fs), 0);
+	ck_ok(ropefs_close(fs));
+	ck_ok(clone_to(&p, false));
+	fs = open_at(&p, p.clone);
+	ck_ok(read_file(fs, "a", 1, 100000));
+	ck_ok(read_file(fs, "b0", 0, 1000));
+	ck_ok(ropefs_close(fs));
+}
+END_TEST
+
+/* --- kills --- */
+
+static void live_until_killed(const struct place *p, unsigned life)
+{
+	struct ropefs *fs = open_at(p, p->store);
+	char name[32];
+
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "l%u-%u", life, i);
+		put_file(fs, name, life * 1000 + i, 20000);
+		ck_ok(ropefs_remote_sync(fs));
+	}
+}
+
+START_TEST(a_kill_at_any_moment_of_an_upload_loses_and_doubles_nothing)
+{
+	struct rng rng = rng_seeded(suite_seed());
+	struct place p = place_new();
+	struct ropefs *fs = open_at(&p, p.store);
+	struct ropefs_remote_opts opts = bucket_of(&p);
+	struct ropefs_entry entries[64];
+	uint64_t after = 0;
+	unsigned files = 0;
+	int n;
+
+	opts.local_bytes = 200000;
+	ck_ok(ropefs_remote_add(fs, &opts));
+	ck_ok(ropefs_close(fs));
+	for (unsigned life = 0; life < 12; life++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			live_until_killed(&p, life);
+			_exit(0);
+		}
+		usleep((useconds_t)(30000 + rng_below(&rng, 300000)));
+		kill(pid, SIGKILL);
+		ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	}
+	fs = open_at(&p, p.store);
+	put_file(fs, "last", 77, 100);
+	ck_ok(ropefs_remote_sync(fs));
+	ck_assert_uint_eq(problems_of(fs), 0);
+	ck_ok(ropefs_close(fs));
+	ck_store_is_sound(&p, p.store);
+	ck_ok(clone_to(&p, false));
+	fs = open_at(&p, p.clone);
+	while ((n = ropefs_readdir(fs, ROPEFS_ROOT_INO, after, entries, NULL, 64)) > 0) {
+		for (int i = 0; i < n; i++) {
+			unsigned life, k;
+			struct ropefs_attr a;
+
+			after = entries[i].cookie;
+			if (sscanf(entries[i].name, "l%u-%u", &life, &k) != 2)
+				continue;
+			ck_ok(ropefs_getattr(fs, entries[i].ino, &a));
+			if (a.size ==
+			    20000) /* the kill came before its write otherwise */
+				ck_ok(read_file(fs, entries[i].name, life * 1000 + k,
+						20000));
+			files++;
+		}
+	}
+	ck_assert_uint_gt(files, 0);
+	ck_ok(ropefs_close(fs));
+}
+END_TEST
+
+START_TEST(a_sync_with_durability_remote_waits_for_the_bucket)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_with_bucket(&p);
+	const struct ropefs_opts opts = { .key_file = p.key,
+					  .durability = ROPEFS_REMOTE };
+
+	ck_ok(ropefs_close(fs));
+	ck_ok(ropefs_open(p.store, &opts, &fs));
+	put_file(fs, "a", 1, 1000);
+	ck_ok(ropefs_sync(fs));
+	ck_ok(clone_to(&p, false));
+	ck_ok(ropefs_close(fs));
+	fs = open_at(&p, p.clone);
+	ck_ok(read_file(fs, "a", 1, 1000));
+	ck_ok(ropefs_close(fs));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("remote");
+	TCase *t = tcase_create("remote");
+
+	tcase_set_timeout(t, 120);
+	tcase_add_test(t, the_bucket_and_the_key_bring_a_store_back);
+	tcase_add_test(t,
+		       many_uploads_with_edits_between_are_restored_as_the_last_one_was);
+	tcase_add_test(t, nothing_new_makes_no_request_that_writes);
+	tcase_add_test(t, packs_over_the_limit_leave_and_their_bytes_come_back_when_read);
+	tcase_add_test(t, without_its_bucket_a_store_works_but_for_what_is_only_there);
+	tcase_add_test(
+		t, a_take_over_turns_the_first_writer_read_only_and_it_keeps_what_it_has);
+	tcase_add_test(t, of_two_that_take_over_at_once_one_wins);
+	tcase_add_test(
+		t, a_bucket_with_the_store_of_another_writer_is_not_added_by_accident);
+	tcase_add_test(t, nothing_in_the_bucket_can_be_read_without_the_key);
+	tcase_add_test(t, verify_notices_objects_removed_and_a_bucket_put_back);
+	tcase_add_test(t, what_nobody_needs_any_more_is_removed_and_the_rest_stays);
+	tcase_add_test(t, a_kill_at_any_moment_of_an_upload_loses_and_doubles_nothing);
+	tcase_add_test(t, a_sync_with_durability_remote_waits_for_the_bucket);
+	suite_add_tcase(s, t);
+	return suite_main(s);
+}
