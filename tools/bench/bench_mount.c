@@ -3,7 +3,8 @@
  * the script `mount`, which makes the three folders; `-` stands for one that is not there.
  *
  * usage: bench_mount [--quick] [--only=WORDS] PLAIN PASSTHROUGH ROPEFS
- * $BENCH_COLD is a command that starts the daemon anew and drops the kernel's caches. */
+ * $BENCH_COLD is a command that starts the daemon anew and drops the kernel's caches;
+ * $BENCH_GIT is a repository to clone. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "tools/bench/bench.h"
+#include "tools/bench/bench_many.h"
 
 #define KIB_1	     ((size_t)1 << 10)
 #define MIB_1	     ((size_t)1 << 20)
@@ -488,6 +490,50 @@ static void measure(struct bench *b, const struct work *w)
 				  .target = w->target });
 }
 
+/* Targets are those of the single calls above: what many files change is to be seen. */
+static const struct {
+	const char *name, *unit;
+	struct target target;
+} many[MANY_WORKS] = {
+	[MANY_CREATE] = { "many files: create, write 200 B",
+			  "/s",
+			  { TARGET_RATIO_AT_LEAST, 1 } },
+	[MANY_LIST] = { "many files: readdir", "/s", { TARGET_NONE, 0 } },
+	[MANY_STAT] = { "many files: first stat", "/s", { TARGET_RATIO_AT_LEAST, 0.15 } },
+	[MANY_STAT_AGAIN] = { "many files: stat again",
+			      "/s",
+			      { TARGET_RATIO_AT_LEAST, 0.9 } },
+	[MANY_READ] = { "many files: open, read", "/s", { TARGET_NONE, 0 } },
+	[MANY_UNLINK] = { "many files: unlink", "/s", { TARGET_RATIO_AT_LEAST, 0.35 } },
+	[MANY_GIT] = { "many files: git clone", "s", { TARGET_NONE, 0 } },
+};
+
+static void measure_many(struct bench *b)
+{
+	struct series of[MANY_WORKS][PLACES] = { 0 };
+	double v[MANY_WORKS];
+
+	for (unsigned round = 0; round < (b->quick ? 1 : 3); round++)
+		for (int place = 0; place < PLACES; place++) {
+			if (!b->folder[place])
+				continue;
+			many_run(b->folder[place], b->quick ? 5000 : 100000, v);
+			for (int i = 0; i < MANY_WORKS; i++)
+				if (v[i] >= 0)
+					series_add(&of[i][place], v[i]);
+		}
+	for (int i = 0; i < MANY_WORKS; i++)
+		if (of[i][ROPEFS].n)
+			row_print(&(struct row) { .work = many[i].name,
+						  .unit = many[i].unit,
+						  .base_name = place_name[PLAIN],
+						  .base = &of[i][PLAIN],
+						  .base2_name = place_name[PASSTHROUGH],
+						  .base2 = &of[i][PASSTHROUGH],
+						  .own = &of[i][ROPEFS],
+						  .target = many[i].target });
+}
+
 static int usage(void)
 {
 	fprintf(stderr, "usage: bench_mount [--quick] [--only=WORDS] PLAIN PASSTHROUGH "
@@ -528,6 +574,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(works) / sizeof(works[0]); i++)
 		if (strstr(works[i].name, only))
 			measure(&b, &works[i]);
+	if (strstr("many files", only))
+		measure_many(&b);
 	free(b.text);
 	free(b.buffer);
 	return EXIT_SUCCESS;
