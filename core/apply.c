@@ -59,6 +59,7 @@ static void touch(struct ropefs *fs, struct inode *in, int64_t time, uint64_t ca
 
 	assert(data >= went);
 	in->row.data_bytes = le64_put(data - went);
+	in->changed = ++fs->changes;
 	fs->data_bytes += came;
 	fs->data_bytes -= MIN(went, fs->data_bytes);
 	/* What went with whole nodes nobody looked at: it counts as cold. */

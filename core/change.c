@@ -57,13 +57,20 @@ static int look_at_space(struct ropefs *fs)
 	return 0;
 }
 
+uint64_t space_reserved_locked(struct ropefs *fs)
+{
+	if (!fs->space_rewrite)
+		look_at_space(fs); /* the first time; its failure shows elsewhere */
+	return hot_total(fs->hot) + 2 * nodes_dirty_bytes(fs->nodes) +
+	       wal_spare_lack(fs->wal) + SPACE_RESERVE + fs->space_rewrite;
+}
+
 /* Refuses what the next checkpoint could not write: the log has its room already. */
 static int admit_space(struct ropefs *fs, uint64_t n)
 {
 	/* The next opening begins a segment: it must be able to on a disk we have filled. */
 	uint64_t lack = wal_spare_lack(fs->wal);
-	uint64_t need = hot_total(fs->hot) + 2 * nodes_dirty_bytes(fs->nodes) + n + lack +
-			SPACE_RESERVE + fs->space_rewrite;
+	uint64_t need = space_reserved_locked(fs) + n;
 
 	/* A lack that changed: the log has taken space, or given some back. */
 	if (fs->space_left < need + SPACE_CHECK_BYTES || lack != fs->space_lack ||

@@ -33,6 +33,7 @@ int inode_add(struct ropefs *fs, uint64_t ino, const struct inode_row *row,
 		return -ENOMEM;
 	in->ino = ino;
 	in->row = *row;
+	in->changed = ++fs->changes;
 	r = htab_put(&fs->inodes, ino, in);
 	if (r < 0) {
 		free(in);

@@ -227,6 +227,9 @@ enum ropefs_io_flags {
 	ROPEFS_NOWAIT = 1,
 	ROPEFS_APPEND = 2, /* write at the end, whatever `at` says */
 };
+struct ropefs_range {
+	uint64_t ino, at, n;
+};
 /* Reads up to n bytes at `at`; fewer only at the end of the file. Returns the count. */
 ssize_t ropefs_read(struct ropefs *fs, uint64_t ino, uint64_t at, void *p, size_t n,
 		    unsigned flags);
@@ -234,15 +237,17 @@ ssize_t ropefs_read(struct ropefs *fs, uint64_t ino, uint64_t at, void *p, size_
  * several. Returns n or a negative error; *ret_at (may be NULL) says where it went. */
 ssize_t ropefs_write(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p,
 		     size_t n, unsigned flags, uint64_t *ret_at);
+/* As ropefs_write() of p to dst (dst.n bytes, at most ROPEFS_WRITE_MAX; no ROPEFS_APPEND), which
+ * are perhaps those that src has at src.at: if so, they are shared with it, and *ret_shared
+ * says it. */
+ssize_t ropefs_write_like(struct ropefs *fs, struct ropefs_range dst, const void *p,
+			  unsigned flags, struct ropefs_range src, bool *ret_shared);
 /* O(log size) edits. at (and at + n for cut) must lie within the file: -ERANGE. */
 ssize_t ropefs_insert(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p,
 		      size_t n, unsigned flags);
 int ropefs_cut(struct ropefs *fs, uint64_t ino, uint64_t at, uint64_t n);
 int ropefs_truncate(struct ropefs *fs, uint64_t ino, uint64_t size);
 
-struct ropefs_range {
-	uint64_t ino, at, n;
-};
 /* dst's bytes are taken out and src's put in their place, as one step, sharing the stored
  * bytes. dst.n and src.n may differ and may be 0; src may be dst's own file when the
  * ranges do not overlap. Ranges must lie within the files: -ERANGE. */

@@ -6,21 +6,22 @@
 #include "core/base/err.h"
 #include "core/store_priv.h"
 
+/* Free is what changes may bring before one is refused (more, if it compresses). */
 int ropefs_statfs(struct ropefs *fs, struct ropefs_statfs *ret)
 {
+	uint64_t reserved = 0;
 	struct io_space space;
-	uint64_t hot;
 	int r = fs->io->ops->space(fs->io, &space);
 
 	if (r < 0)
 		return r;
 	lock_take(&fs->engine);
-	hot = hot_total(fs->hot) + 2 * nodes_dirty_bytes(fs->nodes);
+	if (fs->wal)
+		reserved = space_reserved_locked(fs);
 	*ret = (struct ropefs_statfs) {
 		.total_bytes = space.total_bytes,
-		.free_bytes = space.free_bytes > hot ? space.free_bytes - hot : 0,
+		.free_bytes = space.free_bytes - MIN(reserved, space.free_bytes),
 		.inodes = fs->n_inodes,
-		.reserved_bytes = space.reserved_bytes,
 	};
 	lock_drop(&fs->engine);
 	return 0;

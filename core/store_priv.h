@@ -34,6 +34,8 @@ struct inode {
 	struct inode_row row;
 	struct hot_tail tail;
 	uint64_t holds;
+	uint64_t
+		changed; /* of ropefs.changes: when its bytes did last, or it was loaded */
 	bool dirty;
 	TAILQ_ENTRY(inode) lru; /* clean and not held, else on no list */
 	TAILQ_ENTRY(inode) dirty_link; /* on ropefs.dirty when dirty */
@@ -87,6 +89,7 @@ struct ropefs {
 	struct inode_list lru, dirty; /* lru: least recently used first */
 	size_t n_lru, n_dirty;
 	uint64_t next_ino, n_inodes, data_bytes;
+	uint64_t changes; /* of bytes of files, and inodes loaded: tells states apart */
 
 	uint64_t n_snaps, snap_copied, snap_held; /* the latter two as in struct super */
 	uint32_t next_snap;
@@ -246,6 +249,8 @@ int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
 	       struct ropefs_attr *ret);
 int change_abort(struct ropefs *fs, int r); /* drops the lock, returns r */
 void attr_from_inode(const struct inode *in, struct ropefs_attr *ret);
+/* What of the disk's free bytes is not for new changes: see admit_space(). The log is open. */
+uint64_t space_reserved_locked(struct ropefs *fs);
 /* Syncs the log up to lsn; a log that failed turns the store read-only. */
 int log_sync(struct ropefs *fs, uint64_t lsn);
 

@@ -11,6 +11,7 @@
 #include "core/ropefs.h"
 #include "fs/events.h"
 #include "fs/expire.h"
+#include "fs/copies.h"
 #include "fs/inodes.h"
 #include "fs/sizes.h"
 #include "fs/txn.h"
@@ -54,6 +55,7 @@ enum {
 	FH_RUN = 8, /* counted by inodes_run() */
 	FH_READ = 16, /* open for reading */
 	FH_HELD = 32, /* in a snapshot, held by snap_opened() */
+	FH_COPY = 64, /* perhaps a copy of another file (copies.h) */
 };
 
 enum { EDIT_THREADS = 4 };
@@ -64,6 +66,7 @@ struct counters {
 	atomic_ullong deferred; /* requests handed to the workers */
 	atomic_ullong invalidations;
 	atomic_ullong sizes_told;
+	atomic_ullong shared_bytes; /* of written_bytes: found in another file */
 };
 
 struct daemon {
@@ -76,6 +79,7 @@ struct daemon {
 	struct pool edits[EDIT_THREADS]; /* one thread each; by inode */
 	struct sizes sizes;
 	struct waits waits;
+	struct copies copies;
 	struct events events;
 	struct txns txns;
 	struct expirer expirer;

@@ -246,6 +246,7 @@ static void init_daemon(struct daemon *d, const struct options *o,
 	inodes_init(&d->inodes, d->fs);
 	d->inodes.took_over = d->took_over;
 	views_init(&d->views);
+	copies_init(&d->copies);
 	waits_init(&d->waits);
 	txns_init(&d->txns);
 }
@@ -261,6 +262,7 @@ static void release_daemon(struct daemon *d, bool leaves)
 	view_values_end(d);
 	txns_release(&d->txns);
 	views_release(&d->views);
+	copies_release(&d->copies);
 	inodes_release(&d->inodes);
 }
 

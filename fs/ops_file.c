@@ -36,6 +36,14 @@ void file_opened(struct fuse_file_info *fi)
 	fi->noflush = 1;
 }
 
+void copies_note(struct daemon *d, pid_t pid, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	if (!(fi->fh & FH_WRITE))
+		copies_reads(&d->copies, pid, ino);
+	else if (copies_writes(&d->copies, pid, ino))
+		fi->fh |= FH_COPY;
+}
+
 /* As privs_drop(). */
 static int open_truncate(struct daemon *d, fuse_ino_t ino, uint32_t uid)
 {
@@ -82,6 +90,7 @@ static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
 	}
 	if (privs > 0)
 		attrs_drop(d, ino);
+	copies_note(d, fuse_req_ctx(req)->pid, ino, fi);
 	if (fuse_reply_open(req, fi) < 0)
 		opened_back(d, ino, fi);
 }
@@ -230,13 +239,44 @@ static void write_synced(void *arg, int r)
 	task_free(t);
 }
 
-static void write_waiting(struct task *t)
+struct writing {
+	fuse_ino_t ino;
+	uint64_t off;
+	const void *p;
+	size_t n;
+	unsigned flags; /* of ropefs_write() */
+	const struct fuse_file_info *fi;
+};
+
+static ssize_t write_now(struct daemon *d, const struct writing *w, uint64_t *ret_at)
 {
+	bool may_share = w->fi->fh & FH_COPY && !(w->flags & ROPEFS_APPEND) &&
+			 w->n >= COPY_BYTES_MIN && w->n <= ROPEFS_WRITE_MAX;
+	uint64_t src = may_share ? copies_source(&d->copies, w->ino) : 0;
+	bool shared = false;
 	ssize_t n;
 
 	keep_arm();
-	n = ropefs_write(t->d->fs, t->ino, t->off, t->data, t->n,
-			 t->flags & ROPEFS_APPEND, &t->to_off);
+	if (!src)
+		return ropefs_write(d->fs, w->ino, w->off, w->p, w->n, w->flags, ret_at);
+	n = ropefs_write_like(d->fs, (struct ropefs_range) { w->ino, w->off, w->n }, w->p,
+			      w->flags, (struct ropefs_range) { src, w->off, w->n },
+			      &shared);
+	if (n < 0)
+		return n;
+	copies_found(&d->copies, w->ino, shared);
+	if (shared)
+		count(&d->counters.shared_bytes, (uint64_t)n);
+	*ret_at = w->off;
+	return n;
+}
+
+static void write_waiting(struct task *t)
+{
+	const struct writing w = {
+		t->ino, t->off, t->data, t->n, t->flags & ROPEFS_APPEND, &t->fi
+	};
+	ssize_t n = write_now(t->d, &w, &t->to_off);
 
 	if (n > 0 && t->fi.flags & O_DSYNC)
 		ropefs_sync_async(t->d->fs, write_synced, t);
@@ -261,10 +301,12 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 		reply_err(req, privs);
 		return;
 	}
-	keep_arm();
-	if (!d->sync)
-		done = ropefs_write(d->fs, ino, (uint64_t)off, p, n,
-				    flags | ROPEFS_NOWAIT, &at);
+	if (!d->sync) {
+		const struct writing w = { ino, (uint64_t)off,	       p,
+					   n,	flags | ROPEFS_NOWAIT, fi };
+
+		done = write_now(d, &w, &at);
+	}
 	if (done != -EAGAIN && (done <= 0 || !(fi->flags & O_DSYNC))) {
 		written(d, req, ino, done, (uint64_t)off, at, privs);
 		return;

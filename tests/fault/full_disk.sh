@@ -75,12 +75,17 @@ status_lines() {
 }
 
 rounds() {	# KIND
-	local kind=$1 left
+	local kind=$1 avail
 	STORE=$T/disk/store KEY=$T/key-$kind
 	ok "$kind: a store" "$ROPECTL" init "$STORE" --key-file "$KEY"
 	ok "$kind: mount" fs_start --memory 64M
+	avail=$(df --output=avail -k "$MNT" | tail -n1)
 	fill
 	result $? "$kind: files until nothing fits" "$FULL files"
+	ok "$kind: df promised no more ($avail KiB) than fitted ($FULL files)" \
+		test $((FULL * FILE_MIB * 1024)) -ge $((avail * 3 / 4))
+	ok "$kind: and promises nothing more" \
+		test "$(df --output=avail -k "$MNT" | tail -n1)" -lt $((avail / 4))
 	is "$kind: dd says why" "$(grep -c 'No space left on device' "$T/dd")" 1
 	ok "$kind: enough fitted" test "$FULL" -ge 12
 	ok "$kind: all acknowledged files can be read" compare 0 "$FULL"

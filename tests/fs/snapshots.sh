@@ -112,6 +112,18 @@ printf Y | dd of=d/big2 bs=1 seek=5000000 conv=notrunc status=none
 rmdir d/.snap/big
 is "and the two go apart" "$(cmp -l d/big d/big2 | wc -l)" 2
 
+# A file with holes is one that cp reads and writes; what it writes is looked for in the source.
+truncate -s 20M d/holes && dd if=d/big of=d/holes bs=1M seek=7 conv=notrunc status=none && sync d/holes
+before=$(number log_body_bytes)
+ok "a file with holes is copied" cp --reflink=auto d/holes d/holes2
+cmp d/holes d/holes2 && (($(number log_body_bytes) - before < 3000000))
+result $? "and shares nearly all of its bytes"
+shared=$(sed -n 's/^ropefs_shared_bytes_total //p' .ropefs/metrics)
+ok "the metrics say so" test "${shared%.*}" -gt 3000000
+printf x | dd of=d/holes bs=1 seek=9000000 conv=notrunc status=none
+is "a change shows in one of them" "$(cmp -l d/holes d/holes2 | wc -l)" 1
+rm d/holes d/holes2
+
 # --- while others write, and through a kill ---
 
 mkdir w && : >w/first && : >w/second && mkdir w/files

@@ -416,6 +416,21 @@ static int copy_out(struct world *w, const struct step *s)
 	return n < 0 ? (int)n : 0;
 }
 
+static int write_like(struct world *w, const struct step *s)
+{
+	static uint8_t bytes[WRITE_MAX];
+	const struct file *g = &w->now.files[s->j];
+	ssize_t n;
+	bool shared;
+
+	memcpy(bytes, g->p + s->at2, s->n2);
+	n = ropefs_write_like(
+		w->fs, (struct ropefs_range) { w->now.files[s->i].ino, s->at, s->n2 },
+		bytes, 0, (struct ropefs_range) { g->ino, s->at2, s->n2 }, &shared);
+	ck_assert(n < 0 || (shared && (size_t)n == s->n2));
+	return n < 0 ? (int)n : 0;
+}
+
 /* The same step on the store. */
 static int store_apply(struct world *w, struct step *s)
 {
@@ -453,6 +468,8 @@ static int store_apply(struct world *w, struct step *s)
 				      (struct ropefs_range) { f->ino, s->at, s->n },
 				      (struct ropefs_range) { g->ino, s->at2, s->n2 });
 	case COPY:
+		if (s->seed % 2 && s->n2 <= WRITE_MAX) /* as who reads and writes does */
+			return write_like(w, s);
 		n = ropefs_copy(w->fs, (struct ropefs_range) { f->ino, s->at, 0 },
 				(struct ropefs_range) { g->ino, s->at2, s->n2 });
 		ck_assert(n < 0 || (size_t)n == s->n2);

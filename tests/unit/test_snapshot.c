@@ -314,6 +314,36 @@ START_TEST(a_snapshot_is_found_listed_held_and_gone)
 }
 END_TEST
 
+START_TEST(a_write_of_other_bytes_is_not_shared)
+{
+	struct ropefs_range to = { .n = 4096 }, from = { .n = 4096 };
+	uint8_t bytes[8192], other[4096];
+	bool shared = true;
+
+	fixture_init(false);
+	rng_fill(&f.rng, bytes, sizeof(bytes));
+	memcpy(other, bytes, sizeof(other));
+	other[4095] ^= 1;
+	from.ino = make("a");
+	to.ino = make("b");
+	ck_ok(ropefs_write(f.fs, from.ino, 0, bytes, 4096, 0, NULL));
+	ck_assert_int_eq(ropefs_write_like(f.fs, to, other, 0, from, &shared), 4096);
+	ck_assert(!shared);
+	expect_bytes(to.ino, other, 4096);
+	ck_assert_int_eq(ropefs_write_like(f.fs, to, bytes, 0, from, &shared), 4096);
+	ck_assert(shared);
+	expect_bytes(to.ino, bytes, 4096);
+	from.at = to.at = 1; /* the source has too few */
+	ck_assert_int_eq(ropefs_write_like(f.fs, to, bytes + 1, 0, from, &shared), 4096);
+	ck_assert(!shared);
+	expect_bytes(to.ino, bytes, 4097);
+	from.ino = to.ino;
+	ck_assert_int_eq(ropefs_write_like(f.fs, to, bytes + 1, 0, from, &shared), 4096);
+	ck_assert(!shared); /* with itself */
+	fixture_release();
+}
+END_TEST
+
 /* Of a store in a folder, with threads and collections of their own. */
 START_TEST(fsck_knows_snapshots)
 {
@@ -368,6 +398,7 @@ int main(void)
 	tcase_add_test(tc, what_a_snapshot_keeps_is_not_garbage);
 	tcase_add_test(tc, a_power_cut_while_one_is_taken_leaves_it_whole_or_not_at_all);
 	tcase_add_test(tc, nothing_in_a_snapshot_can_be_changed);
+	tcase_add_test(tc, a_write_of_other_bytes_is_not_shared);
 	tcase_add_test(tc, a_snapshot_is_found_listed_held_and_gone);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("threads");
