@@ -160,7 +160,7 @@ void file_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what,
 	}
 	r = chown_privs(d, ino, &to, &set);
 	if (r >= 0 && set & ROPEFS_SET_SIZE) {
-		r = privs_drop(d, ino, fuse_req_ctx(req)->uid);
+		r = privs_drop_by(req, ino);
 		if (r >= 0)
 			r = set_size(d, ino, &to, set, &a);
 	} else if (r >= 0) {
@@ -209,12 +209,14 @@ static void reply_xattr(fuse_req_t req, const char *p, ssize_t got, size_t n)
 void reply_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t n)
 {
 	char *p = n ? malloc(n) : NULL;
+	ssize_t got = -ENOMEM;
 
-	if (n && !p)
-		fuse_reply_err(req, ENOMEM);
-	else
-		reply_xattr(req, p, ropefs_getxattr(daemon_of(req)->fs, ino, name, p, n),
-			    n);
+	if (p || !n)
+		got = ropefs_getxattr(daemon_of(req)->fs, ino, name, p, n);
+	/* ls -l asks this of every file, until told that here is no such thing. */
+	if (got == -ENODATA && strcmp(name, "security.selinux") == 0)
+		got = -EOPNOTSUPP;
+	reply_xattr(req, p, got, n);
 	free(p);
 }
 

@@ -45,14 +45,14 @@ void copies_note(struct daemon *d, pid_t pid, fuse_ino_t ino, struct fuse_file_i
 }
 
 /* As privs_drop(). */
-static int open_truncate(struct daemon *d, fuse_ino_t ino, uint32_t uid)
+static int open_truncate(struct daemon *d, fuse_ino_t ino, fuse_req_t req)
 {
 	int privs, r;
 
 	/* The kernel says so, too, but only after this. */
 	if (inodes_runs(&d->inodes, ino))
 		return -ETXTBSY;
-	privs = privs_drop(d, ino, uid);
+	privs = privs_drop_by(req, ino);
 	if (privs < 0)
 		return privs;
 	inodes_edit_lock(&d->inodes, ino);
@@ -79,7 +79,7 @@ static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
 	r = snap_opened(d, ino, fi);
 	/* For reading only, too: the kernel has checked that the caller may. */
 	if (r >= 0 && fi->flags & O_TRUNC)
-		r = privs = open_truncate(d, ino, fuse_req_ctx(req)->uid);
+		r = privs = open_truncate(d, ino, req);
 	if (r < 0) {
 		reply_err(req, r);
 		return;
@@ -296,7 +296,7 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 	struct task *t;
 	int privs;
 
-	privs = privs_drop(d, ino, fuse_req_ctx(req)->uid);
+	privs = privs_drop_by(req, ino);
 	if (privs < 0) {
 		reply_err(req, privs);
 		return;
@@ -436,7 +436,7 @@ void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t n
 	struct task *t;
 	int privs;
 
-	privs = privs_drop(d, ino, fuse_req_ctx(req)->uid);
+	privs = privs_drop_by(req, ino);
 	if (privs < 0) {
 		reply_err(req, privs);
 		return;
@@ -500,7 +500,7 @@ void any_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
 	int privs = 0;
 
 	if (to_ino < DOT_FIRST)
-		privs = privs_drop(d, to_ino, fuse_req_ctx(req)->uid);
+		privs = privs_drop_by(req, to_ino);
 	if (privs < 0 || flags) {
 		reply_err(req, privs < 0 ? privs : -EINVAL);
 		return;

@@ -100,8 +100,21 @@ void reply_entry(fuse_req_t req, const struct ropefs_attr *a)
 		inodes_put(&d->inodes, a->ino, 1);
 }
 
+/* The set-id bits that go when uid changes the file. Set-gid without execution by the group, once
+ * the mark of mandatory locks, is left to members of the group. */
+static uint32_t privs_of(fuse_req_t req, uint32_t uid, const struct ropefs_attr *a)
+{
+	if (!uid || !S_ISREG(a->mode))
+		return 0;
+	if ((a->mode & (S_ISGID | S_IXGRP)) == S_ISGID && req &&
+	    req_in_group(req, a->gid))
+		return S_ISUID;
+	return S_ISUID | S_ISGID;
+}
+
 /* Returns 1 when something was cleared; *ret_left says whether set-id bits remain. */
-static int privs_clear(struct daemon *d, uint64_t ino, uint32_t uid, bool *ret_left)
+static int privs_clear(struct daemon *d, uint64_t ino, uint32_t uid, fuse_req_t req,
+		       bool *ret_left)
 {
 	struct ropefs_attr a, to;
 	int r, dropped = 0;
@@ -115,12 +128,8 @@ static int privs_clear(struct daemon *d, uint64_t ino, uint32_t uid, bool *ret_l
 			return r;
 		dropped = 1;
 	}
-	/* As the kernel asks of who clears them in its place: set-gid without group execution
-	 * is no privilege. */
-	to.mode = a.mode & ~(uint32_t)S_ISUID;
-	if (a.mode & S_IXGRP)
-		to.mode &= ~(uint32_t)S_ISGID;
-	if (uid && S_ISREG(a.mode) && to.mode != a.mode) {
+	to.mode = a.mode & ~privs_of(req, uid, &a);
+	if (to.mode != a.mode) {
 		r = ropefs_setattr(d->fs, ino, &to, ROPEFS_SET_MODE, &a);
 		if (r < 0)
 			return r;
@@ -130,7 +139,7 @@ static int privs_clear(struct daemon *d, uint64_t ino, uint32_t uid, bool *ret_l
 	return dropped;
 }
 
-int privs_drop(struct daemon *d, uint64_t ino, uint32_t uid)
+static int drop(struct daemon *d, uint64_t ino, uint32_t uid, fuse_req_t req)
 {
 	bool left = true;
 	int r;
@@ -139,8 +148,32 @@ int privs_drop(struct daemon *d, uint64_t ino, uint32_t uid)
 		return 0;
 	/* Before looking, so that a chmod in between wins (inodes.h, 3). */
 	inodes_set_plain(&d->inodes, ino, true);
-	r = privs_clear(d, ino, uid, &left);
+	r = privs_clear(d, ino, uid, req, &left);
 	if (left)
 		inodes_set_plain(&d->inodes, ino, false);
 	return r;
+}
+
+int privs_drop(struct daemon *d, uint64_t ino, uint32_t uid)
+{
+	return drop(d, ino, uid, NULL);
+}
+
+int privs_drop_by(fuse_req_t req, uint64_t ino)
+{
+	return drop(daemon_of(req), ino, fuse_req_ctx(req)->uid, req);
+}
+
+bool req_in_group(fuse_req_t req, gid_t gid)
+{
+	gid_t groups[REQ_GROUPS_MAX];
+	int n;
+
+	if (fuse_req_ctx(req)->gid == gid)
+		return true;
+	n = fuse_req_getgroups(req, REQ_GROUPS_MAX, groups);
+	for (int i = 0; i < n && i < REQ_GROUPS_MAX; i++)
+		if (groups[i] == gid)
+			return true;
+	return false;
 }

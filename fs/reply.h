@@ -32,5 +32,10 @@ void reply_entry(fuse_req_t req, const struct ropefs_attr *a);
  * Linux does (root keeps set-id bits). Returns 1 when some were cleared, 0, or an error.
  * After a 1 the kernel's idea of the mode is wrong until its attributes are dropped. */
 int privs_drop(struct daemon *d, uint64_t ino, uint32_t uid);
+/* The same for who made the request, whose groups count. */
+int privs_drop_by(fuse_req_t req, uint64_t ino);
+
+enum { REQ_GROUPS_MAX = 1 << 16 };
+bool req_in_group(fuse_req_t req, gid_t gid);
 
 #endif

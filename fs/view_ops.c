@@ -9,8 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { GROUPS_MAX = 1 << 16 };
-
 /* Calls the kind's function; where it has none, replies else_. */
 #define HAND_ON(op, else_, req, ino, ...)                                                \
 	do {                                                                             \
@@ -114,14 +112,14 @@ static bool may_write(fuse_req_t req, const struct ropefs_attr *a)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct ropefs_who who = { .uid = ctx->uid, .gid = ctx->gid };
-	gid_t groups[GROUPS_MAX];
+	gid_t groups[REQ_GROUPS_MAX];
 	int n;
 
 	if (ctx->uid == 0)
 		return true;
-	n = fuse_req_getgroups(req, GROUPS_MAX, groups);
+	n = fuse_req_getgroups(req, REQ_GROUPS_MAX, groups);
 	who.groups = groups;
-	who.n_groups = n > 0 && n <= GROUPS_MAX ? (size_t)n : 0;
+	who.n_groups = n > 0 && n <= REQ_GROUPS_MAX ? (size_t)n : 0;
 	return ropefs_access(daemon_of(req)->fs, a->ino, &who, 2) >= 0;
 }
 

@@ -486,7 +486,7 @@ def set_id_bits_go_when_bytes_change():
         for name, change in changes().items():
             say(name, err(change) != 0 and '', mode_of('f'))
 
-    for mode in (0o6777, 0o2777, 0o4666, 0o6755):
+    for mode in (0o6777, 0o2777, 0o2767, 0o4666, 0o2666, 0o6755):
         for name in changes():
             for who, groups in ((0, []), (1234, []), (1234, [77])):
                 put('f', b'some bytes')
