@@ -7,6 +7,7 @@
 
 #include "core/base/err.h"
 #include "core/remote_priv.h"
+#include "core/queue.h"
 #include "core/store_priv.h"
 
 /* --- reading: places are planned under the engine lock, packs are read without it --- */
@@ -178,37 +179,79 @@ static void plan_release(struct plan *plan)
 		free(plan->pins);
 }
 
-ssize_t ropefs_read(struct ropefs *fs, uint64_t ino, uint64_t at, void *p, size_t n,
-		    unsigned flags)
+ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
+		  unsigned flags)
 {
 	struct plan plan;
 	struct inode *in;
-	uint64_t size;
 	int r;
 
-	err_clear();
-	plan_init(&plan, fs, at, p);
+	plan_init(&plan, fs, 0, p);
 	lock_take(&fs->engine);
 	nodes_trim(fs->nodes);
 	inode_trim(fs);
 	r = inode_get(fs, ino, &in);
 	if (r >= 0 && !S_ISREG(le32_get(in->row.mode)))
 		r = S_ISDIR(le32_get(in->row.mode)) ? -EISDIR : -EINVAL;
-	if (r >= 0) {
-		size = rope_bytes(&in->row.rope);
-		n = at >= size ? 0 : (size_t)MIN((uint64_t)n, size - at);
-		n = MIN(n, (size_t)SSIZE_MAX);
-		if (n)
-			r = rope_each(&fs->env, &in->row.rope, at, n, plan_extent, &plan);
-	}
+	if (r >= 0)
+		r = rd->where(fs, in, rd);
+	plan.at = rd->at;
+	if (r >= 0 && rd->n)
+		r = rope_each(&fs->env, &in->row.rope, rd->at, rd->n, plan_extent, &plan);
 	lock_drop(&fs->engine);
 	if (r >= 0)
 		r = plan_read(&plan, flags & ROPEFS_NOWAIT);
 	plan_release(&plan);
-	return r < 0 ? r : (ssize_t)n;
+	return r < 0 ? r : (ssize_t)rd->n;
+}
+
+/* Up to the end of the file. */
+static int what_is_there(struct ropefs *fs, struct inode *in, struct reading *rd)
+{
+	uint64_t size = rope_bytes(&in->row.rope);
+
+	rd->n = rd->at >= size ? 0 : (size_t)MIN((uint64_t)rd->n, size - rd->at);
+	rd->n = MIN(rd->n, (size_t)SSIZE_MAX);
+	return 0;
+}
+
+ssize_t ropefs_read(struct ropefs *fs, uint64_t ino, uint64_t at, void *p, size_t n,
+		    unsigned flags)
+{
+	struct reading rd = { .where = what_is_there, .at = at, .n = n };
+
+	err_clear();
+	return data_read(fs, ino, &rd, p, flags);
 }
 
 /* --- writing --- */
+
+static bool is_queue(struct ropefs *fs, uint64_t ino)
+{
+	struct inode *in;
+	bool is;
+
+	lock_take(&fs->engine);
+	is = inode_get(fs, ino, &in) >= 0 && inode_is_queue(in);
+	lock_drop(&fs->engine);
+	return is;
+}
+
+/* A queue takes bytes at its end only. */
+static ssize_t queue_write(struct ropefs *fs, struct ropefs_range to, const void *p,
+			   unsigned flags, uint64_t *ret_at)
+{
+	struct ropefs_queue info;
+	int r = ropefs_queue_info(fs, to.ino, &info);
+
+	if (r >= 0 && !(flags & ROPEFS_APPEND) && to.at != info.bytes)
+		r = err_set(EPERM, "a queue takes bytes at its end only");
+	if (r < 0)
+		return r;
+	if (ret_at)
+		*ret_at = info.bytes;
+	return ropefs_append(fs, to.ino, p, to.n, flags, NULL);
+}
 
 ssize_t ropefs_write(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p,
 		     size_t n, unsigned flags, uint64_t *ret_at)
@@ -234,6 +277,9 @@ ssize_t ropefs_write(struct ropefs *fs, uint64_t ino, uint64_t at, const void *p
 			*ret_at = op.at;
 		if (r >= 0)
 			r = change_end(fs, &op, 0, NULL);
+		if (r == -EPERM && is_queue(fs, ino))
+			return queue_write(fs, (struct ropefs_range) { ino, at, n }, p,
+					   flags, ret_at);
 		if (r < 0)
 			return done ? (ssize_t)done : r;
 		done += op.data.n;
@@ -277,6 +323,8 @@ int ropefs_truncate(struct ropefs *fs, uint64_t ino, uint64_t size)
 {
 	struct op op = { .type = OP_TRUNCATE, .ino = ino, .n = size };
 
+	if (!size)
+		queue_shorten(fs, ino);
 	return change_range(fs, &op, true);
 }
 

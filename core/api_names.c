@@ -217,17 +217,37 @@ static bool goes_with(struct ropefs *fs, uint64_t dir, struct span name)
 	       (le32_get(in->row.nlink) == 1 || S_ISDIR(le32_get(in->row.mode)));
 }
 
+/* A long queue that would go with the name is kept for now: it goes in slices afterwards, by
+ * ropefs_release(). Returns its number, or 0. */
+static uint64_t keep_long_queue(struct ropefs *fs, uint64_t dir, struct span name)
+{
+	struct inode *in;
+	struct entry e;
+
+	if (catalog_lookup(&fs->catalog, dir, name, &e) < 0 ||
+	    inode_get(fs, e.ino, &in) < 0 || !queue_is_long(fs, in))
+		return 0;
+	in->holds++;
+	inode_settle(fs, in);
+	return e.ino;
+}
+
 static int remove_name(struct ropefs *fs, enum op_type type, uint64_t dir,
 		       struct ropefs_name name)
 {
 	struct op op = { .type = (uint8_t)type, .dir = dir, .name = span_name(name) };
+	uint64_t queue;
 	int r = change_begin(fs, &op, 0, true);
 
 	if (r < 0)
 		return r;
+	queue = keep_long_queue(fs, dir, op.name);
 	if (goes_with(fs, dir, op.name))
 		op.flags = OP_FLAG_REAP;
-	return change_end(fs, &op, 0, NULL);
+	r = change_end(fs, &op, 0, NULL);
+	if (queue)
+		ropefs_release(fs, queue, 1);
+	return r;
 }
 
 int ropefs_unlink(struct ropefs *fs, uint64_t dir, struct ropefs_name name)
@@ -251,6 +271,7 @@ int ropefs_rename(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
 		.name2 = span_name(to_name),
 		.mode = flags,
 	};
+	uint64_t queue;
 	int r = change_begin(fs, &op, 0, true);
 
 	if (r < 0)
@@ -259,9 +280,13 @@ int ropefs_rename(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
 		op.type = OP_WHITEOUT;
 		op.ino = fs->next_ino;
 	}
+	queue = keep_long_queue(fs, to_dir, op.name2);
 	if (goes_with(fs, to_dir, op.name2))
 		op.flags = OP_FLAG_REAP_TARGET;
-	return change_end(fs, &op, 0, NULL);
+	r = change_end(fs, &op, 0, NULL);
+	if (queue)
+		ropefs_release(fs, queue, 1);
+	return r;
 }
 
 int ropefs_resolve(struct ropefs *fs, const char *path, struct ropefs_attr *ret)
@@ -386,6 +411,7 @@ void ropefs_release(struct ropefs *fs, uint64_t ino, uint64_t times)
 	if (!gone)
 		return;
 
+	queue_shorten(fs, ino);
 	/* When this fails the orphan stays, and the next mount removes it. */
 	if (change_begin(fs, &op, 0, true) < 0)
 		return;

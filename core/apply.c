@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "core/base/err.h"
+#include "core/queue.h"
 #include "core/store_priv.h"
 
 /* A record holds at most WAL_RECORD_MAX bytes, a hole may come before them. */
@@ -21,6 +22,20 @@ static int file_get(struct ropefs *fs, uint64_t ino, struct inode **ret)
 		return -EISDIR;
 	if (!S_ISREG(le32_get(in->row.mode)))
 		return -EINVAL;
+	*ret = in;
+	return 0;
+}
+
+/* A file whose bytes may be changed anywhere. */
+static int rope_get(struct ropefs *fs, uint64_t ino, struct inode **ret)
+{
+	struct inode *in;
+	int r = file_get(fs, ino, &in);
+
+	if (r < 0)
+		return r;
+	if (inode_is_queue(in))
+		return err_set(EPERM, "a queue only takes appends, and cuts at its head");
 	*ret = in;
 	return 0;
 }
@@ -51,9 +66,8 @@ int inode_count_data(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t 
 	return 0;
 }
 
-/* The bytes changed: times, version, and data bytes by came - went. */
-static void touch(struct ropefs *fs, struct inode *in, int64_t time, uint64_t came,
-		  uint64_t went)
+void inode_touch(struct ropefs *fs, struct inode *in, int64_t time, uint64_t came,
+		 uint64_t went)
 {
 	uint64_t data = le64_get(in->row.data_bytes) + came;
 
@@ -83,7 +97,7 @@ static int apply_write(struct ropefs *fs, const struct op *op)
 	unsigned n = 0;
 	int r;
 
-	r = file_get(fs, op->ino, &in);
+	r = rope_get(fs, op->ino, &in);
 	if (r < 0)
 		return r;
 	size = rope_bytes(&in->row.rope);
@@ -107,7 +121,7 @@ static int apply_write(struct ropefs *fs, const struct op *op)
 		return r;
 	if (n)
 		mark_sparse(in);
-	touch(fs, in, op->time, op->data.n, went);
+	inode_touch(fs, in, op->time, op->data.n, went);
 	return 0;
 }
 
@@ -118,7 +132,7 @@ static int apply_insert(struct ropefs *fs, const struct op *op)
 	uint64_t size;
 	int r;
 
-	r = file_get(fs, op->ino, &in);
+	r = rope_get(fs, op->ino, &in);
 	if (r < 0)
 		return r;
 	size = rope_bytes(&in->row.rope);
@@ -135,7 +149,7 @@ static int apply_insert(struct ropefs *fs, const struct op *op)
 	r = rope_insert(&fs->env, &in->row.rope, op->at, e, (unsigned)r);
 	if (r < 0)
 		return r;
-	touch(fs, in, op->time, op->data.n, 0);
+	inode_touch(fs, in, op->time, op->data.n, 0);
 	return 0;
 }
 
@@ -151,8 +165,7 @@ static int range_check(const struct inode *in, uint64_t at, uint64_t n)
 	return 0;
 }
 
-/* Takes [at, at+n), which lies within the file, out. */
-static int cut(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n, int64_t time)
+int inode_cut(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n, int64_t time)
 {
 	uint64_t went = 0;
 	int r;
@@ -168,7 +181,7 @@ static int cut(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n, int
 		r = rope_remove(&fs->env, &in->row.rope, at, n);
 	if (r < 0)
 		return r;
-	touch(fs, in, time, 0, went);
+	inode_touch(fs, in, time, 0, went);
 	return 0;
 }
 
@@ -177,13 +190,13 @@ static int apply_cut(struct ropefs *fs, const struct op *op)
 	struct inode *in;
 	int r;
 
-	r = file_get(fs, op->ino, &in);
+	r = rope_get(fs, op->ino, &in);
 	if (r < 0)
 		return r;
 	r = range_check(in, op->at, op->n);
 	if (r < 0)
 		return r;
-	return cut(fs, in, op->at, op->n, op->time);
+	return inode_cut(fs, in, op->at, op->n, op->time);
 }
 
 static int apply_truncate(struct ropefs *fs, const struct op *op)
@@ -197,10 +210,17 @@ static int apply_truncate(struct ropefs *fs, const struct op *op)
 	if (r < 0)
 		return r;
 	size = rope_bytes(&in->row.rope);
+	if (inode_is_queue(in) && op->n == 0)
+		return queue_reset(fs, in, op->time);
+	if (inode_is_queue(in) && op->n == size)
+		return 0;
+	r = rope_get(fs, op->ino, &in);
+	if (r < 0)
+		return r;
 	if (op->n > EXTENT_BYTES_MAX)
 		return -EFBIG;
 	if (op->n < size) {
-		r = cut(fs, in, op->n, size - op->n, op->time);
+		r = inode_cut(fs, in, op->n, size - op->n, op->time);
 		if (r < 0)
 			return r;
 	} else if (op->n > size) {
@@ -210,7 +230,7 @@ static int apply_truncate(struct ropefs *fs, const struct op *op)
 			return r;
 		mark_sparse(in);
 	}
-	touch(fs, in, op->time, 0, 0);
+	inode_touch(fs, in, op->time, 0, 0);
 	return 0;
 }
 
@@ -223,7 +243,7 @@ static int apply_punch(struct ropefs *fs, const struct op *op)
 	uint64_t at = op->at;
 	int r;
 
-	r = file_get(fs, op->ino, &in);
+	r = rope_get(fs, op->ino, &in);
 	if (r < 0)
 		return r;
 	size = rope_bytes(&in->row.rope);
@@ -249,7 +269,7 @@ static int apply_punch(struct ropefs *fs, const struct op *op)
 	if (r < 0)
 		return r;
 	mark_sparse(in);
-	touch(fs, in, op->time, 0, went);
+	inode_touch(fs, in, op->time, 0, went);
 	return 0;
 }
 
@@ -331,7 +351,7 @@ static int splice(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n,
 		return r;
 	if (g->holes)
 		mark_sparse(in);
-	touch(fs, in, time, g->data, went);
+	inode_touch(fs, in, time, g->data, went);
 	return 0;
 }
 
@@ -341,7 +361,7 @@ static int apply_replace(struct ropefs *fs, const struct op *op)
 	struct gathered g = { 0 };
 	int r;
 
-	r = file_get(fs, op->ino, &in);
+	r = rope_get(fs, op->ino, &in);
 	if (r < 0)
 		return r;
 	r = file_get(fs, op->src, &src);
@@ -375,7 +395,7 @@ static int apply_clone(struct ropefs *fs, const struct op *op)
 	struct inode *in, *src;
 	int r;
 
-	r = file_get(fs, op->ino, &in);
+	r = rope_get(fs, op->ino, &in);
 	if (r < 0)
 		return r;
 	r = file_get(fs, op->src, &src);
@@ -396,7 +416,7 @@ static int apply_clone(struct ropefs *fs, const struct op *op)
 	}
 	in->row.flags = le32_put(le32_get(in->row.flags) |
 				 (le32_get(src->row.flags) & INODE_SPARSE));
-	touch(fs, in, op->time, le64_get(src->row.data_bytes), 0);
+	inode_touch(fs, in, op->time, le64_get(src->row.data_bytes), 0);
 	return 0;
 }
 
@@ -408,7 +428,7 @@ static int apply_put(struct ropefs *fs, const struct op *op)
 	struct inode *in;
 	int n = 0, r;
 
-	r = file_get(fs, op->ino, &in);
+	r = rope_get(fs, op->ino, &in);
 	if (r < 0)
 		return r;
 	if (op->data.n)
@@ -428,7 +448,7 @@ static int apply_put(struct ropefs *fs, const struct op *op)
 	}
 	in->row.rope = rope;
 	in->row.flags = le32_put(le32_get(in->row.flags) & ~INODE_SPARSE);
-	touch(fs, in, op->time, op->data.n, le64_get(in->row.data_bytes));
+	inode_touch(fs, in, op->time, op->data.n, le64_get(in->row.data_bytes));
 	return 0;
 }
 
@@ -442,10 +462,10 @@ static int apply_swap(struct ropefs *fs, const struct op *op)
 	le64 data;
 	int r;
 
-	r = file_get(fs, op->ino, &in);
+	r = rope_get(fs, op->ino, &in);
 	if (r < 0)
 		return r;
-	r = file_get(fs, op->src, &src);
+	r = rope_get(fs, op->src, &src);
 	if (r < 0)
 		return r;
 	if (in == src)
@@ -462,8 +482,8 @@ static int apply_swap(struct ropefs *fs, const struct op *op)
 	differ = (le32_get(in->row.flags) ^ le32_get(src->row.flags)) & INODE_SPARSE;
 	in->row.flags = le32_put(le32_get(in->row.flags) ^ differ);
 	src->row.flags = le32_put(le32_get(src->row.flags) ^ differ);
-	touch(fs, in, op->time, 0, 0);
-	touch(fs, src, op->time, 0, 0);
+	inode_touch(fs, in, op->time, 0, 0);
+	inode_touch(fs, src, op->time, 0, 0);
 	return 0;
 }
 
@@ -515,6 +535,9 @@ int op_apply(struct ropefs *fs, const struct op *op)
 		[OP_WHITEOUT] = apply_rename,	[OP_TXN] = apply_txn,
 		[OP_SWAP] = apply_swap,		[OP_PUT] = apply_put,
 		[OP_SNAPSHOT] = apply_snapshot, [OP_SNAPSHOT_DROP] = apply_snapshot_drop,
+		[OP_APPEND] = apply_append,	[OP_MARK] = apply_mark,
+		[OP_TRIM] = apply_trim,		[OP_CURSOR_SET] = apply_cursor,
+		[OP_CURSOR_DEL] = apply_cursor,
 	};
 
 	assert(lock_held(&fs->engine));

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "core/base/err.h"
+#include "core/queue.h"
 #include "core/store_priv.h"
 
 #define LINKS_MAX 65000u
@@ -146,10 +147,13 @@ int apply_create(struct ropefs *fs, const struct op *op)
 {
 	_cleanup_(buf_release) struct buf acl = BUF_INIT;
 	struct inode *dir, *in;
+	struct framing framing;
 	struct inode_row row;
-	int r;
+	int r, queue = 0;
 
 	r = create_check(fs, op, &dir, &acl);
+	if (r >= 0 && dir && S_ISREG(op->mode))
+		r = queue = queue_wanted(fs, dir, &framing);
 	if (r < 0)
 		return r;
 	if (S_ISLNK(op->mode)) {
@@ -170,10 +174,11 @@ int apply_create(struct ropefs *fs, const struct op *op)
 	if (r < 0)
 		return torn(fs, r);
 	fs->n_inodes++;
-	if (dir)
+	r = queue ? queue_make(fs, in, framing) : 0;
+	if (r >= 0 && dir)
 		r = catalog_add_entry(&fs->catalog, op->dir, op->name, op->ino,
 				      type_of(in));
-	else
+	else if (r >= 0)
 		r = catalog_add_orphan(&fs->catalog, op->ino);
 	if (r < 0) {
 		int undo = inode_destroy(fs, in);

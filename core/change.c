@@ -38,6 +38,7 @@ void attr_from_inode(const struct inode *in, struct ropefs_attr *ret)
 		.mtime.ns = (int64_t)le64_get(row->mtime),
 		.ctime.ns = (int64_t)le64_get(row->ctime),
 		.btime.ns = (int64_t)le64_get(row->btime),
+		.is_queue = le32_get(row->flags) & INODE_QUEUE,
 		.version = S_ISREG(mode) ? inode_version(in) : 0,
 	};
 }
@@ -230,9 +231,32 @@ void ropefs_note_lsn(uint64_t *where)
 	noted_lsn = where;
 }
 
+#define TOLD_MAX 3u
+
+/* Which watched inodes the change is one of: their number. */
+static unsigned whom_to_tell(struct ropefs *fs, const struct op *op,
+			     uint64_t ret[TOLD_MAX])
+{
+	const uint64_t changed[TOLD_MAX] = { op->ino, op->dir, op->src };
+	unsigned n = 0;
+
+	if (!fs->watched.n)
+		return 0;
+	if (op->type == OP_TXN) {
+		ret[0] = 0; /* any of them */
+		return 1;
+	}
+	for (unsigned i = 0; i < TOLD_MAX; i++)
+		if (changed[i] && htab_get(&fs->watched, changed[i]))
+			ret[n++] = changed[i];
+	return n;
+}
+
 int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
 	       struct ropefs_attr *ret)
 {
+	uint64_t told[TOLD_MAX];
+	unsigned n_told;
 	struct op_head head;
 	struct iovec iov[2];
 	struct inode *in;
@@ -245,9 +269,13 @@ int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
 	op_encode(op, &head);
 	iov[0] = (struct iovec) { head.b, head.n };
 	iov[1] = (struct iovec) { (void *)(uintptr_t)op->data.p, op->data.n };
-	if (noted_lsn) /* before: what is in the log but not noted would be done twice */
-		__atomic_store_n(noted_lsn, wal_last_lsn(fs->wal) + 1, __ATOMIC_SEQ_CST);
-	noted_lsn = NULL;
+	if (op->type != OP_MARK) { /* one comes before the change that was asked for */
+		/* Before: what is in the log but not noted would be done twice. */
+		if (noted_lsn)
+			__atomic_store_n(noted_lsn, wal_last_lsn(fs->wal) + 1,
+					 __ATOMIC_SEQ_CST);
+		noted_lsn = NULL;
+	}
 	r = wal_append(fs->wal, op->type, 0, iov, 2, &lsn);
 	if (r < 0) { /* reserved: only a log that has just failed for good says no */
 		store_fail_locked(fs, r, "the log can't be written");
@@ -267,7 +295,12 @@ int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
 		fs->unpushed = 0;
 		background_kick_push_locked(fs);
 	}
+	n_told = whom_to_tell(fs, op, told);
+	if (fs->append_waiters)
+		pthread_cond_broadcast(&fs->appended);
 	lock_drop(&fs->engine);
+	for (unsigned i = 0; i < n_told; i++)
+		fs->opts.changed(fs->opts.event_arg, told[i]);
 	if (fs->opts.durability == ROPEFS_SYNC && !op->unseen)
 		return log_sync(fs, lsn);
 	return fs->opts.push ? wal_push(fs->wal) : 0;

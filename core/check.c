@@ -8,6 +8,7 @@
 
 #include "core/acl.h"
 #include "core/base/err.h"
+#include "core/queue.h"
 #include "core/store_priv.h"
 
 struct checking {
@@ -288,6 +289,20 @@ static int check_acls(struct checking *k, uint64_t ino, const struct inode_row *
 	return 0;
 }
 
+static int check_queue(struct checking *k, uint64_t ino)
+{
+	struct inode *in;
+	int r = inode_get(k->fs, ino, &in);
+
+	if (r >= 0 && inode_is_queue(in))
+		r = queue_check(k->fs, in);
+	if (r == -E_CORRUPT) {
+		bad(k, "%s", why(r));
+		r = 0;
+	}
+	return r;
+}
+
 static int check_inode(struct checking *k, struct htab *all, uint64_t ino,
 		       const struct inode_row *row)
 {
@@ -306,7 +321,10 @@ static int check_inode(struct checking *k, struct htab *all, uint64_t ino,
 		return r;
 	if (S_ISDIR(mode))
 		return check_entries(k, all, ino, row);
-	return S_ISREG(mode) ? check_bytes(k, ino, row) : 0;
+	if (!S_ISREG(mode))
+		return 0;
+	r = check_bytes(k, ino, row);
+	return r < 0 ? r : check_queue(k, ino);
 }
 
 static int check_links(struct checking *k, struct htab *all)

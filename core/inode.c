@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "core/base/err.h"
+#include "core/queue.h"
 #include "core/store_priv.h"
 
 void inode_settle(struct ropefs *fs, struct inode *in)
@@ -93,6 +94,7 @@ static void forget(struct ropefs *fs, struct inode *in)
 		fs->n_lru--;
 	}
 	htab_del(&fs->inodes, in->ino);
+	free(in->q);
 	free(in);
 }
 
@@ -123,6 +125,9 @@ ssize_t inode_flush(struct ropefs *fs, size_t max)
 
 	while (max-- && (in = TAILQ_FIRST(&fs->dirty))) {
 		r = catalog_put_inode(&fs->catalog, in->ino, &in->row);
+		if (r < 0)
+			return r;
+		r = queue_flush(fs, in);
 		if (r < 0)
 			return r;
 		mark_clean(fs, in);
@@ -184,7 +189,11 @@ void inode_free_all(struct ropefs *fs)
 	struct htab_slot *slot;
 	size_t at = 0;
 
-	while ((slot = htab_next(&fs->inodes, &at)))
-		free(slot->value);
+	while ((slot = htab_next(&fs->inodes, &at))) {
+		struct inode *in = slot->value;
+
+		free(in->q);
+		free(in);
+	}
 	htab_release(&fs->inodes);
 }

@@ -30,6 +30,13 @@ enum op_type { /* values are in the log: never renumber */
 	       OP_WHITEOUT = 17, /* a rename that leaves device 0:0 as ino in its place */
 	       OP_SNAPSHOT = 20, /* n: its id; dir, name */
 	       OP_SNAPSHOT_DROP = 21, /* n */
+	       OP_APPEND =
+		       24, /* records of a queue: data, cut by flags and n; at: refused
+				* before them */
+	       OP_MARK = 25, /* what the clocks said; name: boot id, src: life */
+	       OP_TRIM = 26, /* a queue's records before n go */
+	       OP_CURSOR_SET = 27, /* name stands before record at */
+	       OP_CURSOR_DEL = 28,
 	       OP_TXN = 32, /* data: several ops that happen together (txn_format.h) */
 	       OP_SWAP = 33, /* the bytes of ino and src change places */
 	       OP_PUT = 34, /* the bytes of ino become data */
@@ -38,6 +45,8 @@ enum op_type { /* values are in the log: never renumber */
 
 #define OP_FLAG_KEEP_SIZE   1u
 #define OP_FLAG_REAP	    2u /* the last name goes and nobody holds the inode */
+#define OP_FLAGS_FRAMING    3u /* of an append: enum framing_mode */
+#define OP_FLAG_GAP	    4u /* the record says that others are missing */
 #define OP_FLAG_REAP_TARGET 4u /* the same of a rename's replaced target */
 
 struct op {

@@ -64,6 +64,9 @@ struct ropefs_opts {
 	 * possibly in the midst of a call: it must return soon and not call back. */
 	void (*event)(void *arg, const char *line);
 	void *event_arg;
+	/* NULL, or told of each change of what ropefs_watch() named, by the thread that made it,
+	 * without locks of the store: it may call back. ino 0: any of them. */
+	void (*changed)(void *event_arg, uint64_t ino);
 	/* For a process that another one may take over from when it is killed. push: a change is
 	 * in the log's file, safe from that, when its call returns. keep_orphans: inodes without
 	 * names are there until somebody held and released them (else opening removes them).
@@ -89,6 +92,7 @@ struct ropefs_attr {
 	uint64_t size; /* bytes; of a directory: its entries; of a symlink: its length */
 	uint64_t blocks; /* of 512 bytes, holes left out */
 	struct ropefs_time atime, mtime, ctime, btime;
+	bool is_queue;
 	uint64_t version; /* of a regular file: greater after each change of its bytes */
 };
 enum ropefs_set {
@@ -474,6 +478,94 @@ int ropefs_check(const char *path, struct ropefs_check *check);
 /* Prints any file of a store in words; with a key file also what is sealed. */
 int ropefs_dump(const char *store, const char *file, const char *key_file,
 		void (*print)(void *arg, const char *line), void *arg);
+
+/* --- queues --- */
+/* A queue is a file of records, one after another: made by ropefs_create() in a folder with
+ * the policy kind=queue. Each record has an id, dense from 0 and never given again until the queue
+ * is emptied (ropefs_truncate() to 0), and a time, which never goes back. Bytes are only added,
+ * by ropefs_append() or ropefs_write() at the end, and taken away at the head, by
+ * ropefs_queue_trim(); all else is -EPERM. docs/QUEUES.md. */
+enum ropefs_framing { /* what a record is */
+		      ROPEFS_LINE = 1, /* up to and with a newline */
+		      ROPEFS_WRITE = 2, /* all of one append */
+		      ROPEFS_LENGTH = 3, /* so many bytes */
+};
+struct ropefs_queue {
+	enum ropefs_framing framing;
+	uint32_t length; /* of a record, ROPEFS_LENGTH */
+	uint64_t first, next; /* id of the first that is left; of the next to come */
+	uint64_t bytes;
+	uint32_t resets; /* how often it was emptied: ids before that are others */
+	struct ropefs_time first_time, last_time;
+	uint64_t refused; /* records that were refused for want of space */
+	uint64_t crashes; /* times that records not yet synced may have been lost */
+};
+int ropefs_queue_info(struct ropefs *fs, uint64_t ino, struct ropefs_queue *ret);
+
+struct ropefs_record {
+	uint64_t id;
+	struct ropefs_time time;
+	size_t n; /* bytes */
+	bool gap; /* says how many others were lost (policy gap=record) */
+};
+/* Adds the records in p, whole or not at all; more than 1024 are several steps. A last line
+ * without a newline is a record as it is. *ret_id (may be NULL): of the first. Returns n, fewer
+ * when a later step failed, or an error: -EINVAL: no whole records (ROPEFS_LENGTH);
+ * -EMSGSIZE: more than ROPEFS_WRITE_MAX (ROPEFS_WRITE). */
+ssize_t ropefs_append(struct ropefs *fs, uint64_t ino, const void *p, size_t n,
+		      unsigned flags, uint64_t *ret_id);
+
+/* Some records one after another, and their bytes. */
+struct ropefs_batch {
+	uint64_t id; /* the first that is wanted; then the one behind the last given */
+	struct ropefs_record *records; /* NULL: only their bytes */
+	unsigned max; /* records wanted at most */
+	void *p; /* NULL: without bytes */
+	size_t n; /* room there */
+	/* Results. */
+	unsigned count; /* records given; 0: there is none yet */
+	size_t bytes;
+	uint64_t first, next; /* of the queue, as of this reading; with -ERANGE, too */
+	uint32_t resets;
+};
+/* Reads whole records. -ERANGE: id is before the first that is left; -ENOBUFS: p has no room
+ * for one (ROPEFS_WRITE_MAX bytes always have); ROPEFS_NOWAIT as ropefs_read(). */
+int ropefs_queue_read(struct ropefs *fs, uint64_t ino, struct ropefs_batch *b,
+		      unsigned flags);
+/* The first record that is not older; the next to come if there is none. O(log n). */
+int ropefs_queue_find_time(struct ropefs *fs, uint64_t ino, struct ropefs_time time,
+			   uint64_t *ret_id);
+/* Where the record begins in the file; id may be the next one. -ERANGE. */
+int ropefs_queue_offset(struct ropefs *fs, uint64_t ino, uint64_t id, uint64_t *ret_at);
+/* What the wall clock, as it was set then, said at a record's time: record times go on evenly
+ * where that clock was set back. */
+int ropefs_queue_true_time(struct ropefs *fs, uint64_t ino,
+			   const struct ropefs_record *rec, struct ropefs_time *ret);
+/* Waits until record id is there, or the file's end: 0; -ETIMEDOUT. timeout_ms < 0: for ever. */
+int ropefs_queue_wait(struct ropefs *fs, uint64_t ino, uint64_t id, int timeout_ms);
+/* Records before id go. */
+int ropefs_queue_trim(struct ropefs *fs, uint64_t ino, uint64_t id);
+
+/* Cursors: names that stand before a record; durable as any change. */
+struct ropefs_cursor {
+	char name[129];
+	uint64_t id; /* the next record to read */
+	struct ropefs_time time; /* of the commit */
+	uint64_t lag; /* records behind the end */
+};
+int ropefs_cursor_commit(struct ropefs *fs, uint64_t ino, const char *name, uint64_t id);
+int ropefs_cursor_remove(struct ropefs *fs, uint64_t ino, const char *name);
+/* -ENOENT. */
+int ropefs_cursor_get(struct ropefs *fs, uint64_t ino, const char *name,
+		      struct ropefs_cursor *ret);
+/* 1 with the first whose name is above `after` (""); 0: no more. */
+int ropefs_cursor_next(struct ropefs *fs, uint64_t ino, const char *after,
+		       struct ropefs_cursor *ret);
+
+/* ropefs_opts.changed is called for changes of ino's bytes, or of a directory's names, from
+ * now until it was unwatched as often. */
+int ropefs_watch(struct ropefs *fs, uint64_t ino);
+void ropefs_unwatch(struct ropefs *fs, uint64_t ino);
 
 /* --- policies --- */
 /* Settings of files and folders: xattrs user.ropefs.KEY (docs/POLICIES.md), which

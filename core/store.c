@@ -457,6 +457,9 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 	lock_cond_init(&fs->flusher_wake);
 	lock_cond_init(&fs->checkpointer_wake);
 	lock_cond_init(&fs->room);
+	lock_cond_init(&fs->appended);
+	io->ops->boot_id(io, fs->boot_id);
+	io_random(io, &fs->life, sizeof(fs->life));
 	TAILQ_INIT(&fs->lru);
 	TAILQ_INIT(&fs->dirty);
 	STAILQ_INIT(&fs->waiters);
@@ -578,6 +581,7 @@ struct io *store_abandon(struct ropefs *fs, bool keep_io)
 	background_stop(fs);
 	remote_stop(fs);
 	inode_free_all(fs);
+	htab_release(&fs->watched);
 	buf_release(&fs->txn_gone);
 	fs->wal = wal_close(fs->wal);
 	fs->packs = packs_close(fs->packs);

@@ -23,6 +23,7 @@
 #include "core/wal/wal.h"
 
 #define INODE_SPARSE	1u /* row.flags: has had holes, so data_bytes is counted */
+#define INODE_QUEUE	2u /* row.flags: its records have a table (queue.h) */
 #define INODE_POLICY	128u /* row.flags: has, or had, policies of its own */
 #define INODE_SNAPSHOTS 16u /* of a directory: there are snapshots of it */
 #define INODE_ACL	8u /* has an ACL (apply_xattr.c) */
@@ -37,6 +38,7 @@ struct inode {
 	uint64_t
 		changed; /* of ropefs.changes: when its bytes did last, or it was loaded */
 	bool dirty;
+	struct queue *q; /* of a queue; NULL: not read yet */
 	TAILQ_ENTRY(inode) lru; /* clean and not held, else on no list */
 	TAILQ_ENTRY(inode) dirty_link; /* on ropefs.dirty when dirty */
 	bool on_lru;
@@ -96,6 +98,14 @@ struct ropefs {
 	bool snaps_lost; /* damaged: only its row in the catalog is known */
 	/* Snapshots dropped: ever, in the last committed tree, and so at the last collection. */
 	uint64_t drops, drops_committed, drops_collected;
+
+	uint64_t life; /* random: tells this opening from all others */
+	uint8_t boot_id[16];
+	struct htab watched; /* inodes whose changes are told to opts.changed; counts */
+	unsigned append_waiters; /* who wait for a queue to grow */
+	pthread_cond_t appended;
+	uint64_t queue_appends, queue_seeks, queue_blocks_read; /* for status */
+	uint64_t queue_trimmed_records, queue_trimmed_bytes, queue_refused;
 
 	bool replaying;
 	uint64_t replayed_lsn;
@@ -195,6 +205,11 @@ int apply_txn(struct ropefs *fs, const struct op *op);
 /* Bytes in [at, at+n) that are not holes. */
 int inode_count_data(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n,
 		     uint64_t *ret);
+/* The bytes changed: times, version, and data bytes by came - went. */
+void inode_touch(struct ropefs *fs, struct inode *in, int64_t time, uint64_t came,
+		 uint64_t went);
+/* Takes [at, at+n), which lies within the file, out. */
+int inode_cut(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n, int64_t time);
 int name_check(struct span name);
 int dir_get(struct ropefs *fs, uint64_t ino, struct inode **ret); /* -ENOTDIR */
 
@@ -238,6 +253,26 @@ int apply_snapshot(struct ropefs *fs, const struct op *op);
 int apply_snapshot_drop(struct ropefs *fs, const struct op *op);
 /* The whole of ino, a file in a snapshot, is being copied out of it. */
 int snapshot_copied(struct ropefs *fs, uint64_t ino);
+
+/* --- api_data.c --- */
+/* A read of what is decided under the engine lock. */
+struct reading {
+	/* Makes at and n a range that is within the file. */
+	int (*where)(struct ropefs *fs, struct inode *in, struct reading *rd);
+	void *arg;
+	uint64_t at;
+	size_t n;
+};
+/* p has room for whatever where() says. Returns n. */
+ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
+		  unsigned flags);
+
+/* --- api_queue.c --- */
+/* Of a queue that is about to be removed or emptied: trims it in slices, so that what is left to
+ * do at once is little. Best effort; no queue: nothing. */
+void queue_shorten(struct ropefs *fs, uint64_t ino);
+/* Has a queue so many records that queue_shorten() should come first? Engine lock held. */
+bool queue_is_long(struct ropefs *fs, struct inode *in);
 
 /* --- change.c: from an op to the log --- */
 /* Takes the engine lock if the change may be made now: writable, within memory and disk.

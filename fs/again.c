@@ -55,7 +55,7 @@ bool again_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 		reply_err(req, r);
 		return true;
 	}
-	file_opened(fi);
+	file_opened(req, fi, a.is_queue);
 	if (fuse_reply_create(req, &e, fi) < 0)
 		inodes_put(&d->inodes, a.ino, 1);
 	return true;

@@ -12,7 +12,9 @@
 #include "fs/events.h"
 #include "fs/expire.h"
 #include "fs/copies.h"
+#include "fs/follow.h"
 #include "fs/inodes.h"
+#include "fs/queue_file.h"
 #include "fs/sizes.h"
 #include "fs/txn.h"
 #include "fs/view.h"
@@ -56,6 +58,8 @@ enum {
 	FH_READ = 16, /* open for reading */
 	FH_HELD = 32, /* in a snapshot, held by snap_opened() */
 	FH_COPY = 64, /* perhaps a copy of another file (copies.h) */
+	FH_QUEUE = 128, /* of a queue, open for writing; above: a number (queue_file.h) */
+	FH_BITS = 8,
 };
 
 enum { EDIT_THREADS = 4 };
@@ -83,6 +87,8 @@ struct daemon {
 	struct events events;
 	struct txns txns;
 	struct expirer expirer;
+	struct follows follows;
+	struct queue_files queues;
 	struct counters counters;
 
 	bool views_on;

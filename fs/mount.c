@@ -152,6 +152,7 @@ static int open_store(const struct options *o, const struct seat *seat, struct d
 	opts.key_file = o->key_file;
 	opts.event = events_line;
 	opts.event_arg = d;
+	opts.changed = follow_changed;
 	opts.push = seat;
 	if (seat && seat->took_over) {
 		opts.keep_orphans = true;
@@ -249,6 +250,8 @@ static void init_daemon(struct daemon *d, const struct options *o,
 	copies_init(&d->copies);
 	waits_init(&d->waits);
 	txns_init(&d->txns);
+	follows_init(&d->follows);
+	queue_files_init(&d->queues);
 }
 
 static void release_daemon(struct daemon *d, bool leaves)
@@ -264,6 +267,8 @@ static void release_daemon(struct daemon *d, bool leaves)
 	views_release(&d->views);
 	copies_release(&d->copies);
 	inodes_release(&d->inodes);
+	queue_files_release(&d->queues);
+	follows_release(&d->follows);
 }
 
 /* Long reads come in long requests when the kernel reads well ahead; only root may say so,

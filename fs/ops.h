@@ -43,7 +43,8 @@ void file_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 void file_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		      struct fuse_file_info *fi);
 /* Bytes: ops_file.c. */
-void file_opened(struct fuse_file_info *fi); /* fills in the handle */
+/* Fills in the handle. */
+void file_opened(fuse_req_t req, struct fuse_file_info *fi, bool is_queue);
 /* Of a handle just filled in: it may be for copying (copies.h). */
 void copies_note(struct daemon *d, pid_t pid, fuse_ino_t ino, struct fuse_file_info *fi);
 void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

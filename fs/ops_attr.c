@@ -20,7 +20,7 @@ static void reply_attr(fuse_req_t req, struct daemon *d, int r,
 		return;
 	}
 	attr_to_stat(a, &st);
-	fuse_reply_attr(req, &st, inodes_timeout(&d->inodes, a->ino));
+	fuse_reply_attr(req, &st, attr_timeout(d, a));
 }
 
 static void getattr_settled(struct task *t)

@@ -19,7 +19,7 @@
 
 enum { OPEN_TO_RUN = 0x20 }; /* the kernel's __FMODE_EXEC, of execve(2) */
 
-void file_opened(struct fuse_file_info *fi)
+void file_opened(fuse_req_t req, struct fuse_file_info *fi, bool is_queue)
 {
 	int mode = fi->flags & O_ACCMODE;
 
@@ -34,6 +34,8 @@ void file_opened(struct fuse_file_info *fi)
 	 * zeros, and those are then taken for what was appended. */
 	fi->keep_cache = 1;
 	fi->noflush = 1;
+	if (is_queue)
+		queue_file_opened(req, fi);
 }
 
 void copies_note(struct daemon *d, pid_t pid, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -73,9 +75,10 @@ static void opened_back(struct daemon *d, fuse_ino_t ino, const struct fuse_file
 static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
 		     struct fuse_file_info *fi)
 {
+	struct ropefs_attr a;
 	int r, privs = 0;
 
-	file_opened(fi);
+	file_opened(req, fi, false);
 	r = snap_opened(d, ino, fi);
 	/* For reading only, too: the kernel has checked that the caller may. */
 	if (r >= 0 && fi->flags & O_TRUNC)
@@ -84,6 +87,8 @@ static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
 		reply_err(req, r);
 		return;
 	}
+	if (ropefs_getattr(d->fs, ino, &a) >= 0 && a.is_queue)
+		queue_file_opened(req, fi);
 	if (fi->flags & OPEN_TO_RUN) {
 		fi->fh |= FH_RUN;
 		inodes_run(&d->inodes, ino, 1);
@@ -116,7 +121,7 @@ void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	if (for_size) {
-		file_opened(fi);
+		file_opened(req, fi, false);
 		fi->fh = FH_SIZE;
 		fuse_reply_open(req, fi);
 		return;
@@ -301,6 +306,10 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 		reply_err(req, privs);
 		return;
 	}
+	if (fi->fh & FH_QUEUE) {
+		queue_file_write(req, ino, p, n, off, fi);
+		return;
+	}
 	if (!d->sync) {
 		const struct writing w = { ino, (uint64_t)off,	       p,
 					   n,	flags | ROPEFS_NOWAIT, fi };
@@ -329,15 +338,19 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 
 void file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
-	(void)fi;
-	fuse_reply_err(req, 0);
+	if (fi->fh & FH_QUEUE)
+		queue_file_flush(req, ino, fi);
+	else
+		fuse_reply_err(req, 0);
 }
 
 void file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	opened_back(daemon_of(req), ino, fi);
-	fuse_reply_err(req, 0);
+	if (fi->fh & FH_QUEUE)
+		queue_file_release(req, fi);
+	else
+		fuse_reply_err(req, 0);
 }
 
 static void synced(void *arg, int r)
@@ -473,8 +486,11 @@ static void copy_waiting(struct task *t)
 	struct ropefs_range dst = { .at = t->to_off, .n = t->n };
 
 	t->r = copy_side(t->d, t->ino, t->fi.fh, false, &src);
+	/* Into a queue the kernel writes: then it is cut into records. */
 	if (t->r >= 0)
-		t->r = copy_side(t->d, t->to_ino, t->to_fh, true, &dst);
+		t->r = t->to_ino < DOT_FIRST && t->to_fh & FH_QUEUE
+			       ? -EOPNOTSUPP
+			       : copy_side(t->d, t->to_ino, t->to_fh, true, &dst);
 	if (t->r >= 0 && src.n)
 		t->r = ropefs_copy(t->d->fs, dst, src);
 	if (t->r < 0) {

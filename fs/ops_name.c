@@ -256,7 +256,7 @@ static void reply_created(fuse_req_t req, const struct ropefs_attr *a,
 		reply_err(req, r);
 		return;
 	}
-	file_opened(fi);
+	file_opened(req, fi, a->is_queue);
 	copies_note(d, fuse_req_ctx(req)->pid, a->ino, fi);
 	if (fuse_reply_create(req, &e, fi) < 0)
 		inodes_put(&d->inodes, a->ino, 1);

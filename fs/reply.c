@@ -70,6 +70,12 @@ int attrs_now(struct daemon *d, uint64_t ino, struct ropefs_attr *ret)
 	return 0;
 }
 
+double attr_timeout(struct daemon *d, const struct ropefs_attr *a)
+{
+	/* A queue grows by less, or more, than the kernel wrote. */
+	return a->is_queue ? 0 : inodes_timeout(&d->inodes, a->ino);
+}
+
 int entry_fill(struct daemon *d, const struct ropefs_attr *a, struct fuse_entry_param *e)
 {
 	struct ropefs_attr now = *a;
@@ -81,7 +87,7 @@ int entry_fill(struct daemon *d, const struct ropefs_attr *a, struct fuse_entry_
 		return r;
 	*e = (struct fuse_entry_param) {
 		.ino = a->ino,
-		.attr_timeout = inodes_timeout(&d->inodes, a->ino),
+		.attr_timeout = attr_timeout(d, a),
 		.entry_timeout = CACHE_S,
 	};
 	attr_to_stat(&now, &e->attr);

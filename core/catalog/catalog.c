@@ -235,8 +235,8 @@ static int del_all(struct catalog *c, enum row_kind kind, uint64_t ino)
 }
 
 /* The orphan mark goes last: while it is there, the purge can be done again. */
-static const enum row_kind purged[] = { ROW_XATTR, ROW_TARGET, ROW_TTL, ROW_INODE,
-					ROW_ORPHAN };
+static const enum row_kind purged[] = { ROW_XATTR, ROW_TARGET, ROW_TTL,	  ROW_QUEUE,
+					ROW_TIME,  ROW_CURSOR, ROW_INODE, ROW_ORPHAN };
 
 int catalog_purge(struct catalog *c, uint64_t ino)
 {

@@ -7,6 +7,7 @@
 
 #include "core/base/err.h"
 #include "core/base/time_text.h"
+#include "core/catalog/queue_rows.h"
 
 static int bad_row(struct span key, struct span value, const char *why)
 {
@@ -73,6 +74,15 @@ static const char *snapshot_wrong(struct span key, struct span value)
 	return noderef_is_none(&row->catalog) ? "has no tree" : NULL;
 }
 
+static bool queue_key_ok(struct span key)
+{
+	if (key.n == ROW_KEY_INO)
+		return true;
+	if (key.p[ROW_KEY_INO] == ROW_PART_TAIL)
+		return key.n == ROW_KEY_INO + 1;
+	return key.p[ROW_KEY_INO] <= ROW_PART_MARK && key.n == ROW_KEY_INO + 9;
+}
+
 static const char *row_wrong(struct span key, struct span value)
 {
 	static const char wrong_key[] = "has a key of a wrong form";
@@ -102,6 +112,16 @@ static const char *row_wrong(struct span key, struct span value)
 		return value.n == 0 ? NULL : wrong_value;
 	case ROW_SNAPSHOT:
 		return key.n == ROW_KEY_INO ? snapshot_wrong(key, value) : wrong_key;
+	case ROW_QUEUE:
+		return queue_key_ok(key) ? NULL : wrong_key;
+	case ROW_TIME:
+		if (key.n != ROW_KEY_INO + 16)
+			return wrong_key;
+		return value.n == 0 ? NULL : wrong_value;
+	case ROW_CURSOR:
+		if (key.n == ROW_KEY_INO || key.n > ROW_KEY_INO + CURSOR_NAME_MAX)
+			return wrong_key;
+		return value.n == 24 ? NULL : wrong_value;
 	default:
 		return "is of no known kind";
 	}
@@ -194,6 +214,19 @@ static void snapshot_to_text(struct text *t, struct span key, struct span value)
 	text_add_name(t, span_of(row->name, value.n - sizeof(*row)));
 }
 
+static void queue_to_text(struct text *t, struct span key, struct span value)
+{
+	static const char *const parts[] = { "block", "last block", "mark" };
+
+	text_add(t, "queue %llu", (unsigned long long)row_ino(key));
+	if (key.n > ROW_KEY_INO)
+		text_add(t, ": %s", parts[key.p[ROW_KEY_INO]]);
+	if (key.n > ROW_KEY_INO + 1)
+		text_add(t, " of record %llu",
+			 (unsigned long long)be64_load(key.p + ROW_KEY_INO + 1));
+	text_add(t, ", %zu bytes", value.n);
+}
+
 void catalog_row_to_text(struct span key, struct span value,
 			 void (*print)(void *arg, const char *line), void *arg)
 {
@@ -226,6 +259,19 @@ void catalog_row_to_text(struct span key, struct span value,
 		break;
 	case ROW_TTL:
 		text_add(&t, "ttl of %llu", (unsigned long long)row_ino(key));
+		break;
+	case ROW_QUEUE:
+		queue_to_text(&t, key, value);
+		break;
+	case ROW_TIME:
+		text_add(&t, "block by time of %llu: until %s, record %llu",
+			 (unsigned long long)row_ino(key),
+			 time_text((int64_t)be64_load(key.p + ROW_KEY_INO)).s,
+			 (unsigned long long)be64_load(key.p + ROW_KEY_INO + 8));
+		break;
+	case ROW_CURSOR:
+		text_add(&t, "cursor of %llu: name ", (unsigned long long)row_ino(key));
+		text_add_name(&t, span_of(key.p + ROW_KEY_INO, key.n - ROW_KEY_INO));
 		break;
 	default:
 		text_add(&t, "orphan %llu", (unsigned long long)row_ino(key));

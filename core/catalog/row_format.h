@@ -12,6 +12,8 @@
  * The tree of snapshots is a B+tree of the same kind:
  *	'S' id be64			 9 B	struct snapshot_row, then the name, 1..255 B
  *
+ *	'Q', 'T', 'C'				queues: core/queue/queue_format.h
+ *
  * Numbers in keys are big-endian, so that rows sort by them. */
 #ifndef ROPEFS_CATALOG_ROW_FORMAT_H
 #define ROPEFS_CATALOG_ROW_FORMAT_H
@@ -21,14 +23,19 @@
 #include "core/page/noderef.h"
 
 enum row_kind {
+	ROW_CURSOR = 'C',
 	ROW_ENTRY = 'D',
 	ROW_TTL = 'E',
 	ROW_INODE = 'I',
 	ROW_TARGET = 'L',
 	ROW_ORPHAN = 'O',
+	ROW_QUEUE = 'Q',
 	ROW_SNAPSHOT = 'S',
+	ROW_TIME = 'T',
 	ROW_XATTR = 'X',
 };
+
+enum row_queue_part { ROW_PART_BLOCK = 0, ROW_PART_TAIL = 1, ROW_PART_MARK = 2 };
 
 #define ROW_KEY_INO	  9u /* kind and inode number: how every key begins */
 #define ROW_KEY_ENTRY	  17u

@@ -69,6 +69,7 @@ struct io_ops {
 	int (*lock)(struct io *io, const char *name, pid_t *ret_pid);
 	uint64_t (*real_ns)(struct io *io); /* CLOCK_REALTIME, since 1970 */
 	uint64_t (*mono_ns)(struct io *io); /* CLOCK_MONOTONIC */
+	void (*boot_id)(struct io *io, uint8_t ret_id[16]); /* of the running system */
 	void (*random)(struct io *io, void *p, size_t n); /* for ids, salts and nonces */
 	void (*free)(struct io *io); /* all its files are closed */
 };

@@ -498,6 +498,32 @@ static uint64_t posix_mono_ns(struct io *io)
 	return clock_ns(CLOCK_MONOTONIC);
 }
 
+/* Zeros where the system does not tell. */
+static void posix_boot_id(struct io *io, uint8_t ret_id[16])
+{
+	static const char hex_digits[] = "0123456789abcdef";
+	char text[40] = "";
+	size_t digits = 0;
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	(void)io;
+	memset(ret_id, 0, 16);
+	if (fd < 0)
+		return;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	close(fd);
+	for (const char *c = text; *c && digits < 32; c++) {
+		const char *hex = strchr(hex_digits, *c);
+
+		if (!hex)
+			continue;
+		ret_id[digits / 2] =
+			(uint8_t)(ret_id[digits / 2] << 4 | (hex - hex_digits));
+		digits++;
+	}
+}
+
 /* Keys and nonces hang on it: a kernel that cannot give any ends the process. */
 static void posix_random(struct io *io, void *p, size_t n)
 {
@@ -543,6 +569,7 @@ static const struct io_ops posix_ops = {
 	.lock = posix_lock,
 	.real_ns = posix_real_ns,
 	.mono_ns = posix_mono_ns,
+	.boot_id = posix_boot_id,
 	.random = posix_random,
 	.free = posix_free,
 };

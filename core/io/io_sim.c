@@ -428,6 +428,16 @@ static uint64_t sim_real_ns(struct io *io)
 	return sim_mono_ns(io) + real_offset_ns;
 }
 
+static void sim_boot_id(struct io *io, uint8_t ret_id[16])
+{
+	struct sim *s = sim_of(io);
+
+	lock_take(&s->lock);
+	memset(ret_id, 0, 16);
+	memcpy(ret_id, &s->boot, sizeof(s->boot));
+	lock_drop(&s->lock);
+}
+
 static void sim_random(struct io *io, void *p, size_t n)
 {
 	struct sim *s = sim_of(io);
@@ -468,6 +478,7 @@ static const struct io_ops sim_ops = {
 	.lock = sim_lock,
 	.real_ns = sim_real_ns,
 	.mono_ns = sim_mono_ns,
+	.boot_id = sim_boot_id,
 	.random = sim_random,
 	.free = sim_free,
 };

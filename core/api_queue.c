@@ -1,0 +1,662 @@
+/* api_queue.c - the public functions on queues: records, times, cursors, and waiting. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/catalog/queue_rows.h"
+#include "core/queue.h"
+
+#define MS_NS		1000000
+#define STEP_NS		(10 * MS_NS) /* a wall clock that moved by so much was set */
+#define TRIM_RECORDS	32768u /* a slice: some hundred blocks */
+#define GAP_RECORD_TEXT 128u
+
+/* --- looking --- */
+
+static int look(struct ropefs *fs, uint64_t ino, struct inode **ret_in,
+		struct queue **ret)
+{
+	int r;
+
+	err_clear();
+	lock_take(&fs->engine);
+	nodes_trim(fs->nodes);
+	inode_trim(fs);
+	r = inode_get(fs, ino, ret_in);
+	return r < 0 ? r : queue_get(fs, *ret_in, ret);
+}
+
+static int look_end(struct ropefs *fs, int r)
+{
+	lock_drop(&fs->engine);
+	return r;
+}
+
+int ropefs_queue_info(struct ropefs *fs, uint64_t ino, struct ropefs_queue *ret)
+{
+	struct record first = { 0 };
+	struct inode *in;
+	struct queue *q;
+	int r = look(fs, ino, &in, &q);
+
+	if (r >= 0 && q->first < q->next)
+		r = queue_find(fs, in, q->first, &first);
+	if (r >= 0)
+		*ret = (struct ropefs_queue) {
+			.framing = (enum ropefs_framing)q->framing.mode,
+			.length = q->framing.length,
+			.first = q->first,
+			.next = q->next,
+			.bytes = rope_bytes(&in->row.rope),
+			.resets = q->resets,
+			.first_time.ns = first.time,
+			.last_time.ns = q->time,
+			.refused = q->refused + q->lost,
+			.crashes = q->crashes,
+		};
+	return look_end(fs, r);
+}
+
+int ropefs_queue_find_time(struct ropefs *fs, uint64_t ino, struct ropefs_time time,
+			   uint64_t *ret_id)
+{
+	struct inode *in;
+	struct queue *q;
+	int r = look(fs, ino, &in, &q);
+
+	if (r >= 0)
+		r = queue_find_time(fs, in, time.ns, ret_id);
+	return look_end(fs, r);
+}
+
+int ropefs_queue_offset(struct ropefs *fs, uint64_t ino, uint64_t id, uint64_t *ret_at)
+{
+	struct record rec = { 0 };
+	struct inode *in;
+	struct queue *q;
+	int r = look(fs, ino, &in, &q);
+
+	if (r >= 0 && (id < q->first || id > q->next))
+		r = -ERANGE;
+	if (r >= 0) {
+		fs->queue_seeks++;
+		rec.at = q->tail.end;
+		if (id < q->next)
+			r = queue_find(fs, in, id, &rec);
+	}
+	if (r >= 0)
+		*ret_at = rec.at - q->base;
+	return look_end(fs, r);
+}
+
+int ropefs_queue_true_time(struct ropefs *fs, uint64_t ino,
+			   const struct ropefs_record *rec, struct ropefs_time *ret)
+{
+	const struct mark_row *mark;
+	struct catalog cat;
+	struct inode *in;
+	struct queue *q;
+	struct span value;
+	uint64_t id;
+	int r = look(fs, ino, &in, &q);
+
+	if (r >= 0)
+		r = catalog_of(fs, ino, &cat);
+	if (r >= 0)
+		r = catalog_find_mark(&cat, ino_base(ino), rec->id, &id, &value);
+	if (r > 0 && value.n != sizeof(*mark))
+		r = err_set(E_CORRUPT, "a mark of queue %llu has a wrong size",
+			    (unsigned long long)ino);
+	if (r > 0) {
+		mark = (const void *)value.p;
+		ret->ns = rec->time.ns - (int64_t)le64_get(mark->time) +
+			  (int64_t)le64_get(mark->wall);
+	} else if (r == 0) {
+		*ret = rec->time;
+	}
+	return look_end(fs, MIN(r, 0));
+}
+
+/* --- reading --- */
+
+static void give_record(struct ropefs_batch *b, const struct record *rec)
+{
+	if (b->records)
+		b->records[b->count] = (struct ropefs_record) {
+			.id = rec->id,
+			.time.ns = rec->time,
+			.n = rec->n,
+			.gap = rec->gap,
+		};
+	b->count++;
+	b->bytes += rec->n;
+	b->id = rec->id + 1;
+}
+
+/* Records of one block, as far as they fit. 1: the next block may have more. */
+static int take_block(struct ropefs *fs, struct inode *in, struct ropefs_batch *b,
+		      uint64_t *at)
+{
+	struct block_cursor c;
+	struct record rec;
+	struct block block;
+	int r = queue_block(fs, in, b->id, &block);
+
+	if (r < 0)
+		return r;
+	c = block_walk(&block);
+	queue_skip(&c, b->id);
+	while (b->count < b->max && block_next(&c, &rec)) {
+		if (b->p && rec.n > b->n - b->bytes)
+			return 0;
+		if (!b->count)
+			*at = rec.at;
+		give_record(b, &rec);
+	}
+	return b->count < b->max;
+}
+
+static int which_records(struct ropefs *fs, struct inode *in, struct reading *rd)
+{
+	struct ropefs_batch *b = rd->arg;
+	uint64_t at = 0, id = b->id;
+	struct queue *q;
+	int r = queue_get(fs, in, &q);
+
+	if (r < 0)
+		return r;
+	b->resets = q->resets;
+	b->first = q->first;
+	b->next = q->next;
+	b->count = 0;
+	b->bytes = 0;
+	if (id < q->first)
+		return -ERANGE;
+	fs->queue_seeks++;
+	while (r >= 0 && b->id < q->next) {
+		r = take_block(fs, in, b, &at);
+		if (r <= 0)
+			break;
+	}
+	if (r < 0) {
+		b->id = id;
+		return r;
+	}
+	if (!b->count && id < q->next && b->max)
+		return -ENOBUFS;
+	rd->at = at - (b->count ? q->base : 0);
+	rd->n = b->p ? b->bytes : 0;
+	return 0;
+}
+
+int ropefs_queue_read(struct ropefs *fs, uint64_t ino, struct ropefs_batch *b,
+		      unsigned flags)
+{
+	struct reading rd = { .where = which_records, .arg = b };
+	uint64_t id = b->id;
+	ssize_t r;
+
+	err_clear();
+	r = data_read(fs, ino, &rd, b->p, flags);
+	if (r < 0)
+		b->id = id;
+	return r < 0 ? (int)r : 0;
+}
+
+int ropefs_queue_wait(struct ropefs *fs, uint64_t ino, uint64_t id, int timeout_ms)
+{
+	uint64_t until = timeout_ms < 0
+				 ? 0
+				 : io_mono_ns(fs->io) + (uint64_t)timeout_ms * MS_NS + 1;
+	struct inode *in;
+	struct queue *q;
+	int r = look(fs, ino, &in, &q);
+
+	while (r >= 0 && q->next <= id) {
+		fs->append_waiters++;
+		r = lock_wait(&fs->engine, &fs->appended, until);
+		fs->append_waiters--;
+		if (r >= 0)
+			r = inode_get(fs, ino, &in);
+		if (r >= 0)
+			r = queue_get(fs, in, &q);
+	}
+	return look_end(fs, r);
+}
+
+/* --- time --- */
+
+struct clocks {
+	uint64_t wall, mono;
+	int64_t time; /* of the queue */
+	unsigned mark; /* MARK_*, 0: goes on as the last mark says */
+};
+
+static bool is_step(const struct queue *q, const struct clocks *c)
+{
+	int64_t moved = (int64_t)(c->wall - c->mono - q->offset);
+
+	return moved > STEP_NS || moved < -STEP_NS;
+}
+
+/* The queue's time is the wall clock's as long as that does not go back; then it goes on with the
+ * monotonic one. */
+static void read_clocks(struct ropefs *fs, struct queue *q, struct clocks *c)
+{
+	c->mark = 0;
+	/* A thread that is stopped between the two readings sees a step: so three times. */
+	for (int i = 0; i < 3; i++) {
+		c->mono = io_mono_ns(fs->io);
+		c->wall = io_real_ns(fs->io);
+		if (q->life != fs->life || !is_step(q, c))
+			break;
+		c->mark = i == 2 ? MARK_STEP : 0;
+	}
+	if (q->life != fs->life) {
+		c->mark = MARK_BOOT;
+		if (q->life && !fs->was_clean)
+			c->mark |= MARK_UNCLEAN;
+	}
+	if (!q->clock_mono) {
+		q->clock_mono = c->mono;
+		q->clock_time = q->time;
+	}
+	c->time = q->clock_time + (int64_t)(c->mono - q->clock_mono);
+	c->time = MAX(c->time, (int64_t)c->wall);
+	q->clock_time = c->time;
+	q->clock_mono = c->mono;
+}
+
+static int write_mark(struct ropefs *fs, uint64_t ino)
+{
+	struct op op = { .type = OP_MARK,
+			 .ino = ino,
+			 .name = span_of(fs->boot_id, sizeof(fs->boot_id)),
+			 .src = fs->life };
+	struct clocks c = { 0 };
+	struct inode *in;
+	struct queue *q;
+	int r = change_begin(fs, &op, 0, false);
+
+	if (r < 0)
+		return r;
+	r = inode_get(fs, ino, &in);
+	if (r >= 0)
+		r = queue_get(fs, in, &q);
+	if (r >= 0)
+		read_clocks(fs, q, &c);
+	if (r < 0 || !c.mark)
+		return change_abort(fs, r);
+	op.flags = c.mark;
+	op.time = c.time;
+	op.atime = (int64_t)c.wall;
+	op.mtime = (int64_t)c.mono;
+	if (c.mark & MARK_STEP)
+		event_raise(fs, "clock", ino,
+			    "the wall clock was set by %+.3f s; records of this queue "
+			    "keep their order",
+			    (double)(int64_t)(c.wall - c.mono - q->offset) / 1e9);
+	if (c.mark & MARK_UNCLEAN)
+		event_raise(fs, "gap", ino,
+			    "the store was not closed: records before %llu that were "
+			    "not synced may be missing",
+			    (unsigned long long)q->next);
+	return change_end(fs, &op, 0, NULL);
+}
+
+/* --- appending --- */
+
+/* Fills in what depends on the queue. 1: a mark has to come first. */
+static int prepare(struct ropefs *fs, struct op *op, uint64_t *ret_id)
+{
+	struct clocks c;
+	struct inode *in;
+	struct queue *q;
+	int r = inode_get(fs, op->ino, &in);
+
+	if (r >= 0)
+		r = queue_get(fs, in, &q);
+	if (r < 0)
+		return r;
+	read_clocks(fs, q, &c);
+	if (c.mark)
+		return 1;
+	op->time = c.time;
+	op->at = q->lost;
+	*ret_id = q->next;
+	fs->queue_appends++;
+	return 0;
+}
+
+/* One op: at most APPEND_RECORDS_MAX records. */
+static int append_op(struct ropefs *fs, struct op *op, unsigned flags, uint64_t *ret_id)
+{
+	int r = change_begin(fs, op, flags, false);
+
+	if (r < 0)
+		return r;
+	r = prepare(fs, op, ret_id);
+	if (r == 1) {
+		change_abort(fs, 0);
+		r = write_mark(fs, op->ino);
+		return r < 0 ? r : append_op(fs, op, flags, ret_id);
+	}
+	return r < 0 ? change_abort(fs, r) : change_end(fs, op, 0, NULL);
+}
+
+static size_t count_records(const struct framing *framing, struct span data)
+{
+	size_t n = 0;
+
+	if (framing->mode == FRAMING_LENGTH)
+		return data.n / framing->length;
+	if (framing->mode == FRAMING_WRITE)
+		return 1;
+	for (; data.n; n++) {
+		const uint8_t *newline = memchr(data.p, '\n', data.n);
+		size_t len = newline ? (size_t)(newline - data.p) + 1 : data.n;
+
+		data = span_of(data.p + len, data.n - len);
+	}
+	return n;
+}
+
+/* What was refused for want of space is counted with the next record that is taken. */
+static void note_refused(struct ropefs *fs, uint64_t ino, size_t n)
+{
+	struct inode *in;
+	struct queue *q;
+	int r = look(fs, ino, &in, &q);
+
+	if (r >= 0) {
+		if (!q->lost)
+			event_raise(fs, "gap", ino,
+				    "records are refused for want of space, from %llu on",
+				    (unsigned long long)q->next);
+		q->lost += n;
+		fs->queue_refused += n;
+	}
+	look_end(fs, r);
+}
+
+static int policy_wants_gaps(struct ropefs *fs, uint64_t ino, uint64_t *ret_lost)
+{
+	_cleanup_(buf_release) struct buf gap = BUF_INIT;
+	struct inode *in;
+	struct queue *q;
+	uint64_t from;
+	int r = look(fs, ino, &in, &q);
+
+	*ret_lost = 0;
+	if (r >= 0 && q->lost && q->framing.mode != FRAMING_LENGTH) {
+		r = policy_get(fs, in, "gap", &gap, &from);
+		if (r >= 0 && gap.n == 6)
+			*ret_lost = q->lost;
+		r = r == -ENODATA ? 0 : r;
+	}
+	return look_end(fs, r);
+}
+
+/* If the policy asks for it, a gap becomes a record of its own. */
+static int append_gap(struct ropefs *fs, uint64_t ino, unsigned flags)
+{
+	char text[GAP_RECORD_TEXT];
+	uint64_t lost, id;
+	struct op op = { .type = OP_APPEND,
+			 .ino = ino,
+			 .flags = FRAMING_WRITE | OP_FLAG_GAP };
+	int r = policy_wants_gaps(fs, ino, &lost);
+
+	if (r < 0 || !lost)
+		return r;
+	op.data = span_of(text, (size_t)snprintf(text, sizeof(text),
+						 "gap: %llu records were refused for "
+						 "want of space\n",
+						 (unsigned long long)lost));
+	return append_op(fs, &op, flags, &id);
+}
+
+/* How much of data one op takes: whole records, unless one is too long. */
+static size_t op_bytes(const struct framing *framing, struct span data)
+{
+	size_t n = 0, max = MIN(data.n, (size_t)ROPEFS_WRITE_MAX);
+
+	if (framing->mode == FRAMING_LENGTH) {
+		n = MIN(max / framing->length, (size_t)APPEND_RECORDS_MAX);
+		return n * framing->length;
+	}
+	if (framing->mode == FRAMING_WRITE)
+		return max;
+	for (unsigned i = 0; n < max && i < APPEND_RECORDS_MAX; i++) {
+		const uint8_t *newline = memchr(data.p + n, '\n', data.n - n);
+		size_t end = newline ? (size_t)(newline - data.p) + 1 : data.n;
+
+		if (end > max)
+			return n ? n : max;
+		n = end;
+	}
+	return n;
+}
+
+static int append_check(struct ropefs *fs, uint64_t ino, size_t n,
+			struct framing *ret_framing, bool *ret_lost)
+{
+	struct inode *in;
+	struct queue *q;
+	int r = look(fs, ino, &in, &q);
+
+	if (r >= 0) {
+		*ret_framing = q->framing;
+		*ret_lost = q->lost;
+		if (q->framing.mode == FRAMING_LENGTH && n % q->framing.length)
+			r = err_set(EINVAL,
+				    "records of this queue have %u bytes, so %zu bytes "
+				    "are no whole records",
+				    q->framing.length, n);
+		if (q->framing.mode == FRAMING_WRITE && n > ROPEFS_WRITE_MAX)
+			r = err_set(EMSGSIZE, "a record has at most %u bytes",
+				    ROPEFS_WRITE_MAX);
+	}
+	return look_end(fs, r);
+}
+
+ssize_t ropefs_append(struct ropefs *fs, uint64_t ino, const void *p, size_t n,
+		      unsigned flags, uint64_t *ret_id)
+{
+	struct framing framing = { 0 };
+	uint64_t id = 0;
+	size_t done = 0;
+	bool lost;
+	int r = append_check(fs, ino, n, &framing, &lost);
+
+	if (r >= 0 && lost)
+		r = append_gap(fs, ino, flags);
+	if (r < 0 && r != -ENOSPC)
+		return r;
+	do {
+		struct span rest = span_of((const uint8_t *)p + done, n - done);
+		struct op op = { .type = OP_APPEND,
+				 .ino = ino,
+				 .flags = framing.mode,
+				 .n = framing.length };
+
+		if (!rest.n && framing.mode != FRAMING_WRITE)
+			break;
+		op.data = span_of(rest.p, op_bytes(&framing, rest));
+		if (r >= 0)
+			r = append_op(fs, &op, flags, &id);
+		if (r == -ENOSPC)
+			note_refused(fs, ino, count_records(&framing, rest));
+		if (r < 0)
+			return done ? (ssize_t)done : r;
+		if (!done && ret_id)
+			*ret_id = id;
+		done += op.data.n;
+	} while (done < n);
+	return (ssize_t)n;
+}
+
+/* --- trimming --- */
+
+static int trim_slice(struct ropefs *fs, uint64_t ino, uint64_t id)
+{
+	struct op op = { .type = OP_TRIM, .ino = ino };
+	struct inode *in;
+	struct queue *q;
+	int r = change_begin(fs, &op, 0, true);
+
+	if (r < 0)
+		return r;
+	r = inode_get(fs, ino, &in);
+	if (r >= 0)
+		r = queue_get(fs, in, &q);
+	if (r < 0)
+		return change_abort(fs, r);
+	id = MIN(id, q->next);
+	if (id <= q->first)
+		return change_abort(fs, 0);
+	op.n = MIN(id, q->first + TRIM_RECORDS);
+	r = change_end(fs, &op, 0, NULL);
+	return r < 0 ? r : op.n < id;
+}
+
+int ropefs_queue_trim(struct ropefs *fs, uint64_t ino, uint64_t id)
+{
+	int r;
+
+	do {
+		r = trim_slice(fs, ino, id);
+	} while (r > 0);
+	return r;
+}
+
+bool queue_is_long(struct ropefs *fs, struct inode *in)
+{
+	struct queue *q;
+
+	return inode_is_queue(in) && queue_get(fs, in, &q) >= 0 &&
+	       q->next - q->first > 2 * TRIM_RECORDS;
+}
+
+void queue_shorten(struct ropefs *fs, uint64_t ino)
+{
+	struct inode *in;
+	bool is_long;
+
+	lock_take(&fs->engine);
+	is_long = inode_get(fs, ino, &in) >= 0 && queue_is_long(fs, in);
+	lock_drop(&fs->engine);
+	if (is_long)
+		ropefs_queue_trim(fs, ino, UINT64_MAX);
+}
+
+/* --- cursors --- */
+
+static int change_cursor(struct ropefs *fs, struct op *op, const char *name, bool frees)
+{
+	int r;
+
+	err_clear();
+	op->name = SPAN_STR(name);
+	if (!op->name.n || op->name.n > CURSOR_NAME_MAX || strpbrk(name, "/,@="))
+		return err_set(EINVAL,
+			       "a cursor's name has 1 to %u bytes, none of / , @ =",
+			       CURSOR_NAME_MAX);
+	r = change_begin(fs, op, 0, frees);
+	return r < 0 ? r : change_end(fs, op, 0, NULL);
+}
+
+int ropefs_cursor_commit(struct ropefs *fs, uint64_t ino, const char *name, uint64_t id)
+{
+	struct op op = { .type = OP_CURSOR_SET, .ino = ino, .at = id };
+
+	return change_cursor(fs, &op, name, false);
+}
+
+int ropefs_cursor_remove(struct ropefs *fs, uint64_t ino, const char *name)
+{
+	struct op op = { .type = OP_CURSOR_DEL, .ino = ino };
+
+	return change_cursor(fs, &op, name, true);
+}
+
+static void cursor_of(const struct queue *q, struct span name, struct span value,
+		      struct ropefs_cursor *ret)
+{
+	const struct cursor_row *row = (const void *)value.p;
+	size_t n = MIN(name.n, sizeof(ret->name) - 1);
+
+	memset(ret, 0, sizeof(*ret));
+	memcpy(ret->name, name.p, n);
+	ret->time.ns = (int64_t)le64_get(row->time);
+	if (le32_get(row->resets) == q->resets)
+		ret->id = le64_get(row->id);
+	ret->lag = q->next - MAX(ret->id, q->first);
+}
+
+int ropefs_cursor_get(struct ropefs *fs, uint64_t ino, const char *name,
+		      struct ropefs_cursor *ret)
+{
+	struct catalog cat;
+	struct inode *in;
+	struct queue *q;
+	struct span value;
+	int r = look(fs, ino, &in, &q);
+
+	if (r >= 0 && (!*name || strlen(name) > CURSOR_NAME_MAX))
+		r = -ENOENT;
+	if (r >= 0)
+		r = catalog_of(fs, ino, &cat);
+	if (r >= 0)
+		r = catalog_get_cursor(&cat, ino_base(ino), SPAN_STR(name), &value);
+	if (r >= 0)
+		cursor_of(q, SPAN_STR(name), value, ret);
+	return look_end(fs, r);
+}
+
+int ropefs_cursor_next(struct ropefs *fs, uint64_t ino, const char *after,
+		       struct ropefs_cursor *ret)
+{
+	struct catalog cat;
+	struct inode *in;
+	struct queue *q;
+	struct span name, value;
+	int r = look(fs, ino, &in, &q);
+
+	if (r >= 0)
+		r = catalog_of(fs, ino, &cat);
+	if (r >= 0)
+		r = catalog_next_cursor(&cat, ino_base(ino), SPAN_STR(after), &name,
+					&value);
+	if (r > 0)
+		cursor_of(q, name, value, ret);
+	return look_end(fs, r);
+}
+
+/* --- being told --- */
+
+int ropefs_watch(struct ropefs *fs, uint64_t ino)
+{
+	uintptr_t count;
+	int r;
+
+	lock_take(&fs->engine);
+	count = (uintptr_t)htab_del(&fs->watched, ino);
+	/* With what was just taken out there is room. */
+	r = htab_put(&fs->watched, ino, (void *)(count + 1));
+	lock_drop(&fs->engine);
+	return r;
+}
+
+void ropefs_unwatch(struct ropefs *fs, uint64_t ino)
+{
+	uintptr_t count;
+
+	lock_take(&fs->engine);
+	count = (uintptr_t)htab_del(&fs->watched, ino);
+	assert(count > 0);
+	if (count > 1)
+		htab_put(&fs->watched, ino, (void *)(count - 1));
+	lock_drop(&fs->engine);
+}

@@ -1,0 +1,341 @@
+#include "fs/queue_file.h"
+
+#include "fs/daemon.h"
+#include "fs/events.h"
+#include "fs/follow.h"
+#include "fs/keep.h"
+#include "fs/reply.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct queue_file {
+	pthread_mutex_t mutex;
+	bool wrote;
+	uint64_t off; /* where the kernel will go on, after the last write */
+	char *part; /* the beginning of a record; ROPEFS_WRITE_MAX bytes of room, or NULL */
+	size_t n;
+};
+
+void queue_files_init(struct queue_files *q)
+{
+	*q = (struct queue_files) { 0 };
+	pthread_mutex_init(&q->mutex, NULL);
+	/* No number that a daemon before this one gave out. */
+	q->next = (uint64_t)getpid() << 32;
+}
+
+static void file_free(void *value)
+{
+	struct queue_file *f = value;
+
+	if (!f)
+		return;
+	pthread_mutex_destroy(&f->mutex);
+	free(f->part);
+	free(f);
+}
+
+void queue_files_release(struct queue_files *q)
+{
+	map_release(&q->open, file_free);
+	pthread_mutex_destroy(&q->mutex);
+}
+
+/* The handle's file; made when it is not there (a handle of a daemon before us). */
+static struct queue_file *file_of(struct daemon *d, uint64_t fh)
+{
+	struct queue_files *q = &d->queues;
+	uint64_t number = fh >> FH_BITS;
+	struct queue_file *f;
+
+	pthread_mutex_lock(&q->mutex);
+	f = map_get(&q->open, number);
+	if (!f) {
+		f = calloc(1, sizeof(*f));
+		if (f && map_put(&q->open, number, f) < 0) {
+			free(f);
+			f = NULL;
+		}
+		if (f)
+			pthread_mutex_init(&f->mutex, NULL);
+	}
+	pthread_mutex_unlock(&q->mutex);
+	return f;
+}
+
+void queue_file_opened(fuse_req_t req, struct fuse_file_info *fi)
+{
+	struct queue_files *q = &daemon_of(req)->queues;
+
+	fi->direct_io = 1;
+	fi->keep_cache = 0;
+	if (!(fi->fh & FH_WRITE)) {
+		fi->noflush = 1;
+		return;
+	}
+	pthread_mutex_lock(&q->mutex);
+	fi->fh |= FH_QUEUE | ++q->next << FH_BITS;
+	pthread_mutex_unlock(&q->mutex);
+	fi->noflush = 0;
+}
+
+/* Whole records at the beginning of p. */
+static size_t whole(const struct ropefs_queue *q, const char *p, size_t n)
+{
+	const char *newline;
+
+	switch (q->framing) {
+	case ROPEFS_LINE:
+		newline = memrchr(p, '\n', n);
+		return newline ? (size_t)(newline - p) + 1 : 0;
+	case ROPEFS_LENGTH:
+		return n - n % q->length;
+	default:
+		return n;
+	}
+}
+
+/* Keeps the beginning of a record. A line that is too long for one becomes a record. */
+static int keep(struct daemon *d, uint64_t ino, struct queue_file *f, const char *p,
+		size_t n)
+{
+	size_t room = ROPEFS_WRITE_MAX - f->n, some = n < room ? n : room;
+	ssize_t r;
+
+	if (!f->part)
+		f->part = malloc(ROPEFS_WRITE_MAX);
+	if (!f->part)
+		return -ENOMEM;
+	memcpy(f->part + f->n, p, some);
+	f->n += some;
+	if (f->n < ROPEFS_WRITE_MAX)
+		return 0;
+	r = ropefs_append(d->fs, ino, f->part, f->n, 0, NULL);
+	if (r < 0) {
+		f->n -= some;
+		return (int)r;
+	}
+	f->n = 0;
+	return n > some ? keep(d, ino, f, p + some, n - some) : 0;
+}
+
+/* What was kept and the first record's end, in p, as one. Returns how much of p that took. */
+static ssize_t complete(struct daemon *d, uint64_t ino, struct queue_file *f,
+			const struct ropefs_queue *q, const char *p, size_t n)
+{
+	const char *newline = memchr(p, '\n', n);
+	size_t some = newline ? (size_t)(newline - p) + 1 : n;
+	ssize_t r;
+
+	if (q->framing == ROPEFS_LENGTH)
+		some = q->length - f->n < n ? q->length - f->n : n;
+	if (f->n + some > ROPEFS_WRITE_MAX)
+		some = ROPEFS_WRITE_MAX - f->n;
+	memcpy(f->part + f->n, p, some);
+	if (!whole(q, f->part, f->n + some) && f->n + some < ROPEFS_WRITE_MAX) {
+		f->n += some;
+		return (ssize_t)some;
+	}
+	r = ropefs_append(d->fs, ino, f->part, f->n + some, 0, NULL);
+	if (r < 0)
+		return r;
+	f->n = 0;
+	return (ssize_t)some;
+}
+
+static ssize_t take(struct daemon *d, uint64_t ino, struct queue_file *f,
+		    const struct ropefs_queue *q, const char *p, size_t n, unsigned flags)
+{
+	size_t done = 0, some;
+	ssize_t r;
+
+	while (f->n && done < n) {
+		r = complete(d, ino, f, q, p + done, n - done);
+		if (r < 0)
+			return done ? (ssize_t)done : r;
+		done += (size_t)r;
+	}
+	some = whole(q, p + done, n - done);
+	if (some) {
+		r = ropefs_append(d->fs, ino, p + done, some, flags, NULL);
+		if (r < 0)
+			return done ? (ssize_t)done : r;
+		done += (size_t)r;
+		if ((size_t)r < some)
+			return (ssize_t)done;
+	}
+	if (done < n) {
+		r = keep(d, ino, f, p + done, n - done);
+		if (r < 0)
+			return done ? (ssize_t)done : r;
+	}
+	return (ssize_t)n;
+}
+
+/* Only at the end: where the handle's last write ended, or else where the queue does. */
+static bool may_write(const struct queue_file *f, const struct ropefs_queue *q,
+		      uint64_t off, unsigned flags)
+{
+	return flags & O_APPEND || off == (f->wrote ? f->off : q->bytes);
+}
+
+static ssize_t write_now(struct daemon *d, uint64_t ino, const struct fuse_file_info *fi,
+			 const char *p, size_t n, uint64_t off, bool nowait)
+{
+	struct queue_file *f = file_of(d, fi->fh);
+	struct ropefs_queue q;
+	ssize_t r;
+
+	if (!f)
+		return -ENOMEM;
+	r = ropefs_queue_info(d->fs, ino, &q);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&f->mutex);
+	if (fi->writepage || !may_write(f, &q, off, (unsigned)fi->flags))
+		r = -EPERM;
+	else if (nowait && f->n)
+		r = -EAGAIN; /* what was kept goes with it, and may have to wait */
+	else
+		r = take(d, ino, f, &q, p, n, nowait ? ROPEFS_NOWAIT : 0);
+	if (r > 0) {
+		f->wrote = true;
+		f->off = off + (uint64_t)r;
+	}
+	pthread_mutex_unlock(&f->mutex);
+	return r;
+}
+
+static void written(struct daemon *d, fuse_req_t req, ssize_t r)
+{
+	if (r < 0) {
+		reply_err(req, (int)r);
+	} else {
+		count(&d->counters.written_bytes, (uint64_t)r);
+		fuse_reply_write(req, (size_t)r);
+	}
+	follow_wake_later();
+}
+
+static void write_waiting(struct task *t)
+{
+	ssize_t r;
+
+	follow_hold();
+	keep_arm();
+	r = write_now(t->d, t->ino, &t->fi, t->data, t->n, t->off, false);
+	if (r >= 0 && t->fi.flags & O_DSYNC) {
+		int synced = ropefs_sync(t->d->fs);
+
+		r = synced < 0 ? synced : r;
+	}
+	if (t->to_off)
+		r = (ssize_t)t->to_off + (r < 0 ? 0 : r);
+	written(t->d, t->req, r);
+	task_free(t);
+}
+
+void queue_file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t off,
+		      struct fuse_file_info *fi)
+{
+	struct daemon *d = daemon_of(req);
+	size_t done = 0;
+	ssize_t r = -EAGAIN;
+	struct task *t;
+
+	follow_hold();
+	keep_arm();
+	if (!d->sync && !(fi->flags & O_DSYNC))
+		r = write_now(d, ino, fi, p, n, (uint64_t)off, true);
+	if ((r < 0 && r != -EAGAIN) || r == (ssize_t)n) {
+		written(d, req, r);
+		return;
+	}
+	follow_wake_later();
+	if (r > 0) /* the rest would have to wait */
+		done = (size_t)r;
+	t = task_new(d, req, p + done, n - done);
+	if (!t)
+		return;
+	t->ino = ino;
+	t->fi = *fi;
+	t->to_off = done;
+	t->off = (uint64_t)off + done;
+	t->n = n - done;
+	task_run(t, write_waiting);
+}
+
+/* What was kept, as the record that it is now. */
+static int finish(struct daemon *d, uint64_t ino, struct queue_file *f)
+{
+	struct ropefs_queue q;
+	ssize_t r = ropefs_queue_info(d->fs, ino, &q);
+
+	if (r < 0)
+		return (int)r;
+	if (q.framing == ROPEFS_LENGTH) {
+		event_say(
+			d, "queue", ino, NULL,
+			"a file was closed in the middle of a record, which is dropped");
+		f->n = 0;
+		return -EINVAL;
+	}
+	f->part[f->n] = '\n';
+	r = ropefs_append(d->fs, ino, f->part, f->n + 1, 0, NULL);
+	if (r >= 0)
+		f->n = 0;
+	return r < 0 ? (int)r : 0;
+}
+
+static void flush_waiting(struct task *t)
+{
+	struct queue_file *f = file_of(t->d, t->fi.fh);
+
+	follow_hold();
+	t->r = 0;
+	if (f) {
+		pthread_mutex_lock(&f->mutex);
+		if (f->n)
+			t->r = finish(t->d, t->ino, f);
+		pthread_mutex_unlock(&f->mutex);
+	}
+	task_reply_err(t);
+	follow_wake_later();
+}
+
+void queue_file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct daemon *d = daemon_of(req);
+	struct queue_file *f = file_of(d, fi->fh);
+	struct task *t;
+	bool kept;
+
+	kept = f && (pthread_mutex_lock(&f->mutex), f->n > 0);
+	if (f)
+		pthread_mutex_unlock(&f->mutex);
+	if (!kept) {
+		fuse_reply_err(req, 0);
+		return;
+	}
+	t = task_new(d, req, NULL, 0);
+	if (!t)
+		return;
+	t->ino = ino;
+	t->fi = *fi;
+	task_run(t, flush_waiting);
+}
+
+void queue_file_release(fuse_req_t req, struct fuse_file_info *fi)
+{
+	struct queue_files *q = &daemon_of(req)->queues;
+
+	pthread_mutex_lock(&q->mutex);
+	file_free(map_del(&q->open, fi->fh >> FH_BITS));
+	pthread_mutex_unlock(&q->mutex);
+	fuse_reply_err(req, 0);
+}
