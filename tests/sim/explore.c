@@ -188,6 +188,7 @@ static struct world world_at(struct world *w, const struct moment *m)
 {
 	size_t top = MIN(m->top, w->past.n - 1);
 	struct world at = { .seed = w->seed,
+			    .template = w->template,
 			    .rng = rng_seeded(rng_next(&w->rng)),
 			    .life = w->life + 1,
 			    .budget = w->budget,
@@ -218,12 +219,12 @@ static void try_way(struct world *w, const struct moment *m, const uint8_t *fate
 	world_release(&at);
 }
 
-static void try_flip(struct world *w, const struct moment *m)
+static void try_harm(struct world *w, const struct moment *m)
 {
 	struct world at = world_at(w, m);
 
 	io_sim_power_cut(at.io);
-	world_flip(&at, &w->past);
+	world_harm(&at, &w->past);
 	world_release(&at);
 }
 
@@ -282,7 +283,7 @@ static void explore_moments(struct world *w)
 		else
 			try_some(w, m, n);
 		if (rng_below(&w->rng, 4) == 0)
-			try_flip(w, m);
+			try_harm(w, m);
 	}
 	moments_drop(w);
 }

@@ -172,7 +172,8 @@ struct world world_new(uint64_t seed, struct budget *budget)
 	int r;
 
 	world_prepare();
-	if (io_sim_branch(templates[rng_below(&w.rng, 2)], rng_next(&w.rng), &w.io) < 0)
+	w.template = (unsigned)rng_below(&w.rng, 2);
+	if (io_sim_branch(templates[w.template], rng_next(&w.rng), &w.io) < 0)
 		abort();
 	r = world_open(&w);
 	world_check(&w, r == 0, "opening gives %d", r);
@@ -180,6 +181,15 @@ struct world world_new(uint64_t seed, struct budget *budget)
 	r = ropefs_sync(w.fs);
 	world_check(&w, r == 0, "sync gives %d", r);
 	return w;
+}
+
+struct io *world_beginning(const struct world *w)
+{
+	struct io *io;
+
+	if (io_sim_branch(templates[w->template], 1, &io) < 0)
+		abort();
+	return io;
 }
 
 void world_release(struct world *w)

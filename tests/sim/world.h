@@ -37,6 +37,7 @@ struct world {
 	struct ropefs *fs; /* NULL: not open */
 	struct rng rng;
 	uint64_t seed; /* of the first life */
+	unsigned template; /* which disk it began with */
 	unsigned life; /* 1 is the first */
 	struct history past;
 	size_t floor; /* last state that was acknowledged as durable */
@@ -93,9 +94,11 @@ void moments_drop(struct world *w);
  * trees, extents, packs, free space, and the log behind the superblock. */
 void image_check(struct world *w, struct io *io);
 
-/* flip.c: flips a bit of the disk and opens the store: each file reads as it was at some point of
- * the past, or gives EIO. */
-void world_flip(struct world *w, const struct history *past);
+/* harm.c: changes a bit or a sector of the disk and opens the store: each file reads as it was at
+ * some point of the past, or gives EIO. */
+void world_harm(struct world *w, const struct history *past);
+/* A copy of the disk as the world found it. */
+struct io *world_beginning(const struct world *w);
 
 /* seals.c: no key and nonce ever seals two texts. */
 void seals_watch(bool on); /* on from the start */
@@ -103,7 +106,7 @@ void seals_forget(void); /* a world of other keys begins */
 uint64_t seals_repeated(void); /* violations so far */
 
 struct sim_totals {
-	uint64_t states, lives[5], images, fscks, twice, flips, faults, reopened;
+	uint64_t states, lives[5], images, fscks, twice, harms, faults, reopened;
 	uint64_t steps[32];
 };
 extern struct sim_totals sim_totals;
