@@ -48,6 +48,13 @@ bool memory_full_locked(struct ropefs *fs)
 	       fs->hot_hard;
 }
 
+bool replay_full_locked(struct ropefs *fs)
+{
+	return hot_total(fs->hot) + nodes_dirty_bytes(fs->nodes) +
+		       fs->n_dirty * sizeof(struct inode) >
+	       fs->hot_hard + fs->hot_hard / 2;
+}
+
 bool checkpoint_due_locked(struct ropefs *fs)
 {
 	return memory_due_locked(fs) ||

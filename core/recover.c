@@ -22,7 +22,7 @@ static int replay_record(void *arg, uint64_t lsn, uint8_t type, struct span body
 	nodes_trim(fs->nodes);
 	inode_trim(fs);
 	r = op_apply(fs, &op);
-	full = memory_full_locked(fs);
+	full = replay_full_locked(fs);
 	lock_drop(&fs->engine);
 	if (r < 0)
 		return err_set(r == -ENOMEM ? ENOMEM : E_CORRUPT,

@@ -296,6 +296,9 @@ int checkpoint_run_held(struct ropefs *fs, bool clean); /* `checkpoint` already 
 bool memory_due_locked(struct ropefs *fs);
 /* Changes must wait for a checkpoint. */
 bool memory_full_locked(struct ropefs *fs);
+/* The same for a replay, which may take what an open store has for its caches: each checkpoint
+ * less is half a second or more less to wait. */
+bool replay_full_locked(struct ropefs *fs);
 bool checkpoint_due_locked(struct ropefs *fs);
 
 /* --- collect.c --- */
