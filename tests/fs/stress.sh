@@ -22,17 +22,7 @@ trap 'stop_noise; cleanup' EXIT
 
 # Garbage, and readers. Workers' files are looked at by nobody else: what the kernel remembers of
 # a folder or of links is wrong at times when that is asked in the midst of a change
-# (docs/POSIX.md).
-noise() {
-	: >"$T/quiet"
-	[[ -z $noise_pid ]] || wait "$noise_pid"
-	noise_pid=''
-	rm -f "$T/quiet"
-}
-trap 'stop_noise; cleanup' EXIT
-
-# Garbage, and readers. Workers' folders are listed by nobody else: the kernel may keep what a
-# listing says that began before a change and ends after it (docs/POSIX.md).
+# (docs/CONFORMANCE.md).
 noise() {
 	mkdir -p "$MNT/noise"
 	while [[ ! -e $T/quiet ]]; do
