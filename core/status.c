@@ -22,6 +22,7 @@ int ropefs_statfs(struct ropefs *fs, struct ropefs_statfs *ret)
 		.total_bytes = space.total_bytes,
 		.free_bytes = space.free_bytes - MIN(reserved, space.free_bytes),
 		.inodes = fs->n_inodes,
+		.reserved_bytes = space.reserved_bytes,
 	};
 	lock_drop(&fs->engine);
 	return 0;
