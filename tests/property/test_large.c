@@ -130,7 +130,7 @@ int main(void)
 	Suite *s = suite_create("large");
 	TCase *tc = tcase_create("directory");
 
-	tcase_set_timeout(tc, getenv("TEST_MILLION") ? 3600 : 110);
+	tcase_set_timeout(tc, getenv("TEST_MILLION") ? 3600 : 600);
 	tcase_add_test(tc, many_small_files_are_compact_and_a_walk_is_exact);
 	suite_add_tcase(s, tc);
 	return suite_main(s);
