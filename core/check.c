@@ -289,12 +289,17 @@ static int check_acls(struct checking *k, uint64_t ino, const struct inode_row *
 	return 0;
 }
 
-static int check_queue(struct checking *k, uint64_t ino)
+static int check_queue(struct checking *k, uint64_t ino, const struct inode_row *row)
 {
 	struct inode *in;
-	int r = inode_get(k->fs, ino, &in);
+	int r;
 
-	if (r >= 0 && inode_is_queue(in))
+	if (!(le32_get(row->flags) & INODE_QUEUE))
+		return 0;
+	if (k->snapshot)
+		ino = snapshot_ino(k->snapshot->id, ino);
+	r = inode_get(k->fs, ino, &in);
+	if (r >= 0)
 		r = queue_check(k->fs, in);
 	if (r == -E_CORRUPT) {
 		bad(k, "%s", why(r));
@@ -324,7 +329,7 @@ static int check_inode(struct checking *k, struct htab *all, uint64_t ino,
 	if (!S_ISREG(mode))
 		return 0;
 	r = check_bytes(k, ino, row);
-	return r < 0 ? r : check_queue(k, ino);
+	return r < 0 ? r : check_queue(k, ino, row);
 }
 
 static int check_links(struct checking *k, struct htab *all)

@@ -35,12 +35,13 @@ static int check_block(struct table_check *k, const struct block *b)
 
 static int check_full(struct ropefs *fs, struct table_check *k)
 {
+	uint64_t last, id = 0, ino = ino_base(k->ino);
+	struct catalog cat;
 	struct span value;
-	uint64_t last, id = 0;
 	struct block b;
-	int r;
+	int r = catalog_of(fs, k->ino, &cat);
 
-	while ((r = catalog_find_block(&fs->catalog, k->ino, id, &value)) > 0) {
+	while (r >= 0 && (r = catalog_find_block(&cat, ino, id, &value)) > 0) {
 		r = block_get(value, &b);
 		if (r >= 0)
 			r = check_block(k, &b);
@@ -48,7 +49,7 @@ static int check_full(struct ropefs *fs, struct table_check *k)
 			return r;
 		if (!b.n)
 			return wrong(k, "a block has no records");
-		r = catalog_find_time(&fs->catalog, k->ino, b.last_time, &last);
+		r = catalog_find_time(&cat, ino, b.last_time, &last);
 		if (r < 0)
 			return r;
 		if (!r || last > k->next - 1)

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #include "core/base/err.h"
-#include "core/store_priv.h"
+#include "core/queue.h"
 
 struct like {
 	uint64_t ino, at; /* of the source */
@@ -61,7 +61,7 @@ static int plan_share(struct ropefs *fs, struct op *op, const struct like *like)
 	if (r >= 0)
 		r = inode_get(fs, like->ino, &from);
 	if (r < 0 || to == from || from->changed != like->changed ||
-	    !S_ISREG(le32_get(to->row.mode)))
+	    !S_ISREG(le32_get(to->row.mode)) || inode_is_queue(to))
 		return 0;
 	size = rope_bytes(&to->row.rope);
 	if (op->at > size) /* with the hole before it, this would be two changes */
