@@ -433,6 +433,8 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	st.creates = rm->cfg.creates;
 	st.fenced = rm->fenced;
 	st.full = rm->full;
+	st.ended = rm->ended != 0;
+	st.wanted_lsn = rm->wanted_lsn;
 	st.epoch = rm->cfg.epoch;
 	st.manifest = rm->number;
 	st.committed_lsn = rm->committed_lsn;

@@ -12,6 +12,7 @@
 #include "core/page/superblock.h"
 #include "core/remote_priv.h"
 
+#define WRONG_TRIES	  3u /* more, when bytes come that don't verify */
 #define HEADER_BYTES	  8192u
 #define LOG_SEGMENT_BYTES (12 * MIB)
 
@@ -134,8 +135,13 @@ static int get_last_manifest(struct cloning *k)
 			       k->rm->cfg.url);
 	if (r < 0)
 		return r;
-	return remote_get_manifest(k->rm->up.os, k->rm->instance, last, k->fs.keys,
-				   &k->man_bytes, &k->man);
+	for (unsigned tries = 0; tries < 1 + WRONG_TRIES; tries++) {
+		r = remote_get_manifest(k->rm->up.os, k->rm->instance, last, k->fs.keys,
+					&k->man_bytes, &k->man);
+		if (r != -E_CORRUPT)
+			break;
+	}
+	return r;
 }
 
 static int restore_page(void *arg, uint64_t page, const uint8_t *sealed)
@@ -155,6 +161,20 @@ static int restore_page(void *arg, uint64_t page, const uint8_t *sealed)
 	return 0;
 }
 
+static int get_segment(struct cloning *k, const struct manifest_segment *s, struct buf *b)
+{
+	int r;
+
+	b->n = 0;
+	r = object_get(k->rm->up.os,
+		       key_of(k->rm->instance, 's', s->number, s->hash).text,
+		       (struct object_range) { 0, 0 }, b);
+	if (r == -ENOENT)
+		return err_set(E_CORRUPT, "segment %" PRIu64 " is gone from the bucket",
+			       s->number);
+	return r < 0 ? r : segment_each(buf_span(b), s, k->fs.keys, restore_page, k);
+}
+
 static int get_pages(struct cloning *k)
 {
 	_cleanup_(buf_release) struct buf b = BUF_INIT;
@@ -165,17 +185,12 @@ static int get_pages(struct cloning *k)
 	for (size_t i = 0; r == 0 && i < k->man.n_segments; i++) {
 		const struct manifest_segment *s = &k->man.segments[i];
 
-		b.n = 0;
 		k->segment = s->number;
-		r = object_get(k->rm->up.os,
-			       key_of(k->rm->instance, 's', s->number, s->hash).text,
-			       (struct object_range) { 0, 0 }, &b);
-		if (r == -ENOENT)
-			r = err_set(E_CORRUPT,
-				    "segment %" PRIu64 " is gone from the bucket",
-				    s->number);
-		if (r == 0)
-			r = segment_each(buf_span(&b), s, k->fs.keys, restore_page, k);
+		for (unsigned tries = 0; tries < 1 + WRONG_TRIES; tries++) {
+			r = get_segment(k, s, &b);
+			if (r != -E_CORRUPT) /* a bad line, perhaps */
+				break;
+		}
 		k->done_bytes += (uint64_t)s->pages * PAGE_BYTES;
 		if (r == 0 && k->c->progress)
 			k->c->progress(k->c->arg, k->done_bytes, k->total_bytes);

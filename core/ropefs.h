@@ -612,8 +612,8 @@ int ropefs_remote_add(struct ropefs *fs, const struct ropefs_remote_opts *opts);
 int ropefs_remote_rm(struct ropefs *fs);
 struct ropefs_remote_status {
 	char url[512], instance[33], last_error[256];
-	bool reader, creates, fenced, full;
-	uint64_t epoch, manifest, committed_lsn;
+	bool reader, creates, fenced, full, ended; /* ended: nothing goes up any more */
+	uint64_t epoch, manifest, wanted_lsn, committed_lsn;
 	int64_t committed_ns; /* 0: nothing since the store was opened */
 	uint64_t packs_left, bytes_left, evicted, local_bytes, remote_packs, remote_bytes;
 	uint64_t cycles, cycle_errors;
@@ -622,6 +622,8 @@ struct ropefs_remote_status {
 };
 /* -E_REMOTE (10040): there is none. */
 int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret);
+/* The same as JSON, an empty object without a bucket; *ret is the caller's to free. */
+int ropefs_remote_status_json(struct ropefs *fs, char **ret);
 /* Asks for an upload of all that was written before; it is in the bucket once committed_lsn
  * is *ret_lsn or more. sync waits for that. */
 int ropefs_remote_kick(struct ropefs *fs, uint64_t *ret_lsn);

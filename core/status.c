@@ -98,6 +98,55 @@ void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret)
 	*ret = st;
 }
 
+int ropefs_remote_status_json(struct ropefs *fs, char **ret)
+{
+	struct ropefs_remote_status st;
+	cJSON *o = cJSON_CreateObject();
+	char *text;
+
+	if (!o)
+		return -ENOMEM;
+	if (ropefs_remote_status(fs, &st) >= 0) {
+		cJSON_AddStringToObject(o, "url", st.url);
+		cJSON_AddStringToObject(o, "instance", st.instance);
+		cJSON_AddStringToObject(o, "last_error", st.last_error);
+		cJSON_AddBoolToObject(o, "reader", st.reader);
+		cJSON_AddBoolToObject(o, "creates", st.creates);
+		cJSON_AddBoolToObject(o, "fenced", st.fenced);
+		cJSON_AddBoolToObject(o, "ended", st.ended);
+		cJSON_AddBoolToObject(o, "full", st.full);
+#define NUMBER(field) cJSON_AddNumberToObject(o, #field, (double)st.field)
+		NUMBER(epoch);
+		NUMBER(manifest);
+		NUMBER(wanted_lsn);
+		NUMBER(committed_lsn);
+		NUMBER(committed_ns);
+		NUMBER(packs_left);
+		NUMBER(bytes_left);
+		NUMBER(evicted);
+		NUMBER(local_bytes);
+		NUMBER(remote_packs);
+		NUMBER(remote_bytes);
+		NUMBER(cycles);
+		NUMBER(cycle_errors);
+		NUMBER(puts);
+		NUMBER(gets);
+		NUMBER(heads);
+		NUMBER(lists);
+		NUMBER(dels);
+		NUMBER(failed);
+		NUMBER(put_bytes);
+		NUMBER(got_bytes);
+#undef NUMBER
+	}
+	text = cJSON_Print(o);
+	cJSON_Delete(o);
+	if (!text)
+		return -ENOMEM;
+	*ret = text;
+	return 0;
+}
+
 int ropefs_status_json(struct ropefs *fs, char **ret)
 {
 	struct ropefs_status st;

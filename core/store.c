@@ -349,9 +349,8 @@ static void serve_copy(struct ropefs *fs, struct store_opts *opts)
 		return;
 	opts->pub.read_only = fs->opts.read_only = fs->read_only = true;
 	snprintf(fs->read_only_why, sizeof(fs->read_only_why),
-		 "it is a copy of a store that another folder writes; to write here from "
-		 "now "
-		 "on: ropectl remote take-over STORE");
+		 "it is a copy of a store that another folder writes; for one to "
+		 "write in: ropectl clone --take-over");
 }
 
 static int open_layers(struct ropefs *fs, const struct key_file *kf,

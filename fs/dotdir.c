@@ -3,6 +3,7 @@
 #include "fs/events.h"
 #include "fs/metrics.h"
 #include "fs/ops.h"
+#include "fs/remote.h"
 #include "fs/reply.h"
 #include "fs/txn.h"
 
@@ -22,10 +23,9 @@ static const struct {
 	int (*text)(struct daemon *d, char **ret_text, size_t *ret_n);
 	const struct fuse_lowlevel_ops *ops; /* in the place of a text */
 } files[] = {
-	{ "status", status_text, NULL },
-	{ "metrics", metrics_text, NULL },
-	{ "events", NULL, &events_ops },
-	{ "txn", NULL, &txn_ops },
+	{ "status", status_text, NULL }, { "metrics", metrics_text, NULL },
+	{ "events", NULL, &events_ops }, { "txn", NULL, &txn_ops },
+	{ "remote", remote_text, NULL }, { "upload", upload_text, NULL },
 };
 enum { FILES = sizeof(files) / sizeof(files[0]) };
 #define FILES_FIRST (DOT_SIZES + 1)

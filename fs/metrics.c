@@ -196,6 +196,39 @@ static void put_store_metrics(FILE *out, struct daemon *d)
 		put_metric(out, &list[i]);
 }
 
+#define REMOTE_METRICS(X)                                                                \
+	X(puts, "remote_put_total", "counter", "objects put into the bucket")            \
+	X(gets, "remote_get_total", "counter", "ranges of objects got from it")          \
+	X(heads, "remote_head_total", "counter", "objects looked at")                    \
+	X(lists, "remote_list_total", "counter", "listings")                             \
+	X(dels, "remote_delete_total", "counter", "objects removed from it")             \
+	X(failed, "remote_failed_total", "counter", "requests that failed")              \
+	X(put_bytes, "remote_put_bytes_total", "counter", "bytes put")                   \
+	X(got_bytes, "remote_got_bytes_total", "counter", "bytes got")                   \
+	X(manifest, "remote_manifest", "gauge", "number of the last manifest")           \
+	X(packs_left, "remote_packs_left", "gauge", "packs to upload")                   \
+	X(bytes_left, "remote_bytes_left", "gauge", "their bytes")                       \
+	X(evicted, "remote_evicted_total", "counter", "packs that left the disk")        \
+	X(remote_packs, "remote_only_packs", "gauge", "packs only in the bucket")        \
+	X(remote_bytes, "remote_only_bytes", "gauge", "their bytes")                     \
+	X(local_bytes, "remote_local_bytes", "gauge", "bytes of packs on the disk")      \
+	X(cycle_errors, "remote_cycle_errors_total", "counter", "uploads that failed")
+
+static void put_remote_metrics(FILE *out, struct daemon *d)
+{
+	struct ropefs_remote_status s;
+
+	if (ropefs_remote_status(d->fs, &s) < 0)
+		return;
+	const struct metric list[] = {
+#define X(member, name, type, help) { name, type, help, (double)s.member },
+		REMOTE_METRICS(X)
+#undef X
+	};
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
+		put_metric(out, &list[i]);
+}
+
 int metrics_text(struct daemon *d, char **ret_text, size_t *ret_n)
 {
 	char *text = NULL;
@@ -207,5 +240,6 @@ int metrics_text(struct daemon *d, char **ret_text, size_t *ret_n)
 	put_mount_metrics(out, d);
 	put_requests(out, d);
 	put_store_metrics(out, d);
+	put_remote_metrics(out, d);
 	return text_end(out, &text, &n, ret_text, ret_n);
 }

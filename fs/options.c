@@ -17,7 +17,8 @@ static const char usage[] =
 	"  -r, --read-only      write nothing to the store (-o ro)\n"
 	"      --key-file FILE  the store's key (-o key=FILE)\n"
 	"      --memory SIZE    bytes of memory, with K, M or G; 256M (-o memory=SIZE)\n"
-	"  -o OPTION[,...]      durability=async|sync, window=MS (100), memory=SIZE,\n"
+	"  -o OPTION[,...]      durability=async|sync|remote, window=MS (100), "
+	"memory=SIZE,\n"
 	"                       key=FILE, views=off, allow_other, supervise=on,\n"
 	"                       watchdog=S (60), and those of mount(8)\n"
 	"  -h, --help           say this\n"
@@ -101,8 +102,10 @@ static void opt_durability(struct parser *p, const char *value)
 		p->o.opts.durability = ROPEFS_SYNC;
 	else if (strcmp(value, "async") == 0)
 		p->o.opts.durability = ROPEFS_ASYNC;
+	else if (!strcmp(value, "remote"))
+		p->o.opts.durability = ROPEFS_REMOTE;
 	else
-		complain(p, "durability is async or sync", value);
+		complain(p, "durability is async, sync or remote", value);
 }
 
 static void opt_views(struct parser *p, const char *value)

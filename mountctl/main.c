@@ -108,9 +108,62 @@ static const struct verb verbs[] = {
 	  "\n"
 	  "Example: echo \"insert /mnt/data/notes 0 'first line '\" | ropectl edit\n",
 	  verb_edit },
-	{ "sync", "MOUNT", "wait until all that was written is on the disk",
+	{ "remote", "add STORE URL [OPTIONS], show MOUNT|STORE, rm STORE",
+	  "give a store a bucket to upload to",
+	  "add probes the bucket and keeps it in the unmounted store, with the\n"
+	  "credentials sealed; mounts of the store upload from then on. URL is\n"
+	  "s3://BUCKET/PREFIX or file:///FOLDER. Credentials come from the\n"
+	  "variables AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,\n"
+	  "from a file, or are asked for. show says how far the upload is; rm\n"
+	  "forgets the bucket and leaves what is in it.\n"
+	  "\n"
+	  "  -e, --endpoint URL          http[s]://HOST[:PORT] (else Amazon's)\n"
+	  "  -r, --region NAME           (else $AWS_REGION, us-east-1)\n"
+	  "  -c, --credentials-file FILE as of the AWS tools\n"
+	  "      --ca-file FILE          certificates to trust instead of the system's\n"
+	  "      --virtual-host          BUCKET.HOST instead of HOST/BUCKET\n"
+	  "      --signature-v2          for old servers\n"
+	  "  -l, --local SIZE            packs over it leave the disk once they are in\n"
+	  "                              the bucket\n"
+	  "      --min-free SIZE         likewise when the disk has less free\n"
+	  "  -i, --interval TIME         between uploads (60s)\n"
+	  "      --keep TIME             what newer states don't need stays so long "
+	  "(1d)\n"
+	  "      --rate SIZE             bytes a second to upload at most\n"
+	  "      --take-over             the bucket has this store from another writer,\n"
+	  "                              which is to stop\n"
+	  "  -k, --key-file FILE         the store's key\n"
+	  "\n"
+	  "Example: ropectl remote add /data/store s3://robots/fleet1 \\\n"
+	  "             --endpoint https://s3.example.com --local 50G\n",
+	  verb_remote },
+	{ "clone", "URL STORE --key-file FILE [OPTIONS]",
+	  "make a store anew from a bucket",
+	  "Needs the bucket and the key file only. All names and sizes are there at\n"
+	  "once; bytes are fetched as they are read. Without --take-over the store\n"
+	  "can only be read; with it, its writer so far turns read-only.\n"
+	  "\n"
+	  "  -k, --key-file FILE  the store's key\n"
+	  "      --take-over      go on writing in the new store\n"
+	  "  -e, -r, -c, -l, --ca-file, --virtual-host, --signature-v2: as for remote\n"
+	  "\n"
+	  "Example: ropectl clone s3://robots/fleet1 /data/store -k robot7.key \\\n"
+	  "             --endpoint https://s3.example.com --take-over\n",
+	  verb_clone },
+	{ "verify", "STORE", "check that the bucket has what was put there",
+	  "Asks the bucket of an unmounted store for each object that the store knows\n"
+	  "to be there, and follows the chain of manifests: removed objects and a\n"
+	  "bucket put back to an older state are told, one a line.\n"
+	  "\n"
+	  "  -k, --key-file FILE  the store's key\n"
+	  "\n"
+	  "Example: ropectl verify /data/store\n",
+	  verb_verify },
+	{ "sync", "MOUNT [--remote]", "wait until all that was written is on the disk",
 	  "MOUNT is a mount, or any file in it. What was written before is durable\n"
 	  "when this returns: it survives a power cut.\n"
+	  "\n"
+	  "  -r, --remote         wait until the bucket has it too\n"
 	  "\n"
 	  "Example: ropectl sync /mnt/data\n",
 	  verb_sync },
@@ -142,7 +195,7 @@ static void print_verb_help(const struct verb *verb)
 	       verb->help);
 }
 
-#define MAX_OPTIONS 6
+#define MAX_OPTIONS 16
 
 /* getopt_long()'s own tables of the verb's options, and --help. */
 static void fill_tables(const struct verb_option *options, struct option *ret_long,

@@ -271,10 +271,12 @@ int verb_restart(const struct verb *verb, int argc, char **argv)
 
 int verb_sync(const struct verb *verb, int argc, char **argv)
 {
+	const char *remote = NULL;
+	const struct verb_option options[] = { { "remote", 'r', false, &remote }, { 0 } };
 	struct mount m;
 	int first, fd, status = EXIT_DONE;
 
-	if (verb_options(verb, argc, argv, NULL, 1, 1, &first) < 0)
+	if (verb_options(verb, argc, argv, options, 1, 1, &first) < 0)
 		return first;
 	if (mount_find(argv[first], &m) < 0)
 		return term_say("%s is not in a ropefs mount", argv[first]);
@@ -285,6 +287,8 @@ int verb_sync(const struct verb *verb, int argc, char **argv)
 		status = term_fail_errno(errno, m.dir);
 	if (fd >= 0)
 		close(fd);
+	if (remote && status == EXIT_DONE)
+		status = sync_remote(&m);
 	mount_release(&m);
 	return status;
 }

@@ -37,6 +37,12 @@ int verb_cut(const struct verb *verb, int argc, char **argv);
 int verb_policy(const struct verb *verb, int argc, char **argv);
 int verb_edit(const struct verb *verb, int argc, char **argv);
 int verb_sync(const struct verb *verb, int argc, char **argv);
+int verb_remote(const struct verb *verb, int argc, char **argv);
+int verb_clone(const struct verb *verb, int argc, char **argv);
+int verb_verify(const struct verb *verb, int argc, char **argv);
+struct mount;
+/* Waits until the bucket has all that was written to the mount before. */
+int sync_remote(const struct mount *m);
 int verb_version(const struct verb *verb, int argc, char **argv);
 
 #endif

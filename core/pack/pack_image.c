@@ -402,6 +402,14 @@ int pack_image_chunk(const struct pack_image *img, uint32_t index,
 		return r;
 	r = chunk_open(s->zstd, &img->home, index, &img->chunks[index],
 		       s->frame + sizeof(struct frame_head), out);
+	/* A bad line, perhaps: what is asked for again right after is fetched again. */
+	if (r == -EBADMSG && img->remote) {
+		r = pack_image_frame(img, index, s->frame);
+		if (r < 0)
+			return r;
+		r = chunk_open(s->zstd, &img->home, index, &img->chunks[index],
+			       s->frame + sizeof(struct frame_head), out);
+	}
 	if (r == -EBADMSG)
 		return chunk_unusable(img->home.pack, index,
 				      img->remote ? "what the bucket gave does not verify"

@@ -382,22 +382,24 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("object");
-	TCase *t = tcase_create("object");
+	TCase *t = tcase_create("first"), *more = tcase_create("more");
 
 	tcase_set_timeout(t, 60);
+	tcase_set_timeout(more, 60);
 	tcase_add_test(t, an_object_is_got_back_whole_and_in_ranges);
 	tcase_add_test(t, a_put_replaces_and_if_absent_does_not);
 	tcase_add_test(t, what_is_not_there_is_no_entry_and_removing_it_is_fine);
 	tcase_add_test(t, an_empty_and_a_large_object_are_kept_as_they_are);
 	tcase_add_test(t,
 		       a_listing_is_sorted_begins_behind_a_key_and_knows_only_its_prefix);
-	tcase_add_test(t, a_listing_of_more_than_a_page_is_complete);
-	tcase_add_test(t, of_two_that_create_the_same_object_exactly_one_wins);
+	tcase_add_test(more, a_listing_of_more_than_a_page_is_complete);
+	tcase_add_test(more, of_two_that_create_the_same_object_exactly_one_wins);
 	tcase_add_test(t, a_failed_request_is_tried_again_but_not_for_ever);
 	tcase_add_test(t, a_put_whose_answer_was_lost_tells_that_the_object_is_there);
 	tcase_add_test(t, a_pause_ends_when_it_is_cancelled);
 	tcase_add_test(t, requests_and_bytes_are_counted);
 	tcase_add_test(t, keys_and_places_that_cannot_be_meant_are_refused);
 	suite_add_tcase(s, t);
+	suite_add_tcase(s, more);
 	return suite_main(s);
 }

@@ -496,7 +496,8 @@ END_TEST
 
 /* --- kills --- */
 
-static void live_until_killed(const struct place *p, unsigned life)
+/* Tells of each upload by a byte to `tell`. */
+static void live_until_killed(const struct place *p, unsigned life, int tell)
 {
 	struct ropefs *fs = open_at(p, p->store);
 	char name[32];
@@ -505,6 +506,8 @@ static void live_until_killed(const struct place *p, unsigned life)
 		snprintf(name, sizeof(name), "l%u-%u", life, i);
 		put_file(fs, name, life * 1000 + i, 20000);
 		ck_ok(ropefs_remote_sync(fs));
+		if (write(tell, "", 1) != 1)
+			return;
 	}
 }
 
@@ -523,14 +526,21 @@ START_TEST(a_kill_at_any_moment_of_an_upload_loses_and_doubles_nothing)
 	ck_ok(ropefs_remote_add(fs, &opts));
 	ck_ok(ropefs_close(fs));
 	for (unsigned life = 0; life < 12; life++) {
-		pid_t pid = fork();
+		int tell[2];
+		char byte;
+		pid_t pid;
 
+		ck_ok(pipe(tell));
+		pid = fork();
 		if (pid == 0) {
-			live_until_killed(&p, life);
+			live_until_killed(&p, life, tell[1]);
 			_exit(0);
 		}
-		usleep((useconds_t)(30000 + rng_below(&rng, 300000)));
+		close(tell[1]);
+		ck_assert_int_eq(read(tell[0], &byte, 1), 1);
+		usleep((useconds_t)rng_below(&rng, 300000));
 		kill(pid, SIGKILL);
+		close(tell[0]);
 		ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 	}
 	fs = open_at(&p, p.store);

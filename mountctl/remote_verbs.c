@@ -1,0 +1,506 @@
+/* remote_verbs.c - the bucket of a store: remote, clone and verify, and the part of sync that
+ * waits for it. Credentials come from the environment, a file or a prompt, never from argv. */
+#include <cjson/cJSON.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/ropefs.h"
+#include "mountctl/mounts.h"
+#include "mountctl/term.h"
+#include "mountctl/verbs.h"
+
+#define TEXT_MAX 4096
+
+/* --- what the user says of a bucket --- */
+
+struct words {
+	const char *key_file, *endpoint, *region, *credentials, *ca_file, *take_over;
+	const char *virtual_host, *signature_v2, *interval, *keep, *local, *min_free,
+		*rate;
+	char *access_key, *secret_key, *session_token; /* ours to free */
+};
+
+static void words_release(struct words *w)
+{
+	char **const secrets[] = { &w->access_key, &w->secret_key, &w->session_token };
+
+	for (size_t i = 0; i < sizeof(secrets) / sizeof(*secrets); i++) {
+		if (*secrets[i])
+			explicit_bzero(*secrets[i], strlen(*secrets[i]));
+		free(*secrets[i]);
+		*secrets[i] = NULL;
+	}
+}
+
+/* 20G, 500M, 4096; false when it is none. */
+static bool take_size(const char *word, uint64_t *ret)
+{
+	static const char units[] = "KMGT";
+	unsigned shift = 0;
+	const char *unit;
+	char *end;
+	double n;
+
+	if (!word)
+		return true;
+	n = strtod(word, &end);
+	unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+	if (unit) {
+		shift = 10 * (unsigned)(unit - units + 1);
+		end++;
+	}
+	if (end == word || *end || n < 0 || n > 1e18 / (double)((uint64_t)1 << shift))
+		return false;
+	*ret = (uint64_t)(n * (double)((uint64_t)1 << shift));
+	return true;
+}
+
+/* 30s, 5m, 2h, 7d, 90; false when it is none, or nothing. */
+static bool take_time(const char *word, unsigned *ret)
+{
+	static const struct {
+		char unit;
+		unsigned s;
+	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 }, { 0, 1 } };
+	unsigned long n;
+	char *end;
+
+	if (!word)
+		return true;
+	n = strtoul(word, &end, 10);
+	for (size_t i = 0; end != word && i < sizeof(units) / sizeof(*units); i++)
+		if (*end == units[i].unit && (!*end || !end[1]) && n > 0 &&
+		    n <= 100000000 / units[i].s) {
+			*ret = (unsigned)n * units[i].s;
+			return true;
+		}
+	return false;
+}
+
+static char *copy(const char *s)
+{
+	char *c = s && *s ? strdup(s) : NULL;
+
+	if (s && *s && !c)
+		abort();
+	return c;
+}
+
+/* The file of the AWS tools: lines NAME = VALUE; the first section counts. */
+static int read_credentials(struct words *w, const char *path)
+{
+	FILE *f = fopen(path, "re");
+	char line[TEXT_MAX], name[64], value[TEXT_MAX];
+	int sections = 0;
+
+	if (!f)
+		return term_fail_errno(errno, path);
+	while (fgets(line, sizeof(line), f)) {
+		if (*line == '[' && ++sections > 1)
+			break;
+		if (sscanf(line, " %63[a-z_] = %4095s", name, value) != 2)
+			continue;
+		if (!strcmp(name, "aws_access_key_id"))
+			w->access_key = copy(value);
+		else if (!strcmp(name, "aws_secret_access_key"))
+			w->secret_key = copy(value);
+		else if (!strcmp(name, "aws_session_token"))
+			w->session_token = copy(value);
+	}
+	fclose(f);
+	explicit_bzero(line, sizeof(line));
+	explicit_bzero(value, sizeof(value));
+	if (!w->access_key || !w->secret_key)
+		return term_say(
+			"%s: it has no aws_access_key_id and aws_secret_access_key",
+			path);
+	return EXIT_DONE;
+}
+
+static char *prompt(const char *what, bool hide)
+{
+	char line[TEXT_MAX];
+	struct termios old, quiet;
+	bool hidden = hide && tcgetattr(STDIN_FILENO, &old) == 0;
+	char *answer = NULL;
+
+	fprintf(stderr, "%s: ", what);
+	if (hidden) {
+		quiet = old;
+		quiet.c_lflag &= ~(tcflag_t)ECHO;
+		tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+	}
+	if (fgets(line, sizeof(line), stdin)) {
+		line[strcspn(line, "\n")] = '\0';
+		answer = copy(line);
+	}
+	if (hidden) {
+		tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
+		fputc('\n', stderr);
+	}
+	explicit_bzero(line, sizeof(line));
+	return answer;
+}
+
+static int take_credentials(struct words *w, const char *url)
+{
+	if (strncmp(url, "s3://", 5) != 0)
+		return EXIT_DONE;
+	if (w->credentials)
+		return read_credentials(w, w->credentials);
+	w->access_key = copy(getenv("AWS_ACCESS_KEY_ID"));
+	w->secret_key = copy(getenv("AWS_SECRET_ACCESS_KEY"));
+	w->session_token = copy(getenv("AWS_SESSION_TOKEN"));
+	if ((!w->access_key || !w->secret_key) && isatty(STDIN_FILENO)) {
+		words_release(w);
+		w->access_key = prompt("Access key", false);
+		w->secret_key = prompt("Secret key", true);
+	}
+	if (!w->access_key || !w->secret_key)
+		return term_say("the bucket needs credentials: set AWS_ACCESS_KEY_ID and "
+				"AWS_SECRET_ACCESS_KEY, or give --credentials-file");
+	return EXIT_DONE;
+}
+
+static int take_words(const struct verb *verb, struct words *w, const char *url,
+		      struct ropefs_remote_opts *ret)
+{
+	int status = EXIT_DONE;
+
+	*ret = (struct ropefs_remote_opts) {
+		.url = url,
+		.endpoint = w->endpoint,
+		.region = w->region ? w->region : getenv("AWS_REGION"),
+		.ca_file = w->ca_file,
+		.virtual_host = w->virtual_host != NULL,
+		.signature_v2 = w->signature_v2 != NULL,
+		.take_over = w->take_over != NULL,
+	};
+	if (!take_size(w->local, &ret->local_bytes))
+		return term_usage(verb->name, "'%s' is no size such as 50G", w->local);
+	if (!take_size(w->min_free, &ret->min_free_bytes))
+		return term_usage(verb->name, "'%s' is no size such as 2G", w->min_free);
+	if (!take_size(w->rate, &ret->bytes_per_s))
+		return term_usage(verb->name, "'%s' is no rate such as 500K", w->rate);
+	if (!take_time(w->interval, &ret->interval_s))
+		return term_usage(verb->name, "'%s' is no time such as 60s", w->interval);
+	if (!take_time(w->keep, &ret->keep_s))
+		return term_usage(verb->name, "'%s' is no time such as 1d", w->keep);
+	status = take_credentials(w, url);
+	ret->access_key = w->access_key;
+	ret->secret_key = w->secret_key;
+	ret->session_token = w->session_token;
+	return status;
+}
+
+/* --- remote add, show, rm --- */
+
+static int open_store(const char *store, const struct words *w, bool read_only,
+		      struct ropefs **ret)
+{
+	const struct ropefs_opts opts = { .key_file = w->key_file,
+					  .read_only = read_only };
+	int r = ropefs_open(store, &opts, ret);
+
+	return r < 0 ? term_fail(r, store) : EXIT_DONE;
+}
+
+static int close_store(struct ropefs *fs, const char *store, int status)
+{
+	int r = ropefs_close(fs);
+
+	return r < 0 && status == EXIT_DONE ? term_fail(r, store) : status;
+}
+
+static int remote_add(const struct verb *verb, struct words *w, char **argv)
+{
+	struct ropefs_remote_opts opts;
+	struct ropefs_remote_status st;
+	struct ropefs *fs;
+	int r, status = take_words(verb, w, argv[1], &opts);
+
+	if (status)
+		return status;
+	status = open_store(argv[0], w, false, &fs);
+	if (status)
+		return status;
+	r = ropefs_remote_add(fs, &opts);
+	if (r >= 0)
+		r = ropefs_remote_status(fs, &st);
+	if (r < 0)
+		return close_store(fs, argv[0], term_fail(r, argv[1]));
+	printf("What is written to %s goes to %s from now on.\n", argv[0], argv[1]);
+	if (!st.creates)
+		printf("That bucket has no atomic conditional put: never let two devices "
+		       "write this store.\n");
+	return close_store(fs, argv[0], EXIT_DONE);
+}
+
+static int remote_rm(const struct verb *verb, struct words *w, char **argv)
+{
+	struct ropefs *fs;
+	int r, status = open_store(argv[0], w, false, &fs);
+
+	(void)verb;
+	if (status)
+		return status;
+	r = ropefs_remote_rm(fs);
+	return close_store(fs, argv[0], r < 0 ? term_fail(r, argv[0]) : EXIT_DONE);
+}
+
+static int print_state(const char *text);
+
+static int remote_show(const struct verb *verb, struct words *w, char **argv)
+{
+	struct mount m = MOUNT_INIT;
+	char *text = NULL;
+	struct ropefs *fs;
+	int r, status;
+
+	(void)verb;
+	if (mount_find(argv[0], &m) == 0 || mount_find_store(argv[0], &m) == 0) {
+		text = mount_read_file(&m, "remote");
+		status = text ? print_state(text) : term_fail_errno(errno, m.dir);
+		mount_release(&m);
+		free(text);
+		return status;
+	}
+	status = open_store(argv[0], w, true, &fs);
+	if (status)
+		return status;
+	r = ropefs_remote_status_json(fs, &text);
+	status = r < 0 ? term_fail(r, argv[0]) : print_state(text);
+	free(text);
+	return close_store(fs, argv[0], status);
+}
+
+int verb_remote(const struct verb *verb, int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		int operands;
+		int (*run)(const struct verb *verb, struct words *w, char **argv);
+	} subs[] = { { "add", 2, remote_add },
+		     { "show", 1, remote_show },
+		     { "rm", 1, remote_rm } };
+	struct words w = { 0 };
+	const struct verb_option options[] = {
+		{ "key-file", 'k', true, &w.key_file },
+		{ "endpoint", 'e', true, &w.endpoint },
+		{ "region", 'r', true, &w.region },
+		{ "credentials-file", 'c', true, &w.credentials },
+		{ "ca-file", 0, true, &w.ca_file },
+		{ "virtual-host", 0, false, &w.virtual_host },
+		{ "signature-v2", 0, false, &w.signature_v2 },
+		{ "interval", 'i', true, &w.interval },
+		{ "keep", 0, true, &w.keep },
+		{ "local", 'l', true, &w.local },
+		{ "min-free", 0, true, &w.min_free },
+		{ "rate", 0, true, &w.rate },
+		{ "take-over", 0, false, &w.take_over },
+		{ 0 },
+	};
+	int first, status, n = verb_options(verb, argc, argv, options, 2, 3, &first);
+
+	if (n < 0)
+		return first;
+	for (size_t i = 0; i < sizeof(subs) / sizeof(*subs); i++) {
+		if (strcmp(argv[first], subs[i].name) != 0)
+			continue;
+		if (n - 1 != subs[i].operands)
+			return term_usage(verb->name, "remote %s takes %d words",
+					  subs[i].name, subs[i].operands);
+		status = subs[i].run(verb, &w, argv + first + 1);
+		words_release(&w);
+		return status;
+	}
+	return term_usage(verb->name,
+			  "there is no 'remote %s'; there are add, show and rm",
+			  argv[first]);
+}
+
+/* --- what a bucket's state looks like --- */
+
+static double number(const cJSON *o, const char *name)
+{
+	const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, name);
+
+	return cJSON_IsNumber(v) ? v->valuedouble : 0;
+}
+
+static const char *string(const cJSON *o, const char *name)
+{
+	const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, name);
+
+	return cJSON_IsString(v) ? v->valuestring : "";
+}
+
+static bool truth(const cJSON *o, const char *name)
+{
+	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o, name));
+}
+
+static int print_state(const char *text)
+{
+	cJSON *o = cJSON_Parse(text);
+	const char *error;
+
+	if (!o || !*string(o, "url")) {
+		cJSON_Delete(o);
+		return term_say(
+			"the store has no bucket; give it one with: ropectl remote add");
+	}
+	error = string(o, "last_error");
+	printf("bucket      %s\n", string(o, "url"));
+	printf("instance    %s, manifest %.0f of writer %.0f\n", string(o, "instance"),
+	       number(o, "manifest"), number(o, "epoch"));
+	if (truth(o, "reader"))
+		printf("role        a copy: it is only read\n");
+	if (truth(o, "fenced"))
+		printf("role        another writer has taken over\n");
+	if (!truth(o, "creates"))
+		printf("take-over   refused: the bucket has no atomic conditional put\n");
+	printf("to upload   %s in %.0f packs\n", term_bytes(number(o, "bytes_left")).s,
+	       number(o, "packs_left"));
+	printf("here        %s of packs\n", term_bytes(number(o, "local_bytes")).s);
+	printf("only there  %s in %.0f packs\n", term_bytes(number(o, "remote_bytes")).s,
+	       number(o, "remote_packs"));
+	if (truth(o, "full"))
+		printf("full        over the local limit: new bytes are refused\n");
+	if (*error)
+		printf("last error  %s\n", error);
+	cJSON_Delete(o);
+	return EXIT_DONE;
+}
+
+/* --- sync --- */
+
+/* Opening upload asks for it, and tells the LSN to wait for. */
+int sync_remote(const struct mount *m)
+{
+	char *text = mount_read_file(m, "upload");
+	cJSON *o = text ? cJSON_Parse(text) : NULL;
+	double lsn = number(o, "wanted_lsn"), told = -1;
+	const struct timespec pause = { .tv_nsec = 100000000 };
+	bool tells = isatty(STDERR_FILENO);
+	int status = EXIT_DONE, err = errno;
+
+	if (!text)
+		return err == EOPNOTSUPP
+			       ? term_say("%s has no bucket that it uploads to", m->store)
+			       : term_fail_errno(err, m->dir);
+	while (o && number(o, "committed_lsn") < lsn) {
+		double left = number(o, "bytes_left");
+
+		if (truth(o, "ended")) {
+			status = term_say("nothing goes up any more: %s",
+					  string(o, "last_error"));
+			break;
+		}
+		if (tells && left != told)
+			fprintf(stderr, "\r%s left  %s", term_bytes(left).s,
+				string(o, "last_error"));
+		told = left;
+		nanosleep(&pause, NULL);
+		cJSON_Delete(o);
+		free(text);
+		text = mount_read_file(m, "remote");
+		o = text ? cJSON_Parse(text) : NULL;
+	}
+	if (tells && told >= 0)
+		fputc('\n', stderr);
+	if (!o && status == EXIT_DONE)
+		status = term_say("%s does not answer any more", m->dir);
+	cJSON_Delete(o);
+	free(text);
+	return status;
+}
+
+/* --- clone --- */
+
+static void show_progress(void *arg, uint64_t done, uint64_t total)
+{
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\r%s of %s%s", term_bytes((double)done).s,
+			term_bytes((double)total).s, done >= total ? "\n" : "");
+}
+
+int verb_clone(const struct verb *verb, int argc, char **argv)
+{
+	struct ropefs_clone c = { .progress = show_progress };
+	struct words w = { 0 };
+	const struct verb_option options[] = {
+		{ "key-file", 'k', true, &w.key_file },
+		{ "endpoint", 'e', true, &w.endpoint },
+		{ "region", 'r', true, &w.region },
+		{ "credentials-file", 'c', true, &w.credentials },
+		{ "ca-file", 0, true, &w.ca_file },
+		{ "virtual-host", 0, false, &w.virtual_host },
+		{ "signature-v2", 0, false, &w.signature_v2 },
+		{ "local", 'l', true, &w.local },
+		{ "take-over", 0, false, &w.take_over },
+		{ 0 },
+	};
+	int first, r, status;
+
+	if (verb_options(verb, argc, argv, options, 2, 2, &first) < 0)
+		return first;
+	if (!w.key_file)
+		return term_usage(verb->name,
+				  "clone needs the store's key: --key-file FILE");
+	status = take_words(verb, &w, argv[first], &c.remote);
+	if (status == EXIT_DONE) {
+		c.key_file = w.key_file;
+		r = ropefs_clone(argv[first + 1], &c);
+		if (r < 0)
+			status = term_fail(r, argv[first]);
+		else
+			printf("%s is there as of manifest %llu: %s files, %s; bytes "
+			       "come "
+			       "as they are read.\n%s",
+			       argv[first + 1], (unsigned long long)c.manifest,
+			       term_count(c.files).s, term_bytes((double)c.bytes).s,
+			       w.take_over
+				       ? ""
+				       : "It can only be read; --take-over makes a store "
+					 "to go on with.\n");
+	}
+	words_release(&w);
+	return status;
+}
+
+/* --- verify --- */
+
+static void print_bad(void *arg, const char *line)
+{
+	printf("%s\n", line);
+}
+
+int verb_verify(const struct verb *verb, int argc, char **argv)
+{
+	struct ropefs_verify v = { .bad = print_bad };
+	struct words w = { 0 };
+	const struct verb_option options[] = { { "key-file", 'k', true, &w.key_file },
+					       { 0 } };
+	struct ropefs *fs;
+	int first, r, status;
+
+	if (verb_options(verb, argc, argv, options, 1, 1, &first) < 0)
+		return first;
+	status = open_store(argv[first], &w, true, &fs);
+	if (status)
+		return status;
+	r = ropefs_remote_verify(fs, &v);
+	if (r < 0)
+		status = term_fail(r, argv[first]);
+	else
+		printf("The bucket has all that was put there: %s manifests, %s "
+		       "objects.\n",
+		       term_count(v.manifests).s, term_count(v.objects).s);
+	return close_store(fs, argv[first], status);
+}

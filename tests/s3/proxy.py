@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""proxy.py TARGET_PORT KINDS RATE SEED: a proxy on a free port of 127.0.0.1, which it prints,
+before an S3 server. It spoils about one request in RATE, each time by one of KINDS (comma
+separated):
+
+  refuse   the connection is closed before anything is sent
+  slow     503 SlowDown
+  late     the answer comes a second late
+  cut      the answer's body ends in its middle
+  lost     the request is done, and no answer comes
+  wrong    a byte of an answer's body is another one
+  wrongput a byte of the request's body is another one
+  skew     403 RequestTimeTooSkewed
+  expired  403 ExpiredToken"""
+
+import http.client
+import random
+import socketserver
+import sys
+import threading
+import time
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler
+
+ERROR = '<?xml version="1.0"?><Error><Code>{}</Code><Message>spoiled</Message></Error>'
+target, kinds, rate, seed = sys.argv[1:]
+chance = random.Random(int(seed))
+lock = threading.Lock()
+
+
+def next_fault():
+    with lock:
+        if chance.randrange(int(rate)):
+            return ''
+        return chance.choice(kinds.split(','))
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    def log_message(self, *_):
+        pass
+
+    def refuse(self, status, code):
+        body = ERROR.format(code).encode()
+        self.send_response_only(status)
+        self.send_header('Date', formatdate(usegmt=True))
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        if self.command != 'HEAD':
+            self.wfile.write(body)
+
+    def drop(self):
+        self.close_connection = True
+        self.connection.close()
+
+    def forward(self, body):
+        upstream = http.client.HTTPConnection('127.0.0.1', int(target), timeout=60)
+        upstream.putrequest(self.command, self.path, skip_host=True,
+                            skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            upstream.putheader(name, value)
+        upstream.endheaders()
+        if body:
+            upstream.send(body)
+        answer = upstream.getresponse()
+        return answer, answer.read()
+
+    def answer(self, answer, body, fault):
+        if fault == 'wrong' and body:
+            at = len(body) // 2
+            body = body[:at] + bytes([body[at] ^ 1]) + body[at + 1:]
+        self.send_response_only(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ('connection', 'transfer-encoding', 'content-length'):
+                self.send_header(name, value)
+        length = answer.getheader('Content-Length') if self.command == 'HEAD' else len(body)
+        self.send_header('Content-Length', str(length))
+        self.end_headers()
+        if fault == 'cut' and body:
+            self.wfile.write(body[:len(body) // 2])
+            self.wfile.flush()
+            self.drop()
+        elif self.command != 'HEAD':
+            self.wfile.write(body)
+
+    def handle_one(self):
+        fault = next_fault()
+        body = self.rfile.read(int(self.headers.get('Content-Length') or 0))
+        if fault == 'refuse':
+            return self.drop()
+        if fault == 'slow':
+            return self.refuse(503, 'SlowDown')
+        if fault == 'skew':
+            return self.refuse(403, 'RequestTimeTooSkewed')
+        if fault == 'expired':
+            return self.refuse(403, 'ExpiredToken')
+        if fault == 'wrongput' and body:
+            body = body[:-1] + bytes([body[-1] ^ 1])
+        answer, got = self.forward(body)
+        if fault == 'lost':
+            return self.drop()
+        if fault == 'late':
+            time.sleep(1)
+        return self.answer(answer, got, fault)
+
+    do_GET = do_PUT = do_HEAD = do_DELETE = handle_one
+
+    def handle(self):
+        try:
+            super().handle()
+        except (OSError, http.client.HTTPException, ValueError):
+            pass
+
+    def finish(self):
+        try:
+            super().finish()
+        except (OSError, ValueError):
+            pass
+
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 64
+
+
+with Server(('127.0.0.1', 0), Handler) as server:
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
