@@ -230,8 +230,10 @@ int apply_txn(struct ropefs *fs, const struct op *txn)
 		if (r < 0)
 			break;
 	}
-	if (r >= 0)
+	if (r >= 0) {
 		note_gone(&a);
+		fs->txn_commits += !fs->replaying;
+	}
 	for (size_t i = a.n; i-- > 0;) {
 		if (r < 0)
 			undo_one(fs, &a.done[i], txn->time);

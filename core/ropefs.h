@@ -442,7 +442,9 @@ struct ropefs_status {
 	uint64_t packs, pack_bytes, plain_bytes, sealed_bytes, dead_bytes;
 	uint64_t pages, pages_used, pages_leaked;
 	uint64_t chunk_hits, chunk_misses, node_hits, node_misses;
-	uint64_t expired_files; /* since the store was opened */
+	uint64_t expired_files; /* since the store was opened, as the next two */
+	uint64_t txn_commits,
+		txn_conflicts; /* transactions done, and refused for a conflict */
 	uint64_t collections, packs_removed, packs_rewritten, leaves_defragmented;
 	uint64_t snapshots,
 		snapshot_bytes; /* bytes: that only they held, when last collected */

@@ -80,6 +80,8 @@ void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret)
 	st.dirty_node_bytes = nodes_dirty_bytes(fs->nodes);
 	st.inodes = fs->n_inodes;
 	st.expired_files = fs->expired_files;
+	st.txn_commits = fs->txn_commits;
+	st.txn_conflicts = fs->txn_conflicts;
 	st.file_bytes = fs->data_bytes;
 	st.checkpoint_lsn = fs->checkpoint_lsn;
 	st.checkpoints = fs->checkpoints;
@@ -172,6 +174,8 @@ int ropefs_status_json(struct ropefs *fs, char **ret)
 	NUMBER(cache_bytes);
 	NUMBER(inodes);
 	NUMBER(expired_files);
+	NUMBER(txn_commits);
+	NUMBER(txn_conflicts);
 	NUMBER(file_bytes);
 	NUMBER(log_bytes);
 	NUMBER(log_records);

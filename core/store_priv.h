@@ -127,6 +127,7 @@ struct ropefs {
 	int64_t ttl_due_mono; /* the next look */
 	bool ttl_changed; /* a policy ttl was set: look at once */
 	uint64_t expired_files;
+	uint64_t txn_commits, txn_conflicts; /* guarded by the engine lock */
 	struct buf txn_gone; /* u64: inodes that lost their last name in a transaction */
 	struct super super; /* the last committed one; the checkpointer's */
 

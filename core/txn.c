@@ -657,6 +657,7 @@ static int commit(struct ropefs_txn *t)
 	if (r < 0)
 		return r;
 	r = versions_check_locked(t);
+	t->fs->txn_conflicts += r == -E_CONFLICT;
 	if (r < 0 || !data.n)
 		return change_abort(t->fs, r);
 	return change_end(t->fs, &op, 0, NULL);

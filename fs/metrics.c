@@ -152,6 +152,10 @@ static void put_mount_metrics(FILE *out, struct daemon *d)
 	X(inodes, "inodes", "gauge", "files and directories")                            \
 	X(file_bytes, "file_bytes", "gauge", "sizes of files less holes")                \
 	X(log_bytes, "log_bytes", "gauge", "in the log now")                             \
+	X(expired_files, "expired_files_total", "counter", "files whose ttl was over")   \
+	X(txn_commits, "transactions_total", "counter", "transactions committed")        \
+	X(txn_conflicts, "transaction_conflicts_total", "counter",                       \
+	  "transactions refused: somebody else changed a file")                          \
 	X(snapshots, "snapshots", "gauge", "that there are")                             \
 	X(snapshot_bytes, "snapshot_bytes", "gauge",                                     \
 	  "that only snapshots held at the last collection")                             \

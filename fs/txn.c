@@ -198,10 +198,10 @@ static int use(struct task *t, struct txn *x, struct ropefs_ioc_txn_use *u)
 	struct ropefs_attr a;
 	int r = ropefs_txn_getattr(x->core, t->ino, &a);
 
-	if (r >= 0)
-		r = join(x, &m, &u->file);
+	if (r < 0)
+		return r;
 	u->size = a.size;
-	return r;
+	return join(x, &m, &u->file);
 }
 
 /* Where the bytes come from that are no data. */

@@ -76,6 +76,7 @@ is "nor has one whose daemon was killed" "$(cat a b)" 0123456789abcdef
 is "whose private copies are gone" \
 	"$(tr -d '[:space:]' <.ropefs/status | grep -o '"inodes":[0-9]*' | head -n1)" '"inodes":3'
 
+is "they are counted" "$(sed -n 's/^ropefs_transactions_total //p' .ropefs/metrics)" 0
 # Two at once on files in the other order, many times: each ends, done or refused.
 files
 swap() { local i; for i in {1..15}; do edit <<<"move $1 0..1 to $2 0
