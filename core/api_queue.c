@@ -553,16 +553,25 @@ void queue_shorten(struct ropefs *fs, uint64_t ino)
 
 /* --- cursors --- */
 
+int cursor_name_check(const char *name)
+{
+	size_t n = strlen(name);
+
+	if (n && n <= CURSOR_NAME_MAX && !strpbrk(name, "/,@="))
+		return 0;
+	return err_set(EINVAL, "a cursor's name has 1 to %u bytes, none of / , @ =",
+		       CURSOR_NAME_MAX);
+}
+
 static int change_cursor(struct ropefs *fs, struct op *op, const char *name, bool frees)
 {
 	int r;
 
 	err_clear();
 	op->name = SPAN_STR(name);
-	if (!op->name.n || op->name.n > CURSOR_NAME_MAX || strpbrk(name, "/,@="))
-		return err_set(EINVAL,
-			       "a cursor's name has 1 to %u bytes, none of / , @ =",
-			       CURSOR_NAME_MAX);
+	r = cursor_name_check(name);
+	if (r < 0)
+		return r;
 	r = change_begin(fs, op, 0, frees);
 	return r < 0 ? r : change_end(fs, op, 0, NULL);
 }

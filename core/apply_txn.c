@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/catalog/queue_rows.h"
+#include "core/queue/queue_format.h"
 #include "core/store_priv.h"
 #include "core/txn.h"
 #include "core/txn_format.h"
@@ -110,6 +112,21 @@ static int plan_xattr(struct applying *a, const struct op *op, struct done *d)
 	return 0;
 }
 
+/* A cursor stands where it stood, or is gone again. */
+static int plan_cursor(struct applying *a, const struct op *op, struct done *d)
+{
+	struct span value;
+	int r = catalog_get_cursor(&a->fs->catalog, op->ino, op->name, &value);
+
+	d->undo[0] = *op;
+	d->undo[0].type = OP_CURSOR_DEL;
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	d->undo[0].type = OP_CURSOR_SET;
+	d->undo[0].at = le64_get(((const struct cursor_row *)value.p)->id);
+	return 0;
+}
+
 /* What undoes op, if it succeeds. */
 static int plan(struct applying *a, const struct op *op, struct done *d)
 {
@@ -140,6 +157,8 @@ static int plan(struct applying *a, const struct op *op, struct done *d)
 	case OP_SETXATTR:
 	case OP_RMXATTR:
 		return plan_xattr(a, op, d);
+	case OP_CURSOR_SET:
+		return plan_cursor(a, op, d);
 	default:
 		return err_set(E_CORRUPT, "a txn record holds an op of type %u",
 			       op->type);

@@ -59,6 +59,7 @@ int apply_append(struct ropefs *fs, const struct op *op);
 int apply_mark(struct ropefs *fs, const struct op *op);
 int apply_trim(struct ropefs *fs, const struct op *op);
 int apply_cursor(struct ropefs *fs, const struct op *op);
+int cursor_name_check(const char *name); /* -EINVAL */
 /* Of OP_TRUNCATE to 0 on a queue. */
 int queue_reset(struct ropefs *fs, struct inode *in, int64_t time);
 

@@ -323,6 +323,11 @@ int ropefs_txn_setxattr(struct ropefs_txn *t, uint64_t ino, const char *name,
 			const void *value, size_t n);
 int ropefs_txn_removexattr(struct ropefs_txn *t, uint64_t ino, const char *name);
 
+/* The cursor of a queue moves with the rest: what was made of the records before id is there
+ * exactly if the cursor stands behind them. */
+int ropefs_txn_cursor_commit(struct ropefs_txn *t, uint64_t ino, const char *name,
+			     uint64_t id);
+
 /* Each file whose bytes the transaction changes, by the number of the file itself. */
 void ropefs_txn_each(struct ropefs_txn *t, void (*fn)(void *arg, uint64_t ino),
 		     void *arg);

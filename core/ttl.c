@@ -17,6 +17,7 @@
 
 #include "core/base/err.h"
 #include "core/policy.h"
+#include "core/queue.h"
 #include "core/store_priv.h"
 
 #define SECOND_NS   1000000000
@@ -63,7 +64,8 @@ static int64_t expires_at(const struct ropefs *fs, int64_t mtime, uint64_t ttl)
 
 static bool inode_may_expire(const struct inode *in)
 {
-	return S_ISREG(le32_get(in->row.mode)) && le32_get(in->row.nlink);
+	return S_ISREG(le32_get(in->row.mode)) && le32_get(in->row.nlink) &&
+	       !inode_is_queue(in);
 }
 
 /* 1: it expired; 0: it did not, or not yet. Engine lock held. */

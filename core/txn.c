@@ -18,6 +18,7 @@
 #include "core/acl.h"
 #include "core/base/err.h"
 #include "core/policy.h"
+#include "core/queue.h"
 #include "core/store_priv.h"
 #include "core/txn_format.h"
 
@@ -218,6 +219,16 @@ static int clone_into(struct ropefs *fs, const struct txn_file *f, uint64_t copy
 	return r < 0 ? change_abort(fs, r) : change_end(fs, &op, 0, NULL);
 }
 
+static int may_edit(struct ropefs *fs, uint64_t ino)
+{
+	struct ropefs_attr a;
+	int r = ropefs_getattr(fs, ino, &a);
+
+	if (r >= 0 && a.is_queue)
+		r = err_set(EPERM, "a queue only takes appends, and cuts at its head");
+	return r;
+}
+
 /* The inode to edit in the place of ino. */
 static int edit(struct ropefs_txn *t, uint64_t ino, uint64_t *ret_copy)
 {
@@ -231,6 +242,9 @@ static int edit(struct ropefs_txn *t, uint64_t ino, uint64_t *ret_copy)
 	if (r < 0)
 		return r;
 	if (!f->copy) {
+		r = may_edit(t->fs, ino);
+		if (r < 0)
+			return r;
 		r = new_unnamed(t->fs, &private, &copy);
 		if (r < 0)
 			return r;
@@ -600,6 +614,18 @@ int ropefs_txn_removexattr(struct ropefs_txn *t, uint64_t ino, const char *name)
 
 	err_clear();
 	return stage_xattr(t, &op, name);
+}
+
+int ropefs_txn_cursor_commit(struct ropefs_txn *t, uint64_t ino, const char *name,
+			     uint64_t id)
+{
+	struct op op = { .type = OP_CURSOR_SET, .ino = ino, .at = id };
+	int r;
+
+	err_clear();
+	r = cursor_name_check(name);
+	op.name = SPAN_STR(name);
+	return r < 0 ? r : txn_stage(t, &op);
 }
 
 /* --- the end --- */

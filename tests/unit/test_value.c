@@ -438,6 +438,56 @@ START_TEST(what_was_only_read_counts_for_a_conflict_too)
 }
 END_TEST
 
+/* A queue in a folder of its own, with two records. */
+static uint64_t make_queue(void)
+{
+	struct ropefs_new dir = { .mode = S_IFDIR | 0755 },
+			  file = { .mode = S_IFREG | 0644 };
+	struct ropefs_attr a, q;
+
+	ck_ok(ropefs_create(fs, ROPEFS_ROOT_INO, ropefs_name("queues"), &dir, &a));
+	ck_ok(ropefs_setxattr(fs, a.ino, "user.ropefs.kind", "queue", 5, 0));
+	ck_ok(ropefs_create(fs, a.ino, ropefs_name("q"), &file, &q));
+	ck_ok(ropefs_append(fs, q.ino, "one\ntwo\n", 8, 0, NULL));
+	return q.ino;
+}
+
+START_TEST(a_cursor_moves_with_its_transaction)
+{
+	uint64_t q = make_queue(), sum = make("sum", "0");
+	struct ropefs_cursor c;
+	struct ropefs_txn *t;
+
+	ck_ok(ropefs_txn_begin(fs, &t));
+	ck_ok(ropefs_txn_write(t, sum, 0, "1", 1, 0, NULL));
+	ck_ok(ropefs_txn_cursor_commit(t, q, "worker", 1));
+	ck_assert_int_eq(ropefs_cursor_get(fs, q, "worker", &c), -ENOENT);
+	ck_ok(ropefs_txn_commit(t));
+	ck_ok(ropefs_cursor_get(fs, q, "worker", &c));
+	ck_assert_uint_eq(c.id, 1);
+
+	ck_ok(ropefs_txn_begin(fs, &t));
+	ck_ok(ropefs_txn_write(t, sum, 0, "2", 1, 0, NULL));
+	ck_ok(ropefs_txn_cursor_commit(t, q, "worker", 2));
+	ck_ok(ropefs_txn_cursor_commit(t, q, "other", 2));
+	ck_ok(ropefs_txn_cursor_commit(t, q, "other", 99));
+	ck_assert_int_eq(ropefs_txn_commit(t), -ERANGE);
+	ck_text(sum, "1");
+	ck_ok(ropefs_cursor_get(fs, q, "worker", &c));
+	ck_assert_uint_eq(c.id, 1);
+	ck_assert_int_eq(ropefs_cursor_get(fs, q, "other", &c), -ENOENT);
+
+	ck_ok(ropefs_txn_begin(fs, &t));
+	ck_assert_int_eq(ropefs_txn_cursor_commit(t, q, "a/b", 1), -EINVAL);
+	ck_assert_int_eq(ropefs_txn_write(t, q, 0, "x", 1, 0, NULL), -EPERM);
+	ropefs_txn_abort(t);
+	ck_ok(ropefs_close(fs));
+	open_store();
+	ck_ok(ropefs_cursor_get(fs, q, "worker", &c));
+	ck_assert_uint_eq(c.id, 1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("value");
@@ -455,6 +505,7 @@ int main(void)
 	tcase_add_test(tc, a_range_moves_as_one_step);
 	tcase_add_test(tc, a_refused_commit_restores_everything);
 	tcase_add_test(tc, what_was_only_read_counts_for_a_conflict_too);
+	tcase_add_test(tc, a_cursor_moves_with_its_transaction);
 	suite_add_tcase(s, tc);
 	return suite_main(s);
 }
