@@ -179,6 +179,15 @@ static void plan_release(struct plan *plan)
 		free(plan->pins);
 }
 
+/* Whether some of it is only in the bucket. */
+static bool plan_is_far(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->n; i++)
+		if (packs_is_remote(plan->fs->packs, extent_pack(&plan->pieces[i].e)))
+			return true;
+	return false;
+}
+
 ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
 		  unsigned flags)
 {
@@ -201,7 +210,11 @@ ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
 	lock_drop(&fs->engine);
 	if (r >= 0)
 		r = plan_read(&plan, flags & ROPEFS_NOWAIT);
+	if (r == -EAGAIN && flags & ROPEFS_FAR && plan_is_far(&plan))
+		r = -EREMOTE;
 	plan_release(&plan);
+	if (r == -E_REMOTE_AWAY || r == -E_REMOTE_DENIED || r == -E_REMOTE)
+		event_raise(fs, "remote-read", ino, "%s", err_detail());
 	return r < 0 ? r : (ssize_t)rd->n;
 }
 

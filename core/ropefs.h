@@ -230,6 +230,9 @@ enum ropefs_io_flags {
 	 * thread that may wait. A page of a tree is read even so. */
 	ROPEFS_NOWAIT = 1,
 	ROPEFS_APPEND = 2, /* write at the end, whatever `at` says */
+	/* With ROPEFS_NOWAIT: a read gives -EREMOTE instead of -EAGAIN when the bucket may have
+	 * to be asked, for who keeps threads apart that may wait long. */
+	ROPEFS_FAR = 4,
 };
 struct ropefs_range {
 	uint64_t ino, at, n;

@@ -80,6 +80,8 @@ struct daemon {
 	struct inodes inodes;
 	struct views views;
 	struct pool workers;
+	struct pool
+		far; /* reads that ask the bucket: what is local doesn't wait for them */
 	struct pool edits[EDIT_THREADS]; /* one thread each; by inode */
 	struct sizes sizes;
 	struct waits waits;
@@ -153,6 +155,8 @@ struct task *task_new(struct daemon *d, fuse_req_t req, const void *data, size_t
 void task_free(struct task *t);
 /* step(t) will run in a worker. */
 void task_run(struct task *t, void (*step)(struct task *t));
+/* The same in threads that may wait for the bucket. */
+void task_run_far(struct task *t, void (*step)(struct task *t));
 void task_reply_err(struct task *t); /* replies t->r and frees t */
 /* Waits until no task is left, at most until_s seconds. */
 bool tasks_wait(struct daemon *d, unsigned until_s);

@@ -29,6 +29,7 @@ enum {
 	LOOPS = 2, /* one at a time; the other takes over while it waits for the log */
 	LOOPS_SYNC = 8, /* all at once: there each change waits for the log */
 	WORKERS = 4,
+	FAR_WORKERS = 8,
 	DRAIN_S = 10,
 	IN_USE_TRIES = 60, /* of 50 ms: how long a holder that is ending may take */
 	IN_USE_STATUS = 4,
@@ -257,6 +258,7 @@ static void init_daemon(struct daemon *d, const struct options *o,
 static void release_daemon(struct daemon *d, bool leaves)
 {
 	pool_stop(&d->workers);
+	pool_stop(&d->far);
 	edits_stop(d);
 	waits_release(&d->waits, !leaves);
 	if (d->session)
@@ -346,6 +348,8 @@ static int start_threads(struct mounted *m)
 	struct daemon *d = &m->d;
 	int r = pool_start(&d->workers, WORKERS);
 
+	if (r >= 0)
+		r = pool_start(&d->far, FAR_WORKERS);
 	if (r >= 0)
 		r = edits_start(d);
 	if (r >= 0)
@@ -522,6 +526,7 @@ int mount_leave(struct mounted *m)
 	/* What can't be answered soon (it waits for data, say) is asked again of the next. */
 	tasks_wait(d, DRAIN_S);
 	pool_stop(&d->workers);
+	pool_stop(&d->far);
 	edits_stop(d);
 	return close_all(m, true);
 }
@@ -541,6 +546,7 @@ int mount_end(struct mounted *m)
 	if (m->is_mounted && !drained)
 		unmount(m);
 	pool_stop(&d->workers);
+	pool_stop(&d->far);
 	edits_stop(d);
 	if (m->is_mounted && drained)
 		unmount(m);

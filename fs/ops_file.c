@@ -191,8 +191,9 @@ void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 	(void)fi;
 	if (p && size <= ROPEFS_WRITE_MAX)
-		r = ropefs_read(d->fs, ino, (uint64_t)off, p, size, ROPEFS_NOWAIT);
-	if (r != -EAGAIN) {
+		r = ropefs_read(d->fs, ino, (uint64_t)off, p, size,
+				ROPEFS_NOWAIT | ROPEFS_FAR);
+	if (r != -EAGAIN && r != -EREMOTE) {
 		reply_read(req, p, r);
 		return;
 	}
@@ -202,7 +203,10 @@ void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	t->ino = ino;
 	t->off = (uint64_t)off;
 	t->n = size;
-	task_run(t, read_waiting);
+	if (r == -EREMOTE)
+		task_run_far(t, read_waiting);
+	else
+		task_run(t, read_waiting);
 }
 
 /* What the kernel has cached may be wrong after an append when an edit had moved the end

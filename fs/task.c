@@ -54,6 +54,14 @@ void task_run(struct task *t, void (*step)(struct task *t))
 	pool_push(&t->d->workers, &t->job);
 }
 
+void task_run_far(struct task *t, void (*step)(struct task *t))
+{
+	t->step = step;
+	t->job.run = run;
+	count(&t->d->counters.deferred, 1);
+	pool_push(&t->d->far, &t->job);
+}
+
 void task_reply_err(struct task *t)
 {
 	reply_err(t->req, (int)t->r);

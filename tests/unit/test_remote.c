@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <ftw.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -39,9 +40,20 @@ static struct place place_new(void)
 	return p;
 }
 
+/* Of reads that failed, told as events. */
+static atomic_uint reads_failed;
+
+static void hear_event(void *arg, const char *line)
+{
+	if (strstr(line, "\"remote-read\""))
+		reads_failed++;
+}
+
 static struct ropefs *open_at(const struct place *p, const char *store)
 {
-	const struct ropefs_opts opts = { .key_file = p->key, .memory_bytes = 32 << 20 };
+	const struct ropefs_opts opts = { .key_file = p->key,
+					  .memory_bytes = 32 << 20,
+					  .event = hear_event };
 	struct ropefs *fs;
 
 	ck_ok(ropefs_open(store, &opts, &fs));
@@ -276,6 +288,7 @@ START_TEST(without_its_bucket_a_store_works_but_for_what_is_only_there)
 	put_file(fs, "here", 2, 100000);
 	ck_ok(read_file(fs, "here", 2, 100000));
 	ck_assert_int_eq(ropefs_error_errno(read_file(fs, "gone", 1, 1 << 20)), EIO);
+	ck_assert_uint_gt(reads_failed, 0);
 	ck_ok(rename(away, p.bucket));
 	ck_ok(read_file(fs, "gone", 1, 1 << 20));
 	ck_ok(ropefs_remote_sync(fs));
