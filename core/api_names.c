@@ -540,6 +540,10 @@ int ropefs_setxattr(struct ropefs *fs, uint64_t ino, const char *name, const voi
 		if (r < 0 && flags & XATTR_REPLACE)
 			return change_abort(fs, -ENODATA);
 	}
+	if (!strcmp(name, POLICY_PREFIX "retain")) {
+		fs->retain_wanted = true;
+		background_kick_checkpoint_locked(fs);
+	}
 	return change_end(fs, &op, 0, NULL);
 }
 

@@ -49,6 +49,7 @@ int ropefs_queue_info(struct ropefs *fs, uint64_t ino, struct ropefs_queue *ret)
 			.first = q->first,
 			.next = q->next,
 			.bytes = rope_bytes(&in->row.rope),
+			.trimmed = q->base,
 			.resets = q->resets,
 			.first_time.ns = first.time,
 			.last_time.ns = q->time,

@@ -173,6 +173,7 @@ static void *checkpointer_main(void *arg)
 	struct ropefs *fs = arg;
 	uint64_t period = (uint64_t)fs->opts.checkpoint_s * 1000 * MS_NS;
 	uint64_t next = io_mono_ns(fs->io) + period;
+	bool retain;
 
 	lock_take(&fs->engine);
 	while (!fs->stopping) {
@@ -182,8 +183,15 @@ static void *checkpointer_main(void *arg)
 			lock_wait(&fs->engine, &fs->checkpointer_wake, next);
 			continue;
 		}
+		retain = fs->retain_wanted || now >= next;
+		fs->retain_wanted = false;
 		fs->checkpoint_wanted = false;
 		next = now + period;
+		if (retain && !fs->read_only) {
+			lock_drop(&fs->engine);
+			ropefs_retain(fs); /* what fails is tried again the next time */
+			lock_take(&fs->engine);
+		}
 		if (fs->read_only || !work_due_locked(fs))
 			continue;
 		lock_drop(&fs->engine);

@@ -456,6 +456,8 @@ struct ropefs_status {
 	uint64_t collections, packs_removed, packs_rewritten, leaves_defragmented;
 	uint64_t snapshots,
 		snapshot_bytes; /* bytes: that only they held, when last collected */
+	uint64_t queue_appends, queue_seeks, queue_blocks_read; /* since the opening */
+	uint64_t queue_trimmed_records, queue_trimmed_bytes, queue_refused;
 	const char *last_error; /* of a background job, "" when none */
 };
 void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret);
@@ -505,6 +507,7 @@ struct ropefs_queue {
 	uint32_t length; /* of a record, ROPEFS_LENGTH */
 	uint64_t first, next; /* id of the first that is left; of the next to come */
 	uint64_t bytes;
+	uint64_t trimmed; /* bytes that were before the file's first */
 	uint32_t resets; /* how often it was emptied: ids before that are others */
 	struct ropefs_time first_time, last_time;
 	uint64_t refused; /* records that were refused for want of space */
@@ -553,6 +556,9 @@ int ropefs_queue_true_time(struct ropefs *fs, uint64_t ino,
 			   const struct ropefs_record *rec, struct ropefs_time *ret);
 /* Waits until record id is there, or the file's end: 0; -ETIMEDOUT. timeout_ms < 0: for ever. */
 int ropefs_queue_wait(struct ropefs *fs, uint64_t ino, uint64_t id, int timeout_ms);
+/* Trims all queues by their policy retain, now; the background does so every checkpoint_s and
+ * when such a policy is set. */
+int ropefs_retain(struct ropefs *fs);
 /* Records before id go. */
 int ropefs_queue_trim(struct ropefs *fs, uint64_t ino, uint64_t id);
 
@@ -664,19 +670,37 @@ int ropefs_remote_verify(struct ropefs *fs, struct ropefs_verify *v);
 /* NAME@SELECTOR[,SELECTOR...]; docs/VIEWS.md has the grammar. */
 enum ropefs_selector { /* bits of ropefs_view.has */
 		       ROPEFS_SEL_BYTES = 1 << 0,
+		       ROPEFS_SEL_LINES = 1 << 8,
+		       ROPEFS_SEL_RECORDS = 1 << 9,
+		       ROPEFS_SEL_LAST = 1 << 10,
+		       ROPEFS_SEL_TIME = 1 << 11, /* time= and since= */
+		       ROPEFS_SEL_EVERY = 1 << 12,
+		       ROPEFS_SEL_FOLLOW = 1 << 13,
+		       ROPEFS_SEL_AS = 1 << 14,
+		       ROPEFS_SEL_CURSOR = 1 << 15,
 		       ROPEFS_SEL_IF = 1 << 16,
 		       ROPEFS_SEL_ADD = 1 << 17,
 		       ROPEFS_SEL_PATCH = 1 << 18,
 		       ROPEFS_SEL_STRIDE = 1 << 19,
 };
+enum ropefs_as { ROPEFS_AS_RAW = 0, ROPEFS_AS_JSON = 1, ROPEFS_AS_HEX = 2 };
+struct ropefs_when {
+	bool given;
+	bool relative; /* ns before now */
+	int64_t ns;
+};
 struct ropefs_view {
 	size_t name_len; /* of the part before the '@' */
 	unsigned has; /* which selectors */
-	struct { /* of bytes= */
+	struct { /* of bytes=, lines= or records= */
 		bool has_from, has_to;
 		bool from_end, to_end; /* counted back from the end of the file */
 		uint64_t from, to;
 	} range;
+	struct ropefs_when from_time, to_time;
+	uint64_t last, every;
+	enum ropefs_as as;
+	char cursor[129];
 	char etag[ROPEFS_ETAG_MAX]; /* of if= */
 	uint64_t stride_size, stride_step; /* of stride= */
 };
@@ -688,6 +712,26 @@ int ropefs_view_refused(const struct ropefs_view *v, const struct ropefs_attr *t
 /* The stride of a view on a file of `size` bytes; with bytes= within that range. -ERANGE. */
 int ropefs_view_stride(const struct ropefs_view *v, uint64_t size,
 		       struct ropefs_stride *ret);
+/* Which records of a queue a view shows. -ERANGE: outside, reversed, or wholly trimmed. */
+struct ropefs_selected {
+	uint64_t from, to; /* ids; with `follow` more come behind to */
+	bool trimmed; /* and some that are not there any more */
+	struct ropefs_queue queue; /* as of then */
+};
+int ropefs_view_records(struct ropefs *fs, uint64_t ino, const struct ropefs_view *v,
+			struct ropefs_selected *ret);
+/* Adds one record, whose bytes are at p, as text to what is there; to->p is the caller's to
+ * free. */
+struct ropefs_text {
+	void *p;
+	size_t n, cap;
+	bool lines; /* as=json leaves the newline out that ends a record */
+};
+int ropefs_record_text(struct ropefs *fs, uint64_t ino, const struct ropefs_record *rec,
+		       const void *p, enum ropefs_as as, struct ropefs_text *to);
+/* Where the range of lines begins and ends in a file that is no queue; reads it all. */
+int ropefs_view_lines(struct ropefs *fs, uint64_t ino, const struct ropefs_view *v,
+		      uint64_t *ret_from, uint64_t *ret_to);
 /* The range of a view on a file of `size` bytes. -ERANGE: outside of it or reversed. */
 int ropefs_view_range(const struct ropefs_view *v, uint64_t size, uint64_t *ret_from,
 		      uint64_t *ret_to);

@@ -93,6 +93,12 @@ void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret)
 	st.packs_removed = fs->packs_removed;
 	st.packs_rewritten = fs->packs_rewritten;
 	st.leaves_defragmented = fs->leaves_defragmented;
+	st.queue_appends = fs->queue_appends;
+	st.queue_seeks = fs->queue_seeks;
+	st.queue_blocks_read = fs->queue_blocks_read;
+	st.queue_trimmed_records = fs->queue_trimmed_records;
+	st.queue_trimmed_bytes = fs->queue_trimmed_bytes;
+	st.queue_refused = fs->queue_refused;
 	st.snapshots = fs->n_snaps;
 	st.snapshot_bytes = fs->snap_held;
 	st.last_error = fs->last_error;
@@ -205,6 +211,12 @@ int ropefs_status_json(struct ropefs *fs, char **ret)
 	NUMBER(packs_removed);
 	NUMBER(packs_rewritten);
 	NUMBER(leaves_defragmented);
+	NUMBER(queue_appends);
+	NUMBER(queue_seeks);
+	NUMBER(queue_blocks_read);
+	NUMBER(queue_trimmed_records);
+	NUMBER(queue_trimmed_bytes);
+	NUMBER(queue_refused);
 	NUMBER(snapshots);
 	NUMBER(snapshot_bytes);
 #undef NUMBER

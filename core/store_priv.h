@@ -102,6 +102,7 @@ struct ropefs {
 	uint64_t life; /* random: tells this opening from all others */
 	uint8_t boot_id[16];
 	struct htab watched; /* inodes whose changes are told to opts.changed; counts */
+	bool retain_wanted; /* a policy was set */
 	unsigned append_waiters; /* who wait for a queue to grow */
 	pthread_cond_t appended;
 	uint64_t queue_appends, queue_seeks, queue_blocks_read; /* for status */

@@ -1,9 +1,10 @@
 /* view.c - the grammar of NAME@SELECTOR. docs/VIEWS.md says it in words. */
+#include "core/view.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "core/base/err.h"
-#include "core/ropefs.h"
 
 #define NUMBER_MAX ((uint64_t)INT64_MAX)
 
@@ -27,7 +28,7 @@ static bool take(struct text *t, const char *word)
 static int bad_number(struct text t)
 {
 	return err_set(EINVAL,
-		       "\"%.*s\" is not a number of bytes (digits, then K, M, G or "
+		       "\"%.*s\" is not a number (digits, then K, M, G or "
 		       "nothing; a '-' before it counts from the end)",
 		       (int)MIN(t.n, (size_t)64), t.p);
 }
@@ -73,7 +74,7 @@ static int take_range(struct text *t, struct ropefs_view *v)
 		return r;
 	v->range.has_from = r;
 	if (!take(t, ".."))
-		return err_set(EINVAL, "\"bytes=\" wants a range FROM..TO");
+		return err_set(EINVAL, "there is no \"..\" in the range FROM..TO");
 	r = take_number(t, &v->range.to, &v->range.to_end);
 	if (r < 0)
 		return r;
@@ -119,6 +120,70 @@ static int take_stride(struct text *t, struct ropefs_view *v)
 	return 0;
 }
 
+static int take_count(struct text *t, uint64_t *ret)
+{
+	struct text begin = *t;
+	bool from_end = false;
+	int r = take_number(t, ret, &from_end);
+
+	return r <= 0 || from_end || !*ret ? (r < 0 ? r : bad_number(begin)) : 0;
+}
+
+static int take_last(struct text *t, struct ropefs_view *v)
+{
+	return take_count(t, &v->last);
+}
+
+static int take_every(struct text *t, struct ropefs_view *v)
+{
+	return take_count(t, &v->every);
+}
+
+static int take_as(struct text *t, struct ropefs_view *v)
+{
+	if (take(t, "raw"))
+		v->as = ROPEFS_AS_RAW;
+	else if (take(t, "json"))
+		v->as = ROPEFS_AS_JSON;
+	else if (take(t, "hex"))
+		v->as = ROPEFS_AS_HEX;
+	else
+		return err_set(EINVAL, "\"as=\" wants raw, json or hex");
+	return 0;
+}
+
+static int take_cursor(struct text *t, struct ropefs_view *v)
+{
+	size_t n = 0;
+
+	while (n < t->n && t->p[n] != ',')
+		n++;
+	if (!n || n >= sizeof(v->cursor) || memchr(t->p, '=', n))
+		return err_set(EINVAL, "\"cursor=\" wants a name of 1 to 128 bytes");
+	memcpy(v->cursor, t->p, n);
+	t->p += n;
+	t->n -= n;
+	return 0;
+}
+
+static int take_times(struct text *t, struct ropefs_view *v)
+{
+	int r = view_take_when(&t->p, &t->n, &v->from_time);
+
+	if (r >= 0 && !take(t, ".."))
+		r = err_set(EINVAL, "there is no \"..\" in the times FROM..TO");
+	return r < 0 ? r : view_take_when(&t->p, &t->n, &v->to_time);
+}
+
+static int take_since(struct text *t, struct ropefs_view *v)
+{
+	int r = view_take_when(&t->p, &t->n, &v->from_time);
+
+	if (r >= 0 && !v->from_time.given)
+		r = err_set(EINVAL, "\"since=\" wants a time");
+	return r;
+}
+
 /* A selector: WORD, or WORD=VALUE. A new one is a row here, and one of the kinds of views in
  * fs/view.c that shows it. */
 struct selector {
@@ -128,8 +193,23 @@ struct selector {
 	int (*parse)(struct text *value, struct ropefs_view *v); /* NULL: no value */
 };
 
+#define NUMBERS ((unsigned)(ROPEFS_SEL_LINES | ROPEFS_SEL_RECORDS))
+#define OF_QUEUES                                                                        \
+	((unsigned)(ROPEFS_SEL_LINES | ROPEFS_SEL_RECORDS | ROPEFS_SEL_LAST |            \
+		    ROPEFS_SEL_TIME | ROPEFS_SEL_EVERY | ROPEFS_SEL_FOLLOW |             \
+		    ROPEFS_SEL_AS | ROPEFS_SEL_CURSOR))
+
 static const struct selector selectors[] = {
 	{ "bytes=", ROPEFS_SEL_BYTES, ROPEFS_SEL_STRIDE, take_range },
+	{ "lines=", ROPEFS_SEL_LINES, OF_QUEUES & ~NUMBERS, take_range },
+	{ "records=", ROPEFS_SEL_RECORDS, OF_QUEUES & ~NUMBERS, take_range },
+	{ "last=", ROPEFS_SEL_LAST, OF_QUEUES, take_last },
+	{ "time=", ROPEFS_SEL_TIME, OF_QUEUES, take_times },
+	{ "since=", ROPEFS_SEL_TIME, OF_QUEUES, take_since },
+	{ "every=", ROPEFS_SEL_EVERY, OF_QUEUES, take_every },
+	{ "follow", ROPEFS_SEL_FOLLOW, OF_QUEUES, NULL },
+	{ "as=", ROPEFS_SEL_AS, OF_QUEUES, take_as },
+	{ "cursor=", ROPEFS_SEL_CURSOR, OF_QUEUES, take_cursor },
 	{ "if=", ROPEFS_SEL_IF, 0, take_etag },
 	{ "add", ROPEFS_SEL_ADD, 0, NULL },
 	{ "patch", ROPEFS_SEL_PATCH, 0, NULL },
@@ -220,7 +300,14 @@ int ropefs_view_parse(const char *name, size_t n, struct ropefs_view *ret)
 
 int ropefs_view_refused(const struct ropefs_view *v, const struct ropefs_attr *target)
 {
-	(void)target;
+	unsigned no_rope = OF_QUEUES & ~(unsigned)(ROPEFS_SEL_LINES | ROPEFS_SEL_FOLLOW);
+
+	if (v->has & ROPEFS_SEL_FOLLOW && (v->range.has_to || v->to_time.given))
+		return err_set(EINVAL, "\"follow\" does not go with a range's end");
+	if (!target->is_queue && v->has & no_rope)
+		return err_set(EINVAL,
+			       "\"%s\" is for queues, and this is an ordinary file",
+			       word_of(v->has & no_rope));
 	return err_set(EINVAL, "\"%s\" is no view of such a file", word_of(v->has));
 }
 

@@ -183,6 +183,15 @@ static void put_mount_metrics(FILE *out, struct daemon *d)
 	X(node_misses, "node_misses_total", "counter", "tree nodes read from pages")     \
 	X(collections, "collections_total", "counter", "garbage collections")            \
 	X(packs_removed, "packs_removed_total", "counter", "dead packs removed")         \
+	X(queue_appends, "queue_appends_total", "counter", "appends to queues")          \
+	X(queue_seeks, "queue_seeks_total", "counter", "places sought in queues")        \
+	X(queue_blocks_read, "queue_blocks_read_total", "counter",                       \
+	  "blocks of tables of queues looked at for that")                               \
+	X(queue_trimmed_records, "queue_trimmed_records_total", "counter",               \
+	  "records trimmed by rm or retain")                                             \
+	X(queue_trimmed_bytes, "queue_trimmed_bytes_total", "counter", "their bytes")    \
+	X(queue_refused, "queue_refused_total", "counter",                               \
+	  "records refused for want of space")                                           \
 	X(packs_rewritten, "packs_rewritten_total", "counter",                           \
 	  "packs copied for their living")
 

@@ -4,6 +4,7 @@
 #include "fs/keep.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
+#include "fs/queue_ioctl.h"
 #include "fs/reply.h"
 #include "fs/txn.h"
 
@@ -101,6 +102,9 @@ void file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 	struct task *t;
 	int r;
 
+	if (queue_ioctl(req,
+			&(struct queue_ioctl) { cmd, in, n_in, n_out, ino, UINT64_MAX }))
+		return;
 	(void)arg;
 	(void)flags;
 	(void)n_out;

@@ -30,6 +30,9 @@ enum {
 	ROPEFS_IOC_NR_INSERT = 1,
 	ROPEFS_IOC_NR_CUT = 2,
 	ROPEFS_IOC_NR_REPLACE = 3,
+	ROPEFS_IOC_NR_CURSOR_COMMIT = 30,
+	ROPEFS_IOC_NR_CURSOR_REMOVE = 31,
+	ROPEFS_IOC_NR_CURSOR_NEXT = 32,
 };
 
 #define ROPEFS_IOC_TYPE 'R'
@@ -38,6 +41,24 @@ enum {
 #define ROPEFS_IOC_INSERT(n)  ROPEFS_IOC(ROPEFS_IOC_NR_INSERT, n)
 #define ROPEFS_IOC_CUT	      ROPEFS_IOC(ROPEFS_IOC_NR_CUT, 0)
 #define ROPEFS_IOC_REPLACE(n) ROPEFS_IOC(ROPEFS_IOC_NR_REPLACE, n)
+
+/* --- cursors of a queue, on its file or on a view of it (docs/QUEUES.md) --- */
+#define ROPEFS_IOC_CURSOR_READ                                                           \
+	UINT64_MAX /* id: as far as this descriptor, a view, has read */
+struct ropefs_ioc_cursor {
+	char name[136]; /* ended by a NUL */
+	uint64_t id; /* the next record to read */
+	uint64_t lag; /* given by NEXT: records behind the end */
+	int64_t time_ns; /* given by NEXT: of the commit, since 1970 */
+};
+/* The cursor stands before record id from now on. ERANGE: there is none yet. */
+#define ROPEFS_IOC_CURSOR_COMMIT                                                         \
+	_IOW(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_CURSOR_COMMIT, struct ropefs_ioc_cursor)
+#define ROPEFS_IOC_CURSOR_REMOVE                                                         \
+	_IOW(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_CURSOR_REMOVE, struct ropefs_ioc_cursor)
+/* The first cursor whose name is above `name`. ENOENT: no more. */
+#define ROPEFS_IOC_CURSOR_NEXT                                                           \
+	_IOWR(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_CURSOR_NEXT, struct ropefs_ioc_cursor)
 
 /* --- transactions: edits of one or many files that take effect together ---
  *

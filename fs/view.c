@@ -5,6 +5,7 @@
 #include "fs/ops.h"
 #include "fs/reply.h"
 #include "fs/view_range.h"
+#include "fs/view_stream.h"
 #include "fs/view_value.h"
 
 #include <assert.h>
@@ -14,7 +15,8 @@
 #include <sys/stat.h>
 
 /* A new kind is a row here. The first that takes a view shows it. */
-static const struct view_kind *const kinds[] = { &view_range, &view_value, &view_stride };
+static const struct view_kind *const kinds[] = { &view_range, &view_value, &view_stride,
+						 &view_stream };
 
 void views_init(struct views *v)
 {

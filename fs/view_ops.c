@@ -83,6 +83,24 @@ static void view_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 	HAND_ON(lseek, ESPIPE, req, ino, off, whence, fi);
 }
 
+static void view_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
+		       struct fuse_file_info *fi, unsigned flags, const void *in,
+		       size_t n_in, size_t n_out)
+{
+	HAND_ON(ioctl, ENOTTY, req, ino, cmd, arg, fi, flags, in, n_in, n_out);
+}
+
+static void view_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+		      struct fuse_pollhandle *ph)
+{
+	const struct view_kind *kind = view_kind_of(daemon_of(req), ino);
+
+	if (kind && kind->ops->poll)
+		kind->ops->poll(req, ino, fi, ph);
+	else
+		poll_always(req, ph);
+}
+
 static void view_listxattr(fuse_req_t req, fuse_ino_t ino, size_t n)
 {
 	(void)ino;
@@ -167,5 +185,7 @@ const struct fuse_lowlevel_ops view_ops = {
 	.fsync = view_fsync,
 	.lseek = view_lseek,
 	.getxattr = view_getxattr,
+	.ioctl = view_ioctl,
+	.poll = view_poll,
 	.listxattr = view_listxattr,
 };

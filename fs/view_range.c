@@ -44,7 +44,9 @@ static int resolve_locked(struct daemon *d, const struct view *v,
 	r = ropefs_getattr(d->fs, v->target, &a);
 	if (r < 0)
 		return r;
-	r = ropefs_view_range(&v->selector, a.size, &from, &to);
+	r = v->selector.has & ROPEFS_SEL_LINES
+		    ? ropefs_view_lines(d->fs, v->target, &v->selector, &from, &to)
+		    : ropefs_view_range(&v->selector, a.size, &from, &to);
 	if (r < 0)
 		return r;
 	*ret = (struct ropefs_range) { v->target, from, to - from };

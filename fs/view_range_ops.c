@@ -388,7 +388,8 @@ static const struct fuse_lowlevel_ops range_ops = {
 
 static bool takes(const struct ropefs_view *selector, const struct ropefs_attr *target)
 {
-	(void)target;
+	if (selector->has == ROPEFS_SEL_LINES)
+		return !target->is_queue;
 	return selector->has == ROPEFS_SEL_BYTES || selector->has == ROPEFS_SEL_IF;
 }
 
@@ -396,9 +397,14 @@ static int size_now(struct daemon *d, const struct view *v,
 		    const struct ropefs_attr *target, uint64_t *ret)
 {
 	uint64_t from, to;
-	int r = ropefs_view_range(&v->selector, target->size, &from, &to);
+	int r;
 
 	(void)d;
+	if (v->selector.has & ROPEFS_SEL_LINES) { /* known when the file has been read */
+		*ret = 0;
+		return 0;
+	}
+	r = ropefs_view_range(&v->selector, target->size, &from, &to);
 	if (r >= 0)
 		*ret = to - from;
 	return r;

@@ -73,6 +73,15 @@ static const struct verb verbs[] = {
 	  "\n"
 	  "Example: ropectl cut /mnt/data/notes 100..140\n",
 	  verb_cut },
+	{ "cursor", "commit QUEUE NAME ID | ls QUEUE | rm QUEUE NAME",
+	  "where readers of a queue go on",
+	  "A cursor is a name that stands before a record of a queue. QUEUE@cursor=NAME\n"
+	  "reads on from there; commit, once what was read is done with, moves it to "
+	  "the\n"
+	  "record with this id, the next to read. Cursors are kept in the store.\n"
+	  "\n"
+	  "Example: ropectl cursor commit /mnt/data/logs/robot uploader 1042\n",
+	  verb_cursor },
 	{ "policy", "set|get|ls|unset PATH [KEY=VALUE|KEY]...",
 	  "settings of files and folders",
 	  "Sets, gets, lists or removes settings of PATH, a file or folder of a mount.\n"

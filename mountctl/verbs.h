@@ -34,6 +34,7 @@ int verb_restart(const struct verb *verb, int argc, char **argv);
 int verb_status(const struct verb *verb, int argc, char **argv);
 int verb_insert(const struct verb *verb, int argc, char **argv);
 int verb_cut(const struct verb *verb, int argc, char **argv);
+int verb_cursor(const struct verb *verb, int argc, char **argv);
 int verb_policy(const struct verb *verb, int argc, char **argv);
 int verb_edit(const struct verb *verb, int argc, char **argv);
 int verb_sync(const struct verb *verb, int argc, char **argv);

@@ -91,6 +91,17 @@ int catalog_get_queue(struct catalog *c, uint64_t ino, struct span *ret)
 	return get(c, &k, ret);
 }
 
+int catalog_next_queue(struct catalog *c, uint64_t after, uint64_t *ret_ino)
+{
+	struct queue_key k = key_of(ROW_QUEUE, after + 1);
+	struct span key, value;
+	int r = seek(c, &k, 1, &key, &value);
+
+	if (r > 0)
+		*ret_ino = row_ino(key);
+	return r;
+}
+
 int catalog_put_queue(struct catalog *c, uint64_t ino, struct span value)
 {
 	struct queue_key k = key_of(ROW_QUEUE, ino);

@@ -11,6 +11,9 @@
 int catalog_get_queue(struct catalog *c, uint64_t ino, struct span *ret); /* -ENOENT */
 int catalog_put_queue(struct catalog *c, uint64_t ino, struct span value);
 
+/* 1 with the first queue whose number is > after; 0: none. */
+int catalog_next_queue(struct catalog *c, uint64_t after, uint64_t *ret_ino);
+
 /* The block that still grows. */
 int catalog_get_tail(struct catalog *c, uint64_t ino, struct span *ret); /* -ENOENT */
 int catalog_put_tail(struct catalog *c, uint64_t ino, struct span value);

@@ -1,0 +1,16 @@
+/* view_stream.h - views that are read as a stream: records of a queue chosen by id, time or
+ * cursor, as they are or as text; and files that are followed while they grow.
+ *
+ * Invariants
+ * 1. A stream knows its place by record id (a rope's: by offset), so nothing that is trimmed
+ *    or appended meanwhile makes it miss, repeat or reorder what is still there.
+ * 2. A stream that follows holds the file it reads; when its name leads to another one, it goes
+ *    on there from the beginning, once it has read the old one to its end. */
+#ifndef ROPEFS_FS_VIEW_STREAM_H
+#define ROPEFS_FS_VIEW_STREAM_H
+
+#include "fs/view.h"
+
+extern const struct view_kind view_stream;
+
+#endif

@@ -1,0 +1,90 @@
+/* cursor_verb.c - cursors of a queue: where each of its readers goes on. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "fs/ropefs_ioctl.h"
+#include "mountctl/term.h"
+#include "mountctl/verbs.h"
+
+static int fail(const char *path, const char *name)
+{
+	switch (errno) {
+	case ENOTTY:
+	case EINVAL:
+		return term_say("%s is not a queue of a ropefs mount, or '%s' is no name "
+				"of a cursor",
+				path, name);
+	case ENOENT:
+		return term_say("%s has no cursor '%s'", path, name);
+	case ERANGE:
+		return term_say("%s has no such record yet", path);
+	default:
+		return term_fail_errno(errno, path);
+	}
+}
+
+static int commit(int fd, const char *path, char **words)
+{
+	struct ropefs_ioc_cursor c = { 0 };
+	char *end;
+
+	snprintf(c.name, sizeof(c.name), "%s", words[0]);
+	errno = 0;
+	c.id = strtoull(words[1], &end, 10);
+	if (errno || *end || end == words[1] || *words[1] == '-')
+		return term_usage("cursor", "'%s' is no id of a record", words[1]);
+	return ioctl(fd, ROPEFS_IOC_CURSOR_COMMIT, &c) < 0 ? fail(path, words[0])
+							   : EXIT_DONE;
+}
+
+static int list(int fd, const char *path)
+{
+	struct ropefs_ioc_cursor c = { 0 };
+
+	while (ioctl(fd, ROPEFS_IOC_CURSOR_NEXT, &c) == 0)
+		printf("%s\t%llu\t%llu behind\n", c.name, (unsigned long long)c.id,
+		       (unsigned long long)c.lag);
+	return errno == ENOENT ? EXIT_DONE : fail(path, "");
+}
+
+static int drop(int fd, const char *path, char **words)
+{
+	struct ropefs_ioc_cursor c = { 0 };
+
+	snprintf(c.name, sizeof(c.name), "%s", words[0]);
+	return ioctl(fd, ROPEFS_IOC_CURSOR_REMOVE, &c) < 0 ? fail(path, words[0])
+							   : EXIT_DONE;
+}
+
+int verb_cursor(const struct verb *verb, int argc, char **argv)
+{
+	const char *what, *path;
+	int first, n, fd, status;
+
+	n = verb_options(verb, argc, argv, NULL, 2, 4, &first);
+	if (n < 0)
+		return first;
+	what = argv[first];
+	path = argv[first + 1];
+	if (strcmp(what, "commit") && strcmp(what, "ls") && strcmp(what, "rm"))
+		return term_usage(verb->name, "'%s' is none of commit, ls, rm", what);
+	if (n != (!strcmp(what, "commit") ? 4 : !strcmp(what, "rm") ? 3 : 2))
+		return term_usage(verb->name, "cursor %s: it takes: %s", what,
+				  verb->synopsis);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return term_fail_errno(errno, path);
+	if (!strcmp(what, "commit"))
+		status = commit(fd, path, argv + first + 2);
+	else if (!strcmp(what, "ls"))
+		status = list(fd, path);
+	else
+		status = drop(fd, path, argv + first + 2);
+	close(fd);
+	return status;
+}
