@@ -94,8 +94,9 @@ for i in 1 2 3 4 5 6; do
 	[[ ${BUCKET-} != rgw || $i != 3 ]] || rgw_kill
 	sleep "0.$i"
 	cat "$MNT/c1" >/dev/null 2>&1 &
+	reader=$!
 	fs_kill
-	wait
+	wait "$reader"
 	[[ ${BUCKET-} != rgw || $i != 3 ]] || rgw_again
 	fs_start
 done
