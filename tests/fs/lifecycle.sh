@@ -109,18 +109,21 @@ ok "which ends with its last user" wait_gone "$pid" 20
 
 # --- damage ---
 
-damaged_log() {	# a copy of the store that a killed daemon left, with a record rotten
-	local i segment
+damaged_log() {	# a store that a killed daemon left, with a record rotten
+	local i
 	fs_start || return 1
 	for i in 1 2 3 4 5 6 7 8; do
 		head -c 20000 /dev/urandom >"$MNT/d$i" && sync "$MNT/d$i" || return 1
 	done
-	fs_kill && cp -r "$STORE" "$T/damaged" || return 1
-	segment=$(find "$T/damaged/wal" -name '*.wal' | sort | tail -1)
-	head -c 64 /dev/zero | dd of="$segment" bs=1 seek=60000 conv=notrunc status=none
+	fs_kill || return 1
+	dd if=/dev/zero of="$STORE/wal/0000000000000001.wal" bs=4096 seek=14 count=3 \
+		conv=notrunc status=none
 }
+# A new one: its log begins with these records.
+STORE=$T/damaged KEY=$T/key3
+"$ROPECTL" init "$STORE" --key-file "$KEY" >/dev/null
+fs=("$ROPEFS" --key-file "$KEY")
 ok "a store whose log is damaged" damaged_log
-STORE=$T/damaged
 for how in rw ro; do
 	status "is mounted, and said to be read-only (-o $how)" 0 \
 		"damaged: mounted READ-ONLY: log" \
@@ -132,7 +135,8 @@ for how in rw ro; do
 		'grep -q "^state *READ-ONLY: log" "$T/said" && grep -q "^durable *NO" "$T/said"'
 	fs_stop
 done
-STORE=$T/store
+STORE=$T/store KEY=$T/key
+fs=("$ROPEFS" --key-file "$KEY")
 
 # --- other users ---
 
