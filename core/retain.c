@@ -121,9 +121,19 @@ static int next_queue(struct ropefs *fs, uint64_t *ino)
 	return r;
 }
 
+static uint64_t trimmed(struct ropefs *fs)
+{
+	uint64_t n;
+
+	lock_take(&fs->engine);
+	n = fs->queue_trimmed_records;
+	lock_drop(&fs->engine);
+	return n;
+}
+
 int ropefs_retain(struct ropefs *fs)
 {
-	uint64_t ino = 0, id = 0, before = fs->queue_trimmed_records;
+	uint64_t ino = 0, id = 0, before = trimmed(fs), after;
 	int r = store_writable(fs);
 
 	while (r >= 0 && (r = next_queue(fs, &ino)) > 0) {
@@ -134,8 +144,9 @@ int ropefs_retain(struct ropefs *fs)
 			r = ropefs_queue_trim(fs, ino, id);
 		r = r == -E_CORRUPT ? 0 : r; /* fsck tells; the others go on */
 	}
-	if (fs->queue_trimmed_records != before)
-		event_raise(fs, "retain", 0, "%llu records were trimmed by policy",
-			    (unsigned long long)(fs->queue_trimmed_records - before));
+	after = trimmed(fs);
+	if (after != before)
+		event_raise(fs, "retain", 0, "%llu records were trimmed",
+			    (unsigned long long)(after - before));
 	return r < 0 ? r : 0;
 }
