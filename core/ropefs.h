@@ -435,8 +435,8 @@ struct ropefs_status {
 	char store_id[33]; /* hex */
 	const char *cipher;
 	bool read_only;
-	const char *
-		read_only_why; /* "" when writable, ROPEFS_READ_ONLY_ASKED, or an error */
+	/* "" when writable, ROPEFS_READ_ONLY_ASKED, or an error */
+	char read_only_why[256];
 	bool was_clean; /* the last shutdown */
 	double recovery_s;
 	uint64_t recovered_records;
@@ -458,7 +458,7 @@ struct ropefs_status {
 		snapshot_bytes; /* bytes: that only they held, when last collected */
 	uint64_t queue_appends, queue_seeks, queue_blocks_read; /* since the opening */
 	uint64_t queue_trimmed_records, queue_trimmed_bytes, queue_refused;
-	const char *last_error; /* of a background job, "" when none */
+	char last_error[256]; /* of a background job, "" when none */
 };
 void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret);
 /* The same as one JSON object; *ret is the caller's to free. */

@@ -1,5 +1,6 @@
 /* status.c - what a store says of itself, as a struct and as JSON. */
 #include <errno.h>
+#include <string.h>
 
 #include <cjson/cJSON.h>
 
@@ -72,7 +73,8 @@ void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret)
 	lock_take(&fs->engine);
 	status_layers(fs, &st);
 	st.read_only = fs->read_only;
-	st.read_only_why = fs->read_only ? fs->read_only_why : "";
+	if (fs->read_only)
+		memcpy(st.read_only_why, fs->read_only_why, sizeof(st.read_only_why));
 	st.was_clean = fs->was_clean;
 	st.recovery_s = (double)fs->recovery_ns / 1e9;
 	st.recovered_records = fs->recovered_records;
@@ -101,7 +103,7 @@ void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret)
 	st.queue_refused = fs->queue_refused;
 	st.snapshots = fs->n_snaps;
 	st.snapshot_bytes = fs->snap_held;
-	st.last_error = fs->last_error;
+	memcpy(st.last_error, fs->last_error, sizeof(st.last_error));
 	lock_drop(&fs->engine);
 	*ret = st;
 }
