@@ -101,7 +101,8 @@ static int admit_memory(struct ropefs *fs, unsigned io_flags)
 			return -EAGAIN;
 		if (fs->checkpoint_result < 0)
 			return fs->checkpoint_result;
-		if (fs->threads) {
+		/* While the store is being opened nobody else would make room. */
+		if (fs->threads_started) {
 			background_kick_checkpoint_locked(fs);
 			lock_wait(&fs->engine, &fs->room, 0);
 		} else {
@@ -123,7 +124,7 @@ static void reclaim(struct ropefs *fs)
 	uint64_t done = fs->reclaims;
 	int r;
 
-	if (!fs->threads) {
+	if (!fs->threads_started) {
 		lock_drop(&fs->engine);
 		lock_take(&fs->checkpoint);
 		r = checkpoint_run_held(fs, false);

@@ -489,6 +489,39 @@ START_TEST(a_log_larger_than_memory_is_replayed_with_checkpoints)
 }
 END_TEST
 
+/* Replay may fill memory beyond what admits a change; then the reaping of orphans waited for a
+ * checkpointer that opening had not started yet. */
+START_TEST(an_opening_that_filled_memory_makes_room_itself)
+{
+	enum { WRITES = 40 };
+	struct store_opts o = { .segment_bytes = 10 * MIB };
+	struct ropefs_new unnamed = { .mode = S_IFREG | 0600 };
+	struct ropefs_attr attr;
+	static uint8_t bytes[MIB];
+	uint64_t ino;
+
+	fixture_init(false);
+	store_abandon(f.fs, true);
+	io_sim_kill(f.io);
+	o.pub.memory_bytes = 512 * MIB;
+	o.pub.checkpoint_s = 3600;
+	ck_ok(store_open(f.io, f.kf, &o, &f.fs));
+	ino = make("file");
+	ck_ok(ropefs_create_unnamed(f.fs, &unnamed, &attr));
+	for (int i = 0; i < WRITES; i++)
+		ck_assert_int_eq(ropefs_insert(f.fs, ino, 0, bytes, MIB, 0), MIB);
+	ck_ok(ropefs_sync(f.fs));
+	store_abandon(f.fs, true);
+	io_sim_kill(f.io);
+	o.pub.memory_bytes = 64 * MIB;
+	o.threads = true;
+	ck_ok(store_open(f.io, f.kf, &o, &f.fs));
+	ck_assert_uint_ge(f.fs->recovered_records, WRITES);
+	ck_assert_int_eq(ropefs_getattr(f.fs, attr.ino, &attr), -ENOENT);
+	fixture_release();
+}
+END_TEST
+
 /* Sizes and places near the greatest there are, and sums of them beyond it: each edit is made or
  * refused by its result's size alone, whatever the way there. */
 static uint64_t huge(void)
@@ -602,6 +635,7 @@ int main(void)
 	tcase_add_test(tc, an_upgrade_cut_by_power_loss_is_done_by_the_next_opening);
 	tcase_add_test(tc, a_full_disk_gives_back_what_was_removed_here_and_there);
 	tcase_add_test(tc, a_log_larger_than_memory_is_replayed_with_checkpoints);
+	tcase_add_test(tc, an_opening_that_filled_memory_makes_room_itself);
 	tcase_add_test(tc, edits_of_the_largest_files_are_made_or_refused);
 	tcase_add_test(tc, a_disk_full_of_what_was_removed_takes_writes_again);
 	suite_add_tcase(s, tc);
