@@ -1,5 +1,6 @@
 /* api_data.c - the public functions on bytes and on durability. */
 #include <errno.h>
+#include <stdio.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -188,6 +189,18 @@ static bool plan_is_far(const struct plan *plan)
 	return false;
 }
 
+/* Bytes that do not verify: whoever looks at the store's state is to know. */
+static void note_damage(struct ropefs *fs, uint64_t ino)
+{
+	const char *what = *err_detail() ? err_detail() : err_text(-E_CORRUPT);
+
+	lock_take(&fs->engine);
+	snprintf(fs->damage, sizeof(fs->damage), "inode %llu can't be read whole: %s",
+		 (unsigned long long)ino, what);
+	lock_drop(&fs->engine);
+	event_raise(fs, "damage", ino, "%s", what);
+}
+
 ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
 		  unsigned flags)
 {
@@ -213,6 +226,8 @@ ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
 	if (r == -EAGAIN && flags & ROPEFS_FAR && plan_is_far(&plan))
 		r = -EREMOTE;
 	plan_release(&plan);
+	if (r == -E_CORRUPT)
+		note_damage(fs, ino);
 	if (r == -E_REMOTE_AWAY || r == -E_REMOTE_DENIED || r == -E_REMOTE)
 		event_raise(fs, "remote-read", ino, "%s", err_detail());
 	return r < 0 ? r : (ssize_t)rd->n;

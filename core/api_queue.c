@@ -113,6 +113,9 @@ int ropefs_queue_true_time(struct ropefs *fs, uint64_t ino,
 		mark = (const void *)value.p;
 		ret->ns = rec->time.ns - (int64_t)le64_get(mark->time) +
 			  (int64_t)le64_get(mark->wall);
+		/* What the clocks differ by without having been set. */
+		if (ret->ns - rec->time.ns < STEP_NS && rec->time.ns - ret->ns < STEP_NS)
+			*ret = rec->time;
 	} else if (r == 0) {
 		*ret = rec->time;
 	}

@@ -458,7 +458,8 @@ struct ropefs_status {
 		snapshot_bytes; /* bytes: that only they held, when last collected */
 	uint64_t queue_appends, queue_seeks, queue_blocks_read; /* since the opening */
 	uint64_t queue_trimmed_records, queue_trimmed_bytes, queue_refused;
-	char last_error[256]; /* of a background job, "" when none */
+	char last_error
+		[256]; /* of a background job, or damage met by a read; "" when none */
 };
 void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret);
 /* The same as one JSON object; *ret is the caller's to free. */

@@ -103,7 +103,8 @@ void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret)
 	st.queue_refused = fs->queue_refused;
 	st.snapshots = fs->n_snaps;
 	st.snapshot_bytes = fs->snap_held;
-	memcpy(st.last_error, fs->last_error, sizeof(st.last_error));
+	memcpy(st.last_error, *fs->last_error ? fs->last_error : fs->damage,
+	       sizeof(st.last_error));
 	lock_drop(&fs->engine);
 	*ret = st;
 }

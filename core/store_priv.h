@@ -149,6 +149,7 @@ struct ropefs {
 	uint64_t checkpoints, checkpoint_errors, checkpoint_last_ns, freeze_max_ns;
 	uint64_t collections, packs_removed, packs_rewritten, leaves_defragmented;
 	char last_error[256];
+	char damage[256]; /* met by a read since the opening; "": none */
 	int checkpoint_result; /* of the last one: 0, or why it failed */
 };
 

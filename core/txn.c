@@ -419,8 +419,17 @@ int ropefs_txn_move(struct ropefs_txn *t, struct ropefs_range dst,
 		    struct ropefs_range src)
 {
 	uint64_t copy;
-	int r = edit(t, src.ino, &copy);
+	int r;
 
+	if (src.ino == dst.ino && dst.at < src.at + src.n &&
+	    (dst.at > src.at || dst.at + dst.n > src.at))
+		return err_set(
+			EINVAL,
+			"bytes %llu..%llu can't be moved to byte %llu, which is among "
+			"them",
+			(unsigned long long)src.at, (unsigned long long)(src.at + src.n),
+			(unsigned long long)dst.at);
+	r = edit(t, src.ino, &copy);
 	if (r >= 0)
 		r = ropefs_txn_replace(t, dst, src);
 	if (r < 0)

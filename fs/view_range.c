@@ -65,6 +65,7 @@ static int open_locked(struct daemon *d, const struct view *v, int flags,
 		       struct view_file *f)
 {
 	struct ropefs_range range, copied;
+	struct ropefs_queue queue;
 	int r;
 
 	r = resolve_locked(d, v, &range);
@@ -78,6 +79,8 @@ static int open_locked(struct daemon *d, const struct view *v, int flags,
 	f->edits = inodes_edits(&d->inodes, v->target);
 	if ((flags & O_ACCMODE) == O_RDONLY && !(flags & O_TRUNC))
 		return 0;
+	if (ropefs_queue_info(d->fs, v->target, &queue) >= 0)
+		return -EPERM;
 	if (inodes_runs(&d->inodes, v->target))
 		return -ETXTBSY;
 	f->cut_if_unwritten = flags & O_TRUNC;

@@ -26,6 +26,7 @@
 enum {
 	BACKGROUND = 64,
 	STOP_POLL_US = 2000,
+	RECEIVE_BYTES = 2 << 20, /* more than libfuse takes: 256 pages and a head */
 	STILL_S = 30, /* a loop waits for a sync of the log at most */
 };
 
@@ -211,12 +212,23 @@ bool loops_stand_still(struct loops *l)
 	return still;
 }
 
+/* With a supervisor a kill may come while the kernel copies a request to us. It then fails that
+ * request (EIO) if it has to find memory for it: so the memory is there. Else libfuse allocates. */
+static void *receive_buffer(void)
+{
+	void *p = keep_is_open() ? malloc(RECEIVE_BYTES) : NULL;
+
+	if (p)
+		memset(p, 1, RECEIVE_BYTES);
+	return p;
+}
+
 static void *loop(void *arg)
 {
 	struct loops *l = arg;
 	struct fuse_session *session = l->d->session;
 	atomic_llong *busy_since = &l->busy_since[atomic_fetch_add(&l->begun, 1)];
-	struct fuse_buf buf = { 0 };
+	struct fuse_buf buf = { .mem = receive_buffer() };
 
 	while (!fuse_session_exited(session)) {
 		int r;

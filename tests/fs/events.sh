@@ -83,6 +83,15 @@ done 2>/dev/null
 is "the oldest are forgotten" "$(now | wc -l)" 1024
 timeout 0.3 sleep 60 <"$events" &
 wait
+head -c 600000 /dev/urandom >big
 cd /
 ok "unmounts while nobody reads" fs_stop
+pack=$(find "$STORE/packs" -name '*.pack' -size +500k)
+printf rotten | dd of="$pack" bs=1 seek=300000 conv=notrunc status=none
+fs_start || exit 1
+fails "damaged bytes are not given out" "Input/output error" cat "$MNT/big"
+is "which is told" "$(now | jq -r 'select(.event == "damage") | .ino' | sort -u)" \
+	"$(stat -c %i "$MNT/big")"
+ok "and stays in the status" grep -q "last_error.*can't be read whole" "$MNT/.ropefs/status"
+ok "unmounts" fs_stop
 finish

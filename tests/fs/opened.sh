@@ -70,11 +70,12 @@ reading_truncates() {
 	exec 7<f; digits; "$FSOP" open-trunc f; cat <&7; exec 7<&-
 }
 both "O_TRUNC for reading truncates, as elsewhere" reading_truncates
+theirs=$(for_others "$FSOP")
 digits; chmod 444 f
 is "whoever may not write may not" \
-	"$(setpriv --reuid 1234 --clear-groups "$FSOP" open-trunc f 2>&1; cat f)" \
+	"$(setpriv --reuid 1234 --clear-groups "$theirs" open-trunc f 2>&1; cat f)" \
 	"$(cd "$PLAIN" && digits && chmod 444 f &&
-		setpriv --reuid 1234 --clear-groups "$FSOP" open-trunc f 2>&1; cat "$PLAIN/f")"
+		setpriv --reuid 1234 --clear-groups "$theirs" open-trunc f 2>&1; cat "$PLAIN/f")"
 rm -f f; digits
 is "of a view it cuts" "$("$FSOP" open-trunc f@bytes=2..5 | sed 's/.*, //')" "reads 0
 ok"

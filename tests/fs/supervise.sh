@@ -9,7 +9,7 @@ seconds=${SECONDS_EACH:-8}
 fs_start -o supervise=on,memory=64M || exit 1
 
 kills=0
-jobs=(appends names bytes locks)
+jobs=(appends names bytes maps locks)
 pids=()
 for job in "${jobs[@]}"; do
 	timeout $((seconds * 10 + 60)) python3 "$here/supervise_work.py" "$job" "$MNT" "$seconds" \

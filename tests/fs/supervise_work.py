@@ -2,6 +2,7 @@
 """Works on a mount whose daemon is killed meanwhile, and notices every error, every change done
 twice and every one not done. usage: supervise_work.py JOB DIR SECONDS"""
 import fcntl
+import mmap
 import os
 import random
 import sys
@@ -77,6 +78,20 @@ def bytes_(path, end):
     return n
 
 
+def maps(path, end):
+    """Pages changed in a map: msync never fails."""
+    fd = os.open(path + "/map", os.O_CREAT | os.O_RDWR, 0o644)
+    os.ftruncate(fd, 1 << 20)
+    m = mmap.mmap(fd, 1 << 20)
+    n = 0
+    while time.monotonic() < end:
+        at = n % 256 * 4096
+        m[at:at + 8] = b"%08d" % n
+        m.flush()
+        n += 1
+    return n
+
+
 def locks(path, end):
     """Has a lock that nobody else may get."""
     fd = os.open(path + "/lock", os.O_CREAT | os.O_RDWR, 0o644)
@@ -94,7 +109,7 @@ def locks(path, end):
 
 
 def main():
-    jobs = {"appends": appends, "names": names, "bytes": bytes_, "locks": locks}
+    jobs = {"appends": appends, "names": names, "bytes": bytes_, "maps": maps, "locks": locks}
     job, path, seconds = sys.argv[1:4]
     print(jobs[job](path, time.monotonic() + float(seconds)))
 

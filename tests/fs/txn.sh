@@ -34,6 +34,7 @@ fails "a quote without end" "-:1: a quote does not end" edit <<<"insert a 1 'x"
 fails "a file that is not there" "-:1: nix: No such file" edit <<<"insert nix 1 x"
 fails "a file of another filesystem" "it is not in a ropefs mount" \
 	edit <<<"insert $T/script 1 x"
+fails "bytes are not moved among themselves" "a: Invalid argument" edit <<<'move a 0..4 to a 2'
 fails "no data" "insert: it takes:" edit <<<"insert a 1"
 head -c 300000 /dev/urandom >"$T/big"
 is "a file's bytes, however many" \
@@ -88,15 +89,16 @@ is "opposite orders never wait for each other for ever" \
 	"$(($(cat "$T"/log.[ab] | wc -l) > 0)) $(($(cat a b | wc -c) - 16 == $(cat "$T"/log.[ab] | wc -l)))" "1 1"
 
 chmod 644 a; chmod 666 b; files
+theirs=$(for_others "$ROPECTL")
 as() { setpriv --reuid 1234 --regid 1234 --clear-groups "$@"; }
 fails "a file one may not write" "a: Permission denied" \
-	as timeout 20 "$ROPECTL" edit <<<$'cut b 0..1\ncut a 0..1'
+	as timeout 20 "$theirs" edit <<<$'cut b 0..1\ncut a 0..1'
 is "one that one may only read can be copied from" \
-	"$(as timeout 20 "$ROPECTL" edit <<<'copy a 0..2 to b 0'; cat b)" 01abcdef
+	"$(as timeout 20 "$theirs" edit <<<'copy a 0..2 to b 0'; cat b)" 01abcdef
 fails "but not moved from" "a: Permission denied" \
-	as timeout 20 "$ROPECTL" edit <<<'move a 0..2 to b 0'
+	as timeout 20 "$theirs" edit <<<'move a 0..2 to b 0'
 chmod 4777 b
-is "set-id bits go as by a write" "$(as timeout 20 "$ROPECTL" edit <<<'cut b 0..2'; stat -c %a b)" 777
+is "set-id bits go as by a write" "$(as timeout 20 "$theirs" edit <<<'cut b 0..2'; stat -c %a b)" 777
 
 files
 is "by ioctl" "$("$FSOP" txn a b; cat a; echo " $(cat b)")" "use 10 6
