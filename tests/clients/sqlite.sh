@@ -50,13 +50,17 @@ shares() {	# MODE
 		PRAGMA integrity_check;"
 }
 
-# Rows 1, 2, 3, ..., each a transaction, each told once it is committed.
+# Rows 1, 2, 3, ..., each a transaction, each told once it is committed. EXTRA: with a rollback
+# journal the commit is the journal's removal, and only then is that synced.
 write_rows() {	# DATABASE ACKS
 	local n
-	for ((n = 1; ; n++)); do
-		echo "INSERT INTO r VALUES($n, hex(randomblob(400)));"
-		echo "SELECT $n;"
-	done 2>/dev/null | stdbuf -oL sqlite3 -bail "$1" >"$2" 2>/dev/null
+	{
+		echo "PRAGMA synchronous=EXTRA;"
+		for ((n = 1; ; n++)); do
+			echo "INSERT INTO r VALUES($n, hex(randomblob(400)));"
+			echo "SELECT $n;"
+		done
+	} 2>/dev/null | stdbuf -oL sqlite3 -bail "$1" >"$2" 2>/dev/null
 }
 acked() { tail -n 1 "$1" 2>/dev/null | grep -x '[0-9]*' || echo 0; }
 has_acked() {	# ACKS ROWS: within a minute
