@@ -60,6 +60,9 @@ static int by_time(struct ropefs *fs, uint64_t ino, const struct ropefs_view *v,
 	uint64_t id;
 	int r = 0;
 
+	if (v->from_time.given && v->to_time.given &&
+	    when(&v->from_time, now).ns > when(&v->to_time, now).ns)
+		return err_set(ERANGE, "the times are reversed");
 	if (v->from_time.given) {
 		struct ropefs_time from = when(&v->from_time, now);
 

@@ -2,6 +2,7 @@
 #include "core/view.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/base/err.h"
@@ -30,6 +31,12 @@ static int bad_number(struct text t)
 	return err_set(EINVAL,
 		       "\"%.*s\" is not a number (digits, then K, M, G or "
 		       "nothing; a '-' before it counts from the end)",
+		       (int)MIN(t.n, (size_t)64), t.p);
+}
+
+static int bad_count(struct text t)
+{
+	return err_set(EINVAL, "\"%.*s\" is not a number from 1 on",
 		       (int)MIN(t.n, (size_t)64), t.p);
 }
 
@@ -126,7 +133,7 @@ static int take_count(struct text *t, uint64_t *ret)
 	bool from_end = false;
 	int r = take_number(t, ret, &from_end);
 
-	return r <= 0 || from_end || !*ret ? (r < 0 ? r : bad_number(begin)) : 0;
+	return r <= 0 || from_end || !*ret ? bad_count(begin) : 0;
 }
 
 static int take_last(struct text *t, struct ropefs_view *v)
@@ -231,10 +238,10 @@ static const struct selector *take_word(struct text *t)
 	return NULL;
 }
 
-static int bad_rest(struct text t)
+static int bad_rest(const struct selector *s, struct text t)
 {
-	return err_set(EINVAL, "there is \"%.*s\" behind the selector",
-		       (int)MIN(t.n, (size_t)64), t.p);
+	return err_set(EINVAL, "there is \"%.*s\" behind the value of \"%s\"",
+		       (int)MIN(t.n, (size_t)64), t.p, s->word);
 }
 
 static const char *word_of(unsigned bits)
@@ -243,6 +250,17 @@ static const char *word_of(unsigned bits)
 		if (selectors[i].bit & bits)
 			return selectors[i].word;
 	return "";
+}
+
+/* Says whose value it is that is bad, unless the sentence does. */
+static int bad_value(const struct selector *s)
+{
+	char why[200];
+
+	snprintf(why, sizeof(why), "%s", err_detail());
+	if (strstr(why, s->word))
+		return -EINVAL;
+	return err_set(EINVAL, "\"%s\": %s", s->word, why);
 }
 
 static int add_selector(const struct selector *s, struct text *t, struct ropefs_view *v)
@@ -256,7 +274,7 @@ static int add_selector(const struct selector *s, struct text *t, struct ropefs_
 			       word_of(v->has & ~s->with));
 	r = s->parse ? s->parse(t, v) : 0;
 	v->has |= s->bit;
-	return r;
+	return r < 0 ? bad_value(s) : 0;
 }
 
 static int take_selectors(struct text *t, const struct selector *s, struct ropefs_view *v)
@@ -268,7 +286,7 @@ static int take_selectors(struct text *t, const struct selector *s, struct ropef
 		if (r < 0 || !t->n)
 			return r;
 		if (!take(t, ","))
-			return bad_rest(*t);
+			return bad_rest(s, *t);
 		s = take_word(t);
 		if (!s)
 			return err_set(EINVAL, "there is no selector \"%.*s\"",

@@ -372,8 +372,19 @@ void task_sync(struct task *t)
 
 void file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	struct daemon *d = daemon_of(req);
-	struct task *t = task_new(d, req, NULL, 0);
+	struct task *t;
+
+	(void)datasync;
+	if (fi->fh & FH_QUEUE && queue_file_fsync(req, ino, fi))
+		return;
+	t = task_new(daemon_of(req), req, NULL, 0);
+	if (t)
+		sync_here(t, synced);
+}
+
+void dir_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct task *t = task_new(daemon_of(req), req, NULL, 0);
 
 	(void)ino;
 	(void)datasync;

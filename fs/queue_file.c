@@ -16,6 +16,7 @@
 struct queue_file {
 	pthread_mutex_t mutex;
 	bool wrote;
+	bool cut; /* the line before was cut by a sync: what comes is its rest */
 	uint64_t off; /* where the kernel will go on, after the last write */
 	char *part; /* the beginning of a record; ROPEFS_WRITE_MAX bytes of room, or NULL */
 	size_t n;
@@ -206,9 +207,42 @@ static ssize_t write_now(struct daemon *d, uint64_t ino, const struct fuse_file_
 	if (r > 0) {
 		f->wrote = true;
 		f->off = off + (uint64_t)r;
+		f->cut = f->cut && !memchr(p, '\n', (size_t)r);
 	}
 	pthread_mutex_unlock(&f->mutex);
 	return r;
+}
+
+/* What was kept of a line becomes a record as it is, so that a sync covers it; its rest will be
+ * another one. */
+static int cut_line(struct daemon *d, uint64_t ino, struct queue_file *f)
+{
+	struct ropefs_queue q;
+	ssize_t r = ropefs_queue_info(d->fs, ino, &q);
+
+	if (r < 0 || q.framing == ROPEFS_LENGTH)
+		return (int)r;
+	r = ropefs_append(d->fs, ino, f->part, f->n, 0, NULL);
+	if (r < 0)
+		return (int)r;
+	f->n = 0;
+	f->cut = true;
+	return 0;
+}
+
+/* Makes what the handle has taken durable, but for a part of a record of a fixed length. */
+static int sync_all(struct daemon *d, uint64_t ino, uint64_t fh)
+{
+	struct queue_file *f = file_of(d, fh);
+	int r = 0;
+
+	if (!f)
+		return -ENOMEM;
+	pthread_mutex_lock(&f->mutex);
+	if (f->n)
+		r = cut_line(d, ino, f);
+	pthread_mutex_unlock(&f->mutex);
+	return r < 0 ? r : ropefs_sync(d->fs);
 }
 
 static void written(struct daemon *d, fuse_req_t req, ssize_t r)
@@ -230,7 +264,7 @@ static void write_waiting(struct task *t)
 	keep_arm();
 	r = write_now(t->d, t->ino, &t->fi, t->data, t->n, t->off, false);
 	if (r >= 0 && t->fi.flags & O_DSYNC) {
-		int synced = ropefs_sync(t->d->fs);
+		int synced = sync_all(t->d, t->ino, t->fi.fh);
 
 		r = synced < 0 ? synced : r;
 	}
@@ -270,7 +304,7 @@ void queue_file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, o
 	task_run(t, write_waiting);
 }
 
-/* What was kept, as the record that it is now. */
+/* What was kept, as the record that it is now; a line that a sync has cut gets its end. */
 static int finish(struct daemon *d, uint64_t ino, struct queue_file *f)
 {
 	struct ropefs_queue q;
@@ -285,11 +319,21 @@ static int finish(struct daemon *d, uint64_t ino, struct queue_file *f)
 		f->n = 0;
 		return -EINVAL;
 	}
-	f->part[f->n] = '\n';
-	r = ropefs_append(d->fs, ino, f->part, f->n + 1, 0, NULL);
-	if (r >= 0)
-		f->n = 0;
-	return r < 0 ? (int)r : 0;
+	if (f->n)
+		f->part[f->n++] = '\n';
+	r = ropefs_append(d->fs, ino, f->n ? f->part : "\n", f->n ? f->n : 1, 0, NULL);
+	if (r < 0) {
+		f->n -= f->n > 0;
+		return (int)r;
+	}
+	f->n = 0;
+	f->cut = false;
+	return 0;
+}
+
+static bool unfinished(const struct queue_file *f)
+{
+	return f->n || f->cut;
 }
 
 static void flush_waiting(struct task *t)
@@ -300,7 +344,7 @@ static void flush_waiting(struct task *t)
 	t->r = 0;
 	if (f) {
 		pthread_mutex_lock(&f->mutex);
-		if (f->n)
+		if (unfinished(f))
 			t->r = finish(t->d, t->ino, f);
 		pthread_mutex_unlock(&f->mutex);
 	}
@@ -308,26 +352,65 @@ static void flush_waiting(struct task *t)
 	follow_wake_later();
 }
 
-void queue_file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+/* Has the handle something that only a worker may write? */
+static bool keeps(struct daemon *d, uint64_t fh, bool (*what)(const struct queue_file *f))
 {
-	struct daemon *d = daemon_of(req);
-	struct queue_file *f = file_of(d, fi->fh);
-	struct task *t;
-	bool kept;
+	struct queue_file *f = file_of(d, fh);
+	bool yes;
 
-	kept = f && (pthread_mutex_lock(&f->mutex), f->n > 0);
-	if (f)
-		pthread_mutex_unlock(&f->mutex);
-	if (!kept) {
-		fuse_reply_err(req, 0);
-		return;
-	}
-	t = task_new(d, req, NULL, 0);
+	if (!f)
+		return false;
+	pthread_mutex_lock(&f->mutex);
+	yes = what(f);
+	pthread_mutex_unlock(&f->mutex);
+	return yes;
+}
+
+static void run_on(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi,
+		   void (*step)(struct task *t))
+{
+	struct task *t = task_new(daemon_of(req), req, NULL, 0);
+
 	if (!t)
 		return;
 	t->ino = ino;
 	t->fi = *fi;
-	task_run(t, flush_waiting);
+	task_run(t, step);
+}
+
+void queue_file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	if (keeps(daemon_of(req), fi->fh, unfinished))
+		run_on(req, ino, fi, flush_waiting);
+	else
+		fuse_reply_err(req, 0);
+}
+
+static bool has_part(const struct queue_file *f)
+{
+	return f->n;
+}
+
+static void fsync_waiting(struct task *t)
+{
+	follow_hold();
+	t->r = sync_all(t->d, t->ino, t->fi.fh);
+	if (t->r >= 0 && keeps(t->d, t->fi.fh, has_part)) {
+		event_say(t->d, "queue", t->ino, NULL,
+			  "a file was synced in the middle of a record, which is not "
+			  "kept before it is whole");
+		t->r = -EINVAL;
+	}
+	task_reply_err(t);
+	follow_wake_later();
+}
+
+bool queue_file_fsync(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	if (!keeps(daemon_of(req), fi->fh, has_part))
+		return false;
+	run_on(req, ino, fi, fsync_waiting);
+	return true;
 }
 
 void queue_file_release(fuse_req_t req, struct fuse_file_info *fi)

@@ -9,6 +9,7 @@
 
 #include <fuse_lowlevel.h>
 #include <pthread.h>
+#include <stdbool.h>
 
 struct queue_files {
 	pthread_mutex_t mutex;
@@ -26,6 +27,9 @@ void queue_file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, o
 		      struct fuse_file_info *fi);
 /* A line without its end becomes a record as the descriptor is closed. */
 void queue_file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+/* A part of a line that was kept becomes a record as it is, and durable. false: none was kept, and
+ * nothing has been answered. */
+bool queue_file_fsync(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void queue_file_release(fuse_req_t req, struct fuse_file_info *fi);
 
 #endif

@@ -98,11 +98,18 @@ struct ropefs_ioc_txn_edit {
 	uint8_t data[];
 };
 
+/* On the transaction: the sentence that belongs to the error its last edit or commit had; empty
+ * when the errno says it all. */
+struct ropefs_ioc_txn_why {
+	char text[256]; /* ended by a NUL */
+};
+
 enum {
 	ROPEFS_IOC_NR_TXN_ID = 50,
 	ROPEFS_IOC_NR_TXN_USE = 51,
 	ROPEFS_IOC_NR_TXN_EDIT = 52,
 	ROPEFS_IOC_NR_TXN_COMMIT = 53,
+	ROPEFS_IOC_NR_TXN_WHY = 54,
 };
 
 #define ROPEFS_IOC_TXN_ID _IOR(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_TXN_ID, uint64_t)
@@ -112,5 +119,7 @@ enum {
 	_IOC(_IOC_WRITE, ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_TXN_EDIT,                        \
 	     sizeof(struct ropefs_ioc_txn_edit) + (n))
 #define ROPEFS_IOC_TXN_COMMIT _IO(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_TXN_COMMIT)
+#define ROPEFS_IOC_TXN_WHY                                                               \
+	_IOR(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_TXN_WHY, struct ropefs_ioc_txn_why)
 
 #endif

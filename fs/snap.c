@@ -192,5 +192,5 @@ const struct fuse_lowlevel_ops snap_ops = {
 	.rmdir = snap_rmdir,
 	.readdir = file_readdir,
 	.readdirplus = file_readdirplus,
-	.fsyncdir = file_fsync,
+	.fsyncdir = dir_fsync,
 };

@@ -6,6 +6,7 @@
 #include "fs/ropefs_ioctl.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -25,6 +26,7 @@ struct txn {
 	struct ropefs_txn *core; /* NULL: it is over */
 	struct member *members;
 	size_t n, cap;
+	struct ropefs_ioc_txn_why why;
 };
 
 static void txn_free(struct txn *x)
@@ -266,6 +268,12 @@ static int edit(struct task *t, struct txn *x, const struct ropefs_ioc_txn_edit 
 	return e->src ? ropefs_txn_replace(x->core, dst, src) : put_data(x, &dst, e);
 }
 
+/* What to tell of the last error, to who asks. With x->mutex held. */
+static void note_why(struct txn *x, int64_t r)
+{
+	snprintf(x->why.text, sizeof(x->why.text), "%s", r < 0 ? ropefs_error() : "");
+}
+
 static void file_waiting(struct task *t)
 {
 	struct ropefs_ioc_txn_use u = { 0 };
@@ -284,6 +292,7 @@ static void file_waiting(struct task *t)
 		t->r = use(t, x, &u);
 	else
 		t->r = edit(t, x, (const void *)t->data);
+	note_why(x, t->r);
 	pthread_mutex_unlock(&x->mutex);
 	put(&t->d->txns, x);
 	if (t->r < 0) {
@@ -415,6 +424,9 @@ static int commit(struct committing *c)
 
 static void committed(struct task *t, struct committing *c)
 {
+	pthread_mutex_lock(&c->x->mutex);
+	note_why(c->x, t->r);
+	pthread_mutex_unlock(&c->x->mutex);
 	put(&t->d->txns, c->x);
 	free(c->moved);
 	free(c);
@@ -496,6 +508,15 @@ static void txn_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 	(void)n_out;
 	if (cmd == ROPEFS_IOC_TXN_ID) {
 		fuse_reply_ioctl(req, 0, &x->id, sizeof(x->id));
+		return;
+	}
+	if (cmd == ROPEFS_IOC_TXN_WHY) {
+		struct ropefs_ioc_txn_why why;
+
+		pthread_mutex_lock(&x->mutex);
+		why = x->why;
+		pthread_mutex_unlock(&x->mutex);
+		fuse_reply_ioctl(req, 0, &why, sizeof(why));
 		return;
 	}
 	if (cmd != ROPEFS_IOC_TXN_COMMIT) {

@@ -254,11 +254,27 @@ static int stride_load(struct daemon *d, struct value_file *f)
 	return 0;
 }
 
+/* A queue only takes appends, and none by these. */
+static int may_write(struct daemon *d, const struct view *v)
+{
+	struct ropefs_attr a;
+	int r = ropefs_getattr(d->fs, v->target, &a);
+
+	if (r < 0 || !a.is_queue)
+		return r;
+	event_say(d, "view", v->target, v->name,
+		  "a queue only takes appends, and cuts at its head");
+	return -EPERM;
+}
+
 static int file_open_value(struct task *t, struct value_file **ret)
 {
 	int mode = t->fi.flags & O_ACCMODE;
 	struct value_file *f = calloc(1, sizeof(*f));
 	int r = f ? view_target(t->d, t->ino, &f->view) : -ENOMEM;
+
+	if (r >= 0 && mode != O_RDONLY)
+		r = may_write(t->d, &f->view);
 
 	if (r >= 0 && mode != O_WRONLY && f->view.selector.has == ROPEFS_SEL_PATCH)
 		r = -EACCES; /* there is nothing to read */

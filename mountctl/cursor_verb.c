@@ -11,14 +11,27 @@
 #include "mountctl/term.h"
 #include "mountctl/verbs.h"
 
+static bool is_name(const char *name)
+{
+	return *name && strlen(name) <= 128 && !strpbrk(name, "/,@=");
+}
+
 static int fail(const char *path, const char *name)
 {
 	switch (errno) {
 	case ENOTTY:
+		return term_say("%s is not a queue: it is in no ropefs mount, or no "
+				"regular file",
+				path);
 	case EINVAL:
-		return term_say("%s is not a queue of a ropefs mount, or '%s' is no name "
-				"of a cursor",
-				path, name);
+		if (*name && !is_name(name))
+			return term_say("'%s' is no name of a cursor: it has 1 to 128 "
+					"bytes, none of / , @ =",
+					name);
+		return term_say("%s is an ordinary file, and only queues have cursors; "
+				"files are queues when they are made in a folder with "
+				"the policy kind=queue",
+				path);
 	case ENOENT:
 		return term_say("%s has no cursor '%s'", path, name);
 	case ERANGE:

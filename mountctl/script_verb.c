@@ -213,11 +213,21 @@ static int find_where(struct script *s, const struct word *name, const struct wo
 
 /* --- edits --- */
 
+/* The sentence that the mount has for the last error of the transaction, or the errno's. */
+static const char *why(const struct script *s, int err, struct ropefs_ioc_txn_why *w)
+{
+	if (ioctl(s->txn, ROPEFS_IOC_TXN_WHY, w) < 0 || !*w->text)
+		return strerror(err);
+	return w->text;
+}
+
 static int edit(struct script *s, const struct file *f, struct ropefs_ioc_txn_edit *e)
 {
+	struct ropefs_ioc_txn_why w;
+
 	e->txn = s->id;
 	if (ioctl(f->fd, ROPEFS_IOC_TXN_EDIT(e->n), e) < 0)
-		return complain(s, f->name, strerror(errno));
+		return complain(s, f->name, why(s, errno, &w));
 	s->bytes_out += e->cut;
 	s->bytes_in += e->n + e->src_n;
 	return EXIT_DONE;
@@ -351,13 +361,15 @@ static int run_lines(struct script *s, FILE *from)
 
 static int commit(struct script *s)
 {
+	struct ropefs_ioc_txn_why w;
+
 	if (s->txn < 0 || ioctl(s->txn, ROPEFS_IOC_TXN_COMMIT) == 0)
 		return EXIT_DONE;
 	if (errno == EBUSY)
 		return term_say("%s: somebody else changed one of the files meanwhile: "
 				"nothing was done; run it again",
 				s->name);
-	return term_fail_errno(errno, s->name);
+	return term_say("%s: nothing was done: %s", s->name, why(s, errno, &w));
 }
 
 static void print_done(const struct script *s, bool json, bool dry)

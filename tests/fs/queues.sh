@@ -19,6 +19,29 @@ printf 'with no end' >>lines/q
 is "a line without end becomes a record when closed" "$(tail -n 1 lines/q)" "with no end"
 (printf 'in two'; printf ' parts\n') >>lines/q
 is "a line is put together from writes" "$(tail -n 1 lines/q)" "in two parts"
+is "a sync covers a line that has no end yet" "$(timeout 60 python3 - lines/synced <<'END'
+import os, sys
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+os.write(fd, b"one\ntwo ")
+os.fsync(fd)
+print(open(sys.argv[1]).read(), end="|")
+os.write(fd, b"three\nfour")
+os.fsync(fd)
+os.close(fd)
+END
+)" "one
+two |"
+is "which cuts it in two records" "$(jq -c .payload lines/synced@as=json | xargs)" \
+	"one two  three four "
+is "nor adds to it before the file is closed" "$(cat lines/synced)" "one
+two three
+four"
+fails "a sync in the midst of a record of a length" "Invalid argument" \
+	dd if=/dev/zero of=fixed/synced bs=6 count=1 conv=fsync status=none
+is "what is whole stays" "$(stat -c %s fixed/synced)" 4
+for s in add patch stride=1:2 bytes=0..1; do
+	fails "no write through @$s" "Operation not permitted" bash -c "echo 5 >lines/q@$s"
+done
 fails "no overwrite" "Operation not permitted" \
 	dd if=/dev/zero of=lines/q bs=1 count=1 conv=notrunc status=none
 fails "no cut" "Operation not permitted" "$ROPECTL" cut lines/q 0..1

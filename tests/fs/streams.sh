@@ -38,10 +38,13 @@ is "by seconds" "$(cat "q/a@time=0..$(($(date +%s) + 9)),last=1")" late
 fails "records that are not there yet" "Numerical result out of range" cat q/a@records=0..500
 fails "a bad time" "Invalid argument" cat q/a@since=yesterday
 fails "what does not go together" "Invalid argument" cat q/a@lines=1..2,records=1..2
+fails "times that are reversed" "Numerical result out of range" cat q/a@time=2026-01-02..2026-01-01
 fails "following to an end" "Invalid argument" cat q/a@records=1..2,follow
 echo plain >f
 fails "records of an ordinary file" "Invalid argument" cat f@records=0..1
-ok "the events say why" grep -q 'is for queues' <(now)
+now >"$T/events"
+ok "the events say why" grep -q 'is for queues' "$T/events"
+is "which part is wrong, once" "$(grep -c 'since=.*\\"yesterday\\" is no time' "$T/events")" 1
 printf 'a\nb\nc' >f
 is "lines of an ordinary file" "$(cat f@lines=1..2 | xargs) $(cat f@lines=-1..)" "b c"
 
@@ -120,6 +123,10 @@ ok "another, too" "$ROPECTL" cursor commit q/a other 7
 is "reads on from there" "$(cat q/a@cursor=work | head -1)" "line 42"
 is "is listed" "$("$ROPECTL" cursor ls q/a | cut -f 1,2 | xargs)" "other 7 work 42"
 fails "not beyond the end" "no such record" "$ROPECTL" cursor commit q/a work 100000
+fails "an ordinary file has none" "f is an ordinary file, and only queues have cursors" \
+	"$ROPECTL" cursor ls f
+fails "nor has what is no file of a mount" "is not a queue" "$ROPECTL" cursor ls /proc/version
+fails "names are checked" "'a=b' is no name of a cursor" "$ROPECTL" cursor commit q/a a=b 1
 ok "is dropped" "$ROPECTL" cursor rm q/a other
 fails "once" "has no cursor" "$ROPECTL" cursor rm q/a other
 ok "is durable" "$ROPECTL" sync q/a

@@ -82,6 +82,47 @@ START_TEST(selectors_are_read_as_documented)
 }
 END_TEST
 
+static const struct {
+	const char *name, *part, *why;
+} bad[] = {
+	{ "q@bytes=x..2", "\"bytes=\"", "\"x..2\" is not a number" },
+	{ "q@bytes=5", "\"bytes=\"", "no \"..\"" },
+	{ "q@lines=..y", "\"lines=\"", "\"y\" is not a number" },
+	{ "q@records=1", "\"records=\"", "no \"..\"" },
+	{ "q@last=0", "\"last=\"", "\"0\" is not a number from 1 on" },
+	{ "q@last=-1", "\"last=\"", "from 1 on" },
+	{ "q@last=", "\"last=\"", "from 1 on" },
+	{ "q@last=2x", "\"last=\"", "there is \"x\" behind" },
+	{ "q@time=1", "\"time=\"", "no \"..\"" },
+	{ "q@time=..x", "\"time=\"", "\"x\" is no time" },
+	{ "q@time=2026-02-30..", "\"time=\"", "is no time" },
+	{ "q@since=", "\"since=\"", "wants a time" },
+	{ "q@since=soon", "\"since=\"", "\"soon\" is no time" },
+	{ "q@every=0", "\"every=\"", "\"0\" is not a number from 1 on" },
+	{ "q@follow,every=x", "\"every=\"", "\"x\" is not" },
+	{ "q@as=xml", "\"as=\"", "wants raw, json or hex" },
+	{ "q@cursor=", "\"cursor=\"", "wants a name" },
+	{ "q@if=zz", "\"if=\"", "wants an etag" },
+	{ "q@stride=4", "\"stride=\"", "wants SIZE:STEP" },
+	{ "q@last=2,last=3", "\"last=\"", "twice" },
+	{ "q@last=2,frob=1", "\"frob=1\"", "there is no selector" },
+	{ "q@lines=1..2,records=1..2", "\"records=\"", "does not go with \"lines=\"" },
+	{ "q@add,as=json", "\"as=\"", "does not go with \"add\"" },
+	{ "q@patch,last=1", "\"last=\"", "does not go with \"patch\"" },
+};
+
+START_TEST(a_bad_selector_is_named)
+{
+	struct ropefs_view v;
+
+	ck_assert_int_eq(ropefs_view_parse(bad[_i].name, strlen(bad[_i].name), &v),
+			 -EINVAL);
+	ck_assert_msg(strstr(ropefs_error(), bad[_i].part) &&
+			      strstr(ropefs_error(), bad[_i].why),
+		      "%s: %s", bad[_i].name, ropefs_error());
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("view");
@@ -89,6 +130,7 @@ int main(void)
 
 	tcase_add_loop_test(tc, selectors_are_read_as_documented, 0,
 			    sizeof(cases) / sizeof(cases[0]));
+	tcase_add_loop_test(tc, a_bad_selector_is_named, 0, sizeof(bad) / sizeof(bad[0]));
 	suite_add_tcase(s, tc);
 	return suite_main(s);
 }
