@@ -506,22 +506,22 @@ int ropefs_seek(struct ropefs *fs, uint64_t ino, uint64_t at, int whence,
 /* --- durability --- */
 
 /* A sync has to wait for the bucket, too. */
-static bool remote_lacks(struct ropefs *fs, uint64_t lsn)
+static bool remote_lacks(struct ropefs *fs, struct remote *rm, uint64_t lsn)
 {
-	return fs->opts.durability == ROPEFS_REMOTE && fs->remote &&
-	       remote_is_behind(fs->remote, lsn);
+	return fs->opts.durability == ROPEFS_REMOTE && rm && remote_is_behind(rm, lsn);
 }
 
 int ropefs_sync(struct ropefs *fs)
 {
 	uint64_t lsn = fs->wal ? wal_last_lsn(fs->wal) : 0;
+	struct remote *rm = fs->remote;
 	int r;
 
 	err_clear();
 	if (!fs->wal)
 		return 0;
 	r = log_sync(fs, lsn);
-	return r < 0 || !remote_lacks(fs, lsn) ? r : remote_wait(fs->remote, lsn);
+	return r < 0 || !remote_lacks(fs, rm, lsn) ? r : remote_wait(rm, lsn);
 }
 
 /* 0: done, or nothing to do but wait; 1: the caller has got sync_led. */
@@ -532,7 +532,8 @@ static int sync_join(struct ropefs *fs, void (*done)(void *arg, int result), voi
 	uint64_t lsn = fs->wal ? wal_last_lsn(fs->wal) : 0;
 	int lead;
 
-	if (!fs->wal || (lsn <= wal_durable_lsn(fs->wal) && !remote_lacks(fs, lsn))) {
+	if (!fs->wal ||
+	    (lsn <= wal_durable_lsn(fs->wal) && !remote_lacks(fs, fs->remote, lsn))) {
 		done(arg, 0);
 		return 0;
 	}

@@ -36,6 +36,7 @@ void background_kick_checkpoint_locked(struct ropefs *fs)
 static void sync_waiters_locked(struct ropefs *fs)
 {
 	STAILQ_HEAD(, sync_waiter) mine = STAILQ_HEAD_INITIALIZER(mine);
+	struct remote *rm = fs->remote;
 	struct sync_waiter *w;
 	uint64_t lsn = 0;
 	int r;
@@ -47,8 +48,8 @@ static void sync_waiters_locked(struct ropefs *fs)
 	r = log_sync(fs, lsn);
 	while ((w = STAILQ_FIRST(&mine))) {
 		STAILQ_REMOVE_HEAD(&mine, link);
-		if (r >= 0 && fs->opts.durability == ROPEFS_REMOTE && fs->remote) {
-			remote_await(fs->remote, w);
+		if (r >= 0 && fs->opts.durability == ROPEFS_REMOTE && rm) {
+			remote_await(rm, w);
 			continue;
 		}
 		w->done(w->arg, r);

@@ -83,21 +83,21 @@ static int reading_way(struct remote *rm, struct object_store **ret)
 int remote_open_pack(void *arg, const struct pack_info *info, struct io_file **ret)
 {
 	struct ropefs *fs = arg;
+	struct remote *rm = fs->remote;
 	struct object_store *os;
 	int r;
 
-	if (!fs->remote)
+	if (!rm)
 		return err_set(E_REMOTE_AWAY,
 			       "pack %010" PRIx64
 			       " is not in the store's folder packs, and the "
 			       "store knows no bucket",
 			       info->pack);
-	r = reading_way(fs->remote, &os);
+	r = reading_way(rm, &os);
 	if (r < 0)
 		return r;
-	return object_file_new(
-		os, key_of(fs->remote->instance, 'p', info->pack, info->id).text,
-		info->file_bytes, ret);
+	return object_file_new(os, key_of(rm->instance, 'p', info->pack, info->id).text,
+			       info->file_bytes, ret);
 }
 
 /* --- open, close --- */
@@ -181,6 +181,7 @@ struct remote *remote_free(struct remote *rm)
 
 	if (!rm)
 		return NULL;
+	remote_free(rm->gone);
 	remote_way_close(&rm->up);
 	remote_way_close(&rm->down);
 	while ((slot = htab_next(&rm->done, &at)))
@@ -324,9 +325,11 @@ int remote_start(struct ropefs *fs)
 		return 0;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
+	lock_take(&rm->lock);
 	r = pthread_create(&rm->thread, NULL, uploader_main, rm);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	rm->started = r == 0;
+	lock_drop(&rm->lock);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return -r;
 }
 
@@ -344,7 +347,9 @@ void remote_stop(struct ropefs *fs)
 	pthread_cond_broadcast(&rm->wake);
 	lock_drop(&rm->lock);
 	pthread_join(rm->thread, NULL);
+	lock_take(&rm->lock);
 	rm->started = false;
+	lock_drop(&rm->lock);
 }
 
 void remote_kick(struct ropefs *fs)
@@ -509,8 +514,9 @@ int remote_wait(struct remote *rm, uint64_t lsn)
 
 int ropefs_remote_sync(struct ropefs *fs)
 {
+	struct remote *rm = fs->remote;
 	uint64_t lsn = 0;
 	int r = ropefs_remote_kick(fs, &lsn);
 
-	return r < 0 ? r : remote_wait(fs->remote, lsn);
+	return r < 0 ? r : remote_wait(rm, lsn);
 }

@@ -176,10 +176,11 @@ int ropefs_remote_add(struct ropefs *fs, const struct ropefs_remote_opts *opts)
 
 int ropefs_remote_rm(struct ropefs *fs)
 {
+	struct remote *rm = fs->remote;
 	struct packs_stats ps;
 
 	err_clear();
-	if (!fs->remote)
+	if (!rm)
 		return err_set(E_REMOTE, "the store has no bucket");
 	packs_get_stats(fs->packs, &ps);
 	if (ps.remote_packs)
@@ -190,7 +191,9 @@ int ropefs_remote_rm(struct ropefs *fs)
 			       ps.remote_packs);
 	remote_stop(fs);
 	forget_files(fs->io);
-	fs->remote = remote_free(fs->remote);
+	rm->gone = fs->remote_gone;
+	fs->remote_gone = rm;
+	fs->remote = NULL;
 	return 0;
 }
 

@@ -203,6 +203,69 @@ static int copy_text(char **to, const char *from)
 	return *to ? 0 : -ENOMEM;
 }
 
+/* --- options as lines --- */
+
+/* X(name): of struct ropefs_remote_opts, numbers of each type. */
+#define OPT_BOOLS(X)  X(virtual_host) X(signature_v2) X(take_over)
+#define OPT_SHORTS(X) X(interval_s) X(keep_s)
+#define OPT_LONGS(X)  X(local_bytes) X(min_free_bytes) X(bytes_per_s)
+
+static int take_option(struct ropefs_remote_opts *o, const char *name, const char *value)
+{
+	uint64_t n = strtoull(value, NULL, 10);
+
+#define X(field)                                                                         \
+	if (!strcmp(name, #field)) {                                                     \
+		o->field = value;                                                        \
+		return 0;                                                                \
+	}
+	TEXTS(X)
+#undef X
+#define X(field)                                                                         \
+	if (!strcmp(name, #field)) {                                                     \
+		o->field = n != 0;                                                       \
+		return 0;                                                                \
+	}
+	OPT_BOOLS(X)
+#undef X
+#define X(field)                                                                         \
+	if (!strcmp(name, #field)) {                                                     \
+		o->field = (unsigned)MIN(n, (uint64_t)UINT32_MAX);                       \
+		return 0;                                                                \
+	}
+	OPT_SHORTS(X)
+#undef X
+#define X(field)                                                                         \
+	if (!strcmp(name, #field)) {                                                     \
+		o->field = n;                                                            \
+		return 0;                                                                \
+	}
+	OPT_LONGS(X)
+#undef X
+	return err_set(EINVAL, "'%.40s' is no option of a bucket", name);
+}
+
+int ropefs_remote_opts_parse(char *lines, struct ropefs_remote_opts *ret)
+{
+	struct ropefs_remote_opts o = { 0 };
+	char *save, *line;
+	int r = 0;
+
+	err_clear();
+	for (line = strtok_r(lines, "\n", &save); line && r == 0;
+	     line = strtok_r(NULL, "\n", &save)) {
+		char *value = strchr(line, '=');
+
+		if (!value)
+			return err_set(EINVAL, "'%.40s' is no NAME=VALUE", line);
+		*value++ = '\0';
+		r = take_option(&o, line, value);
+	}
+	if (r == 0)
+		*ret = o;
+	return r;
+}
+
 int remote_config_fill(struct remote_config *c, const struct ropefs_remote_opts *opts)
 {
 	int r = 0;

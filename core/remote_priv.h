@@ -52,6 +52,8 @@ struct remote {
 	struct remote_config cfg;
 	char instance[INSTANCE_BYTES];
 	atomic_bool cancel;
+	struct remote
+		*gone; /* the one before, forgotten: somebody may still look at it */
 
 	/* The uploader's. */
 	struct remote_way up;

@@ -624,8 +624,10 @@ struct ropefs_remote_opts {
 /* Probes the bucket and keeps it in the store, credentials sealed; what is there goes up from now
  * on. Without take_over -E_FENCED when the bucket has this store from another writer. */
 int ropefs_remote_add(struct ropefs *fs, const struct ropefs_remote_opts *opts);
-/* Forgets the bucket; what is in it stays. -EBUSY when some bytes are only there. For a store
- * that nobody else reads meanwhile. */
+/* The options as lines NAME=VALUE, names and units as above: what a mount is told. Texts point
+ * into lines, which are cut up. -EINVAL with a sentence. */
+int ropefs_remote_opts_parse(char *lines, struct ropefs_remote_opts *ret);
+/* Forgets the bucket; what is in it stays. -EBUSY when some bytes are only there. */
 int ropefs_remote_rm(struct ropefs *fs);
 struct ropefs_remote_status {
 	char url[512], instance[33], last_error[256];

@@ -585,6 +585,7 @@ struct io *store_abandon(struct ropefs *fs, bool keep_io)
 	fs->wal = wal_close(fs->wal);
 	fs->packs = packs_close(fs->packs);
 	fs->remote = remote_free(fs->remote);
+	fs->remote_gone = remote_free(fs->remote_gone);
 	fs->nodes = nodes_free_cache(fs->nodes);
 	fs->pf = pagefile_close(fs->pf);
 	fs->hot = hot_free(fs->hot);

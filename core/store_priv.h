@@ -76,7 +76,9 @@ struct ropefs {
 	struct lock checkpoint;
 	struct lock engine;
 
-	struct remote *_Atomic remote; /* NULL: no bucket. Set once, but by remote rm */
+	struct remote *_Atomic remote; /* NULL: no bucket */
+	struct remote
+		*_Atomic remote_gone; /* forgotten ones, until the store is closed */
 	struct pagefile *pf; /* the checkpointer's, but for reads */
 	struct packs *packs; /* has its own lock */
 	struct wal

@@ -22,10 +22,15 @@ static const struct {
 	const char *name;
 	int (*text)(struct daemon *d, char **ret_text, size_t *ret_n);
 	const struct fuse_lowlevel_ops *ops; /* in the place of a text */
+	/* Of a text. */
+	void (*ioctl)(fuse_req_t req, unsigned cmd, const void *in, size_t n_in);
 } files[] = {
-	{ "status", status_text, NULL }, { "metrics", metrics_text, NULL },
-	{ "events", NULL, &events_ops }, { "txn", NULL, &txn_ops },
-	{ "remote", remote_text, NULL }, { "upload", upload_text, NULL },
+	{ .name = "status", .text = status_text },
+	{ .name = "metrics", .text = metrics_text },
+	{ .name = "events", .ops = &events_ops },
+	{ .name = "txn", .ops = &txn_ops },
+	{ .name = "remote", .text = remote_text, .ioctl = remote_ioctl },
+	{ .name = "upload", .text = upload_text },
 };
 enum { FILES = sizeof(files) / sizeof(files[0]) };
 #define FILES_FIRST (DOT_SIZES + 1)
@@ -214,6 +219,8 @@ static void dot_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 
 	if (ops && ops->ioctl)
 		ops->ioctl(req, ino, cmd, arg, fi, flags, in, n_in, n_out);
+	else if (ino - FILES_FIRST < FILES && files[ino - FILES_FIRST].ioctl)
+		files[ino - FILES_FIRST].ioctl(req, cmd, in, n_in);
 	else
 		fuse_reply_err(req, ENOTTY);
 }

@@ -1,9 +1,17 @@
 #include "fs/remote.h"
 
-#include "fs/daemon.h"
+#include "fs/reply.h"
+#include "fs/ropefs_ioctl.h"
 
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+/* One change of the bucket at a time. */
+static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
 
 /* Without a bucket an empty object: "no" is an answer, too. */
 int remote_text(struct daemon *d, char **ret_text, size_t *ret_n)
@@ -24,4 +32,52 @@ int upload_text(struct daemon *d, char **ret_text, size_t *ret_n)
 	int r = ropefs_remote_kick(d->fs, &lsn);
 
 	return r < 0 ? r : remote_text(d, ret_text, ret_n);
+}
+
+static int change(struct daemon *d, struct ropefs_ioc_remote *c)
+{
+	struct ropefs_remote_opts opts;
+	int r;
+
+	if (c->verb == ROPEFS_IOC_REMOTE_RM)
+		return ropefs_remote_rm(d->fs);
+	r = ropefs_remote_opts_parse(c->text, &opts);
+	return r < 0 ? r : ropefs_remote_add(d->fs, &opts);
+}
+
+static void change_waiting(struct task *t)
+{
+	struct ropefs_ioc_remote *c = (void *)t->data;
+
+	pthread_mutex_lock(&changing);
+	c->result = change(t->d, c);
+	pthread_mutex_unlock(&changing);
+	explicit_bzero(c->text, sizeof(c->text)); /* credentials */
+	if (c->result < 0)
+		snprintf(c->text, sizeof(c->text), "%s", ropefs_error());
+	fuse_reply_ioctl(t->req, 0, c, sizeof(*c));
+	task_free(t);
+}
+
+void remote_ioctl(fuse_req_t req, unsigned cmd, const void *in, size_t n_in)
+{
+	const struct ropefs_ioc_remote *c = in;
+	uid_t uid = fuse_req_ctx(req)->uid;
+	struct task *t;
+	int r = 0;
+
+	if (cmd != ROPEFS_IOC_REMOTE)
+		r = -ENOTTY;
+	else if (n_in != sizeof(*c) || !memchr(c->text, 0, sizeof(c->text)) ||
+		 (c->verb != ROPEFS_IOC_REMOTE_ADD && c->verb != ROPEFS_IOC_REMOTE_RM))
+		r = -EINVAL;
+	else if (uid != 0 && uid != geteuid())
+		r = -EPERM;
+	if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
+	t = task_new(daemon_of(req), req, in, n_in);
+	if (t)
+		task_run_far(t, change_waiting);
 }

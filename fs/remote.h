@@ -6,9 +6,11 @@
 
 #include <stddef.h>
 
-struct daemon;
+#include "fs/daemon.h"
 
 int remote_text(struct daemon *d, char **ret_text, size_t *ret_n);
 int upload_text(struct daemon *d, char **ret_text, size_t *ret_n);
+/* The bucket is given or taken away (ropefs_ioctl.h). */
+void remote_ioctl(fuse_req_t req, unsigned cmd, const void *in, size_t n_in);
 
 #endif

@@ -122,4 +122,22 @@ enum {
 #define ROPEFS_IOC_TXN_WHY                                                               \
 	_IOR(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_TXN_WHY, struct ropefs_ioc_txn_why)
 
+/* --- the store's bucket, on MOUNT/.ropefs/remote (docs/REMOTE.md) ---
+ *
+ * For root and whoever runs the daemon (EPERM). Takes as long as the bucket's answers do. */
+#define ROPEFS_IOC_REMOTE_TEXT 8184
+struct ropefs_ioc_remote {
+	uint32_t verb; /* enum ropefs_ioc_remote_verb */
+	int32_t result; /* given: 0, or what libropefs says (negative) */
+	char text
+		[ROPEFS_IOC_REMOTE_TEXT]; /* options as lines; given: a sentence, why not */
+};
+enum ropefs_ioc_remote_verb {
+	ROPEFS_IOC_REMOTE_ADD = 1,
+	ROPEFS_IOC_REMOTE_RM = 2,
+};
+enum { ROPEFS_IOC_NR_REMOTE = 70 };
+#define ROPEFS_IOC_REMOTE                                                                \
+	_IOWR(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_REMOTE, struct ropefs_ioc_remote)
+
 #endif

@@ -117,18 +117,19 @@ static const struct verb verbs[] = {
 	  "\n"
 	  "Example: echo \"insert /mnt/data/notes 0 'first line '\" | ropectl edit\n",
 	  verb_edit },
-	{ "remote", "add STORE URL [OPTIONS], show MOUNT|STORE, rm STORE",
+	{ "remote", "add STORE|MOUNT URL [OPTIONS], show STORE|MOUNT, rm STORE|MOUNT",
 	  "give a store a bucket to upload to",
-	  "add probes the bucket and keeps it in the unmounted store, with the\n"
-	  "credentials sealed; mounts of the store upload from then on. URL is\n"
+	  "add probes the bucket and keeps it in the store, mounted or not, with the\n"
+	  "credentials sealed; its mounts upload from then on. URL is\n"
 	  "s3://BUCKET/PREFIX or file:///FOLDER. Credentials come from the\n"
 	  "variables AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,\n"
-	  "from a file, or are asked for. show says how far the upload is; rm\n"
-	  "forgets the bucket and leaves what is in it.\n"
+	  "from ~/.aws/credentials or another file, or are asked for. show says how\n"
+	  "far the upload is; rm forgets the bucket and leaves what is in it.\n"
 	  "\n"
 	  "  -e, --endpoint URL          http[s]://HOST[:PORT] (else Amazon's)\n"
 	  "  -r, --region NAME           (else $AWS_REGION, us-east-1)\n"
 	  "  -c, --credentials-file FILE as of the AWS tools\n"
+	  "      --profile NAME          its section (else $AWS_PROFILE, default)\n"
 	  "      --ca-file FILE          certificates to trust instead of the system's\n"
 	  "      --virtual-host          BUCKET.HOST instead of HOST/BUCKET\n"
 	  "      --signature-v2          for old servers\n"
@@ -154,7 +155,8 @@ static const struct verb verbs[] = {
 	  "\n"
 	  "  -k, --key-file FILE  the store's key\n"
 	  "      --take-over      go on writing in the new store\n"
-	  "  -e, -r, -c, -l, --ca-file, --virtual-host, --signature-v2: as for remote\n"
+	  "  -e, -r, -c, -l, --profile, --ca-file, --virtual-host, --signature-v2:\n"
+	  "                       as for remote\n"
 	  "\n"
 	  "Example: ropectl clone s3://robots/fleet1 /data/store -k robot7.key \\\n"
 	  "             --endpoint https://s3.example.com --take-over\n",

@@ -3,39 +3,29 @@
 #include <cjson/cJSON.h>
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <termios.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "core/ropefs.h"
+#include "fs/ropefs_ioctl.h"
+#include "mountctl/credentials.h"
 #include "mountctl/mounts.h"
 #include "mountctl/term.h"
 #include "mountctl/verbs.h"
-
-#define TEXT_MAX 4096
 
 /* --- what the user says of a bucket --- */
 
 struct words {
 	const char *key_file, *endpoint, *region, *credentials, *ca_file, *take_over;
 	const char *virtual_host, *signature_v2, *interval, *keep, *local, *min_free,
-		*rate;
-	char *access_key, *secret_key, *session_token; /* ours to free */
+		*rate, *profile;
+	struct credentials who; /* ours to release */
 };
-
-static void words_release(struct words *w)
-{
-	char **const secrets[] = { &w->access_key, &w->secret_key, &w->session_token };
-
-	for (size_t i = 0; i < sizeof(secrets) / sizeof(*secrets); i++) {
-		if (*secrets[i])
-			explicit_bzero(*secrets[i], strlen(*secrets[i]));
-		free(*secrets[i]);
-		*secrets[i] = NULL;
-	}
-}
 
 /* 20G, 500M, 4096; false when it is none. */
 static bool take_size(const char *word, uint64_t *ret)
@@ -82,91 +72,6 @@ static bool take_time(const char *word, unsigned *ret)
 	return false;
 }
 
-static char *copy(const char *s)
-{
-	char *c = s && *s ? strdup(s) : NULL;
-
-	if (s && *s && !c)
-		abort();
-	return c;
-}
-
-/* The file of the AWS tools: lines NAME = VALUE; the first section counts. */
-static int read_credentials(struct words *w, const char *path)
-{
-	FILE *f = fopen(path, "re");
-	char line[TEXT_MAX], name[64], value[TEXT_MAX];
-	int sections = 0;
-
-	if (!f)
-		return term_fail_errno(errno, path);
-	while (fgets(line, sizeof(line), f)) {
-		if (*line == '[' && ++sections > 1)
-			break;
-		if (sscanf(line, " %63[a-z_] = %4095s", name, value) != 2)
-			continue;
-		if (!strcmp(name, "aws_access_key_id"))
-			w->access_key = copy(value);
-		else if (!strcmp(name, "aws_secret_access_key"))
-			w->secret_key = copy(value);
-		else if (!strcmp(name, "aws_session_token"))
-			w->session_token = copy(value);
-	}
-	fclose(f);
-	explicit_bzero(line, sizeof(line));
-	explicit_bzero(value, sizeof(value));
-	if (!w->access_key || !w->secret_key)
-		return term_say(
-			"%s: it has no aws_access_key_id and aws_secret_access_key",
-			path);
-	return EXIT_DONE;
-}
-
-static char *prompt(const char *what, bool hide)
-{
-	char line[TEXT_MAX];
-	struct termios old, quiet;
-	bool hidden = hide && tcgetattr(STDIN_FILENO, &old) == 0;
-	char *answer = NULL;
-
-	fprintf(stderr, "%s: ", what);
-	if (hidden) {
-		quiet = old;
-		quiet.c_lflag &= ~(tcflag_t)ECHO;
-		tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-	}
-	if (fgets(line, sizeof(line), stdin)) {
-		line[strcspn(line, "\n")] = '\0';
-		answer = copy(line);
-	}
-	if (hidden) {
-		tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
-		fputc('\n', stderr);
-	}
-	explicit_bzero(line, sizeof(line));
-	return answer;
-}
-
-static int take_credentials(struct words *w, const char *url)
-{
-	if (strncmp(url, "s3://", 5) != 0)
-		return EXIT_DONE;
-	if (w->credentials)
-		return read_credentials(w, w->credentials);
-	w->access_key = copy(getenv("AWS_ACCESS_KEY_ID"));
-	w->secret_key = copy(getenv("AWS_SECRET_ACCESS_KEY"));
-	w->session_token = copy(getenv("AWS_SESSION_TOKEN"));
-	if ((!w->access_key || !w->secret_key) && isatty(STDIN_FILENO)) {
-		words_release(w);
-		w->access_key = prompt("Access key", false);
-		w->secret_key = prompt("Secret key", true);
-	}
-	if (!w->access_key || !w->secret_key)
-		return term_say("the bucket needs credentials: set AWS_ACCESS_KEY_ID and "
-				"AWS_SECRET_ACCESS_KEY, or give --credentials-file");
-	return EXIT_DONE;
-}
-
 static int take_words(const struct verb *verb, struct words *w, const char *url,
 		      struct ropefs_remote_opts *ret)
 {
@@ -191,10 +96,13 @@ static int take_words(const struct verb *verb, struct words *w, const char *url,
 		return term_usage(verb->name, "'%s' is no time such as 60s", w->interval);
 	if (!take_time(w->keep, &ret->keep_s))
 		return term_usage(verb->name, "'%s' is no time such as 1d", w->keep);
-	status = take_credentials(w, url);
-	ret->access_key = w->access_key;
-	ret->secret_key = w->secret_key;
-	ret->session_token = w->session_token;
+	if (strncmp(url, "s3://", 5) == 0)
+		status = credentials_find(
+			&(struct credentials_source) { w->credentials, w->profile },
+			&w->who);
+	ret->access_key = w->who.access_key;
+	ret->secret_key = w->who.secret_key;
+	ret->session_token = w->who.session_token;
 	return status;
 }
 
@@ -217,36 +125,156 @@ static int close_store(struct ropefs *fs, const char *store, int status)
 	return r < 0 && status == EXIT_DONE ? term_fail(r, store) : status;
 }
 
-static int remote_add(const struct verb *verb, struct words *w, char **argv)
+/* A mount, named by itself or by its store: then its daemon does what is asked. */
+static bool is_mounted(const char *name, struct mount *ret)
 {
-	struct ropefs_remote_opts opts;
+	return mount_find(name, ret) == 0 || mount_find_store(name, ret) == 0;
+}
+
+/* A line of the options as a mount is told them; false: no room. */
+static bool put_line(struct ropefs_ioc_remote *c, const char *name, const char *value)
+{
+	size_t n = strlen(c->text), room = sizeof(c->text) - n;
+
+	return !value || snprintf(c->text + n, room, "%s=%s\n", name, value) < (int)room;
+}
+
+static bool put_number(struct ropefs_ioc_remote *c, const char *name, uint64_t value)
+{
+	char digits[24];
+
+	snprintf(digits, sizeof(digits), "%llu", (unsigned long long)value);
+	return !value || put_line(c, name, digits);
+}
+
+static bool put_options(struct ropefs_ioc_remote *c, const struct ropefs_remote_opts *o)
+{
+	bool fits = true;
+
+#define TEXT(name)   fits = fits && put_line(c, #name, o->name)
+#define NUMBER(name) fits = fits && put_number(c, #name, o->name)
+	TEXT(url);
+	TEXT(endpoint);
+	TEXT(region);
+	TEXT(access_key);
+	TEXT(secret_key);
+	TEXT(session_token);
+	TEXT(ca_file);
+	NUMBER(virtual_host);
+	NUMBER(signature_v2);
+	NUMBER(take_over);
+	NUMBER(interval_s);
+	NUMBER(keep_s);
+	NUMBER(local_bytes);
+	NUMBER(min_free_bytes);
+	NUMBER(bytes_per_s);
+#undef TEXT
+#undef NUMBER
+	return fits;
+}
+
+/* Tells a mount's daemon; `about` begins what is said when it fails. */
+static int tell_mount(const struct mount *m, struct ropefs_ioc_remote *c,
+		      const char *about)
+{
+	char path[PATH_MAX];
+	int fd, r;
+
+	snprintf(path, sizeof(path), "%s/.ropefs/remote", m->dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	r = fd < 0 ? -1 : ioctl(fd, ROPEFS_IOC_REMOTE, c);
+	if (r < 0) {
+		int err = errno;
+
+		if (fd >= 0)
+			close(fd);
+		return err == EPERM
+			       ? term_say("%s: only root and who mounted it may give "
+					  "it another bucket",
+					  m->dir)
+			       : term_fail_errno(err, m->dir);
+	}
+	close(fd);
+	if (c->result >= 0)
+		return EXIT_DONE;
+	term_say("%s: %s", about, *c->text ? c->text : ropefs_error_text(c->result));
+	return ropefs_error_exit_status(c->result);
+}
+
+static void tell_added(const char *store, const char *url, bool creates)
+{
+	printf("What is written to %s goes to %s from now on.\n", store, url);
+	if (!creates)
+		printf("That bucket has no atomic conditional put: never let two devices "
+		       "write this store.\n");
+}
+
+static bool truth(const cJSON *o, const char *name);
+
+static int add_to_mount(const struct mount *m, const struct ropefs_remote_opts *opts)
+{
+	struct ropefs_ioc_remote c = { .verb = ROPEFS_IOC_REMOTE_ADD };
+	int status = put_options(&c, opts)
+			     ? tell_mount(m, &c, opts->url)
+			     : term_say("the options are too long for a mount");
+	char *text = status ? NULL : mount_read_file(m, "remote");
+	cJSON *o = text ? cJSON_Parse(text) : NULL;
+
+	explicit_bzero(&c, sizeof(c));
+	if (o)
+		tell_added(m->store, opts->url, truth(o, "creates"));
+	cJSON_Delete(o);
+	free(text);
+	return status;
+}
+
+static int add_to_store(const char *store, const struct words *w,
+			const struct ropefs_remote_opts *opts)
+{
 	struct ropefs_remote_status st;
 	struct ropefs *fs;
-	int r, status = take_words(verb, w, argv[1], &opts);
+	int r, status = open_store(store, w, false, &fs);
 
 	if (status)
 		return status;
-	status = open_store(argv[0], w, false, &fs);
-	if (status)
-		return status;
-	r = ropefs_remote_add(fs, &opts);
+	r = ropefs_remote_add(fs, opts);
 	if (r >= 0)
 		r = ropefs_remote_status(fs, &st);
 	if (r < 0)
-		return close_store(fs, argv[0], term_fail(r, argv[1]));
-	printf("What is written to %s goes to %s from now on.\n", argv[0], argv[1]);
-	if (!st.creates)
-		printf("That bucket has no atomic conditional put: never let two devices "
-		       "write this store.\n");
-	return close_store(fs, argv[0], EXIT_DONE);
+		return close_store(fs, store, term_fail(r, opts->url));
+	tell_added(store, opts->url, st.creates);
+	return close_store(fs, store, EXIT_DONE);
+}
+
+static int remote_add(const struct verb *verb, struct words *w, char **argv)
+{
+	struct mount m = MOUNT_INIT;
+	struct ropefs_remote_opts opts;
+	int status = take_words(verb, w, argv[1], &opts);
+
+	if (status)
+		return status;
+	if (!is_mounted(argv[0], &m))
+		return add_to_store(argv[0], w, &opts);
+	status = add_to_mount(&m, &opts);
+	mount_release(&m);
+	return status;
 }
 
 static int remote_rm(const struct verb *verb, struct words *w, char **argv)
 {
+	struct ropefs_ioc_remote c = { .verb = ROPEFS_IOC_REMOTE_RM };
+	struct mount m = MOUNT_INIT;
 	struct ropefs *fs;
-	int r, status = open_store(argv[0], w, false, &fs);
+	int r, status;
 
 	(void)verb;
+	if (is_mounted(argv[0], &m)) {
+		status = tell_mount(&m, &c, m.dir);
+		mount_release(&m);
+		return status;
+	}
+	status = open_store(argv[0], w, false, &fs);
 	if (status)
 		return status;
 	r = ropefs_remote_rm(fs);
@@ -263,7 +291,7 @@ static int remote_show(const struct verb *verb, struct words *w, char **argv)
 	int r, status;
 
 	(void)verb;
-	if (mount_find(argv[0], &m) == 0 || mount_find_store(argv[0], &m) == 0) {
+	if (is_mounted(argv[0], &m)) {
 		text = mount_read_file(&m, "remote");
 		status = text ? print_state(text) : term_fail_errno(errno, m.dir);
 		mount_release(&m);
@@ -294,6 +322,7 @@ int verb_remote(const struct verb *verb, int argc, char **argv)
 		{ "endpoint", 'e', true, &w.endpoint },
 		{ "region", 'r', true, &w.region },
 		{ "credentials-file", 'c', true, &w.credentials },
+		{ "profile", 0, true, &w.profile },
 		{ "ca-file", 0, true, &w.ca_file },
 		{ "virtual-host", 0, false, &w.virtual_host },
 		{ "signature-v2", 0, false, &w.signature_v2 },
@@ -316,7 +345,7 @@ int verb_remote(const struct verb *verb, int argc, char **argv)
 			return term_usage(verb->name, "remote %s takes %d words",
 					  subs[i].name, subs[i].operands);
 		status = subs[i].run(verb, &w, argv + first + 1);
-		words_release(&w);
+		credentials_release(&w.who);
 		return status;
 	}
 	return term_usage(verb->name,
@@ -439,6 +468,7 @@ int verb_clone(const struct verb *verb, int argc, char **argv)
 		{ "endpoint", 'e', true, &w.endpoint },
 		{ "region", 'r', true, &w.region },
 		{ "credentials-file", 'c', true, &w.credentials },
+		{ "profile", 0, true, &w.profile },
 		{ "ca-file", 0, true, &w.ca_file },
 		{ "virtual-host", 0, false, &w.virtual_host },
 		{ "signature-v2", 0, false, &w.signature_v2 },
@@ -470,7 +500,7 @@ int verb_clone(const struct verb *verb, int argc, char **argv)
 				       : "It can only be read; --take-over makes a store "
 					 "to go on with.\n");
 	}
-	words_release(&w);
+	credentials_release(&w.who);
 	return status;
 }
 

@@ -1,0 +1,62 @@
+#!/bin/bash
+# A bucket given to a mount, shown, and taken away again; where credentials come from. The
+# bucket is a folder.
+. "$(dirname "$0")/../lib/mount.sh"
+URL=file://$T/bucket
+mkdir "$T/bucket"
+remote() { timeout 60 "$ROPECTL" remote "$@"; }
+settled() { timeout 100 "$ROPECTL" sync --remote "$MNT"; }
+
+fs_start || exit 1
+fails "a mount without a bucket says so" "no bucket" remote show "$MNT"
+echo before >"$MNT/a"
+fails "the folder is not there" "can't be opened" remote add "$STORE" "file://$T/none"
+ok "a mount gets a bucket" remote add "$MNT" "$URL" --interval 1h
+fails "once" "has a bucket already" remote add "$MNT" "$URL"
+ok "what was there before goes up" settled
+ok "show tells of it" grep -q "^bucket .*$URL" <(remote show "$MNT")
+chmod 755 "$T" "$MNT"
+if type setpriv >/dev/null 2>&1; then
+	fs_restart -o allow_other || exit 1
+	others=$(for_others "$ROPECTL")
+	fails "others may not take it away" "only root" \
+		setpriv --reuid 65534 --regid 65534 --clear-groups "$others" remote rm "$MNT"
+	fs_restart || exit 1
+fi
+ok "the bucket stays over a restart" grep -q "^bucket .*$URL" <(remote show "$STORE")
+ok "it is taken away" remote rm "$MNT"
+fails "and is gone" "no bucket" remote show "$MNT"
+fails "its objects are another writer's now" "take-over" remote add "$MNT" "$URL"
+ok "unless that has ended" remote add "$MNT" "$URL" --take-over --local 1G
+echo after >"$MNT/b"
+ok "uploads go on" settled
+fs_stop
+timeout 100 "$ROPECTL" clone "$URL" "$T/clone" --key-file "$KEY" >/dev/null
+STORE=$T/clone
+fs_start
+is "all is there" "$(cat "$MNT/a" "$MNT/b")" "before
+after"
+fs_stop
+
+# Credentials, as far as the bucket's answer: nobody listens on that port.
+STORE=$T/other
+"$ROPECTL" init "$STORE" --key-file "$T/other.key" >/dev/null
+add() { # VARIABLE=VALUE... -- OPTION...
+	local env=(-u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_PROFILE "HOME=$T")
+	while [[ $1 != -- ]]; do env+=("$1"); shift; done
+	shift
+	timeout 60 env "${env[@]}" "$ROPECTL" remote add "$STORE" s3://b/p --endpoint \
+		http://127.0.0.1:1 --key-file "$T/other.key" "$@" </dev/null
+}
+fails "no credentials anywhere" "needs credentials" add --
+mkdir "$T/.aws"
+printf '%s\n' '[default]' 'aws_access_key_id = A' '[robot]' 'aws_access_key_id = B' \
+	'aws_secret_access_key = C' >"$T/.aws/credentials"
+fails "half of them in a profile" "profile default has no" add --
+fails "a profile that is not there" "profile nobody has no" add -- --profile nobody
+if [[ ${WITH_S3-} == yes ]]; then
+	fails "those of a profile" "can't be used" add AWS_PROFILE=robot --
+	fails "those of the environment" "can't be used" \
+		add AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=y --
+fi
+finish
