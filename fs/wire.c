@@ -1,6 +1,7 @@
 #include "fs/wire.h"
 
 #include "fs/adapt.h"
+#include "fs/beside.h"
 #include "fs/daemon.h"
 #include "fs/keep.h"
 
@@ -229,6 +230,7 @@ static void *loop(void *arg)
 	struct fuse_session *session = l->d->session;
 	atomic_llong *busy_since = &l->busy_since[atomic_fetch_add(&l->begun, 1)];
 	struct fuse_buf buf = { .mem = receive_buffer() };
+	struct beside beside = { 0 };
 
 	while (!fuse_session_exited(session)) {
 		int r;
@@ -242,7 +244,11 @@ static void *loop(void *arg)
 		if (r <= 0)
 			break;
 		atomic_store_explicit(busy_since, now_s(), memory_order_relaxed);
+		if (l->alone)
+			beside_request(&beside, ((struct fuse_in_header *)buf.mem)->pid);
 		fuse_session_process_buf(session, &buf);
+		if (l->alone)
+			beside_replied(&beside);
 		atomic_store_explicit(busy_since, 0, memory_order_relaxed);
 	}
 	loop_hand_over();
@@ -261,7 +267,7 @@ int loops_start(struct loops *l, struct daemon *d, unsigned n, unsigned at_once)
 	const struct sigaction wake = { .sa_handler = interrupt };
 
 	assert(at_once > 0 && n >= at_once && n <= LOOPS_MAX);
-	*l = (struct loops) { .d = d, .told = pthread_self() };
+	*l = (struct loops) { .d = d, .alone = at_once == 1, .told = pthread_self() };
 	sem_init(&l->turns, 0, at_once);
 	sigaction(SIGUSR2, &wake, NULL);
 	while (l->n < n) {
