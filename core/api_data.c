@@ -121,6 +121,14 @@ static int plan_extent(void *arg, const struct extent *e, uint64_t at)
 		memcpy(to, hot_bytes(plan->fs->hot, e), extent_bytes(e));
 		return 0;
 	case EXTENT_CHUNK:
+		if (extent_is_lost(e))
+			return err_set(
+				E_CORRUPT,
+				"bytes %llu..%llu were lost to damage, and a repair "
+				"gave them up; write them anew, or bring the file "
+				"back from a backup",
+				(unsigned long long)at,
+				(unsigned long long)(at + extent_bytes(e)));
 		return plan_add(plan, e, to);
 	}
 	return err_set(E_CORRUPT, "an extent of unknown kind at byte %llu",

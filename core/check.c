@@ -8,6 +8,7 @@
 
 #include "core/acl.h"
 #include "core/base/err.h"
+#include "core/damage.h"
 #include "core/queue.h"
 #include "core/store_priv.h"
 
@@ -17,6 +18,8 @@ struct checking {
 	uint8_t *pages;
 	uint64_t n_pages;
 	uint64_t done, total;
+	struct damage damage;
+	char path[INODE_PATH_MAX + 32]; /* of who() */
 	/* The rows being checked: the live ones, or a snapshot's. */
 	struct catalog cat;
 	const struct snapshot *snapshot; /* NULL: live */
@@ -42,6 +45,27 @@ static void _printf_(2, 3) bad(struct checking *k, const char *fmt, ...)
 static const char *why(int r)
 {
 	return *err_detail() ? err_detail() : err_text(r);
+}
+
+/* Damage that the next mounting puts right. */
+static void bad_but_mended(struct checking *k, const char *what)
+{
+	k->c->mended++;
+	bad(k, "%s", what);
+}
+
+/* An inode as people know it; valid until the next call. */
+static const char *who(struct checking *k, uint64_t ino)
+{
+	char path[INODE_PATH_MAX];
+	size_t n;
+
+	inode_path(&k->cat, ino, path);
+	n = (size_t)snprintf(k->path, sizeof(k->path), "%s", path);
+	if (path[0] == '/')
+		snprintf(k->path + n, sizeof(k->path) - n, " (inode %llu)",
+			 (unsigned long long)ino);
+	return k->path;
 }
 
 static void progress(struct checking *k, uint64_t bytes)
@@ -91,6 +115,8 @@ static int check_extent(struct walk *w, const struct extent *e)
 		bad(k, "pages: an extent that points into memory");
 		return 0;
 	}
+	if (extent_is_lost(e))
+		return 0;
 	if (packs_is_remote(k->fs->packs, extent_pack(e)))
 		return 0; /* ropectl verify asks the bucket */
 	r = packs_chunk_plain(k->fs->packs, extent_pack(e), extent_chunk_index(e),
@@ -133,11 +159,21 @@ static void bad_line(void *arg, const char *line)
 	bad(arg, "%s", line);
 }
 
+static void bad_chunk(void *arg, uint64_t pack, uint32_t index)
+{
+	struct checking *k = arg;
+
+	damage_add_chunk(&k->damage, pack, index);
+}
+
 static int check_pack(void *arg, const struct pack_info *info)
 {
 	struct checking *k = arg;
-	int r = info->remote ? 0 : packs_verify(k->fs->packs, info->pack, bad_line, k);
+	struct pack_judge judge = { bad_line, bad_chunk, k };
+	int r = damage_add_pack(&k->damage, info);
 
+	if (r >= 0 && !info->remote)
+		r = packs_verify(k->fs->packs, info->pack, &judge);
 	k->c->packs++;
 	k->c->chunks += info->chunks;
 	progress(k, info->file_bytes);
@@ -188,9 +224,8 @@ static int check_entries(struct checking *k, struct htab *all, uint64_t dir,
 		r = catalog_get_inode(cat, e.ino, &to);
 		if (r == -ENOENT || r == -E_CORRUPT) {
 			bad(k,
-			    "directory %llu: an entry names inode %llu, which can't be "
-			    "had",
-			    (unsigned long long)dir, (unsigned long long)e.ino);
+			    "%s: its entry \"%s\" names inode %llu, which can't be had",
+			    who(k, dir), e.name, (unsigned long long)e.ino);
 			continue;
 		}
 		if (r >= 0)
@@ -199,9 +234,8 @@ static int check_entries(struct checking *k, struct htab *all, uint64_t dir,
 			return r;
 		l->entries++;
 		if (le32_get(to.mode) >> 12 != e.type)
-			bad(k,
-			    "directory %llu: an entry has another type than inode %llu",
-			    (unsigned long long)dir, (unsigned long long)e.ino);
+			bad(k, "%s: its entry \"%s\" has another type than inode %llu",
+			    who(k, dir), e.name, (unsigned long long)e.ino);
 		if (!S_ISDIR(le32_get(to.mode)))
 			continue;
 		if (le64_get(to.parent) != dir)
@@ -215,13 +249,14 @@ static int check_entries(struct checking *k, struct htab *all, uint64_t dir,
 		l->subdirs++;
 	}
 	if (r == -E_CORRUPT) {
-		bad(k, "directory %llu: %s", (unsigned long long)dir, why(r));
+		const char *wrong = why(r);
+
+		bad(k, "%s: %s", who(k, dir), wrong);
 		return 0;
 	}
 	if (r == 0 && n != le64_get(row->entries))
-		bad(k, "directory %llu counts %llu entries and has %llu",
-		    (unsigned long long)dir, (unsigned long long)le64_get(row->entries),
-		    (unsigned long long)n);
+		bad(k, "%s counts %llu entries and has %llu", who(k, dir),
+		    (unsigned long long)le64_get(row->entries), (unsigned long long)n);
 	return r;
 }
 
@@ -232,22 +267,53 @@ static int count_data(void *arg, const struct extent *e, uint64_t at)
 	return 0;
 }
 
+struct ranges_of {
+	struct checking *k;
+	uint64_t ino;
+	bool tree; /* some are below a damaged node */
+};
+
+static int check_range(void *arg, const struct damaged_range *range)
+{
+	struct ranges_of *of = arg;
+	struct checking *k = of->k;
+	char words[200], line[900];
+
+	damage_to_text(range, words, sizeof(words));
+	of->tree |= range->why == DAMAGED_TREE;
+	if (range->why != DAMAGED_BEFORE) {
+		bad(k, "%s: %s", who(k, of->ino), words);
+		return 0;
+	}
+	if (!k->snapshot)
+		k->c->lost_bytes += range->bytes;
+	snprintf(line, sizeof(line), "%s%s%s%s: %s", k->snapshot ? "snapshot " : "",
+		 k->snapshot ? k->snapshot->name : "", k->snapshot ? ": " : "",
+		 who(k, of->ino), words);
+	if (k->c->lost)
+		k->c->lost(k->c->arg, line);
+	return 0;
+}
+
 static int check_bytes(struct checking *k, uint64_t ino, const struct inode_row *row)
 {
+	struct ranges_of of = { k, ino, false };
 	uint64_t data = 0;
-	int r = rope_check(&k->fs->env, &row->rope);
+	int r = damage_each_range(&k->damage, &k->fs->env, &row->rope, check_range, &of);
 
+	if (r >= 0)
+		r = rope_check(&k->fs->env, &row->rope);
 	if (r >= 0)
 		r = rope_each(&k->fs->env, &row->rope, 0, rope_bytes(&row->rope),
 			      count_data, &data);
 	nodes_trim(k->fs->nodes);
 	if (r == -E_CORRUPT) {
-		bad(k, "inode %llu: %s", (unsigned long long)ino, why(r));
+		if (!of.tree) /* else it was told where */
+			bad(k, "inode %llu: %s", (unsigned long long)ino, why(r));
 		return 0;
 	}
 	if (r >= 0 && data != le64_get(row->data_bytes))
-		bad(k, "inode %llu counts %llu bytes of data and has %llu",
-		    (unsigned long long)ino,
+		bad(k, "%s counts %llu bytes of data and has %llu", who(k, ino),
 		    (unsigned long long)le64_get(row->data_bytes),
 		    (unsigned long long)data);
 	if (!k->snapshot)
@@ -276,16 +342,13 @@ static int check_acls(struct checking *k, uint64_t ino, const struct inode_row *
 			return r;
 		n++;
 		if (acl_check(buf_span(&acl)) < 0)
-			bad(k, "inode %llu: its %s makes no sense",
-			    (unsigned long long)ino, names[i]);
+			bad(k, "%s: its %s makes no sense", who(k, ino), names[i]);
 		else if (i == 0 &&
 			 acl_mode(buf_span(&acl)) != (le32_get(row->mode) & 0777))
-			bad(k, "inode %llu: its ACL and its mode differ",
-			    (unsigned long long)ino);
+			bad(k, "%s: its ACL and its mode differ", who(k, ino));
 	}
 	if (told != (n > 0))
-		bad(k, "inode %llu has %u ACLs and says otherwise",
-		    (unsigned long long)ino, n);
+		bad(k, "%s has %u ACLs and says otherwise", who(k, ino), n);
 	return 0;
 }
 
@@ -350,9 +413,8 @@ static int check_links(struct checking *k, struct htab *all)
 		if (S_ISDIR(le32_get(row.mode)))
 			want = ino == ROPEFS_ROOT_INO || l->entries ? 2 + l->subdirs : 0;
 		if (want != le32_get(row.nlink))
-			bad(k, "inode %llu counts %u links and has %llu",
-			    (unsigned long long)ino, le32_get(row.nlink),
-			    (unsigned long long)want);
+			bad(k, "%s counts %u links and has %llu", who(k, ino),
+			    le32_get(row.nlink), (unsigned long long)want);
 	}
 	count = k->snapshot ? k->snapshot->inodes : k->fs->n_inodes;
 	if (r >= 0 && n != count)
@@ -454,7 +516,9 @@ static int check_open(struct checking *k)
 	if (r < 0)
 		return r;
 	if (copies)
-		bad(k, "pages: a copy of the superblock is damaged; mounting mends it");
+		bad_but_mended(
+			k,
+			"pages: a copy of the superblock is damaged; mounting mends it");
 	if (pagefile_needs_sweep(k->fs->pf))
 		bad(k, "pages: the map of free pages does not verify");
 	r = check_tree(k);
@@ -482,7 +546,8 @@ static int check_files(struct checking *k, const char *path)
 		return r;
 	r = header_read(io, &h, &damaged);
 	if (r >= 0 && damaged)
-		bad(k, "ropefs: one of the two copies of the header is damaged");
+		bad_but_mended(k, "ropefs: one of the two copies of the header is "
+				  "damaged; mounting mends it");
 	if (r >= 0) {
 		int wal = wal_inspect(io, k->fs->keys, ignore_line, NULL, NULL);
 
@@ -498,6 +563,7 @@ int store_check(struct ropefs *fs, struct ropefs_check *check)
 	struct checking k = { .fs = fs, .c = check };
 	int r = check_open(&k);
 
+	damage_release(&k.damage);
 	free(k.pages);
 	return r;
 }

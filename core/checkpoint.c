@@ -101,13 +101,13 @@ static int pack_extent(void *arg, struct extent *e)
 		if (hot_placed(pk->fs->hot, e)) /* a snapshot or a copy has it too */
 			return 0;
 		bytes = hot_frozen_bytes(pk->fs->hot, e);
-	} else if (extent_kind(e) == EXTENT_CHUNK && pk->defrag &&
+	} else if (extent_kind(e) == EXTENT_CHUNK && pk->defrag && !extent_is_lost(e) &&
 		   !packs_is_remote(pk->fs->packs, extent_pack(e))) {
 		r = packs_read(pk->fs->packs, extent_pack(e), extent_chunk_index(e),
 			       le32_get(e->off), len, pk->cold);
 		if (r <
 		    0) /* unreadable bytes stay where they are, and the rest is saved */
-			return r == -E_CORRUPT ? 0 : r;
+			return r == -E_CORRUPT || r == -ENOENT ? 0 : r;
 		bytes = pk->cold;
 		pk->moved_bytes += len;
 	} else {

@@ -89,7 +89,7 @@ static int mark_extent(void *arg, struct extent *e)
 	uint32_t index = extent_chunk_index(e);
 	struct pack_marks *pm;
 
-	if (extent_kind(e) != EXTENT_CHUNK)
+	if (extent_kind(e) != EXTENT_CHUNK || extent_is_lost(e))
 		return 0;
 	pm = htab_get(&m->packs, extent_pack(e));
 	if (pm ? pm->damaged || (index >= pm->chunks && m->live) : m->live)

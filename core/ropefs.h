@@ -482,9 +482,13 @@ struct ropefs_check {
 	const char *key_file;
 	void (*bad)(void *arg, const char *line);
 	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
+	/* NULL, or told of each range of a file that a repair gave up: known, so no problem. */
+	void (*lost)(void *arg, const char *line);
 	void *arg;
-	/* Results. files: all but the root folder; opened: more than its header could be read. */
-	uint64_t files, bytes, pages, packs, chunks, problems, leaked_pages;
+	/* Results. files: all but the root folder; opened: more than its header could be read;
+	 * mended: problems that the next mounting puts right; lost_bytes: given up by repairs. */
+	uint64_t files, bytes, pages, packs, chunks, problems, mended, leaked_pages,
+		lost_bytes;
 	bool opened;
 };
 int ropefs_check(const char *path, struct ropefs_check *check);

@@ -267,7 +267,7 @@ static void dropped_extent(void *arg, const struct extent *e)
 	if (extent_kind(e) == EXTENT_HOLE)
 		return;
 	fs->told_bytes += le32_get(e->len);
-	if (extent_kind(e) == EXTENT_CHUNK)
+	if (extent_kind(e) == EXTENT_CHUNK && !extent_is_lost(e))
 		fs->dead_bytes += le32_get(e->len);
 }
 

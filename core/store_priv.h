@@ -178,6 +178,11 @@ int store_writable(struct ropefs *fs);
 /* Turns the store read-only for good (serving what it can), keeping the first reason. */
 void store_fail_locked(struct ropefs *fs, int r, const char *what);
 
+/* --- path.c (engine lock held) --- */
+#define INODE_PATH_MAX 600
+/* Its path in that catalog; "inode 12" when it has none, or one too long, or damage hides it. */
+void inode_path(struct catalog *cat, uint64_t ino, char ret[INODE_PATH_MAX]);
+
 /* --- inode.c (engine lock held) --- */
 int inode_get(struct ropefs *fs, uint64_t ino, struct inode **ret); /* -ENOENT */
 int inode_add(struct ropefs *fs, uint64_t ino, const struct inode_row *row,

@@ -20,6 +20,7 @@ struct run {
 	bool has_bar;
 	bool quiet;
 	cJSON *problems; /* with --json: an array of lines; else NULL */
+	cJSON *lost; /* likewise: ranges that a repair gave up */
 };
 
 static double seconds_since(struct timespec then)
@@ -77,6 +78,32 @@ static void on_problem(void *arg, const char *line)
 	free(text);
 }
 
+static void on_lost(void *arg, const char *line)
+{
+	struct run *run = arg;
+	char *text;
+
+	if (run->lost) {
+		text = term_escape(line);
+		cJSON_AddItemToArray(run->lost, cJSON_CreateString(text));
+	} else {
+		erase_bar(run);
+		text = term_name(stdout, line);
+		printf("lost %s\n", text);
+	}
+	free(text);
+}
+
+/* What to do about what was found. */
+static const char *advice(const struct ropefs_check *check)
+{
+	if (!check->opened)
+		return "it can't be opened; put what is damaged back from a backup";
+	if (check->problems == check->mended)
+		return "nothing is lost, and mounting the store mends it";
+	return "mount it read-only (-o ro) and copy out what is readable";
+}
+
 static void print_words(const struct ropefs_check *check, const char *store, int r,
 			double seconds)
 {
@@ -92,22 +119,21 @@ static void print_words(const struct ropefs_check *check, const char *store, int
 	if (check->leaked_pages)
 		printf("%s pages are in use by nothing; the next collection frees them\n",
 		       term_count(check->leaked_pages).s);
+	if (check->lost_bytes)
+		printf("%s of files were given up by repairs: reading them is an error\n",
+		       term_bytes((double)check->lost_bytes).s);
 	if (r == 0)
 		printf("%sclean%s\n", term_paint(stdout, TERM_GOOD),
 		       term_paint(stdout, TERM_PLAIN));
 	else
 		printf("%sdamaged%s in %s place%s: %s\n", term_paint(stdout, TERM_BAD),
 		       term_paint(stdout, TERM_PLAIN), term_count(check->problems).s,
-		       check->problems == 1 ? "" : "s",
-		       check->opened ? "mount it read-only (-o ro) and copy out what is "
-				       "readable"
-				     : "it can't be opened; put what is damaged back "
-				       "from a backup");
+		       check->problems == 1 ? "" : "s", advice(check));
 	free(name);
 }
 
 static void print_json(const struct ropefs_check *check, const char *store, int r,
-		       double seconds, cJSON *problems)
+		       double seconds, struct run *run)
 {
 	cJSON *json = cJSON_CreateObject();
 	char *name = term_escape(store);
@@ -127,7 +153,10 @@ static void print_json(const struct ropefs_check *check, const char *store, int 
 	cJSON_AddNumberToObject(json, "packs", (double)check->packs);
 	cJSON_AddNumberToObject(json, "chunks", (double)check->chunks);
 	cJSON_AddNumberToObject(json, "problem_count", (double)check->problems);
-	cJSON_AddItemToObject(json, "problems", problems);
+	cJSON_AddNumberToObject(json, "mended_by_mounting", (double)check->mended);
+	cJSON_AddItemToObject(json, "problems", run->problems);
+	cJSON_AddNumberToObject(json, "lost_bytes", (double)check->lost_bytes);
+	cJSON_AddItemToObject(json, "lost", run->lost);
 	cJSON_AddNumberToObject(json, "seconds", seconds);
 	text = cJSON_Print(json);
 	puts(text);
@@ -167,6 +196,7 @@ static int check_store(const char *store, const char *key_file, struct run *run)
 	struct ropefs_check check = {
 		.key_file = key_file,
 		.bad = on_problem,
+		.lost = on_lost,
 		.progress = on_progress,
 		.arg = run,
 	};
@@ -178,7 +208,7 @@ static int check_store(const char *store, const char *key_file, struct run *run)
 	seconds = seconds_since(run->start);
 	erase_bar(run);
 	if (run->problems)
-		print_json(&check, store, r, seconds, run->problems);
+		print_json(&check, store, r, seconds, run);
 	else if (r < 0 && check.problems == 0)
 		return term_fail(r, store);
 	else if (!run->quiet)
@@ -199,6 +229,7 @@ int main(int argc, char **argv)
 			break;
 		case 'j':
 			run.problems = cJSON_CreateArray();
+			run.lost = cJSON_CreateArray();
 			break;
 		case 'q':
 			run.quiet = true;

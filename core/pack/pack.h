@@ -142,9 +142,15 @@ struct packs_stats {
 void packs_get_stats(struct packs *ps, struct packs_stats *ret);
 
 /* For fsck: signature, directory, and every chunk opened and unpacked. Calls bad for each
- * thing wrong with a sentence; returns 0 or -E_CORRUPT. */
-int packs_verify(struct packs *ps, uint64_t pack,
-		 void (*bad)(void *arg, const char *line), void *arg);
+ * thing wrong with a sentence; returns 0 or -E_CORRUPT. bad_chunk, which may be NULL, is told of
+ * each chunk that can't be had; PACK_ALL_CHUNKS: none of them. */
+#define PACK_ALL_CHUNKS UINT32_MAX
+struct pack_judge {
+	void (*bad)(void *arg, const char *line);
+	void (*bad_chunk)(void *arg, uint64_t pack, uint32_t index);
+	void *arg;
+};
+int packs_verify(struct packs *ps, uint64_t pack, const struct pack_judge *judge);
 /* For dump: one pack file (name is "packs/...") in words. keys may be NULL: then signature
  * and store are not checked. -E_CORRUPT after printing what can be when it is damaged. */
 int pack_inspect(struct io *io, const struct keys *keys, const char *name,

@@ -13,8 +13,7 @@
 
 /* Counts what it passes on. */
 struct judge {
-	void (*bad)(void *arg, const char *line);
-	void *arg;
+	const struct pack_judge *to;
 	unsigned n;
 };
 
@@ -23,7 +22,13 @@ static void judge_line(void *arg, const char *line)
 	struct judge *j = arg;
 
 	j->n++;
-	j->bad(j->arg, line);
+	j->to->bad(j->to->arg, line);
+}
+
+static void judge_chunk(struct judge *j, uint64_t pack, uint32_t index)
+{
+	if (j->to->bad_chunk)
+		j->to->bad_chunk(j->to->arg, pack, index);
 }
 
 static _printf_(2, 3) void judge_say(struct judge *j, const char *fmt, ...)
@@ -63,6 +68,7 @@ static int chunk_verify(const struct pack_image *img, uint32_t index,
 		if (!img->directory_ok)
 			judge_say(j, "pack %010llx, chunk %u: lost, or removed before",
 				  pack, index);
+		judge_chunk(j, pack, index);
 		return 0;
 	}
 	if (!frame_head_agrees(img, index))
@@ -76,6 +82,8 @@ static int chunk_verify(const struct pack_image *img, uint32_t index,
 	else if (r < 0)
 		judge_say(j, "pack %010llx, chunk %u: reading failed: %s", pack, index,
 			  err_text(r));
+	if (r < 0)
+		judge_chunk(j, pack, index);
 	return 0;
 }
 
@@ -114,11 +122,10 @@ static void prev_verify(const struct pack_image_source *src, const struct pack_i
 			  (unsigned long long)src->pack, (unsigned long long)at.pack);
 }
 
-int packs_verify(struct packs *ps, uint64_t pack,
-		 void (*bad)(void *arg, const char *line), void *arg)
+int packs_verify(struct packs *ps, uint64_t pack, const struct pack_judge *judge)
 {
 	_cleanup_(pack_image_closep) struct pack_image *img = NULL;
-	struct judge j = { bad, arg, 0 };
+	struct judge j = { judge, 0 };
 	struct pack_image_source src = {
 		.io = ps->io, .keys = ps->keys, .pack = pack, .bad = judge_line, .arg = &j
 	};
@@ -130,6 +137,7 @@ int packs_verify(struct packs *ps, uint64_t pack,
 	r = pack_image_open(&src, &img);
 	packs_unpin(ps, pack);
 	if (r < 0) {
+		judge_chunk(&j, pack, PACK_ALL_CHUNKS);
 		if (r != -E_CORRUPT)
 			judge_say(&j, "pack %010llx: cannot be opened: %s",
 				  (unsigned long long)pack, err_text(r));

@@ -6,7 +6,8 @@
  *
  * kind 0 hole:  ref is 0; the length is off << 32 | len (up to 2^63 - 1)
  * kind 1 hot:   bits 0..61 a hot block's number (memory, backed by the log; never on disk)
- * kind 2 chunk: bits 24..61 pack number, bits 0..23 chunk index in the pack */
+ * kind 2 chunk: bits 24..61 pack number, bits 0..23 chunk index in the pack; pack 0, which is
+ *	never written, chunk 0: bytes that a repair gave up, reading them is an error */
 #ifndef ROPEFS_ROPE_EXTENT_H
 #define ROPEFS_ROPE_EXTENT_H
 
@@ -71,6 +72,19 @@ static inline uint64_t extent_pack(const struct extent *e)
 static inline uint32_t extent_chunk_index(const struct extent *e)
 {
 	return (uint32_t)(le64_get(e->ref) & EXTENT_CHUNK_MAX);
+}
+
+/* The longest piece of bytes given up that one extent tells of. */
+#define EXTENT_LOST_MAX ((uint64_t)1 << 30)
+
+static inline struct extent extent_lost(uint32_t len)
+{
+	return extent_chunk(0, 0, 0, len);
+}
+
+static inline bool extent_is_lost(const struct extent *e)
+{
+	return extent_kind(e) == EXTENT_CHUNK && extent_pack(e) == 0;
 }
 
 /* The part [from, from + bytes) of e; 0 < bytes, from + bytes <= extent_bytes(e). */

@@ -114,6 +114,11 @@ int rope_each(struct rope_env *env, const struct rope *r, uint64_t at, uint64_t 
 /* Checks the invariants of the whole rope, reading every node. 0, or -E_CORRUPT with what
  * and where in err_detail(). */
 int rope_check(struct rope_env *env, const struct rope *r);
+/* As rope_each() over all of it, past what is damaged: e is NULL for `bytes` bytes at `at` of
+ * which the tree no longer says where they are. The rope's row has been checked. */
+typedef int (*rope_survey_fn)(void *arg, const struct extent *e, uint64_t at,
+			      uint64_t bytes);
+int rope_survey(struct rope_env *env, const struct rope *r, rope_survey_fn fn, void *arg);
 /* One line a node, then its extents, through print. */
 int rope_to_text(struct rope_env *env, const struct rope *r,
 		 void (*print)(void *arg, const char *line), void *arg);

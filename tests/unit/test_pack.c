@@ -188,7 +188,8 @@ static void bad_count(void *arg, const char *line)
 static int verify(struct fixture *f, uint64_t pack)
 {
 	unsigned n = 0;
-	int r = packs_verify(f->ps, pack, bad_count, &n);
+	struct pack_judge judge = { .bad = bad_count, .arg = &n };
+	int r = packs_verify(f->ps, pack, &judge);
 
 	ck_assert_int_eq(r == -E_CORRUPT, n > 0);
 	return r;
