@@ -71,8 +71,8 @@ void inode_touch(struct ropefs *fs, struct inode *in, int64_t time, uint64_t cam
 {
 	uint64_t data = le64_get(in->row.data_bytes) + came;
 
-	assert(data >= went);
-	in->row.data_bytes = le64_put(data - went);
+	in->row.data_bytes =
+		le64_put(data - MIN(went, data)); /* a row may say anything */
 	in->changed = ++fs->changes;
 	fs->data_bytes += came;
 	fs->data_bytes -= MIN(went, fs->data_bytes);
