@@ -236,8 +236,12 @@ ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
 	plan_release(&plan);
 	if (r == -E_CORRUPT)
 		note_damage(fs, ino);
-	if (r == -E_REMOTE_AWAY || r == -E_REMOTE_DENIED || r == -E_REMOTE)
+	if (r == -E_REMOTE_AWAY || r == -E_REMOTE_DENIED || r == -E_REMOTE ||
+	    r == -E_LOST) {
 		event_raise(fs, "remote-read", ino, "%s", err_detail());
+		/* To whoever reads it is the disk that fails, not his rights. */
+		r = r == -E_LOST ? r : -E_REMOTE_AWAY;
+	}
 	return r < 0 ? r : (ssize_t)rd->n;
 }
 

@@ -113,6 +113,7 @@ static int apply_write(struct ropefs *fs, const struct op *op)
 		if (r < 0)
 			return r;
 	}
+	in->tail.lane = (uint8_t)inode_lane(fs, in);
 	r = hot_put(fs->hot, &in->tail, op->data.p, op->data.n, e + n, EXTENTS_MAX - n);
 	if (r < 0)
 		return r;
@@ -143,6 +144,7 @@ static int apply_insert(struct ropefs *fs, const struct op *op)
 		return -EFBIG;
 	if (!op->data.n)
 		return 0;
+	in->tail.lane = (uint8_t)inode_lane(fs, in);
 	r = hot_put(fs->hot, &in->tail, op->data.p, op->data.n, e, EXTENTS_MAX);
 	if (r < 0)
 		return r;
@@ -416,6 +418,10 @@ static int apply_clone(struct ropefs *fs, const struct op *op)
 	}
 	in->row.flags = le32_put(le32_get(in->row.flags) |
 				 (le32_get(src->row.flags) & INODE_SPARSE));
+	if (!le64_get(in->row.parent)) {
+		in->lane_like = ino_base(op->src);
+		in->lane_turn = 0;
+	}
 	inode_touch(fs, in, op->time, le64_get(src->row.data_bytes), 0);
 	return 0;
 }
@@ -431,6 +437,7 @@ static int apply_put(struct ropefs *fs, const struct op *op)
 	r = rope_get(fs, op->ino, &in);
 	if (r < 0)
 		return r;
+	in->tail.lane = (uint8_t)inode_lane(fs, in);
 	if (op->data.n)
 		n = hot_put(fs->hot, &in->tail, op->data.p, op->data.n, e, EXTENTS_MAX);
 	if (n < 0)

@@ -225,6 +225,7 @@ int apply_link(struct ropefs *fs, const struct op *op)
 	}
 	if (!le64_get(in->row.parent))
 		in->row.parent = le64_put(op->dir);
+	fs->lane_turn++;
 	add_links(fs, in, 1, op->time);
 	touch_dir(fs, dir, 1, 0, op->time);
 	return 0;
@@ -375,6 +376,7 @@ static int rename_check(struct ropefs *fs, const struct op *op, struct renaming 
 static void moved(struct ropefs *fs, struct inode *in, struct inode *to, int64_t time)
 {
 	in->row.parent = le64_put(to->ino);
+	fs->lane_turn++;
 	add_links(fs, in, 0, time);
 }
 

@@ -112,8 +112,10 @@ int apply_xattr(struct ropefs *fs, const struct op *op)
 	r = op->type == OP_SETXATTR ? set(fs, in, op) : rm(fs, in, op);
 	if (r < 0)
 		return r;
-	if (policy_is_ours(op->name))
+	if (policy_is_ours(op->name)) {
 		in->row.flags = le32_put(le32_get(in->row.flags) | INODE_POLICY);
+		fs->lane_turn++;
+	}
 	in->row.ctime = le64_put((uint64_t)op->time);
 	inode_mark_dirty(fs, in);
 	return 0;

@@ -95,12 +95,14 @@ static int pack_extent(void *arg, struct extent *e)
 	struct extent chunk;
 	const uint8_t *bytes;
 	uint32_t len = le32_get(e->len);
+	unsigned lane;
 	int r;
 
 	if (extent_kind(e) == EXTENT_HOT) {
 		if (hot_placed(pk->fs->hot, e)) /* a snapshot or a copy has it too */
 			return 0;
 		bytes = hot_frozen_bytes(pk->fs->hot, e);
+		lane = hot_lane(pk->fs->hot, e);
 	} else if (extent_kind(e) == EXTENT_CHUNK && pk->defrag && !extent_is_lost(e) &&
 		   !packs_is_remote(pk->fs->packs, extent_pack(e))) {
 		r = packs_read(pk->fs->packs, extent_pack(e), extent_chunk_index(e),
@@ -109,10 +111,12 @@ static int pack_extent(void *arg, struct extent *e)
 		    0) /* unreadable bytes stay where they are, and the rest is saved */
 			return r == -E_CORRUPT || r == -ENOENT ? 0 : r;
 		bytes = pk->cold;
+		lane = packs_lane(pk->fs->packs, extent_pack(e));
 		pk->moved_bytes += len;
 	} else {
 		return 0;
 	}
+	pack_writer_lane(pk->writer, lane);
 	r = pack_writer_add(pk->writer, bytes, len, &place);
 	if (r < 0)
 		return r;

@@ -174,6 +174,23 @@ static int check_ttl(struct span value)
 	return ttl_parse(value, &ns);
 }
 
+static int check_upload(struct span value)
+{
+	if (is_word(value, "first") || is_word(value, "normal") ||
+	    is_word(value, "last") || is_word(value, "never"))
+		return 0;
+	return err_set(EINVAL, "upload is first, normal, last or never, not \"%.*s\"",
+		       (int)MIN(value.n, (size_t)64), (const char *)value.p);
+}
+
+static int check_pin(struct span value)
+{
+	if (is_word(value, "on") || is_word(value, "off"))
+		return 0;
+	return err_set(EINVAL, "pin is on or off, not \"%.*s\"",
+		       (int)MIN(value.n, (size_t)64), (const char *)value.p);
+}
+
 static const struct policy policies[] = {
 	{ "kind", "queue or rope: what new files are", check_kind },
 	{ "framing", "line, write or length:N: what a record of a new queue is",
@@ -181,6 +198,9 @@ static const struct policy policies[] = {
 	{ "retain", "7d, 10G, 1M records: what of a queue is kept", check_retain },
 	{ "gap", "count or record: whether a gap is a record, too", check_gap },
 	{ "ttl", "30s, 12h, 7d: how long a file stays that nobody changes", check_ttl },
+	{ "upload", "first, normal, last or never: when new bytes go to the bucket",
+	  check_upload },
+	{ "pin", "on or off: whether new bytes stay on the disk", check_pin },
 };
 
 bool policy_is_ours(struct span name)

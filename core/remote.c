@@ -87,6 +87,15 @@ int remote_open_pack(void *arg, const struct pack_info *info, struct io_file **r
 	struct object_store *os;
 	int r;
 
+	if (info->lost)
+		return err_set(E_LOST,
+			       info->lost == PACK_DROPPED
+				       ? "pack %010" PRIx64
+					 " was dropped when the disk was "
+					 "full and the bucket away: its bytes are lost"
+				       : "pack %010" PRIx64 " was not uploaded by the "
+					 "device that wrote it: its bytes are not here",
+			       info->pack);
 	if (!rm)
 		return err_set(E_REMOTE_AWAY,
 			       "pack %010" PRIx64
@@ -166,7 +175,9 @@ int remote_note_packs(struct ropefs *fs)
 					  .file_bytes = p->bytes,
 					  .chunks = p->chunks,
 					  .stored_bytes = p->stored,
-					  .rewrites = p->rewrites };
+					  .rewrites = p->rewrites,
+					  .lane = p->lane,
+					  .lost = p->lost };
 
 		memcpy(info.id, p->id, sizeof(info.id));
 		r = packs_note_remote(fs->packs, &info);

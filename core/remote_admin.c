@@ -248,9 +248,11 @@ static int verify_needs(struct verifying *k, const struct manifest *m)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < m->n_packs; i++)
-		r = verify_object(
-			k, key_of(k->rm->instance, 'p', m->packs[i].pack, m->packs[i].id),
-			m->packs[i].bytes);
+		if (!m->packs[i].lost)
+			r = verify_object(k,
+					  key_of(k->rm->instance, 'p', m->packs[i].pack,
+						 m->packs[i].id),
+					  m->packs[i].bytes);
 	for (size_t i = 0; r == 0 && i < m->n_segments; i++)
 		r = verify_object(k,
 				  key_of(k->rm->instance, 's', m->segments[i].number,

@@ -196,7 +196,7 @@ static bool in_manifest(const struct remote *rm, const struct pack_info *info)
 {
 	const struct manifest_pack *p = manifest_find_pack(&rm->man, info->pack);
 
-	return p && !memcmp(p->id, info->id, sizeof(p->id));
+	return p && !p->lost && !memcmp(p->id, info->id, sizeof(p->id));
 }
 
 /* In the bucket, or given up. */
@@ -208,11 +208,14 @@ static bool is_done(const struct remote *rm, const struct pack_info *info)
 	       (d && (d->poisoned || !memcmp(d->id, info->id, sizeof(d->id))));
 }
 
-static bool is_poisoned(const struct remote *rm, uint64_t pack)
+/* What a manifest put now says of the pack's bytes. */
+static enum pack_lost lost_now(const struct remote *rm, const struct pack_info *info)
 {
-	const struct remote_done *d = htab_get(&rm->done, pack);
+	const struct remote_done *d = htab_get(&rm->done, info->pack);
 
-	return d && d->poisoned;
+	if (info->lost)
+		return info->lost;
+	return is_done(rm, info) && !(d && d->poisoned) ? PACK_THERE : PACK_NOT_UPLOADED;
 }
 
 static int note_done(struct remote *rm, const struct pack_info *info, bool poisoned)
@@ -307,12 +310,18 @@ static int put_pack(struct remote *rm, const struct pack_info *info)
 	return r < 0 ? r : note_done(rm, info, false);
 }
 
+/* It is still to go up. */
+static bool waits(const struct remote *rm, const struct pack_info *info)
+{
+	return lane_rank(info->lane) < LANE_RANKS && !is_done(rm, info);
+}
+
 static void tell_backlog(struct remote *rm, const struct pack_list *l)
 {
 	uint64_t packs = 0, bytes = 0;
 
 	for (size_t i = 0; i < l->n; i++)
-		if (!is_done(rm, &l->p[i])) {
+		if (waits(rm, &l->p[i])) {
 			packs++;
 			bytes += l->p[i].file_bytes;
 		}
@@ -322,19 +331,32 @@ static void tell_backlog(struct remote *rm, const struct pack_list *l)
 	lock_drop(&rm->lock);
 }
 
-static int put_packs(struct remote *rm, const struct pack_list *l)
+/* Those up to the rank, one rank after the other. Returns how many. */
+static int put_packs(struct remote *rm, const struct pack_list *l, unsigned rank)
 {
-	int r = 0;
+	int r = 0, n = 0;
 
-	for (size_t i = 0; r == 0 && i < l->n; i++) {
-		if (atomic_load(&rm->cancel))
-			return -ECANCELED;
-		if (is_done(rm, &l->p[i]))
-			continue;
-		r = put_pack(rm, &l->p[i]);
-		tell_backlog(rm, l);
-	}
-	return r;
+	for (unsigned k = 0; k <= rank; k++)
+		for (size_t i = 0; i < l->n; i++) {
+			if (atomic_load(&rm->cancel))
+				return -ECANCELED;
+			if (lane_rank(l->p[i].lane) != k || !waits(rm, &l->p[i]))
+				continue;
+			r = put_pack(rm, &l->p[i]);
+			if (r < 0)
+				return r;
+			n++;
+			tell_backlog(rm, l);
+		}
+	return n;
+}
+
+static bool any_waits(const struct remote *rm, const struct pack_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (waits(rm, &l->p[i]))
+			return true;
+	return false;
 }
 
 /* --- the state to commit --- */
@@ -385,11 +407,13 @@ static int next_packs(struct remote *rm, const struct pack_list *l, struct manif
 		const struct pack_info *info = &l->p[i];
 		struct manifest_pack *p = &next->packs[next->n_packs];
 
-		if (is_poisoned(rm, info->pack))
-			continue;
-		*p = (struct manifest_pack) { info->pack,	  info->file_bytes,
-					      info->stored_bytes, info->chunks,
-					      info->rewrites,	  { 0 } };
+		*p = (struct manifest_pack) { .pack = info->pack,
+					      .bytes = info->file_bytes,
+					      .stored = info->stored_bytes,
+					      .chunks = info->chunks,
+					      .rewrites = info->rewrites,
+					      .lane = info->lane,
+					      .lost = (uint8_t)lost_now(rm, info) };
 		memcpy(p->id, info->id, sizeof(p->id));
 		next->n_packs++;
 	}
@@ -398,7 +422,7 @@ static int next_packs(struct remote *rm, const struct pack_list *l, struct manif
 		const struct manifest_pack *now = manifest_find_pack(next, old->pack);
 		struct manifest_drop *d = &next->drops[next->n_drops];
 
-		if (now && !memcmp(now->id, old->id, sizeof(now->id)))
+		if (old->lost || (now && !memcmp(now->id, old->id, sizeof(now->id))))
 			continue;
 		*d = (struct manifest_drop) { 'p', old->pack, { 0 } };
 		memcpy(d->id, old->id, sizeof(d->id));
@@ -502,24 +526,39 @@ static int commit(struct remote *rm, struct held *h)
 		return r;
 	remote_map_save(rm);
 	forget_done(rm);
-	committed(rm, h->pages.lsn);
 	return 0;
 }
 
-/* One try: -ESTALE when packs were removed or rewritten meanwhile. */
-static int put_state(struct remote *rm)
+/* The last manifest says all that one put now would. */
+static bool nothing_new(const struct remote *rm, const struct held *h)
+{
+	if (!rm->man.number || memcmp(h->pages.id, rm->man.state, sizeof(h->pages.id)))
+		return false;
+	for (size_t i = 0; i < h->packs.n; i++) {
+		const struct pack_info *info = &h->packs.p[i];
+		const struct manifest_pack *p = manifest_find_pack(&rm->man, info->pack);
+
+		if (!p || memcmp(p->id, info->id, sizeof(p->id)) ||
+		    p->lost != lost_now(rm, info))
+			return false;
+	}
+	return true;
+}
+
+/* One try: -ESTALE when packs were removed or rewritten meanwhile. A manifest that comes
+ * before the last rank says of later packs that they are not there yet. */
+static int put_state(struct remote *rm, unsigned rank)
 {
 	struct held h = { 0 };
 	int r = hold(rm, &h);
 
 	if (r < 0)
 		return r;
-	r = put_packs(rm, &h.packs);
-	if (r == 0 && rm->man.number &&
-	    !memcmp(h.pages.id, rm->man.state, sizeof(h.pages.id)))
-		committed(rm, h.pages.lsn); /* nothing new */
-	else if (r == 0)
-		r = commit(rm, &h);
+	r = put_packs(rm, &h.packs, rank);
+	if (r >= 0)
+		r = nothing_new(rm, &h) ? 0 : commit(rm, &h);
+	if (r == 0 && !any_waits(rm, &h.packs))
+		committed(rm, h.pages.lsn);
 	unhold(rm, &h);
 	return r;
 }
@@ -597,15 +636,30 @@ static uint64_t over_limit(struct remote *rm)
 	return over;
 }
 
-/* Packs that the committed manifest names leave, the oldest first. */
+/* What goes up last leaves first; then the oldest. */
+static int leaves_before(const void *a, const void *b)
+{
+	const struct pack_info *x = a, *y = b;
+	unsigned xr = lane_rank(x->lane), yr = lane_rank(y->lane);
+
+	if (xr != yr)
+		return xr > yr ? -1 : 1;
+	return x->pack < y->pack ? -1 : x->pack > y->pack;
+}
+
+/* Packs that the committed manifest names leave. */
 static int evict(struct remote *rm)
 {
 	struct pack_list l = { 0 };
 	uint64_t over = over_limit(rm);
 	int r = over ? packs_each(rm->fs->packs, list_pack, &l) : 0;
 
+	if (l.n)
+		qsort(l.p, l.n, sizeof(*l.p), leaves_before);
+
 	for (size_t i = 0; r == 0 && over && i < l.n; i++) {
-		if (l.p[i].remote || !in_manifest(rm, &l.p[i]))
+		if (l.p[i].remote || lane_pinned(l.p[i].lane) ||
+		    !in_manifest(rm, &l.p[i]))
 			continue;
 		/* A collection may rewrite it: not at the same time. */
 		lock_take(&rm->fs->checkpoint);
@@ -654,9 +708,11 @@ static int first_look(struct remote *rm)
 					buf_span(&header), 0);
 }
 
-static int upload(struct remote *rm)
+/* What of the rank waits, and then a manifest, if it is the last or others wait longer. */
+static int upload_rank(struct remote *rm, unsigned rank)
 {
 	struct pack_list l = { 0 };
+	bool more = true;
 	int r = -ESTALE;
 
 	/* Most packs go up while nothing is held. */
@@ -664,14 +720,24 @@ static int upload(struct remote *rm)
 		l.n = 0;
 		r = packs_each(rm->fs->packs, list_pack, &l);
 		if (r == 0)
-			r = put_packs(rm, &l);
+			r = put_packs(rm, &l, rank);
+		more = any_waits(rm, &l);
 	}
 	free(l.p);
 	if (r == -ESTALE)
-		r = 0;
-	if (r == 0)
-		r = put_state(rm);
-	return r == -ESTALE ? -EAGAIN : r;
+		r = 1;
+	if (rank == LANE_RANKS - 1 || (r > 0 && more))
+		r = put_state(rm, rank);
+	return r == -ESTALE ? -EAGAIN : MIN(r, 0);
+}
+
+static int upload(struct remote *rm)
+{
+	int r = 0;
+
+	for (unsigned rank = 0; r == 0 && rank < LANE_RANKS; rank++)
+		r = upload_rank(rm, rank);
+	return r;
 }
 
 int remote_cycle(struct remote *rm)

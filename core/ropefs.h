@@ -609,6 +609,9 @@ struct ropefs_event {
 /* As the line that ropefs_opts.event is given; the caller frees *ret_line. */
 int ropefs_event_line(const struct ropefs_event *ev, char **ret_line);
 
+/* What is written to ino, a file without a name, is packed as the policies of like say. */
+void ropefs_place_like(struct ropefs *fs, uint64_t ino, uint64_t like);
+
 /* --- a bucket (docs/REMOTE.md) --- */
 /* Strings may be NULL but url. */
 struct ropefs_remote_opts {

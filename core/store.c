@@ -448,6 +448,7 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 	fs->io = io;
 	fs->opts = o.pub;
 	fs->threads = o.threads;
+	fs->lane_turn = 1;
 	fs->hot_soft = o.pub.memory_bytes / 4;
 	fs->hot_hard = o.hot_hard ? o.hot_hard : o.pub.memory_bytes / 2;
 	fs->log_soft = MIN(256 * MIB, 2 * fs->hot_hard);

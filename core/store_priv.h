@@ -39,6 +39,9 @@ struct inode {
 		changed; /* of ropefs.changes: when its bytes did last, or it was loaded */
 	bool dirty;
 	struct queue *q; /* of a queue; NULL: not read yet */
+	uint64_t lane_turn; /* of ropefs.lane_turn when lane was looked up */
+	uint64_t lane_like; /* without a name: stands in for this one; 0: for none */
+	uint8_t lane;
 	TAILQ_ENTRY(inode) lru; /* clean and not held, else on no list */
 	TAILQ_ENTRY(inode) dirty_link; /* on ropefs.dirty when dirty */
 	bool on_lru;
@@ -93,6 +96,7 @@ struct ropefs {
 	struct inode_list lru, dirty; /* lru: least recently used first */
 	size_t n_lru, n_dirty;
 	uint64_t next_ino, n_inodes, data_bytes;
+	uint64_t lane_turn; /* rises when a policy is set or something moves; never 0 */
 	uint64_t changes; /* of bytes of files, and inodes loaded: tells states apart */
 
 	uint64_t n_snaps, snap_copied, snap_held; /* the latter two as in struct super */
@@ -233,6 +237,9 @@ int acl_access_of(struct ropefs *fs, const struct inode *in, struct buf *ret);
 int acl_default_of(struct ropefs *fs, uint64_t dir, struct buf *ret);
 /* A new inode gets what the default ACL `given` makes of its row's mode. */
 int acl_to_new(struct ropefs *fs, uint64_t ino, struct span given, struct inode_row *row);
+
+/* --- lane.c (engine lock held) --- */
+unsigned inode_lane(struct ropefs *fs, struct inode *in);
 
 /* --- snapshot.c (engine lock held) --- */
 #define SNAPSHOT_INO_BITS 40

@@ -22,6 +22,7 @@ static int replace(struct daemon *d, fuse_ino_t ino, const struct ropefs_ioc_edi
 	r = ropefs_create_unnamed(d->fs, &unnamed, &stage);
 	if (r < 0)
 		return r;
+	ropefs_place_like(d->fs, stage.ino, ino);
 	n = ropefs_write(d->fs, stage.ino, 0, e->data, e->n, 0, NULL);
 	r = n < 0 ? (int)n : 0;
 	keep_arm();

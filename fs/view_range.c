@@ -22,6 +22,7 @@ static int stage_new(struct daemon *d, struct ropefs_range range, uint64_t *ret_
 	r = ropefs_create_unnamed(d->fs, &unnamed, &a);
 	if (r < 0)
 		return r;
+	ropefs_place_like(d->fs, a.ino, range.ino);
 	if (range.n)
 		n = ropefs_copy(d->fs, (struct ropefs_range) { .ino = a.ino }, range);
 	if (n >= 0 && (uint64_t)n != range.n)

@@ -13,6 +13,7 @@
 #define ROPEFS_PACK_PACK_H
 
 #include "core/base/buf.h"
+#include "core/base/lane.h"
 #include "core/io/io.h"
 #include "core/keys/keys.h"
 
@@ -55,9 +56,11 @@ int pack_writer_new(struct packs *ps, struct pack_writer **ret);
  * Their place is known at once; the bytes may be read once finish returned 0. */
 int pack_writer_add(struct pack_writer *w, const uint8_t *p, size_t n,
 		    struct chunk_place *ret);
-/* Ends the chunk under way if it holds at least `min` bytes (a file ends here). */
+/* What is added from now on goes to packs of that lane; 0 at first. */
+void pack_writer_lane(struct pack_writer *w, unsigned lane);
+/* Ends the chunk under way, of the lane, if it holds at least `min` bytes (a file ends here). */
 int pack_writer_break(struct pack_writer *w, size_t min);
-/* Ends chunk and pack, makes all packs of this writer durable (fdatasync, rename to their
+/* Ends chunks and packs, makes all packs of this writer durable (fdatasync, rename to their
  * names, sync of the folder) and readable, frees w. On failure: as abort. */
 int pack_writer_finish(struct pack_writer *w);
 /* Removes what was written, frees w. NULL is fine; returns NULL. */
@@ -94,6 +97,12 @@ int packs_pin(struct packs *ps, uint64_t pack);
 void packs_unpin(struct packs *ps, uint64_t pack);
 
 /* --- upkeep (checkpointer thread) --- */
+/* Why the bytes of a pack can't be had. */
+enum pack_lost {
+	PACK_THERE,
+	PACK_NOT_UPLOADED, /* another device had them */
+	PACK_DROPPED, /* the disk was full and the bucket away */
+};
 struct pack_info {
 	uint64_t pack;
 	uint64_t file_bytes;
@@ -104,6 +113,8 @@ struct pack_info {
 	 * never rewritten, and to remove it may lose what another tool could still save. */
 	bool damaged;
 	bool remote; /* only in the bucket */
+	enum pack_lost lost; /* not even there */
+	uint8_t lane;
 	uint32_t rewrites;
 	/* Hash of the footer: names exactly these bytes. Zeros when damaged. */
 	uint8_t id[PACK_ID_BYTES];
@@ -133,6 +144,8 @@ int packs_evict(struct packs *ps, uint64_t pack, const uint8_t id[PACK_ID_BYTES]
 int packs_open_file(struct packs *ps, uint64_t pack, struct io_file **ret);
 /* Reading the pack asks the network. */
 bool packs_is_remote(struct packs *ps, uint64_t pack);
+/* LANE_NORMAL for one that was not opened yet. */
+unsigned packs_lane(struct packs *ps, uint64_t pack);
 
 struct packs_stats {
 	uint64_t remote_packs, remote_bytes; /* of those only in the bucket */

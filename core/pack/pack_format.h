@@ -114,10 +114,10 @@ static_assert(sizeof(struct pack_entry) == 20, "pack entry is 20 bytes on disk")
  *	 64  directory  le64	its offset; it ends where the footer begins
  *	 72  hash       32	BLAKE2b-256 of the directory
  *	104  prev_hash  32	BLAKE2b-256 of footer prev, zeros for none
- *	136  prev       le64	the next lower pack when this one was written, 0 for none
+ *	136  prev       le64	the pack that was ended before this one, 0 for none
  *	144  rewrites   le32	how often this pack was written anew; prev_hash speaks of
  *				rewrite 0 of prev
- *	148  zero       le32
+ *	148  lane       le32	enum lane; the same for all chunks
  *	152  signature  64	Ed25519 over bytes 0..151 */
 struct pack_footer {
 	uint8_t magic[8];
@@ -132,7 +132,7 @@ struct pack_footer {
 	uint8_t prev_hash[32];
 	le64 prev;
 	le32 rewrites;
-	le32 zero;
+	le32 lane;
 	uint8_t signature[SIGN_BYTES];
 };
 static_assert(sizeof(struct pack_footer) == 216, "pack footer is 216 bytes on disk");

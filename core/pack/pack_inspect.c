@@ -206,9 +206,9 @@ static bool footer_print(const struct printer *p, const struct pack_footer *f,
 		good = pack_footer_signed(f, keys);
 		verdict = good ? "good" : "BAD";
 	}
-	say(p, "footer: version %u, pack %010llx, %u chunks, rewritten %u times",
+	say(p, "footer: version %u, pack %010llx, %u chunks, rewritten %u times, lane %u",
 	    le32_get(f->version), (unsigned long long)le64_get(f->pack),
-	    le32_get(f->chunks), le32_get(f->rewrites));
+	    le32_get(f->chunks), le32_get(f->rewrites), le32_get(f->lane));
 	say(p, "  file %llu bytes, directory at %llu",
 	    (unsigned long long)le64_get(f->file_bytes),
 	    (unsigned long long)le64_get(f->directory));

@@ -281,6 +281,18 @@ bool packs_is_remote(struct packs *ps, uint64_t pack)
 	return remote;
 }
 
+unsigned packs_lane(struct packs *ps, uint64_t pack)
+{
+	struct pack *p;
+	unsigned lane;
+
+	lock_take(&ps->lock);
+	p = pack_find_locked(ps, pack);
+	lane = p && p->info_known ? p->info.lane : LANE_NORMAL;
+	packs_lock_drop(ps);
+	return lane;
+}
+
 /* --- rewrite --- */
 
 static bool bit_get(const uint8_t *bits, uint32_t i)

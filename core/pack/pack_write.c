@@ -134,7 +134,6 @@ static void footer_fill(const struct pack_file *pf, const struct keys *keys,
 	f->directory = le64_put(directory);
 	f->file_bytes = le64_put(directory + pf->directory.n + sizeof(*f));
 	hash256(buf_span(&pf->directory), f->hash);
-	f->zero = le32_put(0);
 	keys_sign(keys, span_of(f, PACK_SIGNED_BYTES), f->signature);
 }
 
@@ -175,30 +174,50 @@ void pack_file_release(struct pack_file *pf)
 
 /* --- the writer --- */
 
+/* What is under way of one lane. */
+struct lane_writer {
+	struct pack_file file; /* the pack, if one is */
+	size_t n; /* bytes in chunk */
+	uint8_t chunk[CHUNK_BYTES];
+};
+
 struct pack_writer {
 	struct packs *ps;
 	ZSTD_CCtx *zstd;
-	struct pack_file file; /* the pack under way, if one is */
+	struct lane_writer *lanes[LANES]; /* NULL: nothing came yet */
+	unsigned lane;
 	struct buf done; /* struct pack_info of each pack that is durable */
 	struct pack_prev prev;
 	uint64_t chunks, plain_bytes, sealed_bytes;
 	int failed; /* only abort is left */
-	size_t n; /* bytes in chunk */
-	uint8_t chunk[CHUNK_BYTES];
 };
+
+static struct lane_writer *lane_new(void)
+{
+	struct lane_writer *l = malloc(sizeof(*l));
+
+	if (!l)
+		return NULL;
+	memset(l, 0, offsetof(struct lane_writer, chunk));
+	if (buf_reserve(&l->file.piece, PIECE_BYTES + FRAME_BYTES_MAX) < 0) {
+		free(l);
+		return NULL;
+	}
+	return l;
+}
 
 int pack_writer_new(struct packs *ps, struct pack_writer **ret)
 {
 	struct pack_writer *w;
 
 	assert(!ps->read_only);
-	w = malloc(sizeof(*w));
+	w = calloc(1, sizeof(*w));
 	if (!w)
 		return -ENOMEM;
-	memset(w, 0, offsetof(struct pack_writer, chunk));
 	w->ps = ps;
 	w->zstd = ZSTD_createCCtx();
-	if (!w->zstd || buf_reserve(&w->file.piece, PIECE_BYTES + FRAME_BYTES_MAX) < 0) {
+	w->lanes[0] = lane_new();
+	if (!w->zstd || !w->lanes[0]) {
 		pack_writer_abort(w);
 		return -ENOMEM;
 	}
@@ -210,33 +229,41 @@ int pack_writer_new(struct packs *ps, struct pack_writer **ret)
 	return 0;
 }
 
-static int pack_begin(struct pack_writer *w)
+void pack_writer_lane(struct pack_writer *w, unsigned lane)
+{
+	assert(lane < LANES);
+	w->lane = lane;
+}
+
+static int pack_begin(struct pack_writer *w, struct lane_writer *l)
 {
 	uint64_t number;
 
 	lock_take(&w->ps->lock);
 	number = w->ps->next++;
 	packs_lock_drop(w->ps);
-	return pack_file_begin(&w->file, w->ps, number, NULL);
+	return pack_file_begin(&l->file, w->ps, number, NULL);
 }
 
-static int pack_end(struct pack_writer *w)
+static int pack_end(struct pack_writer *w, unsigned lane)
 {
-	struct pack_footer f = { .prev = le64_put(w->prev.pack) };
+	struct lane_writer *l = w->lanes[lane];
+	struct pack_footer f = { .prev = le64_put(w->prev.pack), .lane = le32_put(lane) };
 	struct pack_info info;
 	int r;
 
 	memcpy(f.prev_hash, w->prev.hash, sizeof(f.prev_hash));
 	r = buf_reserve(&w->done, sizeof(info));
 	if (r == 0)
-		r = pack_file_end(&w->file, w->ps->keys, &f);
+		r = pack_file_end(&l->file, w->ps->keys, &f);
 	if (r < 0)
 		return r;
 	info = (struct pack_info) {
-		.pack = w->file.home.pack,
-		.file_bytes = w->file.written,
-		.chunks = w->file.chunks,
-		.stored_bytes = w->file.stored_bytes,
+		.pack = l->file.home.pack,
+		.file_bytes = l->file.written,
+		.chunks = l->file.chunks,
+		.stored_bytes = l->file.stored_bytes,
+		.lane = (uint8_t)lane,
 	};
 	w->prev.pack = info.pack;
 	hash256(span_of(&f, sizeof(f)), w->prev.hash);
@@ -245,50 +272,58 @@ static int pack_end(struct pack_writer *w)
 	return 0;
 }
 
-static int chunk_end(struct pack_writer *w)
+static int chunk_end(struct pack_writer *w, unsigned lane)
 {
+	struct lane_writer *l = w->lanes[lane];
 	struct chunk_entry e;
 	uint8_t *frame;
 	int r;
 
-	assert(w->n > 0 && w->file.file);
-	r = pack_file_room(&w->file, &frame);
+	assert(l->n > 0 && l->file.file);
+	r = pack_file_room(&l->file, &frame);
 	if (r < 0)
 		return r;
-	chunk_seal(w->zstd, &w->file.home, w->file.chunks, w->chunk, w->n, frame, &e);
-	r = pack_file_add(&w->file, &e);
+	chunk_seal(w->zstd, &l->file.home, l->file.chunks, l->chunk, l->n, frame, &e);
+	r = pack_file_add(&l->file, &e);
 	if (r < 0)
 		return r;
 	w->chunks++;
-	w->plain_bytes += w->n;
+	w->plain_bytes += l->n;
 	w->sealed_bytes += e.sealed;
-	w->n = 0;
-	return pack_file_bytes(&w->file) >= PACK_BYTES ? pack_end(w) : 0;
+	l->n = 0;
+	return pack_file_bytes(&l->file) >= PACK_BYTES ? pack_end(w, lane) : 0;
 }
 
 int pack_writer_add(struct pack_writer *w, const uint8_t *p, size_t n,
 		    struct chunk_place *ret)
 {
+	struct lane_writer *l = w->lanes[w->lane];
 	int r = w->failed;
 
 	assert(n > 0 && n <= CHUNK_BYTES);
-	if (r == 0 && w->n + n > CHUNK_BYTES)
-		r = chunk_end(w);
-	if (r == 0 && !w->file.file)
-		r = pack_begin(w);
+	if (r == 0 && !l) {
+		l = w->lanes[w->lane] = lane_new();
+		r = l ? 0 : -ENOMEM;
+	}
+	if (r == 0 && l->n + n > CHUNK_BYTES)
+		r = chunk_end(w, w->lane);
+	if (r == 0 && !l->file.file)
+		r = pack_begin(w, l);
 	w->failed = r;
 	if (r < 0)
 		return r;
-	*ret = (struct chunk_place) { w->file.home.pack, w->file.chunks, (uint32_t)w->n };
-	memcpy(w->chunk + w->n, p, n);
-	w->n += n;
+	*ret = (struct chunk_place) { l->file.home.pack, l->file.chunks, (uint32_t)l->n };
+	memcpy(l->chunk + l->n, p, n);
+	l->n += n;
 	return 0;
 }
 
 int pack_writer_break(struct pack_writer *w, size_t min)
 {
-	if (w->failed == 0 && w->n > 0 && w->n >= min)
-		w->failed = chunk_end(w);
+	const struct lane_writer *l = w->lanes[w->lane];
+
+	if (w->failed == 0 && l && l->n > 0 && l->n >= min)
+		w->failed = chunk_end(w, w->lane);
 	return w->failed;
 }
 
@@ -356,7 +391,11 @@ static int packs_make_known(struct pack_writer *w)
 
 static void writer_free(struct pack_writer *w)
 {
-	pack_file_release(&w->file);
+	for (unsigned i = 0; i < LANES; i++) {
+		if (w->lanes[i])
+			pack_file_release(&w->lanes[i]->file);
+		free(w->lanes[i]);
+	}
 	ZSTD_freeCCtx(w->zstd);
 	buf_release(&w->done);
 	free(w);
@@ -364,10 +403,13 @@ static void writer_free(struct pack_writer *w)
 
 int pack_writer_finish(struct pack_writer *w)
 {
-	int r = pack_writer_break(w, 1);
+	int r = w->failed;
 
-	if (r == 0 && w->file.file)
-		r = pack_end(w);
+	for (w->lane = 0; r == 0 && w->lane < LANES; w->lane++) {
+		r = pack_writer_break(w, 1);
+		if (r == 0 && w->lanes[w->lane] && w->lanes[w->lane]->file.file)
+			r = pack_end(w, w->lane);
+	}
 	if (r == 0 && w->done.n)
 		r = files_publish(w);
 	if (r == 0 && w->done.n)

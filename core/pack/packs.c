@@ -61,6 +61,7 @@ struct pack_info pack_image_info(const struct pack_image *img)
 
 	if (img->footer_ok) {
 		info.rewrites = le32_get(img->footer.rewrites);
+		info.lane = le32_get(img->footer.lane) % LANES;
 		hash256(span_of(&img->footer, sizeof(img->footer)), hash);
 		memcpy(info.id, hash, sizeof(info.id));
 	}

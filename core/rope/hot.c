@@ -16,6 +16,7 @@ struct block {
 	struct place *places;
 	uint32_t n_places, places_cap;
 	uint32_t places_end; /* of all places */
+	uint8_t lane;
 	bool mixed; /* places were not noted in the order of their offsets */
 };
 
@@ -29,7 +30,7 @@ struct generation {
 
 struct hot {
 	struct generation live, frozen;
-	uint64_t shared_block; /* open to every file; 0 when none */
+	uint64_t shared_block[LANES]; /* open to every file of the lane; 0 when none */
 	uint8_t **spare; /* full-size blocks for reuse: fresh memory costs page faults */
 	size_t n_spare, spare_max;
 };
@@ -99,7 +100,7 @@ static struct block *find(const struct hot *h, uint64_t number)
 }
 
 /* A new open block; returns its number, or 0 without memory. */
-static uint64_t block_new(struct hot *h, uint32_t cap)
+static uint64_t block_new(struct hot *h, unsigned lane, uint32_t cap)
 {
 	struct generation *g = &h->live;
 	uint8_t *bytes;
@@ -116,7 +117,8 @@ static uint64_t block_new(struct hot *h, uint32_t cap)
 	bytes = bytes_new(h, cap);
 	if (!bytes)
 		return 0;
-	g->blocks[g->n] = (struct block) { .bytes = bytes, .cap = cap };
+	g->blocks[g->n] =
+		(struct block) { .bytes = bytes, .cap = cap, .lane = (uint8_t)lane };
 	g->bytes += cap;
 	return g->first + g->n++;
 }
@@ -142,7 +144,9 @@ static void block_widen(struct hot *h, struct block *b, size_t n)
  * one for a newcomer, or one of its own. */
 static uint64_t block_for(struct hot *h, const struct hot_tail *tail, size_t n)
 {
-	bool knows = tail->block >= h->live.first;
+	bool knows =
+		tail->block >= h->live.first && find(h, tail->block)->lane == tail->lane;
+	uint64_t *shared = &h->shared_block[tail->lane];
 	struct block *b;
 
 	if (knows) {
@@ -153,17 +157,18 @@ static uint64_t block_for(struct hot *h, const struct hot_tail *tail, size_t n)
 				return tail->block;
 		}
 	} else if (n < BLOCK_FIRST_CAP) {
-		if (h->shared_block >= h->live.first) {
-			b = find(h, h->shared_block);
+		if (*shared >= h->live.first) {
+			b = find(h, *shared);
 			if (b->cap - b->len >= n)
-				return h->shared_block;
+				return *shared;
 		}
-		h->shared_block = block_new(h, HOT_BLOCK_MAX / 2);
-		return h->shared_block;
+		*shared = block_new(h, tail->lane, HOT_BLOCK_MAX / 2);
+		return *shared;
 	}
-	return block_new(h, n >= HOT_BLOCK_MAX / 2
-				    ? HOT_BLOCK_MAX
-				    : MAX(BLOCK_FIRST_CAP, (uint32_t)align_up(n, 1024)));
+	return block_new(h, tail->lane,
+			 n >= HOT_BLOCK_MAX / 2
+				 ? HOT_BLOCK_MAX
+				 : MAX(BLOCK_FIRST_CAP, (uint32_t)align_up(n, 1024)));
 }
 
 int hot_put(struct hot *h, struct hot_tail *tail, const uint8_t *p, size_t n,
@@ -172,6 +177,7 @@ int hot_put(struct hot *h, struct hot_tail *tail, const uint8_t *p, size_t n,
 	unsigned used = 0;
 
 	assert(n > 0 && max >= n / HOT_BLOCK_MAX + 2);
+	assert(tail->lane < LANES);
 	while (n) {
 		uint64_t number = block_for(h, tail, n);
 		struct block *b;
@@ -185,7 +191,7 @@ int hot_put(struct hot *h, struct hot_tail *tail, const uint8_t *p, size_t n,
 		assert(used < max);
 		ret[used++] = extent_hot(number, b->len, take);
 		b->len += take;
-		*tail = (struct hot_tail) { number, b->len };
+		*tail = (struct hot_tail) { number, b->len, tail->lane };
 		p += take;
 		n -= take;
 	}
@@ -238,8 +244,13 @@ int hot_freeze(struct hot *h)
 		f->bytes += h->live.bytes;
 	}
 	h->live = (struct generation) { .first = next };
-	h->shared_block = 0;
+	memset(h->shared_block, 0, sizeof(h->shared_block));
 	return 0;
+}
+
+unsigned hot_lane(const struct hot *h, const struct extent *e)
+{
+	return h->frozen.blocks[extent_hot_block(e) - h->frozen.first].lane;
 }
 
 const uint8_t *hot_frozen_bytes(const struct hot *h, const struct extent *e)

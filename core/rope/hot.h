@@ -2,7 +2,7 @@
  * log. Bytes lie in blocks that only grow; an extent names a slice of one block.
  *
  * A block belongs to a file (so that its successive appends are neighbours) or, for a file's
- * first bytes since the last checkpoint, to everybody. hot_freeze() closes all blocks; a
+ * first bytes since the last checkpoint, to all of one lane. hot_freeze() closes all blocks; a
  * checkpoint then notes the place each slice got in a pack (hot_note_place), and patches
  * extents to it (hot_patch) before hot_drop_frozen() frees the bytes.
  *
@@ -10,11 +10,12 @@
  *  1. Block numbers rise for ever; blocks below hot_floor() never change.
  *  2. A slice that is in a tree at the freeze gets one place as a whole; a later slice of a
  *     frozen block lies within such a slice, because frozen neighbours are never joined.
- * Locking: the engine lock; hot_frozen_bytes(), hot_note_place(), hot_placed() and
+ * Locking: the engine lock; hot_frozen_bytes(), hot_lane(), hot_note_place(), hot_placed() and
  * hot_places_done() are the checkpointer's alone and touch frozen blocks only, without it. */
 #ifndef ROPEFS_ROPE_HOT_H
 #define ROPEFS_ROPE_HOT_H
 
+#include "core/base/lane.h"
 #include "core/rope/extent.h"
 
 #define HOT_BLOCK_MAX 131072u /* as large as a chunk: a slice must fit one */
@@ -25,6 +26,7 @@ struct hot;
 struct hot_tail {
 	uint64_t block;
 	uint32_t end;
+	uint8_t lane; /* the caller's: where the next bytes belong (lane.h) */
 };
 
 /* spare_bytes: how much freed memory is kept for reuse. */
@@ -38,6 +40,8 @@ int hot_put(struct hot *h, struct hot_tail *tail, const uint8_t *p, size_t n,
 /* The bytes of a hot extent; borrowed until hot_put() or hot_drop_frozen(). */
 const uint8_t *hot_bytes(const struct hot *h, const struct extent *e);
 uint64_t hot_floor(const struct hot *h);
+/* The lane of a frozen extent. */
+unsigned hot_lane(const struct hot *h, const struct extent *e);
 /* Memory in blocks: all of it, and the part no checkpoint has taken yet. */
 uint64_t hot_total(const struct hot *h);
 uint64_t hot_live(const struct hot *h);

@@ -6,6 +6,12 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/lane.h"
+
+#define CHUNKS_MASK 0xffffffu
+#define LANE_SHIFT  24
+#define LOST_SHIFT  27
+#define LOST_MASK   3u
 
 void manifest_release(struct manifest *m)
 {
@@ -42,11 +48,14 @@ static int put_rows(const struct manifest *m, struct buf *b)
 			.pack = le64_put(p->pack),
 			.bytes = le64_put(p->bytes),
 			.stored = le64_put(p->stored),
-			.chunks = le32_put(p->chunks),
+			.chunks = le32_put(p->chunks | (uint32_t)p->lane << LANE_SHIFT |
+					   (uint32_t)p->lost << LOST_SHIFT),
 			.rewrites = le32_put(p->rewrites),
 		};
 
 		assert(i == 0 || p[-1].pack < p->pack);
+		assert(p->chunks <= CHUNKS_MASK && p->lane < LANES &&
+		       p->lost <= LOST_MASK);
 		memcpy(row.id, p->id, sizeof(row.id));
 		r = buf_append(b, &row, sizeof(row));
 	}
@@ -143,10 +152,16 @@ static int get_rows(struct manifest *m, const uint8_t *at)
 		const struct manifest_pack_row *row = (const void *)at;
 		struct manifest_pack *p = &m->packs[i];
 
+		uint32_t chunks = le32_get(row->chunks);
+
 		*p = (struct manifest_pack) {
-			le64_get(row->pack),	 le64_get(row->bytes),
-			le64_get(row->stored),	 le32_get(row->chunks),
-			le32_get(row->rewrites), { 0 }
+			.pack = le64_get(row->pack),
+			.bytes = le64_get(row->bytes),
+			.stored = le64_get(row->stored),
+			.chunks = chunks & CHUNKS_MASK,
+			.rewrites = le32_get(row->rewrites),
+			.lane = (uint8_t)(chunks >> LANE_SHIFT & (LANES - 1)),
+			.lost = (uint8_t)(chunks >> LOST_SHIFT & LOST_MASK),
 		};
 		memcpy(p->id, row->id, sizeof(p->id));
 		if (i && p[-1].pack >= p->pack)

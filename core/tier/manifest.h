@@ -14,6 +14,8 @@
 struct manifest_pack {
 	uint64_t pack, bytes, stored;
 	uint32_t chunks, rewrites;
+	uint8_t lane;
+	uint8_t lost; /* enum pack_lost: its bytes are not in the bucket */
 	uint8_t id[HASH_ID_BYTES];
 };
 struct manifest_segment {

@@ -78,7 +78,7 @@ static_assert(sizeof(struct manifest_body) == 384, "manifest body is 384 bytes")
 /*	 0  pack      le64
  *	 8  bytes     le64	of its object
  *	16  stored    le64	pack_info.stored_bytes
- *	24  chunks    le32
+ *	24  chunks    le32	the lower 24 bits; then lane (3 bits), lost (2 bits)
  *	28  rewrites  le32
  *	32  id        16 */
 struct manifest_pack_row {

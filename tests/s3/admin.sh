@@ -28,6 +28,12 @@ ok "it is taken away" remote rm "$MNT"
 fails "and is gone" "no bucket" remote show "$MNT"
 fails "its objects are another writer's now" "take-over" remote add "$MNT" "$URL"
 ok "unless that has ended" remote add "$MNT" "$URL" --take-over --local 1G
+mkdir "$MNT/scratch"
+fails "a policy that is none" "first, normal, last or never" \
+	"$ROPECTL" policy set "$MNT/scratch" upload=soon
+ok "what never goes up" "$ROPECTL" policy set "$MNT/scratch" upload=never
+is "is known" "$("$ROPECTL" policy get "$MNT/scratch" upload)" never
+head -c 300K /dev/urandom >"$MNT/scratch/c"
 echo after >"$MNT/b"
 ok "uploads go on" settled
 fs_stop
@@ -36,6 +42,9 @@ STORE=$T/clone
 fs_start
 is "all is there" "$(cat "$MNT/a" "$MNT/b")" "before
 after"
+fails "but for that" "Input/output error" cat "$MNT/scratch/c"
+grep -q 'was not uploaded by' <(timeout 5 cat "$MNT/.ropefs/events")
+result $? "and events say why"
 fs_stop
 
 # Credentials, as far as the bucket's answer: nobody listens on that port.

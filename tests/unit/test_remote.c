@@ -115,6 +115,16 @@ static struct ropefs_remote_status status_of(struct ropefs *fs)
 	return st;
 }
 
+static unsigned problems_of(struct ropefs *fs)
+{
+	struct ropefs_verify v = { 0 };
+	int r = ropefs_remote_verify(fs, &v);
+
+	ck_assert_msg(r == 0 || r == -E_CORRUPT, "%d %s", r, ropefs_error());
+	ck_assert_int_eq(r == 0, v.problems == 0);
+	return (unsigned)v.problems;
+}
+
 static int clone_to(const struct place *p, bool take_over)
 {
 	struct ropefs_clone c = { .key_file = p->key, .remote = bucket_of(p) };
@@ -264,6 +274,70 @@ START_TEST(packs_over_the_limit_leave_and_their_bytes_come_back_when_read)
 	ck_ok(read_file(fs, "f1", 1, 1 << 20));
 	ck_ok(ropefs_close(fs));
 	ck_store_is_sound(&p, p.store);
+}
+END_TEST
+
+/* A file under a policy; it is packed apart. */
+static void put_under(struct ropefs *fs, const char *key, const char *value,
+		      uint64_t seed)
+{
+	const struct ropefs_new dir = { .mode = S_IFDIR | 0700 },
+				what = { .mode = S_IFREG | 0600 };
+	_cleanup_free_ uint8_t *bytes = malloc(MIB);
+	struct rng rng = rng_seeded(seed);
+	struct ropefs_attr d, a;
+	char name[64];
+
+	rng_fill(&rng, bytes, MIB);
+	ck_ok(ropefs_create(fs, ROPEFS_ROOT_INO, ropefs_name(value), &dir, &d));
+	snprintf(name, sizeof(name), "user.ropefs.%s", key);
+	ck_ok(ropefs_setxattr(fs, d.ino, name, value, strlen(value), 0));
+	ck_ok(ropefs_create(fs, d.ino, ropefs_name("f"), &what, &a));
+	ck_assert_int_eq(ropefs_write(fs, a.ino, 0, bytes, MIB, 0, NULL), (ssize_t)MIB);
+}
+
+START_TEST(policies_say_what_goes_up_and_what_leaves)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_at(&p, p.store);
+	struct ropefs_remote_opts opts = bucket_of(&p);
+	struct ropefs_remote_status st;
+
+	opts.local_bytes = 3 << 20; /* never and on fit, and one more */
+	put_under(fs, "upload", "last", 1);
+	put_under(fs, "upload", "never", 2);
+	put_under(fs, "pin", "on", 3);
+	put_under(fs, "upload", "first", 4);
+	put_under(fs, "upload", "normal", 5);
+	ck_ok(ropefs_checkpoint(fs));
+	ck_ok(ropefs_remote_add(fs, &opts));
+	ck_ok(ropefs_remote_sync(fs));
+	st = status_of(fs);
+	ck_assert_uint_eq(st.manifest, 3); /* one after each rank */
+	for (unsigned tries = 0; tries < 600 && st.remote_packs < 3; tries++) {
+		usleep(100000);
+		st = status_of(fs);
+	}
+	ck_assert_uint_eq(st.remote_packs, 3);
+	ck_assert_uint_gt(st.local_bytes, 2 << 20);
+	ck_ok(read_file(fs, "never/f", 2, MIB));
+	ck_ok(read_file(fs, "on/f", 3, MIB));
+	ck_assert_uint_eq(status_of(fs).gets, st.gets);
+	ck_ok(read_file(fs, "first/f", 4, MIB));
+	ck_assert_uint_gt(status_of(fs).gets, st.gets);
+	ck_assert_uint_eq(problems_of(fs), 0);
+	ck_ok(ropefs_close(fs));
+	ck_store_is_sound(&p, p.store);
+
+	ck_ok(clone_to(&p, true));
+	fs = open_at(&p, p.clone);
+	ck_ok(read_file(fs, "last/f", 1, MIB));
+	ck_assert_int_eq(ropefs_error_errno(read_file(fs, "never/f", 2, MIB)), EIO);
+	ck_assert_ptr_nonnull(strstr(ropefs_error(), "was not uploaded"));
+	put_file(fs, "more", 6, 1000);
+	ck_ok(ropefs_remote_sync(fs));
+	ck_assert_uint_eq(problems_of(fs), 0);
+	ck_ok(ropefs_close(fs));
 }
 END_TEST
 
@@ -442,16 +516,6 @@ static const char *newest(const struct place *p, char kind)
 	return last_seen;
 }
 
-static unsigned problems_of(struct ropefs *fs)
-{
-	struct ropefs_verify v = { 0 };
-	int r = ropefs_remote_verify(fs, &v);
-
-	ck_assert_msg(r == 0 || r == -E_CORRUPT, "%d %s", r, ropefs_error());
-	ck_assert_int_eq(r == 0, v.problems == 0);
-	return (unsigned)v.problems;
-}
-
 START_TEST(verify_notices_objects_removed_and_a_bucket_put_back)
 {
 	struct place p = place_new();
@@ -615,6 +679,7 @@ int main(void)
 		       many_uploads_with_edits_between_are_restored_as_the_last_one_was);
 	tcase_add_test(t, nothing_new_makes_no_request_that_writes);
 	tcase_add_test(t, packs_over_the_limit_leave_and_their_bytes_come_back_when_read);
+	tcase_add_test(t, policies_say_what_goes_up_and_what_leaves);
 	tcase_add_test(t, without_its_bucket_a_store_works_but_for_what_is_only_there);
 	tcase_add_test(
 		t, a_take_over_turns_the_first_writer_read_only_and_it_keeps_what_it_has);
