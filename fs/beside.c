@@ -99,7 +99,8 @@ void beside_request(struct beside *b, uint32_t tid)
 		go_to(core);
 }
 
-void beside_replied(struct beside *b)
+void beside_replied(struct beside *b, uint32_t tid)
 {
-	b->replied = now_ns();
+	if (tid)
+		b->replied = now_ns();
 }

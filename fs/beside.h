@@ -24,8 +24,9 @@ struct beside {
 
 /* A request of thread tid has come at `now`: is it time to look where the thread is? */
 bool beside_due(struct beside *b, uint32_t tid, int64_t now);
-/* To be called with each request before it is carried out, and after it was. */
+/* To be called with each request before it is carried out, and after it was. What is nobody's
+ * (tid 0: forgets) comes between two requests of a thread, and says nothing of its wait. */
 void beside_request(struct beside *b, uint32_t tid);
-void beside_replied(struct beside *b);
+void beside_replied(struct beside *b, uint32_t tid);
 
 #endif

@@ -233,6 +233,7 @@ static void *loop(void *arg)
 	struct beside beside = { 0 };
 
 	while (!fuse_session_exited(session)) {
+		uint32_t tid;
 		int r;
 
 		if (!has_turn && sem_wait(&l->turns) < 0)
@@ -244,11 +245,12 @@ static void *loop(void *arg)
 		if (r <= 0)
 			break;
 		atomic_store_explicit(busy_since, now_s(), memory_order_relaxed);
+		tid = ((struct fuse_in_header *)buf.mem)->pid;
 		if (l->alone)
-			beside_request(&beside, ((struct fuse_in_header *)buf.mem)->pid);
+			beside_request(&beside, tid);
 		fuse_session_process_buf(session, &buf);
 		if (l->alone)
-			beside_replied(&beside);
+			beside_replied(&beside, tid);
 		atomic_store_explicit(busy_since, 0, memory_order_relaxed);
 	}
 	loop_hand_over();
