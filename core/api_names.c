@@ -206,30 +206,27 @@ int ropefs_link(struct ropefs *fs, uint64_t ino, uint64_t dir, struct ropefs_nam
 	return r < 0 ? r : change_end(fs, &op, ino, ret);
 }
 
-/* Whether the inode of dir/name goes for good when that name goes. */
-static bool goes_with(struct ropefs *fs, uint64_t dir, struct span name)
-{
-	struct inode *in;
-	struct entry e;
-
-	return catalog_lookup(&fs->catalog, dir, name, &e) >= 0 &&
-	       inode_get(fs, e.ino, &in) >= 0 && !in->holds &&
-	       (le32_get(in->row.nlink) == 1 || S_ISDIR(le32_get(in->row.mode)));
-}
-
-/* A long queue that would go with the name is kept for now: it goes in slices afterwards, by
- * ropefs_release(). Returns its number, or 0. */
-static uint64_t keep_long_queue(struct ropefs *fs, uint64_t dir, struct span name)
+/* Before dir/name is removed: sets reap in *flags if its inode goes for good then. A long queue
+ * that would is kept for now, as it goes in slices afterwards, by ropefs_release(): its number
+ * is returned, else 0. */
+static uint64_t look_before_removal(struct ropefs *fs, uint64_t dir, struct span name,
+				    uint32_t reap, uint32_t *flags)
 {
 	struct inode *in;
 	struct entry e;
 
 	if (catalog_lookup(&fs->catalog, dir, name, &e) < 0 ||
-	    inode_get(fs, e.ino, &in) < 0 || !queue_is_long(fs, in))
+	    inode_get(fs, e.ino, &in) < 0)
 		return 0;
-	in->holds++;
-	inode_settle(fs, in);
-	return e.ino;
+	if (queue_is_long(fs, in)) {
+		in->holds++;
+		inode_settle(fs, in);
+		return e.ino;
+	}
+	if (!in->holds &&
+	    (le32_get(in->row.nlink) == 1 || S_ISDIR(le32_get(in->row.mode))))
+		*flags |= reap;
+	return 0;
 }
 
 static int remove_name(struct ropefs *fs, enum op_type type, uint64_t dir,
@@ -241,9 +238,7 @@ static int remove_name(struct ropefs *fs, enum op_type type, uint64_t dir,
 
 	if (r < 0)
 		return r;
-	queue = keep_long_queue(fs, dir, op.name);
-	if (goes_with(fs, dir, op.name))
-		op.flags = OP_FLAG_REAP;
+	queue = look_before_removal(fs, dir, op.name, OP_FLAG_REAP, &op.flags);
 	r = change_end(fs, &op, 0, NULL);
 	if (queue)
 		ropefs_release(fs, queue, 1);
@@ -280,9 +275,7 @@ int ropefs_rename(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
 		op.type = OP_WHITEOUT;
 		op.ino = fs->next_ino;
 	}
-	queue = keep_long_queue(fs, to_dir, op.name2);
-	if (goes_with(fs, to_dir, op.name2))
-		op.flags = OP_FLAG_REAP_TARGET;
+	queue = look_before_removal(fs, to_dir, op.name2, OP_FLAG_REAP_TARGET, &op.flags);
 	r = change_end(fs, &op, 0, NULL);
 	if (queue)
 		ropefs_release(fs, queue, 1);

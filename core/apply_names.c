@@ -112,7 +112,7 @@ static void fill_row(const struct op *op, struct inode_row *row)
 /* What a new inode that failed with r has got so far goes again. */
 static int purged(struct ropefs *fs, uint64_t ino, int r)
 {
-	int undo = catalog_purge(&fs->catalog, ino);
+	int undo = catalog_purge(&fs->catalog, ino, ROWS_ALL);
 
 	return undo < 0 ? torn(fs, undo) : r;
 }
@@ -232,11 +232,12 @@ int apply_link(struct ropefs *fs, const struct op *op)
 }
 
 /* Before a name of the inode goes: what drop_link() needs can be read. */
-static int drop_reserve(struct ropefs *fs, const struct inode *in)
+static int drop_reserve(struct ropefs *fs, const struct inode *in, bool reap)
 {
 	if (!S_ISDIR(le32_get(in->row.mode)) && le32_get(in->row.nlink) > 1)
 		return 0;
-	return catalog_reserve_purge(&fs->catalog, in->ino);
+	return reap ? inode_reserve_destroy(fs, in)
+		    : catalog_reserve_orphan(&fs->catalog, in->ino);
 }
 
 /* The inode has lost a name (a directory: its only one). reap: nobody holds it. */
@@ -292,10 +293,10 @@ int apply_unlink(struct ropefs *fs, const struct op *op)
 		return is_dir ? -EISDIR : -ENOTDIR;
 	if (is_dir && dir_in_use(in))
 		return -ENOTEMPTY;
-	r = drop_reserve(fs, in);
+	r = drop_reserve(fs, in, op->flags & OP_FLAG_REAP);
 	if (r < 0)
 		return r;
-	r = catalog_del_entry(&fs->catalog, op->dir, op->name);
+	r = catalog_del_found(&fs->catalog, op->dir, &e);
 	if (r < 0)
 		return r;
 	touch_dir(fs, dir, -1, is_dir ? -1 : 0, op->time);
@@ -454,7 +455,7 @@ int apply_rename(struct ropefs *fs, const struct op *op)
 		return exchange(fs, op, &rn);
 
 	dir = S_ISDIR(le32_get(rn.in->row.mode)) ? 1 : 0;
-	r = rn.target ? drop_reserve(fs, rn.target) : 0;
+	r = rn.target ? drop_reserve(fs, rn.target, op->flags & OP_FLAG_REAP_TARGET) : 0;
 	if (r < 0)
 		return r;
 	if (op->type == OP_WHITEOUT)
@@ -490,6 +491,6 @@ int apply_reap(struct ropefs *fs, const struct op *op)
 		return r;
 	if (le32_get(in->row.nlink))
 		return -EINVAL;
-	r = catalog_reserve_purge(&fs->catalog, op->ino);
+	r = inode_reserve_destroy(fs, in);
 	return r < 0 ? r : inode_destroy(fs, in);
 }

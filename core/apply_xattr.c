@@ -103,6 +103,11 @@ int apply_xattr(struct ropefs *fs, const struct op *op)
 
 	if (r < 0)
 		return r;
+	/* First: who removes the inode goes by it. */
+	if (policy_is_ours(op->name)) {
+		in->row.flags = le32_put(le32_get(in->row.flags) | INODE_POLICY);
+		inode_mark_dirty(fs, in);
+	}
 	if (op->type == OP_SETXATTR && is_ttl(op->name)) {
 		r = catalog_add_ttl(&fs->catalog, op->ino);
 		if (r < 0)
@@ -112,10 +117,8 @@ int apply_xattr(struct ropefs *fs, const struct op *op)
 	r = op->type == OP_SETXATTR ? set(fs, in, op) : rm(fs, in, op);
 	if (r < 0)
 		return r;
-	if (policy_is_ours(op->name)) {
-		in->row.flags = le32_put(le32_get(in->row.flags) | INODE_POLICY);
+	if (policy_is_ours(op->name))
 		fs->lane_turn++;
-	}
 	in->row.ctime = le64_put((uint64_t)op->time);
 	inode_mark_dirty(fs, in);
 	return 0;

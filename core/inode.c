@@ -4,6 +4,7 @@
  * A row in the catalog may be older than the inode here, and may point at nodes the inode
  * has left; nodes.h keeps those until the next checkpoint, which rewrites the row first. */
 #include <errno.h>
+#include <sys/stat.h>
 
 #include "core/base/err.h"
 #include "core/queue.h"
@@ -98,6 +99,20 @@ static void forget(struct ropefs *fs, struct inode *in)
 	free(in);
 }
 
+static unsigned rows_of(const struct inode *in)
+{
+	uint32_t flags = le32_get(in->row.flags);
+
+	return (S_ISLNK(le32_get(in->row.mode)) ? ROWS_TARGET : 0) |
+	       (flags & INODE_POLICY ? ROWS_TTL : 0) |
+	       (flags & INODE_QUEUE ? ROWS_QUEUE : 0);
+}
+
+int inode_reserve_destroy(struct ropefs *fs, const struct inode *in)
+{
+	return catalog_reserve_purge(&fs->catalog, in->ino, rows_of(in));
+}
+
 int inode_destroy(struct ropefs *fs, struct inode *in)
 {
 	uint64_t bytes = le64_get(in->row.data_bytes);
@@ -108,7 +123,7 @@ int inode_destroy(struct ropefs *fs, struct inode *in)
 		in->row.rope = ROPE_EMPTY; /* a collection finds what it still had */
 	else if (r < 0)
 		return r;
-	r = catalog_purge(&fs->catalog, in->ino);
+	r = catalog_purge(&fs->catalog, in->ino, rows_of(in));
 	if (r < 0)
 		return r;
 	fs->dead_bytes += bytes - MIN(bytes, fs->told_bytes);

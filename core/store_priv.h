@@ -193,8 +193,9 @@ int inode_add(struct ropefs *fs, uint64_t ino, const struct inode_row *row,
 	      struct inode **ret);
 void inode_mark_dirty(struct ropefs *fs, struct inode *in);
 /* Drops its bytes, rows and memory. Not held any more. What can't be read of its tree is
- * left to a collection; after catalog_reserve_purge() only want of memory makes it fail. */
+ * left to a collection; after inode_reserve_destroy() only want of memory makes it fail. */
 int inode_destroy(struct ropefs *fs, struct inode *in);
+int inode_reserve_destroy(struct ropefs *fs, const struct inode *in);
 /* Of a snapshot that was dropped: what is in memory of it. */
 void inode_forget_snapshot(struct ropefs *fs, uint64_t id);
 bool inode_snapshot_held(struct ropefs *fs, uint64_t id);

@@ -234,32 +234,61 @@ static int del_all(struct catalog *c, enum row_kind kind, uint64_t ino)
 	}
 }
 
-/* The orphan mark goes last: while it is there, the purge can be done again. */
-static const enum row_kind purged[] = { ROW_XATTR, ROW_TARGET, ROW_TTL,	  ROW_QUEUE,
-					ROW_TIME,  ROW_CURSOR, ROW_INODE, ROW_ORPHAN };
+static const struct {
+	enum row_kind kind;
+	unsigned rows;
+} purged[] = {
+	{ ROW_TARGET, ROWS_TARGET }, { ROW_TTL, ROWS_TTL },
+	{ ROW_QUEUE, ROWS_QUEUE },   { ROW_TIME, ROWS_QUEUE },
+	{ ROW_CURSOR, ROWS_QUEUE },
+};
 
-int catalog_purge(struct catalog *c, uint64_t ino)
+static int del_if_there(struct catalog *c, enum row_kind kind, uint64_t ino)
 {
-	assert(ino > 0);
-	for (size_t i = 0; i < ARRAY_LEN(purged); i++) {
-		int r = del_all(c, purged[i], ino);
+	struct row_key key = row_key(kind, ino);
+	int r = btree_del(&c->bt, row_span(&key));
 
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	return r == -ENOENT ? 0 : r;
 }
 
-int catalog_reserve_purge(struct catalog *c, uint64_t ino)
+int catalog_purge(struct catalog *c, uint64_t ino, unsigned rows)
 {
-	assert(ino > 0);
-	for (size_t i = 0; i < ARRAY_LEN(purged); i++) {
-		struct row_key from = row_key(purged[i], ino);
-		struct row_key to = row_key(purged[i], ino + 1);
-		int r = btree_reserve(&c->bt, row_span(&from), row_span(&to), 1);
+	int r;
 
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	assert(ino > 0);
+	r = del_all(c, ROW_XATTR, ino);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(purged); i++)
+		if (rows & purged[i].rows)
+			r = del_all(c, purged[i].kind, ino);
+	if (r == 0)
+		r = del_if_there(c, ROW_INODE, ino);
+	/* The orphan mark goes last: while it is there, the purge can be done again. */
+	return r < 0 ? r : del_if_there(c, ROW_ORPHAN, ino);
+}
+
+static int reserve_kind(struct catalog *c, enum row_kind kind, uint64_t ino)
+{
+	struct row_key from = row_key(kind, ino);
+	struct row_key to = row_key(kind, ino + 1);
+
+	return btree_reserve(&c->bt, row_span(&from), row_span(&to), 1);
+}
+
+int catalog_reserve_purge(struct catalog *c, uint64_t ino, unsigned rows)
+{
+	int r;
+
+	assert(ino > 0);
+	r = reserve_kind(c, ROW_XATTR, ino);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(purged); i++)
+		if (rows & purged[i].rows)
+			r = reserve_kind(c, purged[i].kind, ino);
+	if (r == 0)
+		r = reserve_kind(c, ROW_INODE, ino);
+	return r < 0 ? r : reserve_kind(c, ROW_ORPHAN, ino);
+}
+
+int catalog_reserve_orphan(struct catalog *c, uint64_t ino)
+{
+	return reserve_kind(c, ROW_ORPHAN, ino);
 }

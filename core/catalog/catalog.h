@@ -77,6 +77,8 @@ int catalog_add_entry(struct catalog *c, uint64_t dir, struct span name, uint64_
 		      uint8_t type);
 int catalog_del_entry(struct catalog *c, uint64_t dir, struct span name); /* -ENOENT */
 /* Points an existing entry at another inode, keeping its cookie. */
+/* The entry that catalog_lookup() has just found. */
+int catalog_del_found(struct catalog *c, uint64_t dir, const struct entry *e);
 int catalog_set_entry(struct catalog *c, uint64_t dir, struct span name, uint64_t ino,
 		      uint8_t type);
 /* 1 with the first entry whose cookie is > after, 0 at the end. */
@@ -103,12 +105,21 @@ int catalog_add_ttl(struct catalog *c, uint64_t ino);
 /* 1 with the first such inode with number > after, 0 when none is left. */
 int catalog_next_ttl(struct catalog *c, uint64_t after, uint64_t *ret_ino);
 
-/* Removes every row of an inode but its entries in directories: the row itself, xattrs,
- * target, marks. The rope must have been cleared. */
-int catalog_purge(struct catalog *c, uint64_t ino);
-/* Reads and reserves what that takes, or the orphan mark instead of it, so that (nodes_trim()
- * apart) neither can fail. -EIO, -E_CORRUPT, -ENOMEM. */
-int catalog_reserve_purge(struct catalog *c, uint64_t ino);
+/* Rows that an inode may have besides xattrs, its own and the orphan mark. */
+enum catalog_rows {
+	ROWS_TARGET = 1,
+	ROWS_TTL = 2,
+	ROWS_QUEUE = 4, /* its table and cursors */
+	ROWS_ALL = 7,
+};
+/* Removes every row of an inode but its entries in directories. The rope must have been cleared.
+ * rows: of enum catalog_rows; each kind that it can't have is a search less. */
+int catalog_purge(struct catalog *c, uint64_t ino, unsigned rows);
+/* Reads and reserves what that takes, so that (nodes_trim() apart) it can't fail. -EIO,
+ * -E_CORRUPT, -ENOMEM. */
+int catalog_reserve_purge(struct catalog *c, uint64_t ino, unsigned rows);
+/* The same for catalog_add_orphan(). */
+int catalog_reserve_orphan(struct catalog *c, uint64_t ino);
 
 /* Every inode in order of number: 1 with the first ino > after and its row; 0 at the end. */
 int catalog_next_inode(struct catalog *c, uint64_t after, uint64_t *ret_ino,

@@ -205,6 +205,13 @@ int catalog_del_entry(struct catalog *c, uint64_t dir, struct span name)
 	return dirent_del(c, &at);
 }
 
+int catalog_del_found(struct catalog *c, uint64_t dir, const struct entry *e)
+{
+	struct row_key key = row_key_entry(dir, e->cookie);
+
+	return btree_del(&c->bt, row_span(&key));
+}
+
 int catalog_set_entry(struct catalog *c, uint64_t dir, struct span name, uint64_t ino,
 		      uint8_t type)
 {

@@ -537,7 +537,7 @@ START_TEST(purge_removes_one_inode_whole)
 		ck_ok(catalog_add_orphan(&f.c, ino));
 	}
 	ck_ok(catalog_add_entry(&f.c, 11, SPAN_STR("x"), 12, DT_REG));
-	ck_ok(catalog_purge(&f.c, 11));
+	ck_ok(catalog_purge(&f.c, 11, ROWS_ALL));
 	for (uint64_t ino = 10; ino < 13; ino++) {
 		ck_assert_uint_eq(count_rows(&f.c, 'I', ino), ino != 11);
 		ck_assert_uint_eq(count_rows(&f.c, 'O', ino), ino != 11);
@@ -546,7 +546,7 @@ START_TEST(purge_removes_one_inode_whole)
 				    : count_rows(&f.c, 'X', ino) == 0);
 	}
 	ck_assert_uint_eq(count_rows(&f.c, 'D', 11), 1);
-	ck_ok(catalog_purge(&f.c, 11));
+	ck_ok(catalog_purge(&f.c, 11, ROWS_ALL));
 	fixture_release(&f);
 }
 END_TEST
