@@ -272,6 +272,8 @@ static int run(struct ropefs *fs)
 	r = freeze(fs, &fz);
 	if (r < 0)
 		return r;
+	if (MUTANT(LATE_LSN) && !fs->replaying)
+		fz.super.lsn = fz.lsn = wal_last_lsn(fs->wal);
 	r = write_frozen(fs, &fz);
 	if (r < 0) {
 		pagefile_abort(fs->pf);

@@ -21,6 +21,7 @@
 #define MUTANT_SNAP_PAGE_FREED	15 /* a page that a snapshot holds is used again */
 #define MUTANT_GC_SNAPSHOT	16 /* collection does not look at snapshots */
 #define MUTANT_PACK_EARLY	14 /* a pack gets its name before it is durable */
+#define MUTANT_LATE_LSN		17 /* a checkpoint claims what came after it froze */
 
 #ifdef ROPEFS_MUTANT
 #define MUTANT(name) (ROPEFS_MUTANT == MUTANT_##name)

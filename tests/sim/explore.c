@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "tests/sim/tasks.h"
 #include "tests/sim/world.h"
 
 #define LIVES_MAX      4
@@ -25,10 +26,12 @@ static bool worth_a_moment(struct world *w, unsigned call)
 static void moment_note(void *arg, unsigned call)
 {
 	struct world *w = arg;
-	struct moment m = { .floor = w->floor,
-			    .top = w->past.n - 1 + w->changing,
-			    .call = call };
+	struct moment m;
 
+	tasks_point();
+	m = (struct moment) { .floor = w->floor,
+			      .top = w->past.n - 1 + w->changing,
+			      .call = call };
 	if (w->n_moments == ARRAY_LEN(w->moments) || !worth_a_moment(w, call))
 		return;
 	if (io_sim_branch(w->io, rng_next(&w->rng), &m.io) < 0)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "core/base/err.h"
+#include "tests/sim/tasks.h"
 #include "tests/sim/world.h"
 
 struct kind;
@@ -505,6 +506,61 @@ void world_settle(struct world *w)
 	world_recover(w, w->pushed);
 }
 
+/* --- several at once --- */
+
+static void change_drawn(struct world *w, const struct kind *kind);
+static const struct kind *kind_draw(struct world *w);
+
+static void together_change(void *arg)
+{
+	struct world *w = arg;
+	const struct kind *kind;
+
+	for (unsigned n = 1 + (unsigned)rng_below(&w->rng, 8); n > 0; n--) {
+		do
+			kind = kind_draw(w);
+		while (kind->act);
+		change_drawn(w, kind);
+	}
+}
+
+/* Durable is what was made before the sync began. */
+static void together_sync(void *arg)
+{
+	struct world *w = arg;
+
+	for (unsigned n = 1 + (unsigned)rng_below(&w->rng, 3); n > 0; n--) {
+		size_t made = w->past.n - 1;
+
+		expect(w, ropefs_sync(w->fs));
+		w->floor = MAX(w->floor, made);
+		w->pushed = MAX(w->pushed, made);
+	}
+}
+
+static void together_upkeep(void *arg)
+{
+	struct world *w = arg;
+
+	for (unsigned n = 1 + (unsigned)rng_below(&w->rng, 2); n > 0; n--)
+		expect(w, rng_below(&w->rng, 3) ? ropefs_checkpoint(w->fs)
+						: ropefs_collect(w->fs));
+}
+
+/* Changes, syncs and upkeep by a task each, interleaved anyhow. */
+static void act_together(struct world *w)
+{
+	const struct sim_task tasks[] = { { together_change, w },
+					    { together_sync, w },
+					    { together_upkeep, w } };
+
+	if (w->faulty)
+		return;
+	tasks_run(rng_next(&w->rng), tasks, ARRAY_LEN(tasks));
+	w->doing = "together";
+	world_compare(w);
+}
+
 /* --- the table --- */
 
 static const struct kind kinds[] = {
@@ -533,6 +589,7 @@ static const struct kind kinds[] = {
 	{ "kill", 1, NULL, NULL, NULL, act_kill },
 	{ "close", 1, NULL, NULL, NULL, act_close },
 	{ "fault", 4, NULL, NULL, NULL, act_fault },
+	{ "together", 4, NULL, NULL, NULL, act_together },
 };
 static_assert(ARRAY_LEN(kinds) <= ARRAY_LEN(sim_totals.steps), "a count a kind");
 
@@ -599,13 +656,15 @@ static void change(struct world *w, struct plan *p)
 
 	w->changing = true;
 	r = p->kind->make(w, p);
-	w->changing = false;
 	expect(w, r);
-	if (r < 0 && (!p->kind->made || !p->kind->made(w, p)))
+	if (r < 0 && (!p->kind->made || !p->kind->made(w, p))) {
+		w->changing = false;
 		return;
+	}
 	s = state_copy(history_last(&w->past));
 	p->kind->model(p, &s);
 	w->dead = !take_attributes(w, &s);
+	w->changing = false;
 	world_check(w, !w->dead || w->faulty, "attributes can't be had");
 	if (w->dead) {
 		state_release(&s);
@@ -616,19 +675,30 @@ static void change(struct world *w, struct plan *p)
 		w->floor = w->pushed = w->past.n - 1;
 }
 
-void world_step(struct world *w)
+/* A change of the kind, or of one that has to come first, where one is possible now. */
+static void change_drawn(struct world *w, const struct kind *kind)
 {
 	static struct plan p;
 
-	p.kind = kind_draw(w);
+	p.kind = kind;
 	p.i = (unsigned)rng_below(&w->rng, SIM_FILES);
 	p.j = (unsigned)rng_below(&w->rng, SIM_FILES);
-	if (p.kind->plan && !p.kind->plan(w, &p, history_last(&w->past)))
+	if (!p.kind->plan(w, &p, history_last(&w->past)))
 		return;
 	w->doing = p.kind->name;
 	sim_totals.steps[p.kind - kinds]++;
-	if (p.kind->act)
-		p.kind->act(w);
-	else
-		change(w, &p);
+	change(w, &p);
+}
+
+void world_step(struct world *w)
+{
+	const struct kind *kind = kind_draw(w);
+
+	if (!kind->act) {
+		change_drawn(w, kind);
+		return;
+	}
+	w->doing = kind->name;
+	sim_totals.steps[kind - kinds]++;
+	kind->act(w);
 }

@@ -107,6 +107,7 @@ uint64_t seals_repeated(void); /* violations so far */
 
 struct sim_totals {
 	uint64_t states, lives[5], images, fscks, twice, harms, faults, reopened;
+	uint64_t switches; /* between tasks */
 	uint64_t steps[32];
 };
 extern struct sim_totals sim_totals;
