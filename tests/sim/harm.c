@@ -144,6 +144,43 @@ static void look_at_file(struct world *w, const struct history *past, unsigned i
 		    "%s has bytes that it never had", name);
 }
 
+/* True when record id had these bytes at some time. */
+static bool record_was(const struct history *past, uint64_t id, const uint8_t *p, size_t n)
+{
+	for (size_t k = past->n; k-- > 0;) {
+		size_t was_n;
+		const uint8_t *was = queue_record(&past->at[k].queue, id, &was_n);
+
+		if (was && was_n == n && !memcmp(was, p, n))
+			return true;
+	}
+	return false;
+}
+
+static void look_at_queue(struct world *w, const struct history *past)
+{
+	static uint8_t bytes[SIM_RECORD_MAX];
+	struct ropefs_record rec;
+	struct ropefs_batch b = {
+		.records = &rec, .max = 1, .p = bytes, .n = sizeof(bytes)
+	};
+	struct ropefs_queue q;
+	int r = ropefs_queue_info(w->fs, sim_queue_ino, &q);
+
+	world_check(w, r >= 0 || ropefs_error_errno(r) == EIO, "the queue gives %d", r);
+	for (uint64_t id = q.first; r == 0 && id < q.next; id++) {
+		b.id = id;
+		b.count = 0;
+		r = ropefs_queue_read(w->fs, sim_queue_ino, &b, 0);
+		world_check(w, r >= 0 || ropefs_error_errno(r) == EIO,
+			    "record %llu gives %d", (unsigned long long)id, r);
+		world_check(w, r < 0 || record_was(past, id, bytes, rec.n),
+			    "record %llu has bytes that it never had",
+			    (unsigned long long)id);
+		r = 0;
+	}
+}
+
 void world_harm(struct world *w, const struct history *past)
 {
 	w->doing = "reading what was harmed";
@@ -153,4 +190,5 @@ void world_harm(struct world *w, const struct history *past)
 		return;
 	for (unsigned i = 0; i < SIM_FILES; i++)
 		look_at_file(w, past, i);
+	look_at_queue(w, past);
 }

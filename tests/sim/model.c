@@ -98,6 +98,47 @@ void state_set(struct state *s, unsigned i, struct blob *b)
 	s->file[i] = b;
 }
 
+/* --- the queue --- */
+
+void queue_set(struct queue_state *q, struct blob *b)
+{
+	if (b)
+		blob_seal(b);
+	blob_put(q->records);
+	q->records = b;
+}
+
+static uint64_t queue_digest(const struct queue_state *q)
+{
+	uint64_t h = mix(mix(5, q->first), q->next);
+
+	h = mix(mix(h, q->resets), q->cursor);
+	return mix(h, q->records ? q->records->content : 0);
+}
+
+bool queue_equal(const struct queue_state *a, const struct queue_state *b)
+{
+	return queue_digest(a) == queue_digest(b);
+}
+
+const uint8_t *queue_record(const struct queue_state *q, uint64_t id, size_t *ret_n)
+{
+	const uint8_t *p = q->records ? q->records->p : NULL;
+	uint32_t n;
+
+	if (id < q->first || id >= q->next)
+		return NULL;
+	for (uint64_t at = q->first;; at++, p += sizeof(n) + n) {
+		memcpy(&n, p, sizeof(n));
+		if (at == id)
+			break;
+	}
+	*ret_n = n;
+	return p + sizeof(n);
+}
+
+/* --- states --- */
+
 void snap_set(struct state *s, unsigned k, bool there)
 {
 	struct snap *snap = &s->snap[k];
@@ -106,6 +147,9 @@ void snap_set(struct state *s, unsigned k, bool there)
 		blob_put(snap->file[i]);
 		snap->file[i] = there ? blob_get(s->file[i]) : NULL;
 	}
+	blob_put(snap->queue.records);
+	snap->queue = there ? s->queue : (struct queue_state) { 0 };
+	blob_get(snap->queue.records);
 	snap->there = there;
 }
 
@@ -118,6 +162,9 @@ struct state state_copy(const struct state *s)
 		for (unsigned k = 0; k < SIM_SNAPS; k++)
 			blob_get(copy.snap[k].file[i]);
 	}
+	for (unsigned k = 0; k < SIM_SNAPS; k++)
+		blob_get(copy.snap[k].queue.records);
+	blob_get(copy.queue.records);
 	return copy;
 }
 
@@ -127,6 +174,7 @@ void state_release(struct state *s)
 		snap_set(s, k, false);
 	for (unsigned i = 0; i < SIM_FILES; i++)
 		state_set(s, i, NULL);
+	queue_set(&s->queue, NULL);
 }
 
 static uint64_t snap_digest(const struct snap *snap)
@@ -135,7 +183,7 @@ static uint64_t snap_digest(const struct snap *snap)
 
 	for (unsigned i = 0; snap->there && i < SIM_FILES; i++)
 		h = mix(h, snap->file[i] ? snap->file[i]->content : i);
-	return h;
+	return mix(h, queue_digest(&snap->queue));
 }
 
 uint64_t state_digest(const struct state *s)
@@ -146,7 +194,7 @@ uint64_t state_digest(const struct state *s)
 		h = mix(h, s->file[i] ? s->file[i]->digest : i);
 	for (unsigned k = 0; k < SIM_SNAPS; k++)
 		h = mix(h, snap_digest(&s->snap[k]));
-	return h;
+	return mix(h, queue_digest(&s->queue));
 }
 
 void history_add(struct history *h, struct state s)

@@ -11,6 +11,8 @@
 #define SIM_FILES      5
 #define SIM_SNAPS      2
 #define SIM_FILE_MAX   (24 * 1024)
+#define SIM_QUEUE_MAX  (16 * 1024)
+#define SIM_RECORD_MAX 2000
 #define SIM_XATTR_MAX  64
 #define SIM_XATTR_NAME "user.note"
 
@@ -24,15 +26,24 @@ struct blob {
 	uint8_t p[];
 };
 
+/* A queue: the blob's bytes are its records, one after another, each behind its length (4 bytes).
+ * NULL: not one record. */
+struct queue_state {
+	struct blob *records;
+	uint64_t first, next, resets, cursor;
+};
+
 struct snap {
 	bool there;
 	struct blob *file[SIM_FILES];
+	struct queue_state queue;
 };
 
 struct state {
 	struct blob *file[SIM_FILES]; /* NULL: no such name */
 	struct snap
 		snap[SIM_SNAPS]; /* of the root folder; contents count, not attributes */
+	struct queue_state queue;
 	struct ropefs_attr root; /* of the root folder */
 };
 
@@ -52,6 +63,11 @@ void blob_seal(struct blob *b);
 void snap_set(struct state *s, unsigned k, bool there); /* of s as it is, or none */
 /* Drops the name's blob and takes b instead. */
 void state_set(struct state *s, unsigned i, struct blob *b);
+/* The records of q are b from now on (sealed by this; NULL is fine); drops the old ones. */
+void queue_set(struct queue_state *q, struct blob *b);
+bool queue_equal(const struct queue_state *a, const struct queue_state *b);
+/* The record's bytes, or NULL when q has no such id. */
+const uint8_t *queue_record(const struct queue_state *q, uint64_t id, size_t *ret_n);
 struct state state_copy(const struct state *s);
 void state_release(struct state *s);
 uint64_t state_digest(const struct state *s);

@@ -389,6 +389,105 @@ static void model_drop(const struct plan *p, struct state *s)
 	snap_set(s, p->i % SIM_SNAPS, false);
 }
 
+/* --- the queue --- */
+
+static bool plan_append_record(struct world *w, struct plan *p, const struct state *s)
+{
+	const struct blob *b = s->queue.records;
+
+	p->n = 1 + rng_below(&w->rng, rng_below(&w->rng, 6) ? 150 : SIM_RECORD_MAX);
+	rng_fill(&w->rng, p->bytes, p->n);
+	if (b && b->n + p->n > SIM_QUEUE_MAX) {
+		p->kind = kind_named("trim");
+		p->at = s->queue.next;
+	}
+	return true;
+}
+
+static int make_append_record(struct world *w, struct plan *p)
+{
+	uint64_t id = 0;
+	ssize_t n = ropefs_append(w->fs, sim_queue_ino, p->bytes, p->n, 0, &id);
+
+	world_check(w, n < 0 || ((size_t)n == p->n &&
+				 id == history_last(&w->past)->queue.next),
+		    "a record got the id %llu", (unsigned long long)id);
+	return (int)n;
+}
+
+static void model_append_record(const struct plan *p, struct state *s)
+{
+	static const struct blob none;
+	const struct blob *old = s->queue.records ? s->queue.records : &none;
+	uint32_t n = (uint32_t)p->n;
+	struct blob *b = blob_splice(old, old->n, 0, NULL, sizeof(n) + p->n);
+
+	memcpy(b->p + old->n, &n, sizeof(n));
+	memcpy(b->p + old->n + sizeof(n), p->bytes, p->n);
+	queue_set(&s->queue, b);
+	s->queue.next++;
+}
+
+static bool plan_trim(struct world *w, struct plan *p, const struct state *s)
+{
+	const struct queue_state *q = &s->queue;
+
+	p->at = q->first + rng_below(&w->rng, q->next - q->first + 1);
+	return p->at > q->first;
+}
+
+static int make_trim(struct world *w, struct plan *p)
+{
+	return ropefs_queue_trim(w->fs, sim_queue_ino, p->at);
+}
+
+static void model_trim(const struct plan *p, struct state *s)
+{
+	struct queue_state *q = &s->queue;
+	const uint8_t *from;
+	size_t n, cut;
+
+	from = queue_record(q, p->at, &n);
+	cut = from ? (size_t)(from - sizeof(uint32_t) - q->records->p) : q->records->n;
+	queue_set(q, cut < q->records->n ? blob_splice(q->records, 0, cut, NULL, 0)
+					 : NULL);
+	q->first = p->at;
+}
+
+static bool plan_reset(struct world *w, struct plan *p, const struct state *s)
+{
+	return s->queue.records;
+}
+
+static int make_reset(struct world *w, struct plan *p)
+{
+	return ropefs_truncate(w->fs, sim_queue_ino, 0);
+}
+
+static void model_reset(const struct plan *p, struct state *s)
+{
+	queue_set(&s->queue, NULL);
+	s->queue.first = s->queue.next = s->queue.cursor = 0;
+	s->queue.resets++;
+}
+
+static bool plan_cursor(struct world *w, struct plan *p, const struct state *s)
+{
+	p->at = s->queue.first +
+		rng_below(&w->rng, s->queue.next - s->queue.first + 1);
+	return true;
+}
+
+static int make_cursor(struct world *w, struct plan *p)
+{
+	return ropefs_cursor_commit(w->fs, sim_queue_ino, SIM_CURSOR, p->at);
+}
+
+static void model_cursor(const struct plan *p, struct state *s)
+{
+	s->queue.cursor = p->at;
+}
+
 /* --- not changes --- */
 
 /* An error must come of a fault, and be one that programs understand. */
@@ -581,6 +680,10 @@ static const struct kind kinds[] = {
 	{ "snapshot", 2, plan_snapshot, make_snapshot, model_snapshot, .durable = true,
 	  .made = snapshot_made },
 	{ "drop", 1, plan_drop, make_drop, model_drop },
+	{ "record", 10, plan_append_record, make_append_record, model_append_record },
+	{ "trim", 3, plan_trim, make_trim, model_trim },
+	{ "reset", 1, plan_reset, make_reset, model_reset },
+	{ "cursor", 3, plan_cursor, make_cursor, model_cursor },
 	{ "sync", 14, NULL, NULL, NULL, act_sync },
 	{ "push", 6, NULL, NULL, NULL, act_push },
 	{ "checkpoint", 7, NULL, NULL, NULL, act_checkpoint },

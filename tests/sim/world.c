@@ -15,6 +15,7 @@
 
 struct sim_totals sim_totals;
 struct key_file *sim_key;
+uint64_t sim_queue_ino;
 
 /* --- what all worlds share --- */
 
@@ -90,6 +91,21 @@ static void furnish(struct ropefs *fs)
 		abort();
 }
 
+static void make_queue(struct ropefs *fs)
+{
+	struct ropefs_new what = { .mode = S_IFREG | 0644 };
+	struct ropefs_attr attr;
+
+	if (ropefs_setxattr(fs, ROPEFS_ROOT_INO, "user.ropefs.kind", "queue", 5, 0) < 0 ||
+	    ropefs_setxattr(fs, ROPEFS_ROOT_INO, "user.ropefs.framing", "write", 5, 0) <
+		    0 ||
+	    ropefs_create(fs, ROPEFS_ROOT_INO, ropefs_name("q"), &what, &attr) < 0 ||
+	    ropefs_removexattr(fs, ROPEFS_ROOT_INO, "user.ropefs.kind") < 0 ||
+	    ropefs_cursor_commit(fs, attr.ino, SIM_CURSOR, 0) < 0)
+		abort();
+	sim_queue_ino = attr.ino;
+}
+
 /* Opens the store on io, changes it, and closes it for good. */
 static void template_finish(struct io *io, void (*change)(struct ropefs *fs))
 {
@@ -97,8 +113,7 @@ static void template_finish(struct io *io, void (*change)(struct ropefs *fs))
 
 	if (world_open(&w) < 0)
 		abort();
-	if (change)
-		change(w.fs);
+	change(w.fs);
 	if (checkpoint_run(w.fs, true) < 0)
 		abort();
 	store_abandon(w.fs, true);
@@ -112,7 +127,7 @@ static void templates_make(void)
 	if (io_sim_new(1, &io) < 0 ||
 	    store_init(io, sim_key, CIPHER_XCHACHA20, store_id) < 0)
 		abort();
-	template_finish(io, NULL);
+	template_finish(io, make_queue);
 	io_sim_allow(io, LIES);
 	templates[0] = io;
 	if (io_sim_branch(io, 2, &templates[1]) < 0)
@@ -243,6 +258,57 @@ static struct blob *look_at_file(struct world *w, uint64_t dir, unsigned i)
 	return b;
 }
 
+/* Bytes of some records that follow another, as a blob has them. */
+static struct blob *take_records(struct blob *b, const struct ropefs_batch *batch)
+{
+	const uint8_t *p = batch->p;
+	struct blob *longer;
+
+	for (unsigned i = 0; i < batch->count; i++) {
+		uint32_t n = (uint32_t)batch->records[i].n;
+
+		longer = blob_splice(b, b->n, 0, NULL, sizeof(n) + n);
+		memcpy(longer->p + b->n, &n, sizeof(n));
+		memcpy(longer->p + b->n + sizeof(n), p, n);
+		p += n;
+		blob_put(b);
+		b = longer;
+	}
+	return b;
+}
+
+static struct queue_state look_at_queue(struct world *w, uint64_t ino)
+{
+	static uint8_t bytes[SIM_QUEUE_MAX + SIM_RECORD_MAX];
+	struct ropefs_record records[32];
+	struct ropefs_batch batch = {
+		.records = records, .max = 32, .p = bytes, .n = sizeof(bytes)
+	};
+	struct queue_state seen = { 0 };
+	struct blob *b = blob_new(0);
+	struct ropefs_cursor c;
+	struct ropefs_queue q;
+	int r = ropefs_queue_info(w->fs, ino, &q);
+
+	world_check(w, r == 0, "the queue's state gives %d", r);
+	r = ropefs_cursor_get(w->fs, ino, SIM_CURSOR, &c);
+	world_check(w, r == 0, "the cursor gives %d", r);
+	for (batch.id = q.first; batch.id < q.next;) {
+		r = ropefs_queue_read(w->fs, ino, &batch, 0);
+		world_check(w, r == 0 && batch.count, "record %llu gives %d",
+			    (unsigned long long)batch.id, r);
+		b = take_records(b, &batch);
+	}
+	seen = (struct queue_state) { .first = q.first,
+				      .next = q.next,
+				      .resets = q.resets,
+				      .cursor = c.id };
+	queue_set(&seen, b->n ? b : NULL);
+	if (!seen.records)
+		blob_put(b);
+	return seen;
+}
+
 static void look_at_snapshot(struct world *w, unsigned k, struct snap *ret)
 {
 	char name[8];
@@ -257,6 +323,9 @@ static void look_at_snapshot(struct world *w, unsigned k, struct snap *ret)
 	ret->there = true;
 	for (unsigned i = 0; i < SIM_FILES; i++)
 		ret->file[i] = look_at_file(w, attr.ino, i);
+	r = ropefs_lookup(w->fs, attr.ino, ropefs_name("q"), &attr);
+	world_check(w, r == 0, "the queue of snapshot %s gives %d", name, r);
+	ret->queue = look_at_queue(w, attr.ino);
 }
 
 struct state world_look(struct world *w)
@@ -268,9 +337,23 @@ struct state world_look(struct world *w)
 		s.file[i] = look_at_file(w, ROPEFS_ROOT_INO, i);
 	for (unsigned k = 0; k < SIM_SNAPS; k++)
 		look_at_snapshot(w, k, &s.snap[k]);
+	s.queue = look_at_queue(w, sim_queue_ino);
 	r = ropefs_getattr(w->fs, ROPEFS_ROOT_INO, &s.root);
 	world_check(w, r == 0, "attributes of the root give %d", r);
 	return s;
+}
+
+static void compare_queue(struct world *w, const char *what,
+			  const struct queue_state *seen, const struct queue_state *want)
+{
+	world_check(w, seen->first == want->first && seen->next == want->next,
+		    "%s has records %llu..%llu, not %llu..%llu", what,
+		    (unsigned long long)seen->first, (unsigned long long)seen->next,
+		    (unsigned long long)want->first, (unsigned long long)want->next);
+	world_check(w, seen->cursor == want->cursor, "%s has its cursor at %llu, not %llu",
+		    what, (unsigned long long)seen->cursor,
+		    (unsigned long long)want->cursor);
+	world_check(w, queue_equal(seen, want), "%s differs", what);
 }
 
 static void compare_snapshot(struct world *w, unsigned k, const struct snap *seen,
@@ -284,6 +367,7 @@ static void compare_snapshot(struct world *w, unsigned k, const struct snap *see
 		world_check(w, !a == !b && (!a || a->content == b->content),
 			    "f%u of snapshot %u differs", i, k);
 	}
+	compare_queue(w, "a snapshot's queue", &seen->queue, &want->queue);
 }
 
 void world_compare(struct world *w)
@@ -301,6 +385,7 @@ void world_compare(struct world *w)
 	}
 	for (unsigned k = 0; k < SIM_SNAPS; k++)
 		compare_snapshot(w, k, &seen.snap[k], &want->snap[k]);
+	compare_queue(w, "the queue", &seen.queue, &want->queue);
 	world_check(w, attr_equal(&seen.root, &want->root), "the root differs");
 	state_release(&seen);
 }

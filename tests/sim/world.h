@@ -13,6 +13,7 @@
 
 #define SIM_SEGMENT_BYTES (96 * KIB)
 #define SIM_FRAME_BYTES	  (8 * KIB)
+#define SIM_CURSOR	  "reader"
 
 struct moment {
 	struct io *io;
@@ -112,5 +113,6 @@ struct sim_totals {
 };
 extern struct sim_totals sim_totals;
 extern struct key_file *sim_key;
+extern uint64_t sim_queue_ino; /* of the queue that each world has */
 
 #endif
