@@ -133,7 +133,11 @@ static void look_at_file(struct world *w, const struct history *past, unsigned i
 	ssize_t n;
 
 	snprintf(name, sizeof(name), "f%u", i);
-	n = ropefs_lookup(w->fs, ROPEFS_ROOT_INO, ropefs_name(name), &attr);
+	n = i < SIM_FOLDER
+		    ? ropefs_getattr(w->fs, ROPEFS_ROOT_INO, &attr)
+		    : ropefs_lookup(w->fs, ROPEFS_ROOT_INO, ropefs_name("d"), &attr);
+	if (n == 0)
+		n = ropefs_lookup(w->fs, attr.ino, ropefs_name(name), &attr);
 	if (n == 0)
 		n = ropefs_read(w->fs, attr.ino, 0, bytes, sizeof(bytes), 0);
 	if (n == -ENOENT)
@@ -145,7 +149,8 @@ static void look_at_file(struct world *w, const struct history *past, unsigned i
 }
 
 /* True when record id had these bytes at some time. */
-static bool record_was(const struct history *past, uint64_t id, const uint8_t *p, size_t n)
+static bool record_was(const struct history *past, uint64_t id, const uint8_t *p,
+		       size_t n)
 {
 	for (size_t k = past->n; k-- > 0;) {
 		size_t was_n;

@@ -188,7 +188,7 @@ static uint64_t snap_digest(const struct snap *snap)
 
 uint64_t state_digest(const struct state *s)
 {
-	uint64_t h = mix_attr(3, &s->root);
+	uint64_t h = mix_attr(mix_attr(3, &s->root), &s->folder);
 
 	for (unsigned i = 0; i < SIM_FILES; i++)
 		h = mix(h, s->file[i] ? s->file[i]->digest : i);

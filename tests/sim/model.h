@@ -9,6 +9,7 @@
 #include "tests/lib/suite.h"
 
 #define SIM_FILES      5
+#define SIM_FOLDER     3 /* files from this one on are in the folder d, the others in the root */
 #define SIM_SNAPS      2
 #define SIM_FILE_MAX   (24 * 1024)
 #define SIM_QUEUE_MAX  (16 * 1024)
@@ -45,6 +46,7 @@ struct state {
 		snap[SIM_SNAPS]; /* of the root folder; contents count, not attributes */
 	struct queue_state queue;
 	struct ropefs_attr root; /* of the root folder */
+	struct ropefs_attr folder; /* of d; no inode: it is not there */
 };
 
 struct history { /* states after each step; 0 is how it began */

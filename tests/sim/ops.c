@@ -50,12 +50,20 @@ static struct ropefs_name name_of(unsigned i)
 	return ropefs_name(names[i]);
 }
 
+/* The folder that file i belongs in. */
+static uint64_t parent_of(const struct world *w, unsigned i)
+{
+	return i < SIM_FOLDER ? ROPEFS_ROOT_INO : history_last(&w->past)->folder.ino;
+}
+
 static void faults_end(struct world *w)
 {
 	if (w->budget->fail_at)
 		w->budget->fail_at(0, false);
 	io_sim_fail_at(w->io, 0, 0, 0, false);
 }
+
+static bool plan_create(struct world *w, struct plan *p, const struct state *s);
 
 /* --- bytes --- */
 
@@ -64,7 +72,7 @@ static bool plan_piece(struct world *w, struct plan *p, const struct state *s)
 {
 	if (!s->file[p->i]) {
 		p->kind = kind_named("create");
-		return true;
+		return plan_create(w, p, s);
 	}
 	p->n = 1 +
 	       rng_below(&w->rng, rng_below(&w->rng, 10) ? 250 : sizeof(p->bytes) - 1);
@@ -200,6 +208,8 @@ static void model_replace(const struct plan *p, struct state *s)
 
 static bool plan_create(struct world *w, struct plan *p, const struct state *s)
 {
+	if (p->i >= SIM_FOLDER && !s->folder.ino)
+		p->kind = kind_named("mkdir");
 	return !s->file[p->i];
 }
 
@@ -207,7 +217,7 @@ static int make_create(struct world *w, struct plan *p)
 {
 	struct ropefs_new what = { .mode = S_IFREG | 0644 };
 	struct ropefs_attr attr;
-	int r = ropefs_create(w->fs, ROPEFS_ROOT_INO, name_of(p->i), &what, &attr);
+	int r = ropefs_create(w->fs, parent_of(w, p->i), name_of(p->i), &what, &attr);
 
 	p->ino = r < 0 ? 0 : attr.ino;
 	return r;
@@ -219,15 +229,55 @@ static void model_create(const struct plan *p, struct state *s)
 	s->file[p->i]->attr.ino = p->ino;
 }
 
+static int make_mkdir(struct world *w, struct plan *p)
+{
+	struct ropefs_new what = { .mode = S_IFDIR | 0755 };
+	struct ropefs_attr attr;
+	int r = ropefs_create(w->fs, ROPEFS_ROOT_INO, ropefs_name("d"), &what, &attr);
+
+	p->ino = r < 0 ? 0 : attr.ino;
+	return r;
+}
+
+static bool plan_mkdir(struct world *w, struct plan *p, const struct state *s)
+{
+	return !s->folder.ino;
+}
+
+static void model_mkdir(const struct plan *p, struct state *s)
+{
+	s->folder.ino = p->ino;
+}
+
+static bool plan_rmdir(struct world *w, struct plan *p, const struct state *s)
+{
+	for (unsigned i = SIM_FOLDER; i < SIM_FILES; i++)
+		if (s->file[i])
+			return false;
+	return s->folder.ino;
+}
+
+static int make_rmdir(struct world *w, struct plan *p)
+{
+	return ropefs_rmdir(w->fs, ROPEFS_ROOT_INO, ropefs_name("d"));
+}
+
+static void model_rmdir(const struct plan *p, struct state *s)
+{
+	s->folder = (struct ropefs_attr) { 0 };
+}
+
 /* A file onto an empty one; makes that first where there is none. */
 static bool plan_clone(struct world *w, struct plan *p, const struct state *s)
 {
 	if (!s->file[p->j] || !s->file[p->j]->n || p->i == p->j)
 		return false;
 	p->n = 0;
-	if (!s->file[p->i])
+	if (!s->file[p->i]) {
 		p->kind = kind_named("create");
-	else if (s->file[p->i]->n)
+		return plan_create(w, p, s);
+	}
+	if (s->file[p->i]->n)
 		p->kind = kind_named("truncate");
 	return true;
 }
@@ -255,7 +305,7 @@ static bool plan_there(struct world *w, struct plan *p, const struct state *s)
 
 static int make_remove(struct world *w, struct plan *p)
 {
-	return ropefs_unlink(w->fs, ROPEFS_ROOT_INO, name_of(p->i));
+	return ropefs_unlink(w->fs, parent_of(w, p->i), name_of(p->i));
 }
 
 static void model_remove(const struct plan *p, struct state *s)
@@ -285,7 +335,7 @@ static bool plan_two(struct world *w, struct plan *p, const struct state *s)
 
 static int make_swap(struct world *w, struct plan *p)
 {
-	return ropefs_rename(w->fs, ROPEFS_ROOT_INO, name_of(p->i), ROPEFS_ROOT_INO,
+	return ropefs_rename(w->fs, parent_of(w, p->i), name_of(p->i), parent_of(w, p->j),
 			     name_of(p->j), RENAME_EXCHANGE);
 }
 
@@ -299,7 +349,7 @@ static void model_swap(const struct plan *p, struct state *s)
 
 static int make_rename(struct world *w, struct plan *p)
 {
-	return ropefs_rename(w->fs, ROPEFS_ROOT_INO, name_of(p->i), ROPEFS_ROOT_INO,
+	return ropefs_rename(w->fs, parent_of(w, p->i), name_of(p->i), parent_of(w, p->j),
 			     name_of(p->j), 0);
 }
 
@@ -409,9 +459,10 @@ static int make_append_record(struct world *w, struct plan *p)
 	uint64_t id = 0;
 	ssize_t n = ropefs_append(w->fs, sim_queue_ino, p->bytes, p->n, 0, &id);
 
-	world_check(w, n < 0 || ((size_t)n == p->n &&
-				 id == history_last(&w->past)->queue.next),
-		    "a record got the id %llu", (unsigned long long)id);
+	world_check(
+		w,
+		n < 0 || ((size_t)n == p->n && id == history_last(&w->past)->queue.next),
+		"a record got the id %llu", (unsigned long long)id);
 	return (int)n;
 }
 
@@ -449,8 +500,8 @@ static void model_trim(const struct plan *p, struct state *s)
 
 	from = queue_record(q, p->at, &n);
 	cut = from ? (size_t)(from - sizeof(uint32_t) - q->records->p) : q->records->n;
-	queue_set(q, cut < q->records->n ? blob_splice(q->records, 0, cut, NULL, 0)
-					 : NULL);
+	queue_set(q,
+		  cut < q->records->n ? blob_splice(q->records, 0, cut, NULL, 0) : NULL);
 	q->first = p->at;
 }
 
@@ -473,8 +524,7 @@ static void model_reset(const struct plan *p, struct state *s)
 
 static bool plan_cursor(struct world *w, struct plan *p, const struct state *s)
 {
-	p->at = s->queue.first +
-		rng_below(&w->rng, s->queue.next - s->queue.first + 1);
+	p->at = s->queue.first + rng_below(&w->rng, s->queue.next - s->queue.first + 1);
 	return true;
 }
 
@@ -650,8 +700,8 @@ static void together_upkeep(void *arg)
 static void act_together(struct world *w)
 {
 	const struct sim_task tasks[] = { { together_change, w },
-					    { together_sync, w },
-					    { together_upkeep, w } };
+					  { together_sync, w },
+					  { together_upkeep, w } };
 
 	if (w->faulty)
 		return;
@@ -671,6 +721,8 @@ static const struct kind kinds[] = {
 	{ "truncate", 3, plan_truncate, make_truncate, model_truncate, NULL },
 	{ "replace", 5, plan_replace, make_replace, model_replace, NULL },
 	{ "create", 3, plan_create, make_create, model_create, NULL },
+	{ "mkdir", 1, plan_mkdir, make_mkdir, model_mkdir },
+	{ "rmdir", 2, plan_rmdir, make_rmdir, model_rmdir },
 	{ "clone", 6, plan_clone, make_clone, model_clone, NULL },
 	{ "remove", 2, plan_there, make_remove, model_remove, NULL },
 	{ "xattr", 2, plan_there, make_xattr, model_xattr, NULL },
@@ -692,7 +744,7 @@ static const struct kind kinds[] = {
 	{ "kill", 1, NULL, NULL, NULL, act_kill },
 	{ "close", 1, NULL, NULL, NULL, act_close },
 	{ "fault", 4, NULL, NULL, NULL, act_fault },
-	{ "together", 4, NULL, NULL, NULL, act_together },
+	{ "together", 6, NULL, NULL, NULL, act_together },
 };
 static_assert(ARRAY_LEN(kinds) <= ARRAY_LEN(sim_totals.steps), "a count a kind");
 
@@ -749,6 +801,8 @@ static bool take_attributes(struct world *w, struct state *s)
 		blob_seal(b);
 		state_set(s, i, b);
 	}
+	if (s->folder.ino && attributes(w, s->folder.ino, &s->folder) < 0)
+		return false;
 	return attributes(w, ROPEFS_ROOT_INO, &s->root) >= 0;
 }
 

@@ -12,9 +12,10 @@
 #include "core/base/util.h"
 #include "tests/sim/world.h"
 
-#define STACK_BYTES   (512 * KIB)
-#define HELD_MAX      8
-#define FRUITLESS_MAX 100000u /* turns without a lock taken, a call made or a task ended */
+#define STACK_BYTES (512 * KIB)
+#define HELD_MAX    8
+#define FRUITLESS_MAX                                                                    \
+	100000u /* turns without a lock taken, a call made or a task ended */
 
 void __real_lock_take(struct lock *l);
 void __real_lock_drop(struct lock *l);
@@ -59,7 +60,8 @@ static size_t draw_other(void)
 	size_t choice = sched.now, n = 0;
 
 	for (size_t i = 0; i < sched.n; i++)
-		if (i != sched.now && !sched.at[i].done && rng_below(&sched.rng, ++n) == 0)
+		if (i != sched.now && !sched.at[i].done &&
+		    rng_below(&sched.rng, ++n) == 0)
 			choice = i;
 	return choice;
 }

@@ -232,6 +232,16 @@ void world_fail(const struct world *w, const char *fmt, ...)
 
 /* --- what is seen --- */
 
+/* The folder d within root; no inode: it is not there. */
+static struct ropefs_attr look_at_folder(struct world *w, uint64_t root)
+{
+	struct ropefs_attr attr = { 0 };
+	int r = ropefs_lookup(w->fs, root, ropefs_name("d"), &attr);
+
+	world_check(w, r == 0 || r == -ENOENT, "looking d up gives %d", r);
+	return r == 0 ? attr : (struct ropefs_attr) { 0 };
+}
+
 static struct blob *look_at_file(struct world *w, uint64_t dir, unsigned i)
 {
 	static uint8_t bytes[SIM_FILE_MAX + 1];
@@ -299,14 +309,22 @@ static struct queue_state look_at_queue(struct world *w, uint64_t ino)
 			    (unsigned long long)batch.id, r);
 		b = take_records(b, &batch);
 	}
-	seen = (struct queue_state) { .first = q.first,
-				      .next = q.next,
-				      .resets = q.resets,
-				      .cursor = c.id };
+	seen.first = q.first;
+	seen.next = q.next;
+	seen.resets = q.resets;
+	seen.cursor = c.id;
 	queue_set(&seen, b->n ? b : NULL);
 	if (!seen.records)
 		blob_put(b);
 	return seen;
+}
+
+static void look_at_files(struct world *w, uint64_t root, uint64_t folder,
+			  struct blob **ret)
+{
+	for (unsigned i = 0; i < SIM_FILES; i++)
+		if (i < SIM_FOLDER || folder)
+			ret[i] = look_at_file(w, i < SIM_FOLDER ? root : folder, i);
 }
 
 static void look_at_snapshot(struct world *w, unsigned k, struct snap *ret)
@@ -321,8 +339,7 @@ static void look_at_snapshot(struct world *w, unsigned k, struct snap *ret)
 		return;
 	world_check(w, r == 0, "looking snapshot %s up gives %d", name, r);
 	ret->there = true;
-	for (unsigned i = 0; i < SIM_FILES; i++)
-		ret->file[i] = look_at_file(w, attr.ino, i);
+	look_at_files(w, attr.ino, look_at_folder(w, attr.ino).ino, ret->file);
 	r = ropefs_lookup(w->fs, attr.ino, ropefs_name("q"), &attr);
 	world_check(w, r == 0, "the queue of snapshot %s gives %d", name, r);
 	ret->queue = look_at_queue(w, attr.ino);
@@ -333,8 +350,8 @@ struct state world_look(struct world *w)
 	struct state s = { 0 };
 	int r;
 
-	for (unsigned i = 0; i < SIM_FILES; i++)
-		s.file[i] = look_at_file(w, ROPEFS_ROOT_INO, i);
+	s.folder = look_at_folder(w, ROPEFS_ROOT_INO);
+	look_at_files(w, ROPEFS_ROOT_INO, s.folder.ino, s.file);
 	for (unsigned k = 0; k < SIM_SNAPS; k++)
 		look_at_snapshot(w, k, &s.snap[k]);
 	s.queue = look_at_queue(w, sim_queue_ino);
@@ -350,9 +367,9 @@ static void compare_queue(struct world *w, const char *what,
 		    "%s has records %llu..%llu, not %llu..%llu", what,
 		    (unsigned long long)seen->first, (unsigned long long)seen->next,
 		    (unsigned long long)want->first, (unsigned long long)want->next);
-	world_check(w, seen->cursor == want->cursor, "%s has its cursor at %llu, not %llu",
-		    what, (unsigned long long)seen->cursor,
-		    (unsigned long long)want->cursor);
+	world_check(w, seen->cursor == want->cursor,
+		    "%s has its cursor at %llu, not %llu", what,
+		    (unsigned long long)seen->cursor, (unsigned long long)want->cursor);
 	world_check(w, queue_equal(seen, want), "%s differs", what);
 }
 
@@ -387,5 +404,6 @@ void world_compare(struct world *w)
 		compare_snapshot(w, k, &seen.snap[k], &want->snap[k]);
 	compare_queue(w, "the queue", &seen.queue, &want->queue);
 	world_check(w, attr_equal(&seen.root, &want->root), "the root differs");
+	world_check(w, attr_equal(&seen.folder, &want->folder), "the folder differs");
 	state_release(&seen);
 }
