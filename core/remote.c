@@ -138,6 +138,7 @@ int remote_new(struct ropefs *fs, struct remote **ret)
 	lock_cond_init(&rm->done_cond);
 	STAILQ_INIT(&rm->waiters);
 	rm->man.next_segment = 1;
+	rm->attempted = true;
 	*ret = rm;
 	return 0;
 }

@@ -63,6 +63,7 @@ struct remote {
 	bool map_trusted; /* pages that did not change since open need no second look */
 	struct htab
 		done; /* struct remote_done by pack: in the bucket, in no manifest yet */
+	bool attempted; /* the file remote/next may have a manifest that is, or will be, there */
 	uint64_t checked_ns; /* when nobody else had written, 0: not looked yet */
 	uint64_t oldest, oldest_due_ns; /* the next manifest to remove, and when */
 	unsigned fails;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/mutant.h"
 #include "core/remote_priv.h"
 
 #define SECOND_NS     1000000000u
@@ -113,6 +114,32 @@ static int fence(struct remote *rm, uint64_t number)
 	return r;
 }
 
+/* Creates the manifest's object. -EEXIST: somebody else has. */
+static int create(struct remote *rm, const struct manifest *next, struct span bytes)
+{
+	struct object_key key = key_manifest(rm->instance, next->number);
+	_cleanup_(buf_release) struct buf there = BUF_INIT;
+	uint64_t size;
+	int r;
+
+	if (!rm->cfg.creates) { /* one writer only: a look before is all there is */
+		r = object_head(rm->up.os, key.text, &size);
+		if (r == -ENOENT)
+			return remote_put_bytes(rm->up.os, key.text, bytes, 0);
+		if (r == 0)
+			r = -EEXIST;
+	} else {
+		r = remote_put_bytes(rm->up.os, key.text, bytes, OBJECT_IF_ABSENT);
+	}
+	if (r != -EEXIST)
+		return r;
+	/* An answer that was lost: then what is there is ours. */
+	r = object_get(rm->up.os, key.text, (struct object_range) { 0, 0 }, &there);
+	if (r < 0)
+		return r;
+	return there.n == bytes.n && !memcmp(there.p, bytes.p, bytes.n) ? 0 : -EEXIST;
+}
+
 /* Manifest man + 1 was committed: it is the state to go on from. */
 static int adopt(struct remote *rm, struct manifest *m, struct span bytes)
 {
@@ -123,6 +150,7 @@ static int adopt(struct remote *rm, struct manifest *m, struct span bytes)
 	manifest_release(&rm->man);
 	rm->man = *m;
 	*m = (struct manifest) { 0 };
+	rm->attempted = false;
 	rm->checked_ns = io_mono_ns(io);
 	lock_take(&rm->lock);
 	rm->number = rm->man.number;
@@ -150,6 +178,33 @@ static int settle_newer(struct remote *rm, uint64_t last)
 	return adopt(rm, &m, buf_span(&there));
 }
 
+/* A manifest whose creation had no answer, or was cut off, may still come to be there: another
+ * one of that number would then find a stranger in its place. So the same bytes are put again
+ * until the bucket says that they are there. */
+static int finish_attempt(struct remote *rm)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	struct manifest m = { 0 };
+	int r = remote_file_read(rm->fs->io, NEXT_NAME, &bytes);
+
+	if (r == 0)
+		r = manifest_decode(buf_span(&bytes), rm->fs->keys, &m);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == -ENOENT || m.number <= rm->man.number) {
+		manifest_release(&m);
+		rm->attempted = false;
+		return 0;
+	}
+	r = create(rm, &m, buf_span(&bytes));
+	if (r == -EEXIST)
+		r = fence(rm, m.number);
+	if (r == 0)
+		r = adopt(rm, &m, buf_span(&bytes));
+	manifest_release(&m);
+	return r;
+}
+
 /* Manifests stay in the bucket for keep_s after a newer one came. Whoever has not looked for
  * that long could create a number again that was removed: so it looks first. */
 static int check_writer(struct remote *rm)
@@ -157,7 +212,10 @@ static int check_writer(struct remote *rm)
 	uint64_t now = io_mono_ns(rm->fs->io), last;
 	int r;
 
-	if (rm->checked_ns && now - rm->checked_ns < rm->cfg.keep_s * SECOND_NS / 2)
+	if (MUTANT(NEXT_REPLACED))
+		rm->attempted = false;
+	if (rm->checked_ns && !rm->attempted &&
+	    now - rm->checked_ns < rm->cfg.keep_s * SECOND_NS / 2)
 		return 0;
 	r = remote_find_last(rm->up.os, rm->instance, rm->man.number, &last);
 	if (r == 0 && last > rm->man.number)
@@ -165,7 +223,7 @@ static int check_writer(struct remote *rm)
 	if (r < 0 && r != -ENOENT)
 		return r;
 	rm->checked_ns = now;
-	return 0;
+	return rm->attempted ? finish_attempt(rm) : 0;
 }
 
 /* --- packs --- */
@@ -450,32 +508,6 @@ static int next_manifest(struct remote *rm, struct held *h, struct manifest *nex
 	return r < 0 ? r : remote_put_pages(rm, &h->pages, next);
 }
 
-/* Creates the manifest's object. -EEXIST: somebody else has. */
-static int create(struct remote *rm, const struct manifest *next, struct span bytes)
-{
-	struct object_key key = key_manifest(rm->instance, next->number);
-	_cleanup_(buf_release) struct buf there = BUF_INIT;
-	uint64_t size;
-	int r;
-
-	if (!rm->cfg.creates) { /* one writer only: a look before is all there is */
-		r = object_head(rm->up.os, key.text, &size);
-		if (r == -ENOENT)
-			return remote_put_bytes(rm->up.os, key.text, bytes, 0);
-		if (r == 0)
-			r = -EEXIST;
-	} else {
-		r = remote_put_bytes(rm->up.os, key.text, bytes, OBJECT_IF_ABSENT);
-	}
-	if (r != -EEXIST)
-		return r;
-	/* An answer that was lost: then what is there is ours. */
-	r = object_get(rm->up.os, key.text, (struct object_range) { 0, 0 }, &there);
-	if (r < 0)
-		return r;
-	return there.n == bytes.n && !memcmp(there.p, bytes.p, bytes.n) ? 0 : -EEXIST;
-}
-
 static void committed(struct remote *rm, uint64_t lsn)
 {
 	lock_take(&rm->lock);
@@ -502,6 +534,37 @@ static void forget_done(struct remote *rm)
 	}
 }
 
+static bool still_needed(const struct manifest *m, const struct manifest_drop *d)
+{
+	const struct manifest_pack *p;
+
+	if (d->kind == 'p') {
+		p = manifest_find_pack(m, d->number);
+		return p && !memcmp(p->id, d->id, sizeof(p->id));
+	}
+	for (size_t i = 0; i < m->n_segments; i++)
+		if (m->segments[i].number == d->number &&
+		    !memcmp(m->segments[i].hash, d->id, sizeof(d->id)))
+			return true;
+	return false;
+}
+
+/* Removes what m no longer needs, and the last manifest neither. */
+static int remove_dropped(struct remote *rm, const struct manifest *m)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->n_drops; i++) {
+		const struct manifest_drop *d = &m->drops[i];
+
+		if (MUTANT(DROPPED_EARLY) || !still_needed(&rm->man, d))
+			r = object_del(
+				rm->up.os,
+				key_of(rm->instance, d->kind, d->number, d->id).text);
+	}
+	return r;
+}
+
 static int commit(struct remote *rm, struct held *h)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
@@ -512,9 +575,13 @@ static int commit(struct remote *rm, struct held *h)
 	r = next_manifest(rm, h, &next);
 	if (r == 0)
 		r = manifest_encode(&next, fs->io, fs->keys, &bytes);
-	/* So that the next life knows its own manifest. */
-	if (r == 0)
+	/* So that a later try, or the next life, knows its own manifest. */
+	if (r == 0) {
+		rm->attempted = true;
 		r = io_publish(fs->io, NEXT_NAME, bytes.p, bytes.n);
+	}
+	if (r == 0 && MUTANT(DROPPED_EARLY))
+		r = remove_dropped(rm, &next);
 	if (r == 0)
 		r = create(rm, &next, buf_span(&bytes));
 	if (r == -EEXIST)
@@ -565,21 +632,6 @@ static int put_state(struct remote *rm, unsigned rank)
 
 /* --- what nobody needs any more --- */
 
-static bool still_needed(const struct manifest *m, const struct manifest_drop *d)
-{
-	const struct manifest_pack *p;
-
-	if (d->kind == 'p') {
-		p = manifest_find_pack(m, d->number);
-		return p && !memcmp(p->id, d->id, sizeof(p->id));
-	}
-	for (size_t i = 0; i < m->n_segments; i++)
-		if (m->segments[i].number == d->number &&
-		    !memcmp(m->segments[i].hash, d->id, sizeof(d->id)))
-			return true;
-	return false;
-}
-
 /* Removes the oldest manifest with what only it and those before it needed, once the one after
  * it is keep_s old. Returns 1 when it did, 0 when it is not time. */
 static int remove_oldest(struct remote *rm)
@@ -600,15 +652,7 @@ static int remove_oldest(struct remote *rm)
 		manifest_release(&after);
 		return 0;
 	}
-	r = 0;
-	for (size_t i = 0; r == 0 && i < after.n_drops; i++) {
-		const struct manifest_drop *d = &after.drops[i];
-
-		if (!still_needed(&rm->man, d))
-			r = object_del(
-				rm->up.os,
-				key_of(rm->instance, d->kind, d->number, d->id).text);
-	}
+	r = remove_dropped(rm, &after);
 	if (r == 0)
 		r = object_del(rm->up.os, key_manifest(rm->instance, rm->oldest).text);
 	manifest_release(&after);

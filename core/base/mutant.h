@@ -22,6 +22,8 @@
 #define MUTANT_GC_SNAPSHOT	16 /* collection does not look at snapshots */
 #define MUTANT_PACK_EARLY	14 /* a pack gets its name before it is durable */
 #define MUTANT_LATE_LSN		17 /* a checkpoint claims what came after it froze */
+#define MUTANT_NEXT_REPLACED	18 /* a manifest without an answer is followed by another */
+#define MUTANT_DROPPED_EARLY	19 /* objects go before the manifest without them is there */
 
 #ifdef ROPEFS_MUTANT
 #define MUTANT(name) (ROPEFS_MUTANT == MUTANT_##name)

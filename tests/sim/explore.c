@@ -8,6 +8,7 @@
 #include "tests/sim/world.h"
 
 #define LIVES_MAX      4
+#define CALL_BUCKET    (IO_SIM_ANY + 1u) /* a request, not a call of the disk */
 #define CALLS_CHANGING (IO_SIM_ANY & ~(unsigned)IO_SIM_PREAD)
 
 /* --- moments --- */
@@ -20,6 +21,8 @@ static bool worth_a_moment(struct world *w, unsigned call)
 
 	if (call & IO_SIM_PREAD)
 		return false;
+	if (call == CALL_BUCKET)
+		return w->budget->exhaustive || rng_below(&w->rng, 2);
 	return w->budget->exhaustive || (call & edges) || rng_below(&w->rng, 4) == 0;
 }
 
@@ -36,18 +39,32 @@ static void moment_note(void *arg, unsigned call)
 		return;
 	if (io_sim_branch(w->io, rng_next(&w->rng), &m.io) < 0)
 		abort();
+	m.bucket = bucket_copy(w->bucket, rng_next(&w->rng));
+	if (w->uploading && w->changing)
+		bucket_expect_any(m.bucket);
 	w->moments[w->n_moments++] = m;
+}
+
+static void moment_of_bucket(void *arg)
+{
+	moment_note(arg, CALL_BUCKET);
 }
 
 void moments_watch(struct world *w, bool on)
 {
 	io_sim_watch(w->io, on ? moment_note : NULL, w);
+	if (w->bucket)
+		bucket_watch(w->bucket, on ? moment_of_bucket : NULL, w);
 }
 
 void moments_drop(struct world *w)
 {
-	while (w->n_moments)
-		io_free(w->moments[--w->n_moments].io);
+	while (w->n_moments) {
+		struct moment *m = &w->moments[--w->n_moments];
+
+		io_free(m->io);
+		bucket_free(m->bucket);
+	}
 }
 
 static void explore_moments(struct world *w);
@@ -199,6 +216,8 @@ static struct world world_at(struct world *w, const struct moment *m)
 
 	if (io_sim_branch(m->io, rng_next(&w->rng), &at.io) < 0)
 		abort();
+	at.bucket = bucket_copy(m->bucket, rng_next(&w->rng));
+	bucket_use(at.bucket);
 	for (size_t i = m->floor; i <= top; i++)
 		history_add(&at.past, state_copy(&w->past.at[i]));
 	return at;
@@ -218,8 +237,11 @@ static void try_way(struct world *w, const struct moment *m, const uint8_t *fate
 	world_recover(&at, 0);
 	if (rng_below(&w->rng, 16) == 0)
 		fsck(&at);
+	if (at.bucket && rng_below(&w->rng, 4) == 0)
+		world_restore(&at);
 	live_and_die(&at);
 	world_release(&at);
+	bucket_use(w->bucket);
 }
 
 static void try_harm(struct world *w, const struct moment *m)
@@ -229,6 +251,7 @@ static void try_harm(struct world *w, const struct moment *m)
 	io_sim_power_cut(at.io);
 	world_harm(&at, &w->past);
 	world_release(&at);
+	bucket_use(w->bucket);
 }
 
 static void fill(uint8_t *fates, size_t n, enum io_sim_fate fate)

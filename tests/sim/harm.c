@@ -186,14 +186,18 @@ static void look_at_queue(struct world *w, const struct history *past)
 	}
 }
 
+void world_read(struct world *w, const struct history *past)
+{
+	for (unsigned i = 0; i < SIM_FILES; i++)
+		look_at_file(w, past, i);
+	look_at_queue(w, past);
+}
+
 void world_harm(struct world *w, const struct history *past)
 {
 	w->doing = "reading what was harmed";
 	sim_totals.harms++;
 	harm(w);
-	if (world_open(w) < 0)
-		return;
-	for (unsigned i = 0; i < SIM_FILES; i++)
-		look_at_file(w, past, i);
-	look_at_queue(w, past);
+	if (world_open(w) == 0)
+		world_read(w, past);
 }

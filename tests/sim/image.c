@@ -118,7 +118,10 @@ static void chunk_check(struct image *im, const struct extent *e)
 
 	snprintf(name, sizeof(name), "packs/%010llx.pack",
 		 (unsigned long long)extent_pack(e));
-	need(im, io_open(im->io, name, IO_READ, &file) == 0, "%s is not there", name);
+	if (io_open(im->io, name, IO_READ, &file) < 0) {
+		need(im, im->w->bucket, "%s is not there", name);
+		return; /* it was evicted: the reading of all files looks */
+	}
 	if (io_size(file, &bytes) < 0 || bytes < sizeof(f) ||
 	    io_pread(file, &f, sizeof(f), bytes - sizeof(f)) != sizeof(f))
 		bytes = 0;

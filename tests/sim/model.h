@@ -8,8 +8,9 @@
 #include "core/ropefs.h"
 #include "tests/lib/suite.h"
 
-#define SIM_FILES      5
-#define SIM_FOLDER     3 /* files from this one on are in the folder d, the others in the root */
+#define SIM_FILES 5
+#define SIM_FOLDER                                                                       \
+	3 /* files from this one on are in the folder d, the others in the root */
 #define SIM_SNAPS      2
 #define SIM_FILE_MAX   (24 * 1024)
 #define SIM_QUEUE_MAX  (16 * 1024)

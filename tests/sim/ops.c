@@ -9,8 +9,7 @@
 #include <sys/stat.h>
 
 #include "core/base/err.h"
-#include "tests/sim/tasks.h"
-#include "tests/sim/world.h"
+#include "tests/sim/steps.h"
 
 struct kind;
 
@@ -54,13 +53,6 @@ static struct ropefs_name name_of(unsigned i)
 static uint64_t parent_of(const struct world *w, unsigned i)
 {
 	return i < SIM_FOLDER ? ROPEFS_ROOT_INO : history_last(&w->past)->folder.ino;
-}
-
-static void faults_end(struct world *w)
-{
-	if (w->budget->fail_at)
-		w->budget->fail_at(0, false);
-	io_sim_fail_at(w->io, 0, 0, 0, false);
 }
 
 static bool plan_create(struct world *w, struct plan *p, const struct state *s);
@@ -419,7 +411,7 @@ static bool snapshot_made(struct world *w, struct plan *p)
 {
 	struct ropefs_attr attr;
 
-	faults_end(w);
+	step_faults_end(w);
 	return ropefs_snapshot_lookup(w->fs, ROPEFS_ROOT_INO, snapshot_name(p), &attr) ==
 	       0;
 }
@@ -538,178 +530,6 @@ static void model_cursor(const struct plan *p, struct state *s)
 	s->queue.cursor = p->at;
 }
 
-/* --- not changes --- */
-
-/* An error must come of a fault, and be one that programs understand. */
-static void expect(struct world *w, int r)
-{
-	int err = ropefs_error_errno(r);
-
-	world_check(w, r >= 0 || w->faulty, "fails without a fault: %d", r);
-	if (w->budget->fail_at)
-		world_check(w, r >= 0 || err == ENOMEM || err == EROFS,
-			    "gives errno %d (%d)", err, r);
-	else
-		world_check(w, r >= 0 || err == EIO || err == ENOSPC || err == EROFS,
-			    "gives errno %d (%d)", err, r);
-}
-
-static void acknowledged(struct world *w, int r)
-{
-	expect(w, r);
-	if (r >= 0)
-		w->floor = w->pushed = w->past.n - 1;
-}
-
-static void act_sync(struct world *w)
-{
-	acknowledged(w, ropefs_sync(w->fs));
-}
-
-static void act_push(struct world *w)
-{
-	int r = wal_push(w->fs->wal);
-
-	expect(w, r);
-	if (r >= 0)
-		w->pushed = w->past.n - 1;
-}
-
-static void act_checkpoint(struct world *w)
-{
-	acknowledged(w, ropefs_checkpoint(w->fs));
-}
-
-static void act_collect(struct world *w)
-{
-	acknowledged(w, ropefs_collect(w->fs));
-}
-
-static void act_compare(struct world *w)
-{
-	if (!w->faulty)
-		world_compare(w);
-}
-
-static void act_kill(struct world *w)
-{
-	if (w->faulty)
-		return;
-	world_kill(w);
-	io_sim_kill(w->io);
-	world_recover(w, w->pushed);
-}
-
-static void act_close(struct world *w)
-{
-	if (w->faulty)
-		return;
-	acknowledged(w, checkpoint_run(w->fs, true));
-	world_kill(w);
-	io_sim_kill(w->io);
-	world_reopen(w, w->past.n - 1);
-	world_check(w, w->fs->was_clean, "a store that was closed is not clean");
-}
-
-/* One call of some kinds fails, once or for ever, during a few steps. */
-static void act_fault(struct world *w)
-{
-	static const unsigned masks[] = { IO_SIM_SYNC,	   IO_SIM_SYNC,	  IO_SIM_PWRITE,
-					  IO_SIM_RENAME,   IO_SIM_UNLINK, IO_SIM_TRUNCATE,
-					  IO_SIM_SYNC_DIR, IO_SIM_PREAD,  IO_SIM_ANY };
-	unsigned steps = 1 + (unsigned)rng_below(&w->rng, 4);
-
-	if (w->faulty || !w->budget->faults)
-		return;
-	sim_totals.faults++;
-	w->faulty = true;
-	io_sim_fail_at(w->io, masks[rng_below(&w->rng, ARRAY_LEN(masks))],
-		       1 + rng_below(&w->rng, 6), rng_below(&w->rng, 4) ? EIO : ENOSPC,
-		       rng_below(&w->rng, 4) == 0);
-	while (steps--)
-		world_step(w);
-	act_sync(w);
-	faults_end(w);
-	world_settle(w);
-}
-
-void world_settle(struct world *w)
-{
-	w->doing = "going on once a fault is over";
-	/* A store that turned read-only may show half a change; the log has the truth. */
-	for (int i = 0; i < 2 && !w->fs->read_only; i++) {
-		int r = ropefs_sync(w->fs);
-
-		if (r < 0)
-			continue;
-		w->floor = w->pushed = w->past.n - 1;
-		w->faulty = false;
-		world_compare(w);
-		return;
-	}
-	world_check(w, w->fs->read_only, "two syncs fail without a fault");
-	sim_totals.reopened++;
-	w->faulty = false;
-	world_kill(w);
-	io_sim_kill(w->io);
-	world_recover(w, w->pushed);
-}
-
-/* --- several at once --- */
-
-static void change_drawn(struct world *w, const struct kind *kind);
-static const struct kind *kind_draw(struct world *w);
-
-static void together_change(void *arg)
-{
-	struct world *w = arg;
-	const struct kind *kind;
-
-	for (unsigned n = 1 + (unsigned)rng_below(&w->rng, 8); n > 0; n--) {
-		do
-			kind = kind_draw(w);
-		while (kind->act);
-		change_drawn(w, kind);
-	}
-}
-
-/* Durable is what was made before the sync began. */
-static void together_sync(void *arg)
-{
-	struct world *w = arg;
-
-	for (unsigned n = 1 + (unsigned)rng_below(&w->rng, 3); n > 0; n--) {
-		size_t made = w->past.n - 1;
-
-		expect(w, ropefs_sync(w->fs));
-		w->floor = MAX(w->floor, made);
-		w->pushed = MAX(w->pushed, made);
-	}
-}
-
-static void together_upkeep(void *arg)
-{
-	struct world *w = arg;
-
-	for (unsigned n = 1 + (unsigned)rng_below(&w->rng, 2); n > 0; n--)
-		expect(w, rng_below(&w->rng, 3) ? ropefs_checkpoint(w->fs)
-						: ropefs_collect(w->fs));
-}
-
-/* Changes, syncs and upkeep by a task each, interleaved anyhow. */
-static void act_together(struct world *w)
-{
-	const struct sim_task tasks[] = { { together_change, w },
-					  { together_sync, w },
-					  { together_upkeep, w } };
-
-	if (w->faulty)
-		return;
-	tasks_run(rng_next(&w->rng), tasks, ARRAY_LEN(tasks));
-	w->doing = "together";
-	world_compare(w);
-}
-
 /* --- the table --- */
 
 static const struct kind kinds[] = {
@@ -745,6 +565,8 @@ static const struct kind kinds[] = {
 	{ "close", 1, NULL, NULL, NULL, act_close },
 	{ "fault", 4, NULL, NULL, NULL, act_fault },
 	{ "together", 6, NULL, NULL, NULL, act_together },
+	{ "upload", 10, NULL, NULL, NULL, act_upload },
+	{ "bad reads", 2, NULL, NULL, NULL, act_read_badly },
 };
 static_assert(ARRAY_LEN(kinds) <= ARRAY_LEN(sim_totals.steps), "a count a kind");
 
@@ -776,7 +598,7 @@ static int attributes(struct world *w, uint64_t ino, struct ropefs_attr *ret)
 
 	if (r >= 0 || !w->faulty)
 		return r;
-	faults_end(w);
+	step_faults_end(w);
 	return ropefs_getattr(w->fs, ino, ret);
 }
 
@@ -813,7 +635,7 @@ static void change(struct world *w, struct plan *p)
 
 	w->changing = true;
 	r = p->kind->make(w, p);
-	expect(w, r);
+	step_expect(w, r);
 	if (r < 0 && (!p->kind->made || !p->kind->made(w, p))) {
 		w->changing = false;
 		return;
@@ -821,13 +643,15 @@ static void change(struct world *w, struct plan *p)
 	s = state_copy(history_last(&w->past));
 	p->kind->model(p, &s);
 	w->dead = !take_attributes(w, &s);
-	w->changing = false;
 	world_check(w, !w->dead || w->faulty, "attributes can't be had");
+	w->changing = false;
 	if (w->dead) {
 		state_release(&s);
 		return;
 	}
 	history_add(&w->past, s);
+	if (w->uploading)
+		bucket_expect(w->bucket, state_digest(&s));
 	if (r >= 0 && p->kind->durable)
 		w->floor = w->pushed = w->past.n - 1;
 }
@@ -845,6 +669,16 @@ static void change_drawn(struct world *w, const struct kind *kind)
 	w->doing = p.kind->name;
 	sim_totals.steps[p.kind - kinds]++;
 	change(w, &p);
+}
+
+void step_change(struct world *w)
+{
+	const struct kind *kind;
+
+	do
+		kind = kind_draw(w);
+	while (kind->act);
+	change_drawn(w, kind);
 }
 
 void world_step(struct world *w)

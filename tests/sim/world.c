@@ -49,15 +49,23 @@ static struct randombytes_implementation fixed_source = {
 #define LIES (IO_SIM_NAMES_ANY | IO_SIM_GARBAGE | IO_SIM_GARBAGE_SAME | IO_SIM_SPOIL_SOME)
 
 static const uint8_t store_id[STORE_ID_BYTES] = "ropefs sim disk";
-static struct io *templates[2]; /* disks of closed stores: fresh, furnished */
+/* Disks of closed stores: fresh, furnished, furnished and with a bucket. */
+static struct io *templates[3];
+static struct bucket *template_bucket;
+static char key_path[4200];
 
 static void key_prepare(void)
 {
-	char path[4200];
-
-	snprintf(path, sizeof(path), "%s/sim-%d.key", suite_tmpdir(), (int)getpid());
-	if (key_file_create(path, store_id) < 0 || key_file_read(path, &sim_key) < 0)
+	snprintf(key_path, sizeof(key_path), "%s/sim-%d.key", suite_tmpdir(),
+		 (int)getpid());
+	if (key_file_create(key_path, store_id) < 0 ||
+	    key_file_read(key_path, &sim_key) < 0)
 		abort();
+}
+
+const char *sim_key_path(void)
+{
+	return key_path;
 }
 
 static void put_bytes(struct ropefs *fs, uint64_t ino, size_t at, size_t n)
@@ -106,6 +114,16 @@ static void make_queue(struct ropefs *fs)
 	sim_queue_ino = attr.ino;
 }
 
+static void add_bucket(struct ropefs *fs)
+{
+	const struct ropefs_remote_opts opts = { .url = SIM_BUCKET_URL,
+						 .keep_s = 1,
+						 .local_bytes = 8 * KIB };
+
+	if (ropefs_remote_add(fs, &opts) < 0)
+		abort();
+}
+
 /* Opens the store on io, changes it, and closes it for good. */
 static void template_finish(struct io *io, void (*change)(struct ropefs *fs))
 {
@@ -133,6 +151,11 @@ static void templates_make(void)
 	if (io_sim_branch(io, 2, &templates[1]) < 0)
 		abort();
 	template_finish(templates[1], furnish);
+	if (io_sim_branch(templates[1], 3, &templates[2]) < 0)
+		abort();
+	template_bucket = bucket_new(1);
+	bucket_use(template_bucket);
+	template_finish(templates[2], add_bucket);
 }
 
 void world_prepare(void)
@@ -187,9 +210,12 @@ struct world world_new(uint64_t seed, struct budget *budget)
 	int r;
 
 	world_prepare();
-	w.template = (unsigned)rng_below(&w.rng, 2);
+	w.template = (unsigned)rng_below(&w.rng, ARRAY_LEN(templates));
 	if (io_sim_branch(templates[w.template], rng_next(&w.rng), &w.io) < 0)
 		abort();
+	if (w.template == ARRAY_LEN(templates) - 1)
+		w.bucket = bucket_copy(template_bucket, rng_next(&w.rng));
+	bucket_use(w.bucket);
 	r = world_open(&w);
 	world_check(&w, r == 0, "opening gives %d", r);
 	history_add(&w.past, world_look(&w));
@@ -213,6 +239,7 @@ void world_release(struct world *w)
 	world_kill(w);
 	history_release(&w->past);
 	io_free(w->io);
+	bucket_free(w->bucket);
 }
 
 void world_fail(const struct world *w, const char *fmt, ...)

@@ -9,14 +9,17 @@
 
 #include "core/io/io_sim.h"
 #include "core/store_priv.h"
+#include "tests/sim/bucket.h"
 #include "tests/sim/model.h"
 
 #define SIM_SEGMENT_BYTES (96 * KIB)
 #define SIM_FRAME_BYTES	  (8 * KIB)
 #define SIM_CURSOR	  "reader"
+#define SIM_BUCKET_URL	  "file:///bucket"
 
 struct moment {
 	struct io *io;
+	struct bucket *bucket;
 	size_t floor; /* the state that is durable, at least */
 	size_t top; /* the newest that can be, or the one being made */
 	unsigned call; /* about to be made; 0: none */
@@ -35,6 +38,7 @@ struct budget { /* how many ways are tried, and how deep */
 
 struct world {
 	struct io *io;
+	struct bucket *bucket; /* NULL: it has none */
 	struct ropefs *fs; /* NULL: not open */
 	struct rng rng;
 	uint64_t seed; /* of the first life */
@@ -45,6 +49,7 @@ struct world {
 	size_t pushed; /* last one that a killed process leaves */
 	struct budget *budget;
 	bool changing; /* a change is being made */
+	bool uploading; /* by a task, while others change things */
 	bool dead; /* the machine is off: this life is over */
 	bool faulty; /* a fault is armed, or has struck and the store is not mended */
 	struct moment moments[64];
@@ -74,7 +79,7 @@ _Noreturn void _printf_(2, 3) world_fail(const struct world *w, const char *fmt,
 			world_fail((w), __VA_ARGS__);                                    \
 	} while (0)
 
-/* ops.c: one step of a life: a change, a sync, a checkpoint, ... */
+/* ops.c, acts.c: one step of a life: a change, a sync, a checkpoint, ... */
 void world_step(struct world *w);
 /* Opens the store after a kill or cut, sometimes losing power meanwhile; what it finds must be
  * a state of the past no older than floor, and is the last of the past from now on. */
@@ -98,6 +103,11 @@ void image_check(struct world *w, struct io *io);
 /* harm.c: changes a bit or a sector of the disk and opens the store: each file reads as it was at
  * some point of the past, or gives EIO. */
 void world_harm(struct world *w, const struct history *past);
+/* Each file and record reads as it was at some point of the past, or gives EIO. */
+void world_read(struct world *w, const struct history *past);
+
+/* restore.c: from the bucket alone, without the disk, comes a state that was committed. */
+void world_restore(struct world *w);
 /* A copy of the disk as the world found it. */
 struct io *world_beginning(const struct world *w);
 
@@ -109,10 +119,12 @@ uint64_t seals_repeated(void); /* violations so far */
 struct sim_totals {
 	uint64_t states, lives[5], images, fscks, twice, harms, faults, reopened;
 	uint64_t switches; /* between tasks */
-	uint64_t steps[32];
+	uint64_t uploads, restored;
+	uint64_t steps[48];
 };
 extern struct sim_totals sim_totals;
 extern struct key_file *sim_key;
+const char *sim_key_path(void); /* of its file */
 extern uint64_t sim_queue_ino; /* of the queue that each world has */
 
 #endif
