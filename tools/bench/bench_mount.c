@@ -19,6 +19,7 @@
 
 #include "tools/bench/bench.h"
 #include "tools/bench/bench_many.h"
+#include "tools/bench/bench_queue.h"
 
 #define KIB_1	     ((size_t)1 << 10)
 #define MIB_1	     ((size_t)1 << 20)
@@ -576,6 +577,9 @@ int main(int argc, char **argv)
 			measure(&b, &works[i]);
 	if (strstr("many files", only))
 		measure_many(&b);
+	queue_bench_run(&(struct queue_bench) { b.folder[PLAIN], b.folder[ROPEFS],
+						b.quick, b.rounds },
+			only);
 	free(b.text);
 	free(b.buffer);
 	return EXIT_SUCCESS;

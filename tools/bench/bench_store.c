@@ -23,6 +23,7 @@ static const struct part {
 } parts[] = {
 	{ "edits", part_edits },	   { "durable", part_durable },
 	{ "checkpoint", part_checkpoint }, { "txn", part_txn },
+	{ "queue", part_queue },	   { "find", part_find },
 	{ "clone", part_clone },	   { "bulk", part_bulk },
 	{ "recovery", part_recovery },	   { "memory", part_memory },
 };

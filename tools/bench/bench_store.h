@@ -34,6 +34,8 @@ void part_edits(const struct bench_env *env);
 void part_durable(const struct bench_env *env);
 void part_checkpoint(const struct bench_env *env);
 void part_txn(const struct bench_env *env);
+void part_queue(const struct bench_env *env);
+void part_find(const struct bench_env *env);
 void part_clone(const struct bench_env *env);
 void part_bulk(const struct bench_env *env);
 void part_recovery(const struct bench_env *env);
