@@ -138,19 +138,56 @@ static void give_record(struct ropefs_batch *b, const struct record *rec)
 	b->id = rec->id + 1;
 }
 
+/* Where the walk to record id begins: in the tail, where the last reader began, if that was not
+ * behind it. Those who follow all read the same few records. */
+static struct block_cursor walk_to(struct queue *q, const struct block *block,
+				   uint64_t id)
+{
+	struct block_cursor c = block_walk(block);
+	bool is_tail = block == &q->tail;
+
+	if (is_tail && q->seen.b && block->first + q->seen.i <= id)
+		c = q->seen;
+	queue_skip(&c, id);
+	if (is_tail)
+		q->seen = c;
+	return c;
+}
+
+/* Takes all that is left of a block at once, if it fits and nobody asks for its records. */
+static bool take_rest(struct ropefs_batch *b, const struct block_cursor *c, uint64_t *at)
+{
+	unsigned left = c->b->n - c->i;
+	uint64_t bytes = c->b->end - c->at;
+
+	if (b->records || left > b->max - b->count || (b->p && bytes > b->n - b->bytes))
+		return false;
+	if (!b->count)
+		*at = c->at;
+	b->count += left;
+	b->bytes += bytes;
+	b->id += left;
+	return true;
+}
+
 /* Records of one block, as far as they fit. 1: the next block may have more. */
 static int take_block(struct ropefs *fs, struct inode *in, struct ropefs_batch *b,
 		      uint64_t *at)
 {
+	struct block copy, *block = &in->q->tail;
 	struct block_cursor c;
 	struct record rec;
-	struct block block;
-	int r = queue_block(fs, in, b->id, &block);
+	int r;
 
-	if (r < 0)
-		return r;
-	c = block_walk(&block);
-	queue_skip(&c, b->id);
+	if (b->id < block->first) {
+		block = &copy;
+		r = queue_block(fs, in, b->id, block);
+		if (r < 0)
+			return r;
+	}
+	c = walk_to(in->q, block, b->id);
+	if (take_rest(b, &c, at))
+		return b->count < b->max;
 	while (b->count < b->max && block_next(&c, &rec)) {
 		if (b->p && rec.n > b->n - b->bytes)
 			return 0;

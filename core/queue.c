@@ -261,8 +261,10 @@ static int seal(struct ropefs *fs, struct inode *in, struct queue *q)
 
 	r = catalog_add_block(&fs->catalog, &key,
 			      span_of(value, block_put(&q->tail, value)));
-	if (r >= 0)
+	if (r >= 0) {
 		block_begin(&q->tail, q->next, q->tail.end);
+		q->seen.b = NULL;
+	}
 	return r;
 }
 
@@ -471,6 +473,7 @@ int queue_reset(struct ropefs *fs, struct inode *in, int64_t time)
 	q->next = q->first = q->base = 0;
 	q->resets++;
 	block_begin(&q->tail, 0, 0);
+	q->seen.b = NULL;
 	inode_touch(fs, in, time, 0, 0);
 	r = catalog_del_table(&fs->catalog, in->ino);
 	if (r < 0)

@@ -28,6 +28,8 @@ struct queue {
 	int64_t clock_time; /* what the queue's clock said when the monotonic said clock_mono */
 	uint64_t clock_mono;
 	uint64_t lost; /* records refused since the last one that was taken */
+	struct block_cursor
+		seen; /* in the tail, where the last reader began; b NULL: none */
 };
 
 static inline bool inode_is_queue(const struct inode *in)

@@ -15,6 +15,8 @@
 
 struct queue_file {
 	pthread_mutex_t mutex;
+	enum ropefs_framing framing; /* 0: not asked yet */
+	uint32_t length;
 	bool wrote;
 	bool cut; /* the line before was cut by a sync: what comes is its rest */
 	uint64_t off; /* where the kernel will go on, after the last write */
@@ -86,16 +88,16 @@ void queue_file_opened(fuse_req_t req, struct fuse_file_info *fi)
 }
 
 /* Whole records at the beginning of p. */
-static size_t whole(const struct ropefs_queue *q, const char *p, size_t n)
+static size_t whole(const struct queue_file *f, const char *p, size_t n)
 {
 	const char *newline;
 
-	switch (q->framing) {
+	switch (f->framing) {
 	case ROPEFS_LINE:
 		newline = memrchr(p, '\n', n);
 		return newline ? (size_t)(newline - p) + 1 : 0;
 	case ROPEFS_LENGTH:
-		return n - n % q->length;
+		return n - n % f->length;
 	default:
 		return n;
 	}
@@ -127,18 +129,18 @@ static int keep(struct daemon *d, uint64_t ino, struct queue_file *f, const char
 
 /* What was kept and the first record's end, in p, as one. Returns how much of p that took. */
 static ssize_t complete(struct daemon *d, uint64_t ino, struct queue_file *f,
-			const struct ropefs_queue *q, const char *p, size_t n)
+			const char *p, size_t n)
 {
 	const char *newline = memchr(p, '\n', n);
 	size_t some = newline ? (size_t)(newline - p) + 1 : n;
 	ssize_t r;
 
-	if (q->framing == ROPEFS_LENGTH)
-		some = q->length - f->n < n ? q->length - f->n : n;
+	if (f->framing == ROPEFS_LENGTH)
+		some = f->length - f->n < n ? f->length - f->n : n;
 	if (f->n + some > ROPEFS_WRITE_MAX)
 		some = ROPEFS_WRITE_MAX - f->n;
 	memcpy(f->part + f->n, p, some);
-	if (!whole(q, f->part, f->n + some) && f->n + some < ROPEFS_WRITE_MAX) {
+	if (!whole(f, f->part, f->n + some) && f->n + some < ROPEFS_WRITE_MAX) {
 		f->n += some;
 		return (ssize_t)some;
 	}
@@ -149,19 +151,19 @@ static ssize_t complete(struct daemon *d, uint64_t ino, struct queue_file *f,
 	return (ssize_t)some;
 }
 
-static ssize_t take(struct daemon *d, uint64_t ino, struct queue_file *f,
-		    const struct ropefs_queue *q, const char *p, size_t n, unsigned flags)
+static ssize_t take(struct daemon *d, uint64_t ino, struct queue_file *f, const char *p,
+		    size_t n, unsigned flags)
 {
 	size_t done = 0, some;
 	ssize_t r;
 
 	while (f->n && done < n) {
-		r = complete(d, ino, f, q, p + done, n - done);
+		r = complete(d, ino, f, p + done, n - done);
 		if (r < 0)
 			return done ? (ssize_t)done : r;
 		done += (size_t)r;
 	}
-	some = whole(q, p + done, n - done);
+	some = whole(f, p + done, n - done);
 	if (some) {
 		r = ropefs_append(d->fs, ino, p + done, some, flags, NULL);
 		if (r < 0)
@@ -178,32 +180,50 @@ static ssize_t take(struct daemon *d, uint64_t ino, struct queue_file *f,
 	return (ssize_t)n;
 }
 
-/* Only at the end: where the handle's last write ended, or else where the queue does. */
-static bool may_write(const struct queue_file *f, const struct ropefs_queue *q,
-		      uint64_t off, unsigned flags)
+/* What a record is; a file keeps it for life. */
+static int ask_framing(struct daemon *d, uint64_t ino, struct queue_file *f)
 {
-	return flags & O_APPEND || off == (f->wrote ? f->off : q->bytes);
+	struct ropefs_queue q;
+	int r = f->framing ? 0 : ropefs_queue_info(d->fs, ino, &q);
+
+	if (r < 0 || f->framing)
+		return r;
+	f->framing = q.framing;
+	f->length = q.length;
+	return 0;
+}
+
+/* Only at the end: where the handle's last write ended, or else where the queue does. */
+static int may_write(struct daemon *d, uint64_t ino, const struct queue_file *f,
+		     uint64_t off, int flags)
+{
+	struct ropefs_attr a;
+	int r;
+
+	if (flags & O_APPEND || (f->wrote && off == f->off))
+		return 0;
+	r = f->wrote ? -EPERM : ropefs_getattr(d->fs, ino, &a);
+	if (r < 0)
+		return r;
+	return off == a.size ? 0 : -EPERM;
 }
 
 static ssize_t write_now(struct daemon *d, uint64_t ino, const struct fuse_file_info *fi,
 			 const char *p, size_t n, uint64_t off, bool nowait)
 {
 	struct queue_file *f = file_of(d, fi->fh);
-	struct ropefs_queue q;
 	ssize_t r;
 
 	if (!f)
 		return -ENOMEM;
-	r = ropefs_queue_info(d->fs, ino, &q);
-	if (r < 0)
-		return r;
 	pthread_mutex_lock(&f->mutex);
-	if (fi->writepage || !may_write(f, &q, off, (unsigned)fi->flags))
-		r = -EPERM;
-	else if (nowait && f->n)
+	r = ask_framing(d, ino, f);
+	if (r >= 0)
+		r = fi->writepage ? -EPERM : may_write(d, ino, f, off, fi->flags);
+	if (r >= 0 && nowait && f->n)
 		r = -EAGAIN; /* what was kept goes with it, and may have to wait */
-	else
-		r = take(d, ino, f, &q, p, n, nowait ? ROPEFS_NOWAIT : 0);
+	if (r >= 0)
+		r = take(d, ino, f, p, n, nowait ? ROPEFS_NOWAIT : 0);
 	if (r > 0) {
 		f->wrote = true;
 		f->off = off + (uint64_t)r;
@@ -217,10 +237,9 @@ static ssize_t write_now(struct daemon *d, uint64_t ino, const struct fuse_file_
  * another one. */
 static int cut_line(struct daemon *d, uint64_t ino, struct queue_file *f)
 {
-	struct ropefs_queue q;
-	ssize_t r = ropefs_queue_info(d->fs, ino, &q);
+	ssize_t r = ask_framing(d, ino, f);
 
-	if (r < 0 || q.framing == ROPEFS_LENGTH)
+	if (r < 0 || f->framing == ROPEFS_LENGTH)
 		return (int)r;
 	r = ropefs_append(d->fs, ino, f->part, f->n, 0, NULL);
 	if (r < 0)
@@ -307,12 +326,11 @@ void queue_file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, o
 /* What was kept, as the record that it is now; a line that a sync has cut gets its end. */
 static int finish(struct daemon *d, uint64_t ino, struct queue_file *f)
 {
-	struct ropefs_queue q;
-	ssize_t r = ropefs_queue_info(d->fs, ino, &q);
+	ssize_t r = ask_framing(d, ino, f);
 
 	if (r < 0)
 		return (int)r;
-	if (q.framing == ROPEFS_LENGTH) {
+	if (f->framing == ROPEFS_LENGTH) {
 		event_say(
 			d, "queue", ino, NULL,
 			"a file was closed in the middle of a record, which is dropped");

@@ -2,7 +2,7 @@
  * the disk's own filesystem, on libfuse's passthrough_ll over it, and on ropefs. Started by
  * the script `mount`, which makes the three folders; `-` stands for one that is not there.
  *
- * usage: bench_mount [--quick] [--only=WORDS] PLAIN PASSTHROUGH ROPEFS
+ * usage: bench_mount [--quick | --smoke] [--only=WORDS] PLAIN PASSTHROUGH ROPEFS
  * $BENCH_COLD is a command that starts the daemon anew and drops the kernel's caches;
  * $BENCH_GIT is a repository to clone. */
 #include <errno.h>
@@ -537,8 +537,9 @@ static void measure_many(struct bench *b)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: bench_mount [--quick] [--only=WORDS] PLAIN PASSTHROUGH "
-			"ROPEFS\n");
+	fprintf(stderr,
+		"usage: bench_mount [--quick | --smoke] [--only=WORDS] PLAIN PASSTHROUGH "
+		"ROPEFS\n");
 	return 2;
 }
 
@@ -546,13 +547,16 @@ int main(int argc, char **argv)
 {
 	static const struct option longs[] = { { "quick", no_argument, NULL, 'q' },
 					       { "only", required_argument, NULL, 'o' },
+					       { "smoke", no_argument, NULL, 's' },
 					       { 0 } };
 	struct bench b = { .rounds = 5, .cold = getenv("BENCH_COLD") };
 	const char *only = "";
+	bool smoke = false;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		b.quick |= c == 'q';
+		smoke |= c == 's';
 		if (c == 'o')
 			only = optarg;
 		if (c == '?')
@@ -563,8 +567,9 @@ int main(int argc, char **argv)
 	for (int i = 0; i < PLACES; i++)
 		if (strcmp(argv[optind + i], "-") != 0)
 			b.folder[i] = argv[optind + i];
+	b.quick |= smoke;
 	if (b.quick)
-		b.rounds = 3;
+		b.rounds = smoke ? 1 : 3;
 	b.big_bytes = (b.quick ? 128 : 1024) * MIB_1;
 	b.text = malloc(TEXT_BYTES);
 	b.buffer = malloc(MIB_1);
@@ -577,8 +582,11 @@ int main(int argc, char **argv)
 			measure(&b, &works[i]);
 	if (strstr("many files", only))
 		measure_many(&b);
-	queue_bench_run(&(struct queue_bench) { b.folder[PLAIN], b.folder[ROPEFS],
-						b.quick, b.rounds },
+	queue_bench_run(&(struct queue_bench) { .plain = b.folder[PLAIN],
+						.mount = b.folder[ROPEFS],
+						.quick = b.quick,
+						.smoke = smoke,
+						.rounds = b.rounds },
 			only);
 	free(b.text);
 	free(b.buffer);

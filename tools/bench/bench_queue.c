@@ -136,7 +136,8 @@ static void measure_appends(const struct queue_bench *b, const char *queues,
 {
 	static const size_t sizes[] = { 128, 1024 };
 	static const unsigned writers[] = { 1, 4, 16 };
-	const uint64_t ns = b->quick ? 200000000 : 1000000000;
+	const uint64_t ns = b->smoke ? 10000000 : b->quick ? 200000000 : 1000000000;
+	unsigned times = b->smoke ? 200 : 5000;
 	char work[64];
 
 	for (int i = 0; i < 2; i++) {
@@ -144,8 +145,8 @@ static void measure_appends(const struct queue_bench *b, const char *queues,
 
 		snprintf(work, sizeof(work), "queue: append %zu B, p50", sizes[i]);
 		for (unsigned r = 0; r < b->rounds && strstr(work, only); r++) {
-			series_add(&base, append_us(b->plain, sizes[i], 5000));
-			series_add(&own, append_us(queues, sizes[i], 5000));
+			series_add(&base, append_us(b->plain, sizes[i], times));
+			series_add(&own, append_us(queues, sizes[i], times));
 		}
 		if (own.n)
 			row_print(&(struct row) { work,
@@ -437,7 +438,7 @@ static void measure_fan(const struct queue_bench *b, const char *queues, const c
 		snprintf(work, sizeof(work), "wake of %u followers", n);
 		if (!strstr(work, only))
 			continue;
-		times = times < 40 ? 40 : times;
+		times = b->smoke ? 5 : times < 40 ? 40 : times;
 		for (unsigned r = 0; r < b->rounds; r++)
 			for (int how = 0; how < HOWS; how++) {
 				if ((how == BY_INOTIFY || how == BY_TAIL) && n >= limit)

@@ -8,7 +8,7 @@
 /* plain: a folder of the disk's own filesystem; mount: one of ropefs. */
 struct queue_bench {
 	const char *plain, *mount;
-	bool quick;
+	bool quick, smoke;
 	unsigned rounds;
 };
 

@@ -2,7 +2,7 @@
  * done. Prints a table; judges nothing by its exit status. Each part is a process of its
  * own with a time limit, so that one that fails or hangs leaves the others their turn.
  *
- * usage: bench_store [--quick] [--big] [PART...] */
+ * usage: bench_store [--quick | --smoke] [--big] [PART...] */
 #include "tools/bench/bench_store.h"
 
 #include <errno.h>
@@ -21,11 +21,17 @@ static const struct part {
 	const char *name;
 	void (*run)(const struct bench_env *env);
 } parts[] = {
-	{ "edits", part_edits },	   { "durable", part_durable },
-	{ "checkpoint", part_checkpoint }, { "txn", part_txn },
-	{ "queue", part_queue },	   { "find", part_find },
-	{ "clone", part_clone },	   { "bulk", part_bulk },
-	{ "recovery", part_recovery },	   { "memory", part_memory },
+	{ "edits", part_edits },
+	{ "durable", part_durable },
+	{ "checkpoint", part_checkpoint },
+	{ "txn", part_txn },
+	{ "queue", part_queue },
+	{ "find", part_find },
+	{ "scan", part_scan },
+	{ "clone", part_clone },
+	{ "bulk", part_bulk },
+	{ "recovery", part_recovery },
+	{ "memory", part_memory },
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 
@@ -146,7 +152,8 @@ static int run_part(const struct part *part, const struct bench_env *all)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: bench_store [--quick] [--big] [PART...]\nparts:");
+	fprintf(stderr,
+		"usage: bench_store [--quick | --smoke] [--big] [PART...]\nparts:");
 	for (size_t i = 0; i < PARTS; i++)
 		fprintf(stderr, " %s", parts[i].name);
 	fprintf(stderr, "\n");
@@ -157,6 +164,7 @@ int main(int argc, char **argv)
 {
 	static const struct option longs[] = { { "quick", no_argument, NULL, 'q' },
 					       { "big", no_argument, NULL, 'b' },
+					       { "smoke", no_argument, NULL, 's' },
 					       { 0 } };
 	struct bench_env env = { .rounds = 5 };
 	int c, failed = 0;
@@ -164,11 +172,13 @@ int main(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		env.quick |= c == 'q';
 		env.big |= c == 'b';
+		env.smoke |= c == 's';
 		if (c == '?')
 			return usage();
 	}
+	env.quick |= env.smoke;
 	if (env.quick)
-		env.rounds = 3;
+		env.rounds = env.smoke ? 1 : 3;
 	row_head();
 	for (size_t i = 0; i < PARTS; i++)
 		if (chosen(&parts[i], argv + optind, argc - optind))

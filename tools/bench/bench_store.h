@@ -11,6 +11,7 @@
 struct bench_env {
 	const char *folder;
 	bool quick, big;
+	bool smoke; /* with quick: so little that only its running can be judged */
 	unsigned rounds;
 };
 
@@ -36,6 +37,7 @@ void part_checkpoint(const struct bench_env *env);
 void part_txn(const struct bench_env *env);
 void part_queue(const struct bench_env *env);
 void part_find(const struct bench_env *env);
+void part_scan(const struct bench_env *env);
 void part_clone(const struct bench_env *env);
 void part_bulk(const struct bench_env *env);
 void part_recovery(const struct bench_env *env);

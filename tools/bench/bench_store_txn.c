@@ -58,7 +58,7 @@ static void run(struct ropefs *fs, struct file *f, int way, unsigned times)
 void part_txn(const struct bench_env *env)
 {
 	struct ropefs *fs = bench_store_open(env, "txn", &(struct ropefs_opts) { 0 });
-	unsigned times = env->quick ? INSERTS / 10 : INSERTS;
+	unsigned times = env->smoke ? 1000 : env->quick ? INSERTS / 10 : INSERTS;
 	struct series us[WAYS] = { 0 };
 
 	for (unsigned round = 0; round < env->rounds; round++) {
