@@ -4,6 +4,7 @@
  * A row in the catalog may be older than the inode here, and may point at nodes the inode
  * has left; nodes.h keeps those until the next checkpoint, which rewrites the row first. */
 #include <errno.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "core/base/err.h"
@@ -54,6 +55,9 @@ int inode_get(struct ropefs *fs, uint64_t ino, struct inode **ret)
 	int r;
 
 	assert(lock_held(&fs->engine));
+	if (in && in->gone)
+		return err_set(ESTALE, "the file is not in the newest state of the "
+				       "bucket any more");
 	if (in) {
 		*ret = in;
 		return 0;
@@ -190,6 +194,47 @@ void inode_forget_snapshot(struct ropefs *fs, uint64_t id)
 		next = TAILQ_NEXT(in, lru);
 		if (ropefs_in_snapshot(in->ino) && ino_snapshot(in->ino) == id)
 			forget(fs, in);
+	}
+}
+
+/* What says whether an inode is another one: all but where its bytes lie. */
+#define ROW_FACTS offsetof(struct inode_row, rope)
+
+/* 1: it is not as it was. */
+static bool reload(struct ropefs *fs, struct inode *in)
+{
+	struct inode_row row;
+	struct catalog cat;
+	bool was_gone = in->gone, other;
+	int r = catalog_of(fs, in->ino, &cat);
+
+	if (r >= 0)
+		r = catalog_get_inode(&cat, ino_base(in->ino), &row);
+	free(in->q);
+	in->q = NULL;
+	in->gone = r < 0;
+	if (r < 0)
+		return !was_gone;
+	other = was_gone || memcmp(&in->row, &row, ROW_FACTS) != 0;
+	in->row = row;
+	if (other)
+		in->changed = ++fs->changes;
+	return other;
+}
+
+void inode_reload_all(struct ropefs *fs, struct buf *changed)
+{
+	struct htab_slot *slot;
+	struct inode *in;
+	size_t at = 0;
+
+	assert(lock_held(&fs->engine) && !fs->n_dirty);
+	while ((in = TAILQ_FIRST(&fs->lru)))
+		forget(fs, in);
+	while ((slot = htab_next(&fs->inodes, &at))) {
+		in = slot->value;
+		if (reload(fs, in))
+			(void)buf_append(changed, &in->ino, sizeof(in->ino));
 	}
 }
 

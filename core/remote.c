@@ -165,22 +165,28 @@ int remote_load(struct ropefs *fs)
 	return 0;
 }
 
+struct pack_info remote_pack_info(const struct manifest_pack *p)
+{
+	struct pack_info info = { .pack = p->pack,
+				  .file_bytes = p->bytes,
+				  .chunks = p->chunks,
+				  .stored_bytes = p->stored,
+				  .rewrites = p->rewrites,
+				  .lane = p->lane,
+				  .lost = p->lost };
+
+	memcpy(info.id, p->id, sizeof(info.id));
+	return info;
+}
+
 int remote_note_packs(struct ropefs *fs)
 {
 	const struct manifest *m = fs->remote ? &fs->remote->man : NULL;
 	int r = 0;
 
 	for (size_t i = 0; m && r == 0 && i < m->n_packs; i++) {
-		const struct manifest_pack *p = &m->packs[i];
-		struct pack_info info = { .pack = p->pack,
-					  .file_bytes = p->bytes,
-					  .chunks = p->chunks,
-					  .stored_bytes = p->stored,
-					  .rewrites = p->rewrites,
-					  .lane = p->lane,
-					  .lost = p->lost };
+		struct pack_info info = remote_pack_info(&m->packs[i]);
 
-		memcpy(info.id, p->id, sizeof(info.id));
 		r = packs_note_remote(fs->packs, &info);
 	}
 	return r;
@@ -201,6 +207,7 @@ struct remote *remote_free(struct remote *rm)
 	htab_release(&rm->done);
 	manifest_release(&rm->man);
 	remote_map_release(&rm->map);
+	rm->follow = follow_free(rm->follow);
 	remote_config_release(&rm->cfg);
 	pthread_cond_destroy(&rm->wake);
 	pthread_cond_destroy(&rm->done_cond);
@@ -251,7 +258,7 @@ static int checkpoint_for(struct remote *rm)
 	return due ? checkpoint_run(fs, false) : 0;
 }
 
-static void note_cycle(struct remote *rm, int r)
+void remote_note_cycle(struct remote *rm, int r)
 {
 	bool news;
 
@@ -272,7 +279,8 @@ static void note_cycle(struct remote *rm, int r)
 	if (news && r < 0 && r != -E_FENCED)
 		event_raise(rm->fs, "remote-away", 0, "%s", rm->last_error);
 	else if (news && r == 0)
-		event_raise(rm->fs, "remote-back", 0, "the bucket takes uploads again");
+		event_raise(rm->fs, "remote-back", 0, "the bucket %s again",
+			    rm->follow ? "answers" : "takes uploads");
 }
 
 /* Until when to wait: the interval after a good cycle, else a random time below a bound that
@@ -314,7 +322,7 @@ static void *uploader_main(void *arg)
 		if (r == 0)
 			r = remote_cycle(rm);
 		if (r != -ECANCELED)
-			note_cycle(rm, r);
+			remote_note_cycle(rm, r);
 		answer_waiters(rm, 0);
 		next = next_turn(rm);
 		lock_take(&rm->lock);
@@ -391,7 +399,7 @@ void remote_await(struct remote *rm, struct sync_waiter *w)
 	bool takes;
 
 	lock_take(&rm->lock);
-	takes = rm->started && !rm->stopping && !rm->ended;
+	takes = rm->started && !rm->follow && !rm->stopping && !rm->ended;
 	if (takes) {
 		STAILQ_INSERT_TAIL(&rm->waiters, w, link);
 		want_locked(rm, w->lsn);
@@ -447,6 +455,7 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	snprintf(st.instance, sizeof(st.instance), "%s", rm->instance);
 	snprintf(st.last_error, sizeof(st.last_error), "%s", rm->last_error);
 	st.reader = rm->cfg.reader;
+	st.follows = rm->follow != NULL;
 	st.creates = rm->cfg.creates;
 	st.fenced = rm->fenced;
 	st.full = rm->full;

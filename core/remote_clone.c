@@ -12,7 +12,6 @@
 #include "core/page/superblock.h"
 #include "core/remote_priv.h"
 
-#define WRONG_TRIES	  3u /* more, when bytes come that don't verify */
 #define HEADER_BYTES	  8192u
 #define LOG_SEGMENT_BYTES (12 * MIB)
 
@@ -161,22 +160,9 @@ static int restore_page(void *arg, uint64_t page, const uint8_t *sealed)
 	return 0;
 }
 
-static int get_segment(struct cloning *k, const struct manifest_segment *s, struct buf *b)
-{
-	int r;
-
-	b->n = 0;
-	r = object_get(k->rm->up.os,
-		       key_of(k->rm->instance, 's', s->number, s->hash).text,
-		       (struct object_range) { 0, 0 }, b);
-	if (r == -ENOENT)
-		return err_set(E_CORRUPT, "segment %" PRIu64 " is gone from the bucket",
-			       s->number);
-	return r < 0 ? r : segment_each(buf_span(b), s, k->fs.keys, restore_page, k);
-}
-
 static int get_pages(struct cloning *k)
 {
+	const struct segment_pages to = { restore_page, k };
 	_cleanup_(buf_release) struct buf b = BUF_INIT;
 	int r = 0;
 
@@ -186,11 +172,7 @@ static int get_pages(struct cloning *k)
 		const struct manifest_segment *s = &k->man.segments[i];
 
 		k->segment = s->number;
-		for (unsigned tries = 0; tries < 1 + WRONG_TRIES; tries++) {
-			r = get_segment(k, s, &b);
-			if (r != -E_CORRUPT) /* a bad line, perhaps */
-				break;
-		}
+		r = remote_get_segment(k->rm, s, &to, &b);
 		k->done_bytes += (uint64_t)s->pages * PAGE_BYTES;
 		if (r == 0 && k->c->progress)
 			k->c->progress(k->c->arg, k->done_bytes, k->total_bytes);
@@ -351,17 +333,14 @@ static void cloning_release(struct cloning *k)
 	buf_release(&k->man_bytes);
 }
 
-int ropefs_clone(const char *store, struct ropefs_clone *c)
+int remote_clone_to(const char *folder, struct ropefs_clone *c)
 {
 	struct cloning k = { .c = c };
 	int r;
 
-	err_clear();
-	r = keys_init_library();
+	r = key_file_read(c->key_file, &k.kf);
 	if (r >= 0)
-		r = key_file_read(c->key_file, &k.kf);
-	if (r >= 0)
-		r = open_folder(store, &k.fs.io);
+		r = open_folder(folder, &k.fs.io);
 	if (r >= 0)
 		r = remote_new(&k.fs, &k.rm);
 	if (r >= 0)
@@ -379,4 +358,13 @@ int ropefs_clone(const char *store, struct ropefs_clone *c)
 		results(&k);
 	cloning_release(&k);
 	return r;
+}
+
+int ropefs_clone(const char *store, struct ropefs_clone *c)
+{
+	int r;
+
+	err_clear();
+	r = keys_init_library();
+	return r < 0 ? r : remote_clone_to(store, c);
 }

@@ -249,9 +249,8 @@ int remote_put_pages(struct remote *rm, const struct page_state *st,
 
 /* --- reading a segment --- */
 
-int segment_each(struct span bytes, const struct manifest_segment *s,
-		 const struct keys *keys,
-		 int (*each)(void *arg, uint64_t page, const uint8_t *sealed), void *arg)
+static int segment_each(struct span bytes, const struct manifest_segment *s,
+			const struct keys *keys, const struct segment_pages *to)
 {
 	struct segment_head head;
 	const le64 *numbers;
@@ -275,9 +274,33 @@ int segment_each(struct span bytes, const struct manifest_segment *s,
 			       (unsigned long long)s->number);
 	numbers = (const void *)(bytes.p + sizeof(head));
 	for (uint32_t i = 0; r == 0 && i < s->pages; i++)
-		r = each(arg, le64_get(numbers[i]),
-			 bytes.p + sizeof(head) + s->pages * sizeof(le64) +
-				 (size_t)i * PAGE_BYTES);
+		r = to->each(to->arg, le64_get(numbers[i]),
+			     bytes.p + sizeof(head) + s->pages * sizeof(le64) +
+				     (size_t)i * PAGE_BYTES);
+	return r;
+}
+
+static int get_segment(struct remote *rm, const struct manifest_segment *s,
+		       const struct segment_pages *to, struct buf *scratch)
+{
+	struct object_key key = key_of(rm->instance, 's', s->number, s->hash);
+	int r;
+
+	scratch->n = 0;
+	r = object_get(rm->up.os, key.text, (struct object_range) { 0, 0 }, scratch);
+	if (r == -ENOENT)
+		return err_set(E_CORRUPT, "segment %llu is gone from the bucket",
+			       (unsigned long long)s->number);
+	return r < 0 ? r : segment_each(buf_span(scratch), s, rm->fs->keys, to);
+}
+
+int remote_get_segment(struct remote *rm, const struct manifest_segment *s,
+		       const struct segment_pages *to, struct buf *scratch)
+{
+	int r = -E_CORRUPT;
+
+	for (unsigned tries = 0; tries < 1 + WRONG_TRIES && r == -E_CORRUPT; tries++)
+		r = get_segment(rm, s, to, scratch); /* a bad line, perhaps */
 	return r;
 }
 

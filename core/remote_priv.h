@@ -18,6 +18,7 @@
 
 #define SEGMENT_PAGES 1024u
 #define REMOTE_FOLDER "remote"
+#define WRONG_TRIES   3u /* more, when bytes come that don't verify */
 
 /* How the bucket is reached, and by whom: the sealed file remote/config. */
 struct remote_config {
@@ -47,6 +48,8 @@ struct page_map {
 	uint64_t n;
 };
 
+struct follow;
+
 struct remote {
 	struct ropefs *fs;
 	struct remote_config cfg;
@@ -61,6 +64,7 @@ struct remote {
 	uint8_t man_hash[32];
 	struct page_map map; /* of the segments in man */
 	bool map_trusted; /* pages that did not change since open need no second look */
+	struct follow *follow; /* remote_follow.c, whose thread then is the only one */
 	struct htab
 		done; /* struct remote_done by pack: in the bucket, in no manifest yet */
 	bool attempted; /* the file remote/next may have a manifest that is, or will be, there */
@@ -86,6 +90,7 @@ struct remote {
 int remote_load(struct ropefs *fs);
 /* Tells the pack layer of the packs that are there only. */
 int remote_note_packs(struct ropefs *fs);
+struct pack_info remote_pack_info(const struct manifest_pack *p);
 int remote_start(struct ropefs *fs);
 static inline bool remote_is_reader(const struct remote *rm)
 {
@@ -95,6 +100,8 @@ static inline bool remote_is_reader(const struct remote *rm)
 bool remote_is_behind(struct remote *rm, uint64_t lsn);
 int remote_wait(struct remote *rm, uint64_t lsn);
 int remote_new(struct ropefs *fs, struct remote **ret);
+/* How a cycle, or a look, ended: for status and events. */
+void remote_note_cycle(struct remote *rm, int r);
 void remote_stop(struct ropefs *fs);
 struct remote *remote_free(struct remote *rm);
 /* For struct packs_opts; arg: the ropefs. */
@@ -107,6 +114,13 @@ void remote_await(struct remote *rm, struct sync_waiter *w);
 int remote_admit(struct ropefs *fs);
 int remote_way_open(struct remote *rm, bool patient, struct remote_way *way);
 void remote_way_close(struct remote_way *way);
+
+/* --- remote_clone.c --- */
+/* As ropefs_clone(), with the library of keys ready. */
+int remote_clone_to(const char *folder, struct ropefs_clone *c);
+
+/* --- remote_follow.c --- */
+struct follow *follow_free(struct follow *f);
 
 /* --- remote_config.c --- */
 int remote_config_read(struct io *io, const struct keys *keys, struct remote_config *ret);
@@ -140,9 +154,13 @@ void remote_map_save(struct remote *rm);
 void remote_map_load(struct remote *rm);
 void remote_map_release(struct page_map *map);
 int page_map_grow(struct page_map *map, uint64_t pages);
-/* The pages of a segment object: each(arg, page, sealed). -E_CORRUPT. */
-int segment_each(struct span bytes, const struct manifest_segment *s,
-		 const struct keys *keys,
-		 int (*each)(void *arg, uint64_t page, const uint8_t *sealed), void *arg);
+struct segment_pages {
+	int (*each)(void *arg, uint64_t page, const uint8_t *sealed);
+	void *arg;
+};
+/* The pages of a segment, got again when the bytes are not those that were put; scratch is the
+ * caller's. -E_CORRUPT: it is gone, or another one. */
+int remote_get_segment(struct remote *rm, const struct manifest_segment *s,
+		       const struct segment_pages *to, struct buf *scratch);
 
 #endif

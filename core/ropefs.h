@@ -67,6 +67,9 @@ struct ropefs_opts {
 	/* NULL, or told of each change of what ropefs_watch() named, by the thread that made it,
 	 * without locks of the store: it may call back. ino 0: any of them. */
 	void (*changed)(void *event_arg, uint64_t ino);
+	/* NULL, or told, without locks, of each inode that is held and has other bytes, names or
+	 * attributes since a newer state came from a bucket (ropefs_open_bucket()). */
+	void (*refreshed)(void *event_arg, uint64_t ino);
 	/* For a process that another one may take over from when it is killed. push: a change is
 	 * in the log's file, safe from that, when its call returns. keep_orphans: inodes without
 	 * names are there until somebody held and released them (else opening removes them).
@@ -639,6 +642,7 @@ int ropefs_remote_rm(struct ropefs *fs);
 struct ropefs_remote_status {
 	char url[512], instance[33], last_error[256];
 	bool reader, creates, fenced, full, ended; /* ended: nothing goes up any more */
+	bool follows; /* committed_ns is of the state that is shown, then */
 	uint64_t epoch, manifest, wanted_lsn, committed_lsn;
 	int64_t committed_ns; /* 0: nothing since the store was opened */
 	uint64_t packs_left, bytes_left, evicted, local_bytes, remote_packs, remote_bytes;
@@ -667,6 +671,29 @@ struct ropefs_clone {
 	uint64_t manifest, files, bytes;
 };
 int ropefs_clone(const char *store, struct ropefs_clone *c);
+/* Opens what a bucket holds of a store, to be read only, without a folder for it, and follows
+ * its writer: every interval_s (0: 5) it looks for a newer state, and goes on with that. An
+ * inode stays the same file; one that is gone then gives -ESTALE. opts->key_file must be given. */
+struct ropefs_bucket {
+	struct ropefs_remote_opts remote; /* how it is reached */
+	const char *cache; /* a folder for a temporary copy of all names; NULL: memory */
+};
+int ropefs_open_bucket(const struct ropefs_bucket *bucket, const struct ropefs_opts *opts,
+		       struct ropefs **ret);
+/* No look comes any more, and no call of opts.refreshed. Before close, or not at all. */
+void ropefs_follow_stop(struct ropefs *fs);
+/* Keys for a bucket, the caller's to release; NULL where none are found. */
+struct ropefs_credentials {
+	char *access_key, *secret_key, *session_token;
+};
+struct ropefs_credentials_source {
+	const char
+		*file; /* of the AWS tools; NULL: the environment, or their usual file */
+	const char *profile; /* section of a file; NULL: $AWS_PROFILE, or the usual one */
+};
+int ropefs_credentials_find(const struct ropefs_credentials_source *from,
+			    struct ropefs_credentials *ret);
+void ropefs_credentials_release(struct ropefs_credentials *c);
 /* Compares the bucket with what this store knows to be there: the chain of manifests, and each
  * object they need. Each thing wrong is a line through bad(). 0; -E_CORRUPT; why not. */
 struct ropefs_verify {

@@ -122,6 +122,7 @@ int ropefs_remote_status_json(struct ropefs *fs, char **ret)
 		cJSON_AddStringToObject(o, "instance", st.instance);
 		cJSON_AddStringToObject(o, "last_error", st.last_error);
 		cJSON_AddBoolToObject(o, "reader", st.reader);
+		cJSON_AddBoolToObject(o, "follows", st.follows);
 		cJSON_AddBoolToObject(o, "creates", st.creates);
 		cJSON_AddBoolToObject(o, "fenced", st.fenced);
 		cJSON_AddBoolToObject(o, "ended", st.ended);

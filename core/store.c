@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/base/err.h"
+#include "core/page/superblock.h"
 #include "core/remote_priv.h"
 #include "core/store_priv.h"
 
@@ -271,33 +272,30 @@ static void dropped_extent(void *arg, const struct extent *e)
 		fs->dead_bytes += le32_get(e->len);
 }
 
-static int open_trees(struct ropefs *fs, bool read_only)
+static int open_nodes(struct ropefs *fs, const struct super *s, struct nodes **ret)
 {
-	uint64_t memory = fs->opts.memory_bytes;
-	struct nodes_opts no;
-	int r;
-
-	r = pagefile_open(fs->io, fs->keys, read_only, &fs->super, &fs->pf);
-	if (r < 0)
-		return r;
-	no = (struct nodes_opts) {
+	const struct nodes_opts no = {
 		.pf = fs->pf,
-		.cache_bytes = memory / 8,
-		.epoch = fs->super.epoch,
-		.snap_epoch = fs->super.snap_epoch,
+		.cache_bytes = fs->opts.memory_bytes / 8,
+		.epoch = s->epoch,
+		.snap_epoch = s->snap_epoch,
 	};
-	r = nodes_new_cache(&no, &fs->nodes);
+	int r = nodes_new_cache(&no, ret);
+
 	if (r < 0)
 		return r;
-	rope_register(fs->nodes);
-	catalog_register(fs->nodes);
+	rope_register(*ret);
+	catalog_register(*ret);
+	return 0;
+}
+
+/* The state that fs->super leads to, read through fs->nodes, is what there is. */
+static void take_super(struct ropefs *fs)
+{
 	fs->catalog = (struct catalog) {
 		.bt = { .nodes = fs->nodes, .root = fs->super.catalog },
 		.keys = fs->keys,
 	};
-	r = hot_new(fs->hot_soft, &fs->hot);
-	if (r < 0)
-		return r;
 	fs->env = (struct rope_env) {
 		.nodes = fs->nodes,
 		.hot_floor = hot_floor(fs->hot),
@@ -312,7 +310,47 @@ static int open_trees(struct ropefs *fs, bool read_only)
 	fs->snap_copied = fs->super.snap_copied;
 	fs->snap_held = fs->super.snap_held;
 	fs->next_snap = fs->super.next_snap;
-	return 0;
+}
+
+static int open_trees(struct ropefs *fs, bool read_only)
+{
+	int r;
+
+	r = pagefile_open(fs->io, fs->keys, read_only, &fs->super, &fs->pf);
+	if (r == 0)
+		r = open_nodes(fs, &fs->super, &fs->nodes);
+	if (r == 0)
+		r = hot_new(fs->hot_soft, &fs->hot);
+	if (r == 0)
+		take_super(fs);
+	return r;
+}
+
+int store_renew_locked(struct ropefs *fs, const struct store_renewal *n,
+		       struct buf *changed)
+{
+	struct super_state s;
+	struct nodes *nodes;
+	int r;
+
+	assert(lock_held(&fs->engine) && fs->read_only && !fs->wal);
+	superblock_body_get(n->super, &s);
+	r = open_nodes(fs, &s.super, &nodes);
+	if (r < 0)
+		return r;
+	r = n->write_pages(n->arg);
+	if (r < 0) {
+		nodes_free_cache(nodes);
+		return r;
+	}
+	pagefile_restate(fs->pf, n->super, &fs->super);
+	nodes_free_cache(fs->nodes);
+	fs->nodes = nodes;
+	take_super(fs);
+	r = snapshots_open(fs);
+	inode_reload_all(fs, changed);
+	pthread_cond_broadcast(&fs->appended);
+	return r;
 }
 
 /* A pack whose checkpoint was cut short: nobody points into it. */

@@ -38,6 +38,7 @@ struct inode {
 	uint64_t
 		changed; /* of ropefs.changes: when its bytes did last, or it was loaded */
 	bool dirty;
+	bool gone; /* held, but not in the state that came from the bucket */
 	struct queue *q; /* of a queue; NULL: not read yet */
 	uint64_t lane_turn; /* of ropefs.lane_turn when lane was looked up */
 	uint64_t lane_like; /* without a name: stands in for this one; 0: for none */
@@ -187,6 +188,17 @@ void store_fail_locked(struct ropefs *fs, int r, const char *what);
 /* Its path in that catalog; "inode 12" when it has none, or one too long, or damage hides it. */
 void inode_path(struct catalog *cat, uint64_t ino, char ret[INODE_PATH_MAX]);
 
+/* A newer state of a store that is only read. */
+struct store_renewal {
+	const uint8_t *super; /* SUPER_BODY_BYTES */
+	/* Puts its pages where they belong in the page file. */
+	int (*write_pages)(void *arg);
+	void *arg;
+};
+/* Goes on with that state, engine lock held; changed as inode_reload_all(). */
+int store_renew_locked(struct ropefs *fs, const struct store_renewal *n,
+		       struct buf *changed);
+
 /* --- inode.c (engine lock held) --- */
 int inode_get(struct ropefs *fs, uint64_t ino, struct inode **ret); /* -ENOENT */
 int inode_add(struct ropefs *fs, uint64_t ino, const struct inode_row *row,
@@ -207,6 +219,10 @@ ssize_t inode_flush(struct ropefs *fs, size_t max);
 void inode_settle(struct ropefs *fs, struct inode *in); /* back to the LRU if it may be */
 void inode_trim(struct ropefs *fs);
 void inode_free_all(struct ropefs *fs);
+/* After another state took the place of the one they were read from (a store that is only
+ * read): forgets those that nobody holds, reads the others again. changed: u64 numbers of
+ * those that are different, as far as memory allows. */
+void inode_reload_all(struct ropefs *fs, struct buf *changed);
 
 /* --- apply.c, apply_names.c (engine lock held) --- */
 /* Makes the change in memory: all of it, or none and an error. */

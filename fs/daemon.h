@@ -94,6 +94,9 @@ struct daemon {
 	struct counters counters;
 
 	bool views_on;
+	double cache_s; /* that the kernel keeps names and attributes */
+	bool of_bucket; /* files change below the kernel (bucket.h) */
+	atomic_bool attached; /* the session answers, and may be told things */
 	bool sync; /* each change waits for the log */
 	time_t started;
 	/* Written while INIT is answered, before any other request. */

@@ -198,7 +198,7 @@ double inodes_timeout(struct inodes *t, uint64_t ino)
 	bool busy;
 
 	WITH_KNOWN(t, ino, k, busy = k->views || k->pending || k->less);
-	return busy ? 0 : CACHE_S;
+	return busy ? 0 : t->cache_s;
 }
 
 void inodes_set_less(struct inodes *t, uint64_t ino, uint64_t less)

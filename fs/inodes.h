@@ -22,6 +22,7 @@ enum { EDIT_LOCKS = 64 };
 
 struct inodes {
 	struct ropefs *fs;
+	double cache_s; /* that the kernel may keep attributes, if nothing forbids it */
 	bool took_over; /* the kernel knows inodes, and has counted lookups, that we don't */
 	pthread_mutex_t mutex;
 	pthread_cond_t settled; /* some inode's `pending` became 0 */

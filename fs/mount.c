@@ -1,5 +1,6 @@
 #include "fs/mount.h"
 
+#include "fs/bucket.h"
 #include "fs/daemon.h"
 #include "fs/dotdir.h"
 #include "fs/keep.h"
@@ -159,7 +160,9 @@ static int open_store(const struct options *o, const struct seat *seat, struct d
 		opts.keep_orphans = true;
 		opts.lock_fd = fcntl(seat->lock, F_DUPFD_CLOEXEC, 3);
 	}
-	r = ropefs_open(o->store, &opts, ret);
+	opts.refreshed = bucket_refreshed;
+	r = bucket_is(o->store) ? bucket_open(o, &opts, ret)
+				: ropefs_open(o->store, &opts, ret);
 	for (int i = 0; i < IN_USE_TRIES; i++) {
 		if (ropefs_error_exit_status(r) != IN_USE_STATUS)
 			break;
@@ -243,10 +246,13 @@ static void init_daemon(struct daemon *d, const struct options *o,
 	d->queue = -1;
 	d->mountpoint = o->mountpoint;
 	d->views_on = !o->no_views;
+	d->of_bucket = bucket_is(o->store);
+	d->cache_s = d->of_bucket ? BUCKET_CACHE_S : CACHE_S;
 	d->sync = o->opts.durability == ROPEFS_SYNC;
 	d->started = time(NULL);
 	inodes_init(&d->inodes, d->fs);
 	d->inodes.took_over = d->took_over;
+	d->inodes.cache_s = d->cache_s;
 	views_init(&d->views);
 	copies_init(&d->copies);
 	waits_init(&d->waits);
@@ -261,6 +267,7 @@ static void release_daemon(struct daemon *d, bool leaves)
 	pool_stop(&d->far);
 	edits_stop(d);
 	waits_release(&d->waits, !leaves);
+	ropefs_follow_stop(d->fs);
 	if (d->session)
 		fuse_session_destroy(d->session);
 	view_ranges_end(d);
@@ -377,6 +384,7 @@ static int attach(struct mounted *m)
 	if (r < 0)
 		return r;
 	m->dev = st.st_dev;
+	atomic_store(&d->attached, true);
 	keep_save_dev(m->dev);
 	set_read_ahead(m->dev);
 	sizes_start(d, m->dev);

@@ -112,6 +112,11 @@ void attrs_drop(struct daemon *d, fuse_ino_t ino)
 	drop(d, ino, -1);
 }
 
+void inode_drop(struct daemon *d, fuse_ino_t ino)
+{
+	drop(d, ino, 0);
+}
+
 static void drop_pages(struct task *t)
 {
 	drop(t->d, t->ino, (int64_t)(t->off & PAGE_MASK));

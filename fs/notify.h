@@ -48,6 +48,8 @@ void edits_unpark(unsigned mask, struct parked *others);
 /* Drops the attributes of an inode that the request at hand is about, before its reply. Waits for
  * nobody, so any thread may. */
 void attrs_drop(struct daemon *d, fuse_ino_t ino);
+/* Pages, too. Waits for the kernel. */
+void inode_drop(struct daemon *d, fuse_ino_t ino);
 /* Later: drops the pages from the byte `from` on, and tells the size. */
 void pages_drop(struct daemon *d, fuse_ino_t ino, uint64_t from);
 

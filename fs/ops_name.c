@@ -52,7 +52,7 @@ static int lookup_by_number(struct daemon *d, fuse_ino_t ino, const char *name,
 void file_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct daemon *d = daemon_of(req);
-	struct fuse_entry_param e = { .entry_timeout = CACHE_S };
+	struct fuse_entry_param e = { .entry_timeout = d->cache_s };
 	struct ropefs_attr a;
 	int r;
 

@@ -1,5 +1,6 @@
 #include "fs/options.h"
 
+#include "fs/bucket.h"
 #include "fs/report.h"
 
 #include <errno.h>
@@ -10,13 +11,28 @@
 
 static const char usage[] =
 	"usage: ropefs [options] STORE MOUNTPOINT\n"
+	"       ropefs --read-only [options] s3://BUCKET[/PREFIX] MOUNTPOINT\n"
 	"\n"
-	"Shows the files of a store (made by `ropectl init`) at MOUNTPOINT.\n"
+	"Shows the files of a store (made by `ropectl init`) at MOUNTPOINT; or of one "
+	"that\n"
+	"another machine writes, from its bucket (s3:// or file://DIR), a few seconds "
+	"behind.\n"
 	"\n"
 	"  -f, --foreground     stay in front\n"
 	"  -r, --read-only      write nothing to the store (-o ro)\n"
 	"      --key-file FILE  the store's key (-o key=FILE)\n"
 	"      --memory SIZE    bytes of memory, with K, M or G; 256M (-o memory=SIZE)\n"
+	"      --cache DIR      of a bucket: a folder for its names, else memory (-o "
+	"cache=DIR)\n"
+	"      --interval S     of a bucket: seconds between looks; 5 (-o interval=S)\n"
+	"      --endpoint URL, --region NAME, --ca-file FILE, --virtual-host,\n"
+	"      --signature-v2, --credentials-file FILE\n"
+	"                       of a bucket: how it is reached (-o "
+	"endpoint=URL,region=NAME,\n"
+	"                       ca=FILE,virtual_host,signature_v2,credentials=FILE); "
+	"keys come\n"
+	"                       from that file or AWS_ACCESS_KEY_ID and "
+	"AWS_SECRET_ACCESS_KEY\n"
 	"  -o OPTION[,...]      durability=async|sync|remote, window=MS (100), "
 	"memory=SIZE,\n"
 	"                       key=FILE, views=off, allow_other, supervise=on,\n"
@@ -26,6 +42,8 @@ static const char usage[] =
 	"\n"
 	"Example:\n"
 	"  ropectl init /data/store && ropefs /data/store /mnt/data\n"
+	"  ropefs -r --key-file robot7.key --endpoint https://s3.example s3://robots "
+	"/mnt/r7\n"
 	"  fusermount3 -u /mnt/data\n";
 
 #define MEMORY_MIN ((uint64_t)32 << 20)
@@ -139,6 +157,53 @@ static void opt_key(struct parser *p, const char *value)
 	set_string(&p->o.key_file, value);
 }
 
+static void opt_endpoint(struct parser *p, const char *value)
+{
+	set_string(&p->o.endpoint, value);
+}
+
+static void opt_region(struct parser *p, const char *value)
+{
+	set_string(&p->o.region, value);
+}
+
+static void opt_credentials(struct parser *p, const char *value)
+{
+	set_string(&p->o.credentials, value);
+}
+
+static void opt_ca(struct parser *p, const char *value)
+{
+	set_string(&p->o.ca_file, value);
+}
+
+static void opt_cache(struct parser *p, const char *value)
+{
+	set_string(&p->o.cache, value);
+}
+
+static void opt_interval(struct parser *p, const char *value)
+{
+	uint64_t s;
+
+	if (!parse_size(value, &s) || s > 86400)
+		complain(p, "no seconds from 1 to 86400", value);
+	else
+		p->o.interval_s = (unsigned)s;
+}
+
+static void opt_virtual_host(struct parser *p, const char *value)
+{
+	(void)value;
+	p->o.virtual_host = true;
+}
+
+static void opt_signature_v2(struct parser *p, const char *value)
+{
+	(void)value;
+	p->o.signature_v2 = true;
+}
+
 static void opt_ro(struct parser *p, const char *value)
 {
 	(void)value;
@@ -187,6 +252,14 @@ static const struct opt {
 	{ "supervise=", opt_supervise },
 	{ "watchdog=", opt_watchdog },
 	{ "key=", opt_key },
+	{ "endpoint=", opt_endpoint },
+	{ "region=", opt_region },
+	{ "credentials=", opt_credentials },
+	{ "ca=", opt_ca },
+	{ "cache=", opt_cache },
+	{ "interval=", opt_interval },
+	{ "virtual_host", opt_virtual_host },
+	{ "signature_v2", opt_signature_v2 },
 	{ "ro", opt_ro },
 	{ "rw", opt_rw },
 	{ "allow_other", opt_allow_other },
@@ -267,24 +340,60 @@ static void parse_opts(struct parser *p, const char *list)
 	free(copy);
 }
 
-enum { ARG_KEY_FILE = 256, ARG_MEMORY };
+enum { ARG_OPTION = 256 }; /* and more: its place in long_opts */
+
+/* Long options that are mount options of another spelling. */
+static const struct {
+	const char *name;
+	void (*set)(struct parser *p, const char *value);
+	bool has_value;
+} long_opts[] = {
+	{ "key-file", opt_key, true },
+	{ "memory", opt_memory, true },
+	{ "endpoint", opt_endpoint, true },
+	{ "region", opt_region, true },
+	{ "credentials-file", opt_credentials, true },
+	{ "ca-file", opt_ca, true },
+	{ "cache", opt_cache, true },
+	{ "interval", opt_interval, true },
+	{ "virtual-host", opt_virtual_host, false },
+	{ "signature-v2", opt_signature_v2, false },
+};
+enum { LONG_OPTS = sizeof(long_opts) / sizeof(long_opts[0]) };
 
 static const struct option longs[] = {
 	{ "foreground", no_argument, NULL, 'f' },
 	{ "read-only", no_argument, NULL, 'r' },
-	{ "key-file", required_argument, NULL, ARG_KEY_FILE },
-	{ "memory", required_argument, NULL, ARG_MEMORY },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
-	{ 0 },
 };
+enum { LONGS = sizeof(longs) / sizeof(longs[0]) };
+
+static void list_longs(struct option ret[LONGS + LONG_OPTS + 1])
+{
+	memset(ret, 0, (LONGS + LONG_OPTS + 1) * sizeof(*ret));
+	memcpy(ret, longs, sizeof(longs));
+	for (int i = 0; i < LONG_OPTS; i++)
+		ret[LONGS + i] = (struct option) {
+			long_opts[i].name,
+			long_opts[i].has_value ? required_argument : no_argument,
+			NULL,
+			ARG_OPTION + i,
+		};
+}
 
 /* OPTIONS_RUN, or what to exit with. */
 static int parse_args(struct parser *p, int argc, char **argv)
 {
+	struct option all[LONGS + LONG_OPTS + 1];
 	int c;
 
-	while ((c = getopt_long(argc, argv, "fro:hVnv", longs, NULL)) != -1) {
+	list_longs(all);
+	while ((c = getopt_long(argc, argv, "fro:hVnv", all, NULL)) != -1) {
+		if (c >= ARG_OPTION) {
+			long_opts[c - ARG_OPTION].set(p, optarg);
+			continue;
+		}
 		switch (c) {
 		case 'f':
 			p->o.foreground = true;
@@ -294,12 +403,6 @@ static int parse_args(struct parser *p, int argc, char **argv)
 			break;
 		case 'o':
 			parse_opts(p, optarg);
-			break;
-		case ARG_KEY_FILE:
-			opt_key(p, optarg);
-			break;
-		case ARG_MEMORY:
-			opt_memory(p, optarg);
 			break;
 		case 'n': /* of mount(8): no mtab, verbose */
 		case 'v':
@@ -344,27 +447,49 @@ static int resolve(const char *path, const char *what, const char *make_with, ch
 }
 
 /* Absolute, as whoever takes over is elsewhere. What is not there is left to the opening. */
-static void resolve_key(struct options *o)
+static void resolve_file(char **path)
 {
-	char *full = o->key_file ? realpath(o->key_file, NULL) : NULL;
+	char *full = *path ? realpath(*path, NULL) : NULL;
 
 	if (!full)
 		return;
-	free(o->key_file);
-	o->key_file = full;
+	free(*path);
+	*path = full;
+}
+
+/* A store that is elsewhere can only be read, by a daemon that keeps nothing. */
+static int check_bucket(const struct options *o)
+{
+	const char *missing = !o->opts.read_only ? "can only be read, so give --read-only"
+			      : !o->key_file ? "needs the store's key: --key-file FILE"
+			      : o->supervise ? "can't be combined with supervise=on"
+					     : NULL;
+
+	if (!missing)
+		return OPTIONS_RUN;
+	report("%s: a bucket %s; see ropefs --help", o->store, missing);
+	return OPTIONS_USAGE;
 }
 
 static int resolve_words(struct options *o, char **words, bool on_mount)
 {
 	int r;
 
-	resolve_key(o);
+	resolve_file(&o->key_file);
+	resolve_file(&o->credentials);
+	resolve_file(&o->ca_file);
+	resolve_file(&o->cache);
 	if (on_mount) {
 		set_string(&o->store, words[0]);
 		set_string(&o->mountpoint, words[1]);
 		return o->store && o->mountpoint ? OPTIONS_RUN : OPTIONS_FAILED;
 	}
-	r = resolve(words[0], "store", "ropectl init", &o->store);
+	if (bucket_is(words[0])) {
+		set_string(&o->store, words[0]);
+		r = o->store ? check_bucket(o) : OPTIONS_FAILED;
+	} else {
+		r = resolve(words[0], "store", "ropectl init", &o->store);
+	}
 	if (r == OPTIONS_RUN)
 		r = resolve(words[1], "mount point", "mkdir", &o->mountpoint);
 	return r;
@@ -398,5 +523,10 @@ void options_release(struct options *o)
 	free(o->mountpoint);
 	free(o->key_file);
 	free(o->mount);
+	free(o->endpoint);
+	free(o->region);
+	free(o->credentials);
+	free(o->ca_file);
+	free(o->cache);
 	*o = (struct options) { 0 };
 }

@@ -5,9 +5,13 @@
 #include "core/ropefs.h"
 
 struct options {
-	char *store, *mountpoint; /* absolute */
+	char *store, *mountpoint; /* absolute; or the store is a bucket's URL */
 	char *key_file; /* NULL: the default place */
 	char *mount; /* for the kernel, comma-separated */
+	/* Of a bucket in the place of a store's folder (bucket.h). */
+	char *endpoint, *region, *credentials, *ca_file, *cache;
+	unsigned interval_s; /* 0: the default */
+	bool virtual_host, signature_v2;
 	struct ropefs_opts opts; /* key_file is filled in by the reader */
 	bool foreground, allow_other, no_views, remount;
 	bool supervise; /* supervise.h */

@@ -88,7 +88,7 @@ int entry_fill(struct daemon *d, const struct ropefs_attr *a, struct fuse_entry_
 	*e = (struct fuse_entry_param) {
 		.ino = a->ino,
 		.attr_timeout = attr_timeout(d, a),
-		.entry_timeout = CACHE_S,
+		.entry_timeout = d->cache_s,
 	};
 	attr_to_stat(&now, &e->attr);
 	return 0;

@@ -36,7 +36,7 @@ int snap_entry(struct daemon *d, fuse_ino_t dir, struct fuse_entry_param *ret)
 	    !snap_is_folder(dir | ROPEFS_SNAPSHOT_BIT))
 		return -ENOENT;
 	*ret = (struct fuse_entry_param) { .ino = dir | ROPEFS_SNAPSHOT_BIT,
-					   .entry_timeout = CACHE_S };
+					   .entry_timeout = d->cache_s };
 	folder_stat(&a, &ret->attr);
 	return 0;
 }
@@ -78,7 +78,7 @@ static void snap_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 
 static void snap_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct fuse_entry_param absent = { .entry_timeout = CACHE_S };
+	struct fuse_entry_param absent = { .entry_timeout = daemon_of(req)->cache_s };
 	struct ropefs_attr a;
 	int r = ropefs_snapshot_lookup(daemon_of(req)->fs, snap_dir_of(parent),
 				       ropefs_name(name), &a);

@@ -48,6 +48,11 @@ void wire_init(void *userdata, struct fuse_conn_info *conn)
 	 * keep a page that is read while such a write is under way), splice (slower for bytes
 	 * that are made in memory). */
 	conn->want = conn->capable & wanted;
+	/* But a file that grows elsewhere must not be read with zeros behind its old end. */
+	if (d->of_bucket) {
+		conn->want &= ~(unsigned)FUSE_CAP_EXPLICIT_INVAL_DATA;
+		conn->want |= conn->capable & FUSE_CAP_AUTO_INVAL_DATA;
+	}
 	d->acl = conn->want & FUSE_CAP_POSIX_ACL;
 	conn->max_background = BACKGROUND;
 	conn->congestion_threshold = BACKGROUND * 3 / 4;

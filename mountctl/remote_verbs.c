@@ -24,7 +24,7 @@ struct words {
 	const char *key_file, *endpoint, *region, *credentials, *ca_file, *take_over;
 	const char *virtual_host, *signature_v2, *interval, *keep, *local, *min_free,
 		*rate, *profile;
-	struct credentials who; /* ours to release */
+	struct ropefs_credentials who; /* ours to release */
 };
 
 /* 20G, 500M, 4096; false when it is none. */
@@ -98,7 +98,8 @@ static int take_words(const struct verb *verb, struct words *w, const char *url,
 		return term_usage(verb->name, "'%s' is no time such as 1d", w->keep);
 	if (strncmp(url, "s3://", 5) == 0)
 		status = credentials_find(
-			&(struct credentials_source) { w->credentials, w->profile },
+			&(struct ropefs_credentials_source) { w->credentials,
+							      w->profile },
 			&w->who);
 	ret->access_key = w->who.access_key;
 	ret->secret_key = w->who.secret_key;
@@ -345,7 +346,7 @@ int verb_remote(const struct verb *verb, int argc, char **argv)
 			return term_usage(verb->name, "remote %s takes %d words",
 					  subs[i].name, subs[i].operands);
 		status = subs[i].run(verb, &w, argv + first + 1);
-		credentials_release(&w.who);
+		ropefs_credentials_release(&w.who);
 		return status;
 	}
 	return term_usage(verb->name,
@@ -388,7 +389,9 @@ static int print_state(const char *text)
 	printf("bucket      %s\n", string(o, "url"));
 	printf("instance    %s, manifest %.0f of writer %.0f\n", string(o, "instance"),
 	       number(o, "manifest"), number(o, "epoch"));
-	if (truth(o, "reader"))
+	if (truth(o, "follows"))
+		printf("role        a reader that follows the writer\n");
+	else if (truth(o, "reader"))
 		printf("role        a copy: it is only read\n");
 	if (truth(o, "fenced"))
 		printf("role        another writer has taken over\n");
@@ -500,7 +503,7 @@ int verb_clone(const struct verb *verb, int argc, char **argv)
 				       : "It can only be read; --take-over makes a store "
 					 "to go on with.\n");
 	}
-	credentials_release(&w.who);
+	ropefs_credentials_release(&w.who);
 	return status;
 }
 

@@ -137,6 +137,11 @@ int packs_rewrite(struct packs *ps, uint64_t pack, const uint8_t *live);
 /* --- packs in a bucket --- */
 /* A pack that is not here but there; nothing when it is here. */
 int packs_note_remote(struct packs *ps, const struct pack_info *info);
+/* In a set that is only read: what a newer state says of one, known or not. Whoever has the one
+ * before pinned may go on with that. */
+int packs_renew_remote(struct packs *ps, const struct pack_info *info);
+/* The newer state has it no more. */
+void packs_forget_remote(struct packs *ps, uint64_t pack);
 /* Removes the file of a pack whose very bytes (id) are in the bucket. Whoever has it pinned
  * goes on with the file. -ESTALE: it is another one by now. */
 int packs_evict(struct packs *ps, uint64_t pack, const uint8_t id[PACK_ID_BYTES]);

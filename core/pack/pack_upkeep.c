@@ -223,6 +223,54 @@ int packs_note_remote(struct packs *ps, const struct pack_info *info)
 	return r;
 }
 
+static void renew_locked(struct packs *ps, struct pack *p, const struct pack_info *info)
+{
+	p->pins++;
+	pack_count_locked(ps, p, false);
+	p->file_bytes = info->file_bytes;
+	pack_count_locked(ps, p, true);
+	if (p->image)
+		pack_retire_image_locked(ps, p);
+	p->info = *info;
+	p->info.remote = true;
+	p->info_known = true;
+	pack_unpin_locked(ps, p);
+}
+
+int packs_renew_remote(struct packs *ps, const struct pack_info *info)
+{
+	struct pack *p;
+	int r = 0;
+
+	assert(ps->read_only);
+	lock_take(&ps->lock);
+	p = pack_find_locked(ps, info->pack);
+	if (p && p->remote &&
+	    (memcmp(p->info.id, info->id, sizeof(info->id)) != 0 ||
+	     p->info.lost != info->lost))
+		renew_locked(ps, p, info);
+	packs_lock_drop(ps);
+	if (!p)
+		r = packs_note_remote(ps, info);
+	return r;
+}
+
+void packs_forget_remote(struct packs *ps, uint64_t pack)
+{
+	struct pack *p;
+
+	assert(ps->read_only);
+	lock_take(&ps->lock);
+	p = pack_find_locked(ps, pack);
+	if (p && p->remote && !p->removed) {
+		p->pins++;
+		pack_count_locked(ps, p, false);
+		p->removed = true;
+		pack_unpin_locked(ps, p);
+	}
+	packs_lock_drop(ps);
+}
+
 /* What reads the file from now on finds it in the bucket. */
 static void evict_swap(struct packs *ps, struct pack *p)
 {

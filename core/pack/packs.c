@@ -150,6 +150,11 @@ static int image_open_locked(struct packs *ps, struct pack *p)
 	pthread_cond_broadcast(&ps->cond);
 	if (r == -ENOENT)
 		return pack_missing(p->number);
+	/* Renewed meanwhile: its object is another one. */
+	if (r == 0 && info.remote && memcmp(info.id, p->info.id, sizeof(info.id)) != 0) {
+		close_later_locked(ps, img);
+		return image_open_locked(ps, p);
+	}
 	if (r == 0)
 		image_set_locked(ps, p, img);
 	return r;

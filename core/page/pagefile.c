@@ -782,6 +782,18 @@ int pagefile_restore_end(struct pagefile *pf)
 	return r < 0 ? r : io_sync(pf->file);
 }
 
+void pagefile_restate(struct pagefile *pf, const uint8_t super[SUPER_BODY_BYTES],
+		      struct super *ret)
+{
+	assert(pf->read_only);
+	superblock_body_get(super, &pf->durable);
+	pf->bitmap.n = 0;
+	/* Only figures for the status come from it; without it all counts as in use. */
+	if (open_space(pf) < 0)
+		bitmap_lost(pf);
+	*ret = pf->durable.super;
+}
+
 /* --- sweep, fsck, dump --- */
 
 /* Like `used`, with only those bits set that the file itself accounts for. NULL: -ENOMEM. */

@@ -108,6 +108,11 @@ int pagefile_restore_begin(struct io *io, const struct keys *keys,
 int pagefile_restore_page(struct pagefile *pf, uint64_t page, const uint8_t *sealed);
 int pagefile_restore_end(struct pagefile *pf);
 
+/* Of a file that is only read: somebody wrote the pages of such a state over it. Under the lock
+ * that keeps readers out. */
+void pagefile_restate(struct pagefile *pf, const uint8_t super[SUPER_BODY_BYTES],
+		      struct super *ret);
+
 struct pagefile_stats {
 	uint64_t pages, used, written, read;
 };

@@ -1,0 +1,407 @@
+/* remote_follow.c - a store that is read from its bucket while somebody else writes it.
+ *
+ * All pages of the newest state are copied once into a page file that has no name any more
+ * (a temporary folder, or memory); bytes of files come by requests, as in any store with packs in
+ * a bucket. Then one thread looks for manifest n + 1:
+ *
+ *	manifests n + 1, n + 2 ... ─▶ the segments they add, beside the page file ("stage")
+ *	    ─▶ engine lock: pages to their places, nodes and inodes forgotten, the new root
+ *	    ─▶ whoever holds something that is another one now is told
+ *
+ * Nodes are read under the engine lock only, so nobody sees half of a state. A look that finds
+ * nothing is one request; there is no LIST but after a gap: when the manifest that is shown was
+ * removed, too, as newer ones are older than the writer keeps. */
+#include <errno.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/err.h"
+#include "core/keys/key_file.h"
+#include "core/page/superblock.h"
+#include "core/remote_priv.h"
+
+#define SECOND_NS      1000000000u
+#define FOLLOW_S       5u
+#define LOOKS_OWN      8u /* looks without news, then one for the manifest that is shown */
+#define MEMORY_FOLDER  "/dev/shm"
+#define FALLBACK       "/tmp"
+#define COPY_BYTES     (64 * PAGE_BYTES)
+#define FOLDER_PATTERN "ropefs-XXXXXX"
+
+struct follow {
+	struct remote *rm;
+	struct io_file *pages, *stage;
+	struct buf staged; /* u64: page numbers, in the order of the stage */
+	unsigned looks; /* without news */
+};
+
+/* --- what is new --- */
+
+static int broken_chain(const struct remote *rm, uint64_t number)
+{
+	return err_set(E_CORRUPT,
+		       "manifest %" PRIu64
+		       " in %s does not follow the one that is shown: "
+		       "the bucket was put back to an older state",
+		       number, rm->cfg.url);
+}
+
+/* Manifest `number` in *m, empty or the one before it. -ENOENT. */
+static int step(struct remote *rm, uint64_t number, struct manifest *m, uint8_t hash[32])
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	struct manifest next = { 0 };
+	int r = -E_CORRUPT;
+
+	for (unsigned tries = 0; tries < 1 + WRONG_TRIES && r == -E_CORRUPT; tries++)
+		r = remote_get_manifest(rm->up.os, rm->instance, number, rm->fs->keys,
+					&bytes, &next);
+	if (r < 0)
+		return r;
+	if (memcmp(next.prev_hash, hash, sizeof(next.prev_hash)) != 0) {
+		manifest_release(&next);
+		return broken_chain(rm, number);
+	}
+	manifest_release(m);
+	*m = next;
+	hash256(buf_span(&bytes), hash);
+	return 0;
+}
+
+/* The manifest that is shown may be gone, and those after it. 1: *m is a newer one. */
+static int look_beyond_gap(struct follow *f, struct manifest *m, uint8_t hash[32])
+{
+	struct remote *rm = f->rm;
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	uint64_t last;
+	int r;
+
+	if (++f->looks % LOOKS_OWN)
+		return 0;
+	r = object_head(rm->up.os, key_manifest(rm->instance, rm->man.number).text,
+			&last);
+	if (r != -ENOENT)
+		return r;
+	r = remote_find_last(rm->up.os, rm->instance, rm->man.number, &last);
+	if (r == -ENOENT)
+		return err_set(E_CORRUPT,
+			       "the manifest that is shown, %" PRIu64
+			       ", is gone from %s, "
+			       "and no newer one is there",
+			       rm->man.number, rm->cfg.url);
+	if (r == 0)
+		r = remote_get_manifest(rm->up.os, rm->instance, last, rm->fs->keys,
+					&bytes, m);
+	if (r < 0)
+		return r;
+	hash256(buf_span(&bytes), hash);
+	return 1;
+}
+
+/* 1: *m is the newest, and not the one that is shown. */
+static int look_for_news(struct follow *f, struct manifest *m, uint8_t hash[32])
+{
+	struct remote *rm = f->rm;
+	uint64_t number = rm->man.number;
+	int r;
+
+	memcpy(hash, rm->man_hash, sizeof(rm->man_hash));
+	do
+		r = step(rm, ++number, m, hash);
+	while (r == 0);
+	if (r != -ENOENT)
+		return r;
+	if (!m->number)
+		return look_beyond_gap(f, m, hash);
+	return 1;
+}
+
+/* --- its pages --- */
+
+static int stage_page(void *arg, uint64_t page, const uint8_t *sealed)
+{
+	struct follow *f = arg;
+	uint64_t at = f->staged.n / sizeof(page);
+	int r = io_pwrite(f->stage, sealed, PAGE_BYTES, at * PAGE_BYTES);
+
+	return r < 0 ? r : buf_append(&f->staged, &page, sizeof(page));
+}
+
+/* Segments come in rising order: the newest bytes of a page are the last. */
+static int stage_segments(struct follow *f, const struct manifest *m)
+{
+	const struct segment_pages to = { stage_page, f };
+	_cleanup_(buf_release) struct buf b = BUF_INIT;
+	int r = 0;
+
+	f->staged.n = 0;
+	for (size_t i = 0; r == 0 && i < m->n_segments; i++)
+		if (m->segments[i].number >= f->rm->man.next_segment)
+			r = remote_get_segment(f->rm, &m->segments[i], &to, &b);
+	return r;
+}
+
+/* Room for all of them is there. */
+static int unstage(void *arg)
+{
+	struct follow *f = arg;
+	uint8_t page[PAGE_BYTES];
+	uint64_t n = f->staged.n / sizeof(uint64_t), at;
+	int r = 0;
+
+	for (uint64_t i = 0; r == 0 && i < n; i++) {
+		memcpy(&at, f->staged.p + i * sizeof(at), sizeof(at));
+		r = io_pread_all(f->stage, page, sizeof(page), i * PAGE_BYTES);
+		if (r == 0)
+			r = io_pwrite(f->pages, page, sizeof(page), at * PAGE_BYTES);
+	}
+	return r;
+}
+
+/* --- going on with it --- */
+
+static int renew_packs(struct ropefs *fs, const struct manifest *m)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->n_packs; i++) {
+		struct pack_info info = remote_pack_info(&m->packs[i]);
+
+		r = packs_renew_remote(fs->packs, &info);
+	}
+	return r;
+}
+
+static void forget_packs(struct ropefs *fs, const struct manifest *old,
+			 const struct manifest *now)
+{
+	for (size_t i = 0; i < old->n_packs; i++)
+		if (!manifest_find_pack(now, old->packs[i].pack))
+			packs_forget_remote(fs->packs, old->packs[i].pack);
+}
+
+static void tell(struct ropefs *fs, const struct buf *changed)
+{
+	uint64_t ino;
+
+	for (size_t at = 0; fs->opts.refreshed && at < changed->n; at += sizeof(ino)) {
+		memcpy(&ino, changed->p + at, sizeof(ino));
+		fs->opts.refreshed(fs->opts.event_arg, ino);
+	}
+	if (fs->opts.changed)
+		fs->opts.changed(fs->opts.event_arg, 0);
+}
+
+static void adopt(struct remote *rm, struct manifest *m, const uint8_t hash[32])
+{
+	manifest_release(&rm->man);
+	rm->man = *m;
+	*m = (struct manifest) { 0 };
+	memcpy(rm->man_hash, hash, sizeof(rm->man_hash));
+	lock_take(&rm->lock);
+	rm->number = rm->man.number;
+	rm->committed_ns = rm->man.time_ns;
+	rm->cfg.epoch = rm->man.epoch;
+	lock_drop(&rm->lock);
+}
+
+static int show(struct follow *f, struct manifest *m, const uint8_t hash[32])
+{
+	_cleanup_(buf_release) struct buf changed = BUF_INIT;
+	const struct store_renewal renewal = { m->super, unstage, f };
+	struct ropefs *fs = f->rm->fs;
+	struct super_state s;
+	int r;
+
+	superblock_body_get(m->super, &s);
+	r = f->pages->ops->allocate(f->pages, s.pages * PAGE_BYTES);
+	if (r < 0)
+		return r;
+	lock_take(&fs->engine);
+	r = renew_packs(fs, m);
+	if (r == 0)
+		r = store_renew_locked(fs, &renewal, &changed);
+	if (r == 0)
+		forget_packs(fs, &f->rm->man, m);
+	lock_drop(&fs->engine);
+	if (r < 0)
+		return r;
+	adopt(f->rm, m, hash);
+	tell(fs, &changed);
+	return f->stage->ops->truncate(f->stage, 0);
+}
+
+static int look(struct follow *f)
+{
+	struct manifest m = { 0 };
+	uint8_t hash[32];
+	int r;
+
+	err_clear();
+	r = look_for_news(f, &m, hash);
+	if (r > 0)
+		r = stage_segments(f, &m);
+	if (r == 0 && m.number)
+		r = show(f, &m, hash);
+	manifest_release(&m);
+	/* Whoever was away for long may have missed more than the writer keeps. */
+	f->looks = r < 0 ? LOOKS_OWN - 1 : f->looks;
+	return r;
+}
+
+static void *follow_main(void *arg)
+{
+	struct follow *f = arg;
+	struct remote *rm = f->rm;
+	uint64_t pause = rm->cfg.interval_s * SECOND_NS, next;
+	int r;
+
+	lock_take(&rm->lock);
+	next = io_mono_ns(rm->fs->io) + pause;
+	while (!rm->stopping) {
+		if (io_mono_ns(rm->fs->io) < next) {
+			lock_wait(&rm->lock, &rm->wake, next);
+			continue;
+		}
+		lock_drop(&rm->lock);
+		r = look(f);
+		if (r != -ECANCELED)
+			remote_note_cycle(rm, r);
+		next = io_mono_ns(rm->fs->io) + pause;
+		lock_take(&rm->lock);
+	}
+	lock_drop(&rm->lock);
+	return NULL;
+}
+
+/* --- opening --- */
+
+struct follow *follow_free(struct follow *f)
+{
+	if (!f)
+		return NULL;
+	io_closep(&f->pages);
+	io_closep(&f->stage);
+	buf_release(&f->staged);
+	free(f);
+	return NULL;
+}
+
+static int follow_start(struct ropefs *fs)
+{
+	struct remote *rm = fs->remote;
+	struct follow *f = calloc(1, sizeof(*f));
+	struct remote_way way;
+	sigset_t all, old;
+	int r;
+
+	if (!f)
+		return -ENOMEM;
+	f->rm = rm;
+	rm->follow = f;
+	rm->committed_ns = rm->man.time_ns;
+	r = io_open(fs->io, "pages", IO_WRITE, &f->pages);
+	if (r == 0)
+		r = io_open(fs->io, "stage", IO_CREATE, &f->stage);
+	if (r == 0)
+		r = remote_way_open(rm, true, &way);
+	if (r < 0)
+		return r;
+	rm->up = way;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&rm->thread, NULL, follow_main, f);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	rm->started = r == 0;
+	return -r;
+}
+
+static int make_folder(const char *where, char **ret)
+{
+	char *path;
+
+	if (!where)
+		where = access(MEMORY_FOLDER, W_OK) == 0 ? MEMORY_FOLDER : FALLBACK;
+	if (asprintf(&path, "%s/" FOLDER_PATTERN, where) < 0)
+		return -ENOMEM;
+	if (!mkdtemp(path)) {
+		free(path);
+		return err_set(errno, "no temporary folder can be made in %s: %s", where,
+			       strerror(errno));
+	}
+	*ret = path;
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	return remove(path);
+}
+
+static int open_copy(const char *folder, const struct ropefs_opts *opts,
+		     struct ropefs **ret)
+{
+	struct store_opts so = { .threads = true, .pub = *opts };
+	struct key_file *kf = NULL;
+	struct ropefs *fs = NULL;
+	struct io *io = NULL;
+	int r;
+
+	so.pub.read_only = true;
+	r = store_open_dir(folder, &io);
+	if (r >= 0)
+		r = key_file_read(opts->key_file, &kf);
+	if (r >= 0)
+		r = store_open(io, kf, &so, &fs);
+	key_file_free(kf);
+	if (r < 0) {
+		io_free(io);
+		return r;
+	}
+	r = follow_start(fs);
+	if (r < 0)
+		store_abandon(fs, false);
+	else
+		*ret = fs;
+	return r;
+}
+
+int ropefs_open_bucket(const struct ropefs_bucket *bucket, const struct ropefs_opts *opts,
+		       struct ropefs **ret)
+{
+	struct ropefs_clone c = { .key_file = opts->key_file, .remote = bucket->remote };
+	_cleanup_free_ char *folder = NULL;
+	int r;
+
+	err_clear();
+	if (!c.key_file)
+		return err_set(EINVAL, "a bucket is read with the store's key file");
+	c.remote.take_over = false;
+	c.remote.interval_s = c.remote.interval_s ? c.remote.interval_s : FOLLOW_S;
+	r = keys_init_library();
+	if (r >= 0)
+		r = make_folder(bucket->cache, &folder);
+	if (r < 0)
+		return r;
+	r = remote_clone_to(folder, &c);
+	if (r >= 0)
+		r = open_copy(folder, opts, ret);
+	/* What is open stays; nothing is left behind however this process ends. */
+	nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	if (r == -ENOSPC)
+		err_set(ENOSPC,
+			"the names of that store don't fit where %s was: give a "
+			"larger folder for the cache",
+			folder);
+	return r;
+}
+
+void ropefs_follow_stop(struct ropefs *fs)
+{
+	if (fs->remote && fs->remote->follow)
+		remote_stop(fs);
+}
