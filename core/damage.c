@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 struct pack_damage {
-	bool all, any;
+	bool all, flawed;
 	bool remote; /* ropectl verify asks the bucket */
 	uint32_t chunks;
 	uint8_t bits[];
@@ -32,7 +32,6 @@ void damage_add_chunk(struct damage *d, uint64_t pack, uint32_t index)
 	struct pack_damage *pd = htab_get(&d->packs, pack);
 
 	assert(pd);
-	pd->any = true;
 	if (index == PACK_ALL_CHUNKS)
 		pd->all = true;
 	else if (index < pd->chunks)
@@ -53,11 +52,49 @@ bool damage_has(const struct damage *d, const struct extent *e)
 			       (pd->bits[index / 8] >> index % 8 & 1) != 0);
 }
 
-bool damage_has_pack(const struct damage *d, uint64_t pack)
+void damage_add_flaw(struct damage *d, uint64_t pack)
 {
-	const struct pack_damage *pd = htab_get(&d->packs, pack);
+	struct pack_damage *pd = htab_get(&d->packs, pack);
 
-	return pd && pd->any;
+	assert(pd);
+	pd->flawed = true;
+}
+
+static int each_flawed(const struct pack_damage *pd, uint64_t pack,
+		       int (*fn)(void *arg, uint64_t pack, const uint8_t *live,
+				 uint32_t n),
+		       void *arg)
+{
+	_cleanup_free_ uint8_t *live = calloc(1, pd->chunks / 8 + 1);
+	uint32_t n = 0;
+
+	if (!live)
+		return -ENOMEM;
+	for (uint32_t i = 0; !pd->all && i < pd->chunks; i++) {
+		if (pd->bits[i / 8] >> i % 8 & 1)
+			continue;
+		live[i / 8] |= (uint8_t)(1u << i % 8);
+		n++;
+	}
+	return fn(arg, pack, live, n);
+}
+
+int damage_each_flawed(const struct damage *d,
+		       int (*fn)(void *arg, uint64_t pack, const uint8_t *live,
+				 uint32_t n),
+		       void *arg)
+{
+	struct htab_slot *slot;
+	size_t at = 0;
+	int r = 0;
+
+	while (r >= 0 && (slot = htab_next(&d->packs, &at))) {
+		const struct pack_damage *pd = slot->value;
+
+		if (pd->flawed)
+			r = each_flawed(pd, slot->key, fn, arg);
+	}
+	return r;
 }
 
 void damage_release(struct damage *d)

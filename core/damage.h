@@ -16,8 +16,14 @@ int damage_add_pack(struct damage *d, const struct pack_info *info);
 /* As pack_judge.bad_chunk; a pack that was added. */
 void damage_add_chunk(struct damage *d, uint64_t pack, uint32_t index);
 bool damage_has(const struct damage *d, const struct extent *e);
-/* Any chunk of the pack. */
-bool damage_has_pack(const struct damage *d, uint64_t pack);
+/* Something of the pack's file does not verify, be it only a copy. */
+void damage_add_flaw(struct damage *d, uint64_t pack);
+/* Calls fn for each pack with a flaw: live has a bit for each chunk that can be had, n of them
+ * (0: none). In no order. */
+int damage_each_flawed(const struct damage *d,
+		       int (*fn)(void *arg, uint64_t pack, const uint8_t *live,
+				 uint32_t n),
+		       void *arg);
 void damage_release(struct damage *d);
 
 /* Bytes of a file that can't be read, one after another, for one reason. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "core/base/err.h"
+#include "core/repair.h"
 #include "core/store_priv.h"
 
 #define FULL_BYTES (64 * MIB) /* a disk with less is about to be full */
@@ -22,6 +23,8 @@ static int replay_record(void *arg, uint64_t lsn, uint8_t type, struct span body
 	nodes_trim(fs->nodes);
 	inode_trim(fs);
 	r = op_apply(fs, &op);
+	if (r < 0 && r != -ENOMEM && fs->repair)
+		r = repair_record(fs, lsn, &op);
 	full = replay_full_locked(fs);
 	lock_drop(&fs->engine);
 	if (r < 0)
@@ -86,7 +89,7 @@ static void keep_spare(struct ropefs *fs)
 
 int recover(struct ropefs *fs)
 {
-	struct wal_replay_stats stats;
+	struct wal_replay_stats stats = { 0 };
 	uint64_t began = io_mono_ns(fs->io);
 	int r;
 
@@ -96,9 +99,11 @@ int recover(struct ropefs *fs)
 	fs->replaying = false;
 	/* What the log changes is damaged: the store as it was before that record is worth
 	 * reading, and the log is kept for a repaired copy. */
-	if (r == -E_CORRUPT || (r == 0 && stats.rot))
+	if (fs->repair && (r == -E_CORRUPT || (r == 0 && stats.rot)))
+		r = repair_log(fs);
+	else if (r == -E_CORRUPT || (r == 0 && stats.rot))
 		serve_only(fs, err_detail());
-	else if (r == 0 && !fs->super.clean && !stats.segments)
+	else if (r == 0 && !fs->repair && !fs->super.clean && !stats.segments)
 		serve_only(fs, "the log's files (folder wal) are gone: what was written "
 			       "since the "
 			       "store was opened last is lost");
@@ -110,7 +115,9 @@ int recover(struct ropefs *fs)
 		fs->wal = wal_close(fs->wal);
 		return 0;
 	}
-	r = wal_start(fs->wal, fs->replayed_lsn + 1);
+	r = fs->repair ? repair_commit(fs) : 0;
+	if (r >= 0)
+		r = wal_start(fs->wal, fs->replayed_lsn + 1);
 	if (r == -ENOSPC)
 		return err_set(
 			ENOSPC,

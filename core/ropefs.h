@@ -495,6 +495,20 @@ struct ropefs_check {
 	bool opened;
 };
 int ropefs_check(const char *path, struct ropefs_check *check);
+/* Makes a damaged, unmounted store whole again, without what is damaged (docs/REPAIR.md). Each
+ * step is a line through step(): what it does, or, unless apply, what it would do. No steps: the
+ * store is whole, and nothing was written. */
+struct ropefs_repair {
+	const char *key_file;
+	bool apply;
+	void (*step)(void *arg, const char *line);
+	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
+	void *arg;
+	/* Results. kept: the folder in the store with what was removed; "" when nothing was. */
+	uint64_t steps, lost_bytes, lost_files;
+	char kept[64];
+};
+int ropefs_repair(const char *path, struct ropefs_repair *repair);
 /* Prints any file of a store in words; with a key file also what is sealed. */
 int ropefs_dump(const char *store, const char *file, const char *key_file,
 		void (*print)(void *arg, const char *line), void *arg);

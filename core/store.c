@@ -8,6 +8,7 @@
 #include "core/base/err.h"
 #include "core/page/superblock.h"
 #include "core/remote_priv.h"
+#include "core/repair.h"
 #include "core/store_priv.h"
 
 #define MEMORY_DEFAULT	    (256 * MIB)
@@ -487,6 +488,7 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 	fs->opts = o.pub;
 	fs->threads = o.threads;
 	fs->lane_turn = 1;
+	fs->repair = o.repair;
 	fs->hot_soft = o.pub.memory_bytes / 4;
 	fs->hot_hard = o.hot_hard ? o.hot_hard : o.pub.memory_bytes / 2;
 	fs->log_soft = MIN(256 * MIB, 2 * fs->hot_hard);
@@ -519,11 +521,13 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 		r = snapshots_open(fs);
 		lock_drop(&fs->engine);
 	}
+	if (r >= 0 && fs->repair)
+		r = repair_trees(fs);
 	if (r >= 0)
 		r = recover(fs);
 	if (r >= 0 && fs->threads && !fs->read_only)
 		r = background_start(fs);
-	if (r >= 0)
+	if (r >= 0 && !fs->repair)
 		r = remote_start(fs);
 	if (r < 0) {
 		store_abandon(fs, true);
@@ -567,42 +571,49 @@ int store_open_dir(const char *path, struct io **ret)
 	return 0;
 }
 
-int ropefs_open(const char *path, const struct ropefs_opts *opts, struct ropefs **ret)
+int store_open_path(const char *path, const struct store_opts *opts, struct ropefs **ret)
 {
-	struct store_opts so = { .threads = true };
+	const struct ropefs_opts *pub = &opts->pub;
 	_cleanup_free_ char *key_path = NULL;
 	struct key_file *kf = NULL;
 	struct io *io = NULL;
 	struct header h;
 	int r;
 
-	err_clear();
-	if (opts)
-		so.pub = *opts;
 	r = keys_init_library();
 	if (r >= 0)
 		r = store_open_dir(path, &io);
 	if (r >= 0)
 		r = header_read(io, &h, NULL);
-	if (r >= 0 && !so.pub.key_file)
+	if (r >= 0 && !pub->key_file)
 		r = key_file_default_path(h.store_id, &key_path);
 	if (r >= 0)
-		r = key_file_read(so.pub.key_file ? so.pub.key_file : key_path, &kf);
-	if (r >= 0 && so.pub.lock_fd > 0)
-		io_posix_adopt_lock(io, so.pub.lock_fd);
+		r = key_file_read(pub->key_file ? pub->key_file : key_path, &kf);
+	if (r >= 0 && pub->lock_fd > 0)
+		io_posix_adopt_lock(io, pub->lock_fd);
 	if (r >= 0)
-		r = take_lock(io, path, so.pub.read_only);
+		r = take_lock(io, path, pub->read_only);
 	if (r >= 0)
-		r = store_open(io, kf, &so, ret);
+		r = store_open(io, kf, opts, ret);
 	if ((r == -EACCES || r == -EROFS) && !*err_detail())
 		r = err_set(-r,
 			    "a file of the store %s can't be %s: %s; run as its owner%s",
-			    path, so.pub.read_only ? "read" : "written", err_text(r),
-			    so.pub.read_only ? "" : ", or mount it read-only (-o ro)");
+			    path, pub->read_only ? "read" : "written", err_text(r),
+			    pub->read_only ? "" : ", or mount it read-only (-o ro)");
 	if (r < 0)
 		io_free(io);
 	key_file_free(kf);
 	return r;
+}
+
+int ropefs_open(const char *path, const struct ropefs_opts *opts, struct ropefs **ret)
+{
+	struct store_opts so = { .threads = true };
+
+	err_clear();
+	if (opts)
+		so.pub = *opts;
+	return store_open_path(path, &so, ret);
 }
 
 int ropefs_dup_lock(struct ropefs *fs)

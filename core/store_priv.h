@@ -80,6 +80,7 @@ struct ropefs {
 	struct lock checkpoint;
 	struct lock engine;
 
+	struct repair *repair; /* NULL, or this opening is for that (repair.h) */
 	struct remote *_Atomic remote; /* NULL: no bucket */
 	struct remote
 		*_Atomic remote_gone; /* forgotten ones, until the store is closed */
@@ -167,12 +168,15 @@ struct store_opts { /* ropefs_opts and what tests want besides */
 	uint64_t segment_bytes; /* 0: 64 MiB, 12 for small budgets or disks */
 	size_t frame_bytes; /* of the log, see wal_opts */
 	uint64_t hot_hard; /* 0: half of the memory */
+	struct repair *repair; /* NULL, or what this opening is for (repair.h) */
 };
 /* Takes io over, but not on failure. The header must exist. */
 int store_open(struct io *io, const struct key_file *kf, const struct store_opts *opts,
 	       struct ropefs **ret);
 int store_init(struct io *io, const struct key_file *kf, enum cipher cipher,
 	       const uint8_t store_id[STORE_ID_BYTES]);
+/* ropefs_open() with all there is to choose. */
+int store_open_path(const char *path, const struct store_opts *opts, struct ropefs **ret);
 /* The folder as an io; -E_NOT_STORE when it is not there. */
 int store_open_dir(const char *path, struct io **ret);
 /* Frees everything and writes nothing, as a killed process would. Returns the io when

@@ -1,5 +1,6 @@
-/* ropefs_fsck.c - ropefs-fsck: checks an unmounted store, and changes nothing in it. The
- * checking itself is ropefs_check(); this shows how far it is and what it found. */
+/* ropefs_fsck.c - ropefs-fsck: checks an unmounted store, and repairs it when told to. The work
+ * itself is ropefs_check() and ropefs_repair(); this shows how far they are and what they found,
+ * and asks before anything is changed. */
 #include <cjson/cJSON.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -21,6 +22,11 @@ struct run {
 	bool quiet;
 	cJSON *problems; /* with --json: an array of lines; else NULL */
 	cJSON *lost; /* likewise: ranges that a repair gave up */
+	cJSON *steps; /* likewise: of a repair */
+	const char *key_file;
+	enum { CHECK, REPAIR } job;
+	bool yes, dry_run;
+	bool applies; /* the repair does what it says */
 };
 
 static double seconds_since(struct timespec then)
@@ -101,7 +107,8 @@ static const char *advice(const struct ropefs_check *check)
 		return "it can't be opened; put what is damaged back from a backup";
 	if (check->problems == check->mended)
 		return "nothing is lost, and mounting the store mends it";
-	return "mount it read-only (-o ro) and copy out what is readable";
+	return "ropefs-fsck --repair --dry-run says what can be done; until then it can "
+	       "be mounted read-only (-o ro)";
 }
 
 static void print_words(const struct ropefs_check *check, const char *store, int r,
@@ -165,13 +172,148 @@ static void print_json(const struct ropefs_check *check, const char *store, int 
 	cJSON_Delete(json);
 }
 
+/* --- repair --- */
+
+static void on_step(void *arg, const char *line)
+{
+	struct run *run = arg;
+	char *text;
+
+	if (run->steps) {
+		text = term_escape(line);
+		cJSON_AddItemToArray(run->steps, cJSON_CreateString(text));
+	} else {
+		erase_bar(run);
+		text = term_name(stdout, line);
+		printf("would  %s\n", text);
+	}
+	free(text);
+}
+
+static bool confirmed(const struct run *run)
+{
+	char answer[16] = "";
+
+	if (run->yes)
+		return true;
+	if (!isatty(STDIN_FILENO)) {
+		fprintf(stderr,
+			"ropefs-fsck: nothing was changed; with --yes the repair is "
+			"done without asking\n");
+		return false;
+	}
+	fprintf(stderr, "Do it? What is removed is kept in the store's folder. [y/N] ");
+	if (!fgets(answer, sizeof(answer), stdin))
+		return false;
+	return answer[0] == 'y' || answer[0] == 'Y';
+}
+
+static void print_repair_json(const struct ropefs_repair *repair, const char *store,
+			      struct run *run, int r)
+{
+	cJSON *json = cJSON_CreateObject();
+	char *name = term_escape(store);
+	char *text;
+
+	cJSON_AddStringToObject(json, "store", name);
+	cJSON_AddBoolToObject(json, "applied", run->applies && r >= 0);
+	cJSON_AddNumberToObject(json, "exit_status", ropefs_error_exit_status(r));
+	if (r < 0)
+		cJSON_AddStringToObject(json, "error",
+					*ropefs_error() ? ropefs_error()
+							: ropefs_error_text(r));
+	cJSON_AddNumberToObject(json, "lost_bytes", (double)repair->lost_bytes);
+	cJSON_AddNumberToObject(json, "lost_files", (double)repair->lost_files);
+	cJSON_AddStringToObject(json, "kept", repair->kept);
+	cJSON_AddItemToObject(json, "steps", run->steps);
+	text = cJSON_Print(json);
+	puts(text);
+	free(text);
+	free(name);
+	cJSON_Delete(json);
+}
+
+static void print_repair(const struct ropefs_repair *repair, const char *store,
+			 const struct run *run)
+{
+	char *name = term_name(stdout, store);
+
+	if (!repair->steps)
+		printf("%s: there is nothing to repair\n", name);
+	else if (!run->applies)
+		printf("%s: %s steps; %s of %s files would be given up. Nothing was "
+		       "changed\n",
+		       name, term_count(repair->steps).s,
+		       term_bytes((double)repair->lost_bytes).s,
+		       term_count(repair->lost_files).s);
+	else
+		printf("%s: repaired; %s of %s files were given up. What was removed, "
+		       "and "
+		       "this list, is in %s/%s\n",
+		       name, term_bytes((double)repair->lost_bytes).s,
+		       term_count(repair->lost_files).s, name, repair->kept);
+	free(name);
+}
+
+static int repair_once(const char *store, struct run *run, struct ropefs_repair *ret)
+{
+	*ret = (struct ropefs_repair) {
+		.key_file = run->key_file,
+		.apply = run->applies,
+		/* In words the plan has told them. */
+		.step = run->quiet || (run->applies && !run->steps) ? NULL : on_step,
+		.progress = on_progress,
+		.arg = run,
+	};
+	clock_gettime(CLOCK_MONOTONIC, &run->start);
+	return ropefs_repair(store, ret);
+}
+
+/* Says what it would do; then does it. 5: there is something to do, and it was not done. */
+static int repair_store(const char *store, struct run *run)
+{
+	struct ropefs_repair repair;
+	bool json = run->steps != NULL;
+	int r = repair_once(store, run, &repair);
+
+	erase_bar(run);
+	if (r >= 0 && repair.steps && !run->dry_run && confirmed(run)) {
+		run->applies = true;
+		if (json) {
+			cJSON_Delete(run->steps);
+			run->steps = cJSON_CreateArray();
+		}
+		r = repair_once(store, run, &repair);
+		erase_bar(run);
+	}
+	if (json)
+		print_repair_json(&repair, store, run, r);
+	else if (r < 0)
+		return term_fail(r, store);
+	else
+		print_repair(&repair, store, run);
+	if (r < 0)
+		return ropefs_error_exit_status(r);
+	if (!repair.steps)
+		return 0;
+	return run->applies ? 0 : 5;
+}
+
 static void print_help(void)
 {
 	fputs("Usage: ropefs-fsck [OPTION]... STORE\n"
 	      "Reads every byte of an unmounted store and checks that it is whole.\n"
-	      "Changes nothing: a store repairs what a crash left by itself when it is\n"
-	      "mounted.\n"
+	      "Changes nothing without --repair: what a crash left a store puts right "
+	      "by\n"
+	      "itself when it is mounted.\n"
 	      "\n"
+	      "  -r, --repair         gives up what is damaged and makes the rest "
+	      "whole:\n"
+	      "                       says what it would do, asks, does it; what it "
+	      "removes\n"
+	      "                       is kept in the folder damaged-TIME of the store\n"
+	      "  -y, --yes            doesn't ask\n"
+	      "  -n, --dry-run        only says what it would do\n"
 	      "  -k, --key-file FILE  the store's key (else its default place)\n"
 	      "  -j, --json           the result as one JSON object\n"
 	      "  -q, --quiet          only the problems, no progress and no summary\n"
@@ -186,15 +328,21 @@ static void print_help(void)
 }
 
 static const struct option long_options[] = {
-	{ "key-file", required_argument, NULL, 'k' }, { "json", no_argument, NULL, 'j' },
-	{ "quiet", no_argument, NULL, 'q' },	      { "help", no_argument, NULL, 'h' },
-	{ "version", no_argument, NULL, 'V' },	      { 0 },
+	{ "key-file", required_argument, NULL, 'k' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "quiet", no_argument, NULL, 'q' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ "repair", no_argument, NULL, 'r' },
+	{ "yes", no_argument, NULL, 'y' },
+	{ "dry-run", no_argument, NULL, 'n' },
+	{ 0 },
 };
 
-static int check_store(const char *store, const char *key_file, struct run *run)
+static int check_store(const char *store, struct run *run)
 {
 	struct ropefs_check check = {
-		.key_file = key_file,
+		.key_file = run->key_file,
 		.bad = on_problem,
 		.lost = on_lost,
 		.progress = on_progress,
@@ -219,20 +367,28 @@ static int check_store(const char *store, const char *key_file, struct run *run)
 int main(int argc, char **argv)
 {
 	struct run run = { 0 };
-	const char *key_file = NULL;
+	bool json = false;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "k:jqhV", long_options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "k:jqhVryn", long_options, NULL)) != -1) {
 		switch (c) {
 		case 'k':
-			key_file = optarg;
+			run.key_file = optarg;
 			break;
 		case 'j':
-			run.problems = cJSON_CreateArray();
-			run.lost = cJSON_CreateArray();
+			json = true;
 			break;
 		case 'q':
 			run.quiet = true;
+			break;
+		case 'r':
+			run.job = REPAIR;
+			break;
+		case 'y':
+			run.yes = true;
+			break;
+		case 'n':
+			run.dry_run = true;
 			break;
 		case 'h':
 			print_help();
@@ -248,5 +404,14 @@ int main(int argc, char **argv)
 	if (argc - optind != 1)
 		return term_usage(NULL, "one STORE is wanted");
 	run.has_bar = !run.quiet && isatty(STDERR_FILENO);
-	return term_end(check_store(argv[optind], key_file, &run));
+	if (json && run.job == CHECK) {
+		run.problems = cJSON_CreateArray();
+		run.lost = cJSON_CreateArray();
+	} else if (json) {
+		run.steps = cJSON_CreateArray();
+	}
+	if (run.job == CHECK && (run.yes || run.dry_run))
+		return term_usage(NULL, "--yes and --dry-run belong to --repair");
+	return term_end(run.job == REPAIR ? repair_store(argv[optind], &run)
+					  : check_store(argv[optind], &run));
 }

@@ -251,6 +251,15 @@ static int del_if_there(struct catalog *c, enum row_kind kind, uint64_t ino)
 	return r == -ENOENT ? 0 : r;
 }
 
+int catalog_del_queue(struct catalog *c, uint64_t ino)
+{
+	int r = del_all(c, ROW_QUEUE, ino);
+
+	if (r >= 0)
+		r = del_all(c, ROW_TIME, ino);
+	return r < 0 ? r : del_all(c, ROW_CURSOR, ino);
+}
+
 int catalog_purge(struct catalog *c, uint64_t ino, unsigned rows)
 {
 	int r;

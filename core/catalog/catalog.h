@@ -120,6 +120,8 @@ int catalog_purge(struct catalog *c, uint64_t ino, unsigned rows);
 int catalog_reserve_purge(struct catalog *c, uint64_t ino, unsigned rows);
 /* The same for catalog_add_orphan(). */
 int catalog_reserve_orphan(struct catalog *c, uint64_t ino);
+/* Only the rows that make it a queue. */
+int catalog_del_queue(struct catalog *c, uint64_t ino);
 
 /* Every inode in order of number: 1 with the first ino > after and its row; 0 at the end. */
 int catalog_next_inode(struct catalog *c, uint64_t after, uint64_t *ret_ino,

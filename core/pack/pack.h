@@ -133,6 +133,9 @@ int packs_remove(struct packs *ps, uint64_t pack);
  * by rename. live has a bit (index & 7 of byte index / 8) for each of info.chunks.
  * -E_CORRUPT, and nothing changed, when the pack is damaged or lacks a live chunk. */
 int packs_rewrite(struct packs *ps, uint64_t pack, const uint8_t *live);
+/* The same of a damaged pack, which becomes whole by that: live are the chunks that can be read,
+ * at least one. */
+int packs_salvage(struct packs *ps, uint64_t pack, const uint8_t *live);
 
 /* --- packs in a bucket --- */
 /* A pack that is not here but there; nothing when it is here. */

@@ -387,9 +387,11 @@ static int live_copy(const struct pack_image *img, const uint8_t *live,
 static int rewrite_write(struct packs *ps, const struct pack_image *img,
 			 const uint8_t *live, struct pack_file *pf)
 {
-	struct pack_footer f = img->footer;
+	struct pack_footer f = { 0 }; /* of a damaged pack: it follows none */
 	int r;
 
+	if (!pack_image_damaged(img))
+		f = img->footer;
 	f.rewrites = le32_put(le32_get(f.rewrites) + 1);
 	r = pack_file_begin(pf, ps, img->home.pack, img->home.salt);
 	if (r == 0)
@@ -413,7 +415,8 @@ static void rewrite_swap(struct packs *ps, struct pack *p, const uint8_t *live,
 	packs_lock_drop(ps);
 }
 
-int packs_rewrite(struct packs *ps, uint64_t pack, const uint8_t *live)
+static int pack_replace(struct packs *ps, uint64_t pack, const uint8_t *live,
+			int (*check)(const struct pack_image *img, const uint8_t *live))
 {
 	struct pack_file pf = { 0 };
 	char from[PACK_NAME_BYTES], to[PACK_NAME_BYTES];
@@ -424,7 +427,7 @@ int packs_rewrite(struct packs *ps, uint64_t pack, const uint8_t *live)
 	r = pack_get(ps, pack, &p);
 	if (r < 0)
 		return r;
-	r = rewrite_check(p->image, live);
+	r = check(p->image, live);
 	if (r == 0)
 		r = rewrite_write(ps, p->image, live, &pf);
 	pack_name(from, pack, "tmp");
@@ -441,4 +444,24 @@ int packs_rewrite(struct packs *ps, uint64_t pack, const uint8_t *live)
 	pack_file_release(&pf);
 	pack_put(ps, p);
 	return r;
+}
+
+int packs_rewrite(struct packs *ps, uint64_t pack, const uint8_t *live)
+{
+	return pack_replace(ps, pack, live, rewrite_check);
+}
+
+/* Only what is there can be copied. */
+static int salvage_check(const struct pack_image *img, const uint8_t *live)
+{
+	for (uint32_t i = 0; i < img->n; i++)
+		if (bit_get(live, i) && !img->chunks[i].sealed)
+			return chunk_unusable(img->home.pack, i,
+					      "lost since it was read");
+	return 0;
+}
+
+int packs_salvage(struct packs *ps, uint64_t pack, const uint8_t *live)
+{
+	return pack_replace(ps, pack, live, salvage_check);
 }

@@ -4,6 +4,7 @@
 . "$(dirname "$0")/../lib/mount.sh"
 
 : "${FSCK:?the path of ropefs-fsck}"
+needs jq
 
 flip() {	# FILE OFFSET: its byte there becomes another
 	local was
@@ -31,6 +32,7 @@ ok "a store with files" seed_files
 
 cp -r "$STORE" "$T/chunk"
 flip "$T/chunk/packs/0000000001.pack" 150000
+cp "$T/chunk/packs/0000000001.pack" "$T/damaged.pack"
 says=$(fsck "$T/chunk")
 is "fsck of a damaged chunk" $? 5
 names='/logs/.* \(inode [0-9]+\): bytes [0-9]+\.\.[0-9]+ can.t be read: chunk [0-9]+ of pack 0'
@@ -49,4 +51,54 @@ is "fsck of a damaged copy of the header" $? 5
 is "it is no cause for alarm" "$(grep -c 'nothing is lost, and mounting' <<<"$says")" 1
 is "and is gone after mounting" \
 	"$(STORE=$T/header; fs_start && fs_stop && fsck "$STORE" | tail -1)" clean
+
+# --- repairs ---
+
+state_of() {	# FOLDER: a sum of all it holds
+	(cd "$1" && find . -type f ! -name lock -print0 | sort -z | xargs -0 sha256sum)
+}
+
+# STORE: what is read of it is what was written, but for files that give an error; how many do.
+errors_in() {
+	local name bad=0
+	STORE=$1 fs_start -o ro || return 1
+	while read -r name; do
+		if timeout 20 cat "$MNT/$name" >"$T/got" 2>/dev/null; then
+			cmp -s "$T/got" "$PLAIN/$name" || bad=wrong
+		else
+			[[ $bad == wrong ]] || bad=$((bad + 1))
+		fi
+	done < <(cd "$PLAIN" && find . -type f)
+	fs_stop
+	echo "$bad"
+}
+
+before=$(state_of "$T/chunk")
+says=$(fsck "$T/chunk" --repair --dry-run)
+is "a dry run ends as a check does" $? 5
+is "it says what it would do" "$(grep -c '^would' <<<"$says")" 2
+is "it changes nothing" "$(state_of "$T/chunk")" "$before"
+fails "without a terminal a repair wants --yes" "with --yes" fsck "$T/chunk" --repair
+is "it changes nothing, either" "$(state_of "$T/chunk")" "$before"
+says=$(fsck "$T/chunk" --repair --yes)
+is "a repair" $? 0
+kept=$(sed -n "s|.*is in $T/chunk/||p" <<<"$says")
+ok "what it removed is kept" cmp "$T/chunk/$kept/packs-0000000001.pack" "$T/damaged.pack"
+ok "and so is the list" grep -q 'give them up' "$T/chunk/$kept/report"
+ok "fsck is content" fsck "$T/chunk"
+is "it lists what was given up" "$(fsck "$T/chunk" | grep -c '^lost /logs')" 1
+is "one file has an error, all else is as it was" "$(errors_in "$T/chunk")" 1
+before=$(state_of "$T/chunk")
+says=$(fsck "$T/chunk" --repair --yes)
+is "a second repair finds nothing" "$?$(grep -c 'nothing to repair' <<<"$says")" 01
+is "and changes nothing" "$(state_of "$T/chunk")" "$before"
+write_again() {	# STORE: all files
+	STORE=$1 fs_start && cp -r "$PLAIN/." "$MNT/" && fs_stop
+}
+ok "a file given up is written anew" write_again "$T/chunk"
+is "and all is there" "$(errors_in "$T/chunk")" 0
+is "json" "$(fsck "$T/gone" --repair --yes --json | jq -r '"\(.applied) \(.lost_files)"')" "true 3"
+is "without packs only empty names are left" "$(errors_in "$T/gone")" 3
+ok "and fsck is content" fsck "$T/gone"
+fails "a wrong key can't be repaired" "key" "$FSCK" -k "$T/nokey" --repair --yes "$STORE"
 finish

@@ -1,0 +1,56 @@
+/* repair.h - ropefs-fsck --repair: what is damaged is given up, and the rest made a whole store.
+ *
+ * A repair is an opening with more steps, all of them in memory until the commit:
+ *
+ *	open ─▶ repair_trees() ─▶ replay ─▶ repair_commit() ─▶ finish()
+ *	        rows and bytes    what can   what goes is kept   flawed packs written
+ *	        that are gone     be applied aside; checkpoint   anew; collection
+ *
+ * A plan is the same on a store opened read-only: it ends before the commit. A power cut before
+ * the commit's superblock leaves the store as it was; after it another repair does the rest. */
+#ifndef ROPEFS_REPAIR_H
+#define ROPEFS_REPAIR_H
+
+#include "core/catalog/salvage.h"
+#include "core/damage.h"
+#include "core/store_priv.h"
+
+#define REPAIR_FOLDER_MAX 40
+
+struct repair {
+	struct ropefs_repair *pub;
+	struct damage damage;
+	struct buf bad_pages; /* u64: numbers of pages that can't be read */
+	struct buf report; /* the steps as lines */
+	uint64_t done; /* bytes of packs looked at */
+	bool log_rot; /* the log ends before its time */
+	bool has_plain; /* files that were queues */
+	char folder[REPAIR_FOLDER_MAX]; /* of what is kept, "": nothing yet */
+	const struct snapshot *snapshot; /* being repaired; NULL: what lives */
+};
+
+/* One step, told and written down. */
+void repair_say(struct repair *rp, const char *fmt, ...) _printf_(2, 3);
+
+/* Hooks of the opening. Before the replay: rows and extents; nothing of them is bad then. */
+int repair_trees(struct ropefs *fs);
+/* A record that could not be applied (err_detail() says why). 0: go on. */
+int repair_record(struct ropefs *fs, uint64_t lsn, const struct op *op);
+/* The log can't be read to its end. 0: what was replayed is what there is. */
+int repair_log(struct ropefs *fs);
+int repair_commit(struct ropefs *fs);
+
+/* --- repair_trees.c --- */
+/* All rows of a catalog, and the bytes they tell of. salvage->inodes stays 0 when none of its
+ * pages is lost. The engine lock is held, here and below. */
+int repair_catalog(struct ropefs *fs, struct catalog *cat, struct salvage *salvage);
+/* Names, links and counts of a catalog whose nodes are whole and some of whose rows are lost. */
+int repair_names(struct ropefs *fs, struct catalog *cat, struct salvage *salvage);
+/* Queues whose table is not whole become plain files. cat is what catalog_of() finds. */
+int repair_queues(struct ropefs *fs, struct catalog *cat);
+
+/* --- repair_keep.c --- */
+/* Copies what the repair is about to remove into rp->folder, and the report; durable. */
+int repair_keep(struct ropefs *fs);
+
+#endif

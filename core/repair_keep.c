@@ -1,0 +1,148 @@
+/* repair_keep.c - a repair removes nothing that it has not copied aside: packs and log segments
+ * whole, pages one by one, each under its name with '-' for '/'. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/base/err.h"
+#include "core/pack/pack_image.h"
+#include "core/repair.h"
+
+#define COPY_BYTES ((size_t)1 << 20)
+
+static int make_folder(struct ropefs *fs)
+{
+	struct repair *rp = fs->repair;
+	time_t now = (time_t)(io_real_ns(fs->io) / 1000000000);
+	char stamp[24];
+	struct tm tm;
+	int r;
+
+	gmtime_r(&now, &tm);
+	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
+	snprintf(rp->folder, sizeof(rp->folder), "damaged-%s", stamp);
+	r = fs->io->ops->mkdir(fs->io, rp->folder);
+	for (unsigned i = 2; r == -EEXIST && i < 1000; i++) {
+		snprintf(rp->folder, sizeof(rp->folder), "damaged-%s-%u", stamp, i);
+		r = fs->io->ops->mkdir(fs->io, rp->folder);
+	}
+	if (r < 0)
+		rp->folder[0] = '\0';
+	return r;
+}
+
+static int kept_file(struct ropefs *fs, const char *name, struct io_file **ret)
+{
+	char path[300];
+	char *slash;
+
+	snprintf(path, sizeof(path), "%s/%s", fs->repair->folder, name);
+	slash = strchr(path + strlen(fs->repair->folder) + 1, '/');
+	if (slash)
+		*slash = '-';
+	return io_open(fs->io, path, IO_CREATE | IO_EXCL, ret);
+}
+
+static bool all_zero(const uint8_t *p, size_t n)
+{
+	return n == 0 || (p[0] == 0 && !memcmp(p, p + 1, n - 1));
+}
+
+/* What the disk refuses to give is left out of the copy, as a hole. */
+static int copy_bytes(struct io_file *from, struct io_file *to)
+{
+	_cleanup_free_ uint8_t *p = malloc(COPY_BYTES);
+	uint64_t bytes;
+	int r = p ? io_size(from, &bytes) : -ENOMEM;
+
+	if (r >= 0)
+		r = to->ops->truncate(to, bytes);
+	for (uint64_t at = 0; r >= 0 && at < bytes; at += COPY_BYTES) {
+		size_t n = (size_t)MIN(bytes - at, (uint64_t)COPY_BYTES);
+
+		if (io_pread_all(from, p, n, at) >= 0 && !all_zero(p, n))
+			r = io_pwrite(to, p, n, at);
+	}
+	return r < 0 ? r : io_sync(to);
+}
+
+static int keep_file(struct ropefs *fs, const char *name)
+{
+	_cleanup_(io_closep) struct io_file *from = NULL;
+	_cleanup_(io_closep) struct io_file *to = NULL;
+	int r = io_open(fs->io, name, IO_READ, &from);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r >= 0)
+		r = kept_file(fs, name, &to);
+	return r < 0 ? r : copy_bytes(from, to);
+}
+
+static int keep_pack(void *arg, uint64_t pack, const uint8_t *live, uint32_t n)
+{
+	char name[PACK_NAME_BYTES];
+
+	pack_name(name, pack, "pack");
+	return keep_file(arg, name);
+}
+
+static int keep_segment(void *arg, const char *name)
+{
+	const char *dot = strrchr(name, '.');
+	char path[300];
+
+	if (!dot || strcmp(dot, ".wal") != 0)
+		return 0;
+	snprintf(path, sizeof(path), "wal/%s", name);
+	return keep_file(arg, path);
+}
+
+static int keep_page(struct ropefs *fs, uint64_t page)
+{
+	_cleanup_(io_closep) struct io_file *to = NULL;
+	uint8_t sealed[PAGE_BYTES];
+	char name[40];
+	int r;
+
+	if (pagefile_read_sealed(fs->pf, page, sealed) < 0)
+		return 0; /* the disk has nothing to keep */
+	snprintf(name, sizeof(name), "pages-%llu", (unsigned long long)page);
+	r = kept_file(fs, name, &to);
+	if (r >= 0)
+		r = io_pwrite(to, sealed, sizeof(sealed), 0);
+	return r < 0 ? r : io_sync(to);
+}
+
+static int keep_report(struct ropefs *fs)
+{
+	_cleanup_(io_closep) struct io_file *to = NULL;
+	int r = kept_file(fs, "report", &to);
+
+	if (r >= 0)
+		r = io_pwrite(to, fs->repair->report.p, fs->repair->report.n, 0);
+	return r < 0 ? r : io_sync(to);
+}
+
+int repair_keep(struct ropefs *fs)
+{
+	struct repair *rp = fs->repair;
+	int r = make_folder(fs);
+
+	for (size_t at = 0; r >= 0 && at < rp->bad_pages.n; at += sizeof(uint64_t)) {
+		uint64_t page;
+
+		memcpy(&page, rp->bad_pages.p + at, sizeof(page));
+		r = keep_page(fs, page);
+	}
+	if (r >= 0)
+		r = damage_each_flawed(&rp->damage, keep_pack, fs);
+	if (r >= 0 && rp->log_rot)
+		r = fs->io->ops->list(fs->io, "wal", keep_segment, fs);
+	if (r >= 0)
+		r = keep_report(fs);
+	if (r >= 0)
+		r = fs->io->ops->sync_dir(fs->io, rp->folder);
+	return r < 0 ? r : fs->io->ops->sync_dir(fs->io, "");
+}
