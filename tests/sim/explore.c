@@ -37,8 +37,10 @@ static void moment_note(void *arg, unsigned call)
 			      .call = call };
 	if (w->n_moments == ARRAY_LEN(w->moments) || !worth_a_moment(w, call))
 		return;
+	tasks_pin(true);
 	if (io_sim_branch(w->io, rng_next(&w->rng), &m.io) < 0)
 		abort();
+	tasks_pin(false);
 	m.bucket = bucket_copy(w->bucket, rng_next(&w->rng));
 	if (w->uploading && w->changing)
 		bucket_expect_any(m.bucket);

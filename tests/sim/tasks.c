@@ -35,7 +35,7 @@ struct context {
 };
 
 static struct {
-	bool on;
+	bool on, pinned;
 	struct rng rng;
 	struct context at[TASKS_MAX];
 	size_t n, now;
@@ -87,8 +87,13 @@ void tasks_point(void)
 	if (!sched.on)
 		return;
 	sched.fruitless = 0;
-	if (rng_below(&sched.rng, 4) == 0)
+	if (!sched.pinned && rng_below(&sched.rng, 4) == 0)
 		give_way();
+}
+
+void tasks_pin(bool on)
+{
+	sched.pinned = on;
 }
 
 static void task_main(void)

@@ -3,6 +3,8 @@
 #ifndef ROPEFS_TESTS_SIM_TASKS_H
 #define ROPEFS_TESTS_SIM_TASKS_H
 
+#include <stdbool.h>
+
 #include "tests/lib/suite.h"
 
 #define TASKS_MAX 4
@@ -17,5 +19,7 @@ struct sim_task {
 void tasks_run(uint64_t seed, const struct sim_task *tasks, size_t n);
 /* Another task may go on here. Nothing outside of tasks_run(). */
 void tasks_point(void);
+/* The task does not give way until it is unpinned; it waits for nothing meanwhile. */
+void tasks_pin(bool on);
 
 #endif
