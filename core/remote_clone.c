@@ -30,72 +30,76 @@ struct cloning {
 
 /* --- which instance --- */
 
-struct instances {
-	struct object_store *os;
-	const struct key_file *kf;
-	char last[INSTANCE_BYTES]; /* looked at */
-	char found[INSTANCE_BYTES];
-	struct buf *header;
-};
-
-static bool is_instance(const char *word, size_t n)
+bool remote_is_instance(const char *word)
 {
-	if (n != INSTANCE_BYTES - 1)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (!strchr("0123456789abcdef", word[i]))
-			return false;
-	return true;
+	return strlen(word) == INSTANCE_BYTES - 1 &&
+	       strspn(word, "0123456789abcdef") == INSTANCE_BYTES - 1;
 }
 
-/* 1: it is the store of the key file. */
-static int look_at_header(struct instances *in, const char *instance)
+int remote_get_header(struct object_store *os, const char *instance, struct buf *ret)
 {
-	struct object_key key = key_header(instance);
 	int r;
 
-	in->header->n = 0;
-	r = object_get(in->os, key.text, (struct object_range) { 0, 0 }, in->header);
-	if (r == -ENOENT || (r == 0 && in->header->n != HEADER_BYTES))
-		return 0;
-	if (r < 0)
-		return r;
-	if (memcmp(in->header->p + 16, in->kf->store_id, STORE_ID_BYTES))
-		return 0;
-	memcpy(in->found, instance, INSTANCE_BYTES);
-	return 1;
+	ret->n = 0;
+	r = object_get(os, key_header(instance).text, (struct object_range) { 0, 0 },
+		       ret);
+	return r == 0 && ret->n != HEADER_BYTES ? -ENOENT : r;
 }
 
-static int note_instance(void *arg, const char *key, uint64_t bytes)
+static int note_word(void *arg, const char *word, uint64_t bytes)
 {
-	struct instances *in = arg;
-	const char *slash = strchr(key, '/');
-	char word[INSTANCE_BYTES];
-
-	if (!slash || !is_instance(key, (size_t)(slash - key)) ||
-	    strcmp(slash, "/header") != 0)
-		return 0;
-	memcpy(word, key, INSTANCE_BYTES - 1);
-	word[INSTANCE_BYTES - 1] = '\0';
-	return look_at_header(in, word);
+	return remote_is_instance(word) ? buf_append(arg, word, INSTANCE_BYTES) : 0;
 }
 
+int remote_list_instances(struct object_store *os, struct buf *ret)
+{
+	const struct object_listing all = {
+		.prefix = "", .after = "", .each = note_word, .arg = ret, .folders = true
+	};
+
+	return object_list(os, &all);
+}
+
+/* The instance whose header has the key file's store id. */
 static int find_instance(struct cloning *k, struct buf *header)
 {
-	struct instances in = { .os = k->rm->up.os, .kf = k->kf, .header = header };
-	struct object_listing all = { "", "", note_instance, &in };
-	int r = object_list(in.os, &all);
+	_cleanup_(buf_release) struct buf words = BUF_INIT;
+	int r = remote_list_instances(k->rm->up.os, &words);
 
+	for (size_t at = 0; r == 0 && at < words.n; at += INSTANCE_BYTES) {
+		const char *word = (const char *)words.p + at;
+
+		r = remote_get_header(k->rm->up.os, word, header);
+		if (r == 0 && !memcmp(header->p + 16, k->kf->store_id, STORE_ID_BYTES)) {
+			memcpy(k->rm->instance, word, INSTANCE_BYTES);
+			return 0;
+		}
+		if (r == -ENOENT)
+			r = 0;
+	}
 	if (r < 0)
 		return r;
-	if (!*in.found)
-		return err_set(
-			E_NOT_STORE,
-			"%s has no store that the key file belongs to; is the prefix "
-			"right?",
-			k->rm->cfg.url);
-	memcpy(k->rm->instance, in.found, INSTANCE_BYTES);
-	return 0;
+	return err_set(E_NOT_STORE,
+		       "%s has no store that the key file belongs to; is the prefix "
+		       "right?",
+		       k->rm->cfg.url);
+}
+
+static int take_instance(struct cloning *k, struct buf *header)
+{
+	const char *given = k->c->instance;
+	int r;
+
+	if (!given)
+		return find_instance(k, header);
+	if (!remote_is_instance(given))
+		return err_set(EINVAL, "'%s' is no instance: those are 32 hex digits",
+			       given);
+	memcpy(k->rm->instance, given, INSTANCE_BYTES);
+	r = remote_get_header(k->rm->up.os, given, header);
+	return r == -ENOENT ? err_set(E_NOT_STORE, "%s has no instance %s",
+				      k->rm->cfg.url, given)
+			    : r;
 }
 
 /* --- steps --- */
@@ -261,7 +265,7 @@ static int build(struct cloning *k)
 	struct io *io = k->fs.io;
 	int r;
 
-	r = find_instance(k, &header);
+	r = take_instance(k, &header);
 	if (r == 0)
 		r = write_header(k, &header);
 	if (r == 0)

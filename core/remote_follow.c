@@ -373,7 +373,9 @@ static int open_copy(const char *folder, const struct ropefs_opts *opts,
 int ropefs_open_bucket(const struct ropefs_bucket *bucket, const struct ropefs_opts *opts,
 		       struct ropefs **ret)
 {
-	struct ropefs_clone c = { .key_file = opts->key_file, .remote = bucket->remote };
+	struct ropefs_clone c = { .key_file = opts->key_file,
+				  .instance = bucket->instance,
+				  .remote = bucket->remote };
 	_cleanup_free_ char *folder = NULL;
 	int r;
 

@@ -118,6 +118,11 @@ void remote_way_close(struct remote_way *way);
 /* --- remote_clone.c --- */
 /* As ropefs_clone(), with the library of keys ready. */
 int remote_clone_to(const char *folder, struct ropefs_clone *c);
+bool remote_is_instance(const char *word);
+/* Appends the words, INSTANCE_BYTES each, that may be instances. */
+int remote_list_instances(struct object_store *os, struct buf *ret);
+/* -ENOENT: there is no whole one. */
+int remote_get_header(struct object_store *os, const char *instance, struct buf *ret);
 
 /* --- remote_follow.c --- */
 struct follow *follow_free(struct follow *f);

@@ -677,6 +677,7 @@ int ropefs_remote_sync(struct ropefs *fs);
  * only be read. */
 struct ropefs_clone {
 	const char *key_file;
+	const char *instance; /* NULL: looked for, that of the key file */
 	struct ropefs_remote_opts remote;
 	/* May be NULL. */
 	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
@@ -691,11 +692,26 @@ int ropefs_clone(const char *store, struct ropefs_clone *c);
 struct ropefs_bucket {
 	struct ropefs_remote_opts remote; /* how it is reached */
 	const char *cache; /* a folder for a temporary copy of all names; NULL: memory */
+	const char *instance; /* NULL: looked for, that of the key file */
 };
 int ropefs_open_bucket(const struct ropefs_bucket *bucket, const struct ropefs_opts *opts,
 		       struct ropefs **ret);
 /* No look comes any more, and no call of opts.refreshed. Before close, or not at all. */
 void ropefs_follow_stop(struct ropefs *fs);
+/* All stores of a bucket, by what is readable without a key. */
+struct ropefs_fleet;
+struct ropefs_instance {
+	char instance[33], store_id[33]; /* hex */
+};
+int ropefs_fleet_open(const struct ropefs_remote_opts *opts, struct ropefs_fleet **ret);
+/* Calls each for those that were not told before; one listing, and a request for each new one. A
+ * non-zero return stops and is returned. */
+int ropefs_fleet_look(struct ropefs_fleet *fleet,
+		      int (*each)(void *arg, const struct ropefs_instance *in),
+		      void *arg);
+void ropefs_fleet_close(struct ropefs_fleet *fleet);
+/* Which store a key file is for. */
+int ropefs_key_store_id(const char *key_file, char ret_store_id[33]);
 /* Keys for a bucket, the caller's to release; NULL where none are found. */
 struct ropefs_credentials {
 	char *access_key, *secret_key, *session_token;

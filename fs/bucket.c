@@ -11,31 +11,38 @@ bool bucket_is(const char *store)
 	return strncmp(store, "s3://", 5) == 0 || strncmp(store, "file://", 7) == 0;
 }
 
+int bucket_opts(const struct options *o, struct ropefs_credentials *c,
+		struct ropefs_remote_opts *ret)
+{
+	const struct ropefs_credentials_source from = { .file = o->credentials };
+	int r = ropefs_credentials_find(&from, c);
+
+	if (r < 0)
+		return r;
+	*ret = (struct ropefs_remote_opts) {
+		.url = o->store,
+		.endpoint = o->endpoint,
+		.region = o->region ? o->region : getenv("AWS_REGION"),
+		.ca_file = o->ca_file,
+		.virtual_host = o->virtual_host,
+		.signature_v2 = o->signature_v2,
+		.interval_s = o->interval_s,
+		.access_key = c->access_key,
+		.secret_key = c->secret_key,
+		.session_token = c->session_token,
+	};
+	return 0;
+}
+
 int bucket_open(const struct options *o, const struct ropefs_opts *opts,
 		struct ropefs **ret)
 {
 	struct ropefs_credentials c = { 0 };
-	struct ropefs_bucket b = {
-		.remote = {
-			.url = o->store,
-			.endpoint = o->endpoint,
-			.region = o->region ? o->region : getenv("AWS_REGION"),
-			.ca_file = o->ca_file,
-			.virtual_host = o->virtual_host,
-			.signature_v2 = o->signature_v2,
-			.interval_s = o->interval_s,
-		},
-		.cache = o->cache,
-	};
-	int r = ropefs_credentials_find(
-		&(struct ropefs_credentials_source) { .file = o->credentials }, &c);
+	struct ropefs_bucket b = { .cache = o->cache, .instance = o->instance };
+	int r = bucket_opts(o, &c, &b.remote);
 
-	if (r < 0)
-		return r;
-	b.remote.access_key = c.access_key;
-	b.remote.secret_key = c.secret_key;
-	b.remote.session_token = c.session_token;
-	r = ropefs_open_bucket(&b, opts, ret);
+	if (r == 0)
+		r = ropefs_open_bucket(&b, opts, ret);
 	ropefs_credentials_release(&c);
 	return r;
 }

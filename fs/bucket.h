@@ -7,6 +7,9 @@
 
 #define BUCKET_CACHE_S 1.0
 
+/* How the options say a bucket is reached; keys of *c, which the caller releases. */
+int bucket_opts(const struct options *o, struct ropefs_credentials *c,
+		struct ropefs_remote_opts *ret);
 /* Is the word a bucket's URL, and no path? */
 bool bucket_is(const char *store);
 /* Opens what o->store names; as ropefs_open(). */

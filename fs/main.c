@@ -6,6 +6,7 @@
  *	exits with it                       shut_down(): unmount ▶ drain ▶ close the store
  */
 #include "fs/background.h"
+#include "fs/fleet.h"
 #include "fs/keep.h"
 #include "fs/mount.h"
 #include "fs/options.h"
@@ -98,6 +99,11 @@ static int run(const struct options *o, char **argv, int ready_fd)
 {
 	sigset_t ends;
 
+	if (o->fleet) {
+		harden(&ends);
+		pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
+		return fleet_serve(o, ready_fd);
+	}
 	if (!o->supervise)
 		return serve(o, ready_fd);
 	harden(&ends);

@@ -12,6 +12,7 @@
 static const char usage[] =
 	"usage: ropefs [options] STORE MOUNTPOINT\n"
 	"       ropefs --read-only [options] s3://BUCKET[/PREFIX] MOUNTPOINT\n"
+	"       ropefs --fleet [options] s3://BUCKET[/PREFIX] MOUNTPOINT\n"
 	"\n"
 	"Shows the files of a store (made by `ropectl init`) at MOUNTPOINT; or of one "
 	"that\n"
@@ -25,6 +26,9 @@ static const char usage[] =
 	"      --cache DIR      of a bucket: a folder for its names, else memory (-o "
 	"cache=DIR)\n"
 	"      --interval S     of a bucket: seconds between looks; 5 (-o interval=S)\n"
+	"      --fleet          all stores of a bucket, a folder each (-o fleet)\n"
+	"      --keys DIR       their key files, which name them (-o keys=DIR)\n"
+	"      --instance ID    of a bucket: which store (-o instance=ID)\n"
 	"      --endpoint URL, --region NAME, --ca-file FILE, --virtual-host,\n"
 	"      --signature-v2, --credentials-file FILE\n"
 	"                       of a bucket: how it is reached (-o "
@@ -182,6 +186,23 @@ static void opt_cache(struct parser *p, const char *value)
 	set_string(&p->o.cache, value);
 }
 
+static void opt_instance(struct parser *p, const char *value)
+{
+	set_string(&p->o.instance, value);
+}
+
+static void opt_keys(struct parser *p, const char *value)
+{
+	set_string(&p->o.key_dir, value);
+}
+
+static void opt_fleet(struct parser *p, const char *value)
+{
+	(void)value;
+	p->o.fleet = true;
+	p->o.opts.read_only = true;
+}
+
 static void opt_interval(struct parser *p, const char *value)
 {
 	uint64_t s;
@@ -257,6 +278,9 @@ static const struct opt {
 	{ "credentials=", opt_credentials },
 	{ "ca=", opt_ca },
 	{ "cache=", opt_cache },
+	{ "instance=", opt_instance },
+	{ "fleet", opt_fleet },
+	{ "keys=", opt_keys },
 	{ "interval=", opt_interval },
 	{ "virtual_host", opt_virtual_host },
 	{ "signature_v2", opt_signature_v2 },
@@ -355,6 +379,9 @@ static const struct {
 	{ "credentials-file", opt_credentials, true },
 	{ "ca-file", opt_ca, true },
 	{ "cache", opt_cache, true },
+	{ "instance", opt_instance, true },
+	{ "fleet", opt_fleet, false },
+	{ "keys", opt_keys, true },
 	{ "interval", opt_interval, true },
 	{ "virtual-host", opt_virtual_host, false },
 	{ "signature-v2", opt_signature_v2, false },
@@ -461,7 +488,8 @@ static void resolve_file(char **path)
 static int check_bucket(const struct options *o)
 {
 	const char *missing = !o->opts.read_only ? "can only be read, so give --read-only"
-			      : !o->key_file ? "needs the store's key: --key-file FILE"
+			      : !o->key_file && !o->fleet
+				      ? "needs the store's key: --key-file FILE"
 			      : o->supervise ? "can't be combined with supervise=on"
 					     : NULL;
 
@@ -479,6 +507,7 @@ static int resolve_words(struct options *o, char **words, bool on_mount)
 	resolve_file(&o->credentials);
 	resolve_file(&o->ca_file);
 	resolve_file(&o->cache);
+	resolve_file(&o->key_dir);
 	if (on_mount) {
 		set_string(&o->store, words[0]);
 		set_string(&o->mountpoint, words[1]);
@@ -487,6 +516,10 @@ static int resolve_words(struct options *o, char **words, bool on_mount)
 	if (bucket_is(words[0])) {
 		set_string(&o->store, words[0]);
 		r = o->store ? check_bucket(o) : OPTIONS_FAILED;
+	} else if (o->fleet) {
+		report("%s: a fleet is in a bucket, s3://BUCKET or file://FOLDER",
+		       words[0]);
+		r = OPTIONS_USAGE;
 	} else {
 		r = resolve(words[0], "store", "ropectl init", &o->store);
 	}
@@ -528,5 +561,7 @@ void options_release(struct options *o)
 	free(o->credentials);
 	free(o->ca_file);
 	free(o->cache);
+	free(o->instance);
+	free(o->key_dir);
 	*o = (struct options) { 0 };
 }

@@ -9,7 +9,9 @@ struct options {
 	char *key_file; /* NULL: the default place */
 	char *mount; /* for the kernel, comma-separated */
 	/* Of a bucket in the place of a store's folder (bucket.h). */
-	char *endpoint, *region, *credentials, *ca_file, *cache;
+	char *endpoint, *region, *credentials, *ca_file, *cache, *instance;
+	bool fleet; /* all of its stores (fleet.h) */
+	char *key_dir;
 	unsigned interval_s; /* 0: the default */
 	bool virtual_host, signature_v2;
 	struct ropefs_opts opts; /* key_file is filled in by the reader */

@@ -143,6 +143,21 @@ static int unmount(const struct mount *m, bool lazy)
 	return run_fusermount(m->dir, lazy);
 }
 
+/* Of a fleet, whose folders have mounts of their own. */
+static int unmount_all(const struct mount *m, bool lazy)
+{
+	struct mount below;
+	int r;
+
+	while (!lazy && mount_find_below(m, &below) == 0) {
+		r = unmount(&below, false);
+		mount_release(&below);
+		if (r < 0)
+			return r;
+	}
+	return unmount(m, lazy);
+}
+
 /* Returns once the process is gone; says so when that takes a while. */
 static int wait_for_end(int pidfd, pid_t pid)
 {
@@ -217,7 +232,7 @@ int verb_umount(const struct verb *verb, int argc, char **argv)
 		pid = mount_pid(&m);
 	if (pid > 0)
 		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	r = unmount(&m, lazy != NULL);
+	r = unmount_all(&m, lazy != NULL);
 	if (r < 0)
 		status = say_umount_error(-r, &m);
 	else if (pidfd >= 0 && !lazy)

@@ -82,6 +82,7 @@ static bool lies_in(const char *path, const char *dir)
 struct wanted {
 	const char *path; /* lies in the mount, or */
 	const char *store; /* is what is mounted, or */
+	const char *below; /* is below this folder, or */
 	dev_t dev; /* is its device */
 };
 
@@ -89,6 +90,8 @@ static bool is_wanted(const struct wanted *w, const struct mount *m)
 {
 	if (w->path)
 		return lies_in(w->path, m->dir);
+	if (w->below)
+		return lies_in(m->dir, w->below) && strcmp(m->dir, w->below) != 0;
 	if (w->store)
 		return !strcmp(w->store, m->store);
 	return w->dev == m->dev;
@@ -131,6 +134,13 @@ int mount_find(const char *path, struct mount *ret)
 	r = find(&(struct wanted) { .path = real }, ret);
 	free(real);
 	return r;
+}
+
+int mount_find_below(const struct mount *fleet, struct mount *ret)
+{
+	if (strncmp(fleet->store, "fleet:", 6) != 0)
+		return -ENOENT;
+	return find(&(struct wanted) { .below = fleet->dir }, ret);
 }
 
 int mount_find_dev(dev_t dev, struct mount *ret)

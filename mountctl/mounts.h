@@ -22,6 +22,8 @@ int mount_find(const char *path, struct mount *ret);
 int mount_find_dev(dev_t dev, struct mount *ret);
 /* A mount of this store: 0 or -ENOENT. */
 int mount_find_store(const char *store, struct mount *ret);
+/* A mount below that of a fleet (ropefs --fleet): 0 or -ENOENT. */
+int mount_find_below(const struct mount *fleet, struct mount *ret);
 /* False, with errno, when the daemon behind the mount has died (ENOTCONN) or does not let
  * us in. */
 bool mount_is_alive(const struct mount *m);

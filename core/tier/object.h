@@ -40,6 +40,9 @@ struct object_listing {
 	/* A non-zero return stops and is returned. */
 	int (*each)(void *arg, const char *key, uint64_t bytes);
 	void *arg;
+	/* Instead of keys the parts of them up to the first '/' behind the prefix, without it,
+	 * each once. One may have no key any more. */
+	bool folders;
 };
 
 enum object_put_flags {

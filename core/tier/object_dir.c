@@ -315,12 +315,15 @@ static int walk_entry(struct walk *w, int folder, const char *at, const char *na
 		return 0;
 	if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno; /* removed meanwhile */
-	if (S_ISREG(st.st_mode) &&
+	if (S_ISREG(st.st_mode) && !w->what->folders &&
 	    !strncmp(key, w->what->prefix, strlen(w->what->prefix)) &&
 	    strcmp(key, w->what->after) > 0)
 		return walk_add(w, key, (uint64_t)st.st_size);
 	if (!S_ISDIR(st.st_mode))
 		return 0;
+	if (w->what->folders && strlen(key) >= strlen(w->what->prefix) &&
+	    may_hold(key, w->what->prefix))
+		return strcmp(key, w->what->after) > 0 ? walk_add(w, key, 0) : 0;
 	strcat(key, "/");
 	if (!may_hold(key, w->what->prefix))
 		return 0;

@@ -106,7 +106,7 @@ static int retry_list(struct object_store *os, const struct object_listing *what
 	do {
 		struct object_listing rest = { what->prefix,
 					       *l.last ? l.last : what->after, retry_each,
-					       &l };
+					       &l, what->folders };
 
 		r = object_list(o->inner, &rest);
 	} while (again(o, &r, ++tried));

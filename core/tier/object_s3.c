@@ -615,10 +615,29 @@ struct page {
 	const struct object_listing *what;
 	size_t prefix_n; /* of the store's own prefix, with its slash */
 	char last[KEY_BYTES];
+	char folder[KEY_BYTES]; /* the last that was told */
 	bool truncated;
 	S3Status status;
 	int r; /* what each() said */
 };
+
+/* The end of the page before, and a try anew, may have told it already. */
+static void page_folder(struct page *p, const char *full)
+{
+	char *word = p->folder;
+	size_t n = strlen(full);
+
+	if (n <= p->prefix_n + 1 || n >= sizeof(p->folder) || full[n - 1] != '/')
+		return;
+	full += p->prefix_n;
+	n -= p->prefix_n + 1;
+	if (strncmp(full, word, n) == 0 && !word[n])
+		return;
+	memcpy(word, full, n);
+	word[n] = '\0';
+	if (object_key_ok(word) && strcmp(word, p->what->after) > 0)
+		p->r = p->what->each(p->what->arg, word, 0);
+}
 
 static S3Status page_keys(int truncated, const char *next, int n,
 			  const S3ListBucketContent *contents, int n_prefixes,
@@ -627,6 +646,13 @@ static S3Status page_keys(int truncated, const char *next, int n,
 	struct page *p = arg;
 
 	p->truncated = truncated;
+	for (int i = 0; p->what->folders && i < n_prefixes && p->r == 0; i++)
+		page_folder(p, prefixes[i]);
+	if (p->what->folders) {
+		if (next && *next && strlen(next) < sizeof(p->last))
+			strcpy(p->last, next);
+		return p->r ? S3StatusAbortedByCallback : S3StatusOK;
+	}
 	for (int i = 0; i < n && p->r == 0; i++) {
 		const char *key = contents[i].key;
 
@@ -656,8 +682,8 @@ static int list_page(struct page *p, const char *prefix)
 	p->c = (struct call) { .s3 = p->c.s3, .method = "GET" };
 	p->truncated = false;
 	now = &p->c;
-	S3_list_bucket(&p->c.s3->context, prefix, *p->last ? p->last : NULL, NULL, 1000,
-		       NULL, &handler, p);
+	S3_list_bucket(&p->c.s3->context, prefix, *p->last ? p->last : NULL,
+		       p->what->folders ? "/" : NULL, 1000, NULL, &handler, p);
 	now = NULL;
 	if (p->r)
 		return p->r;

@@ -195,6 +195,38 @@ START_TEST(a_listing_is_sorted_begins_behind_a_key_and_knows_only_its_prefix)
 }
 END_TEST
 
+static int hear_whole(void *arg, const char *name, uint64_t bytes)
+{
+	struct heard *h = arg;
+
+	h->n++;
+	snprintf(h->names + strlen(h->names), 200, "%s ", strrchr(name, '/') + 1);
+	return 0;
+}
+
+START_TEST(a_listing_of_folders_has_each_once_and_no_object)
+{
+	struct object_store *os = store_open_again();
+	char prefix[128], after[128] = "";
+	struct heard h = { 0 };
+	struct object_listing what = { prefix, after, hear_whole, &h, true };
+
+	ck_ok(put_text(os, "f/b/1/x", "x", 0));
+	ck_ok(put_text(os, "f/b/2", "x", 0));
+	ck_ok(put_text(os, "f/a/3", "x", 0));
+	ck_ok(put_text(os, "f/c/4", "x", 0));
+	ck_ok(put_text(os, "f/plain", "x", 0));
+	snprintf(prefix, sizeof(prefix), "%s", key("f/"));
+	ck_ok(object_list(os, &what));
+	ck_assert_str_eq(h.names, "a b c ");
+	h = (struct heard) { 0 };
+	snprintf(after, sizeof(after), "%s", key("f/a"));
+	ck_ok(object_list(os, &what));
+	ck_assert_str_eq(h.names, "b c ");
+	object_free(os);
+}
+END_TEST
+
 START_TEST(a_listing_of_more_than_a_page_is_complete)
 {
 	struct object_store *os = store_open_again();
@@ -392,6 +424,7 @@ int main(void)
 	tcase_add_test(t, an_empty_and_a_large_object_are_kept_as_they_are);
 	tcase_add_test(t,
 		       a_listing_is_sorted_begins_behind_a_key_and_knows_only_its_prefix);
+	tcase_add_test(more, a_listing_of_folders_has_each_once_and_no_object);
 	tcase_add_test(more, a_listing_of_more_than_a_page_is_complete);
 	tcase_add_test(more, of_two_that_create_the_same_object_exactly_one_wins);
 	tcase_add_test(t, a_failed_request_is_tried_again_but_not_for_ever);

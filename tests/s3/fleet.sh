@@ -1,0 +1,66 @@
+#!/bin/bash
+# ropefs --fleet: all stores of a bucket below one mount. The bucket is a folder, or with
+# BUCKET=rgw one of a Ceph gateway (rgw.sh).
+. "$(dirname "$0")/../lib/mount.sh"
+HERE=$(cd "$(dirname "$0")" && pwd)
+URL=file://$T/bucket
+ENDPOINT=()
+FLEET=$T/fleet
+mkdir "$T/bucket" "$T/keys" "$FLEET"
+if [[ ${BUCKET-} == rgw ]]; then
+	. "$HERE/rgw.sh"
+	trap 'fleet_end; rgw_stop; cleanup' EXIT
+	rgw_start
+	URL=s3://robots/fleet
+	ENDPOINT=(--endpoint "$RGW_URL")
+	"$HERE/make_bucket.py" "$RGW_URL" robots || exit 1
+else
+	trap 'fleet_end; cleanup' EXIT
+fi
+fleet_end() { ! grep -q " $FLEET" /proc/self/mounts || umount -l "$FLEET"; }
+
+robot() {	# NAME: a store with a file, uploaded
+	"$ROPECTL" init "$T/$1" --key-file "$T/keys/$1.key" >/dev/null || return 1
+	"$ROPECTL" remote add "$T/$1" "$URL" "${ENDPOINT[@]}" --key-file "$T/keys/$1.key" \
+		--interval 1s >/dev/null || return 1
+	STORE=$T/$1 KEY=$T/keys/$1.key fs_start || return 1
+	echo "I am $1" >"$MNT/name"
+	timeout 100 "$ROPECTL" sync --remote "$MNT"
+	fs_stop
+}
+
+ok "one robot uploads" robot r1
+ok "and another" robot r2
+ok "and one whose key is not here" robot r3
+mv "$T/keys/r3.key" "$T/r3.key"
+instance() {	# STORE KEY
+	"$ROPECTL" remote show "$1" --key-file "$2" | sed -n 's/^instance *\([0-9a-f]*\).*/\1/p'
+}
+id3=$(instance "$T/r3" "$T/r3.key")
+id1=$(instance "$T/r1" "$T/keys/r1.key")
+fails "a fleet is in a bucket" "bucket" "$ROPEFS" --fleet "$T/r1" "$FLEET"
+ok "the fleet is mounted" timeout 60 "$ROPEFS" --fleet --keys "$T/keys" --interval 1 \
+	"${ENDPOINT[@]}" "$URL" "$FLEET"
+((FAILED == 0)) || exit 1
+is "a folder each, by the name of the key or the id" "$(ls "$FLEET" | sort)" \
+	"$(printf '%s\n' r1 r2 "$id3" | sort)"
+is "whose files are there" "$(timeout 60 cat "$FLEET/r1/name")" "I am r1"
+is "of each its own" "$(timeout 60 cat "$FLEET/r2/name")" "I am r2"
+is "an id leads there too" "$(cat "$FLEET/$id1/name")" "I am r1"
+fails "without the key that is said" "key not available" ls "$FLEET/$id3"
+fails "of files, too" "key not available" cat "$FLEET/$id3/name"
+fails "nothing is written" "Read-only" touch "$FLEET/r1/x"
+is "each has its own state" \
+	"$(sed -n 's/.*"follows":[[:space:]]*\(true\).*/\1/p' "$FLEET/r2/.ropefs/remote")" true
+mv "$T/r3.key" "$T/keys/r3.key"
+ok "a new robot uploads" robot r4
+sleep 1
+is "and is there, as is one whose key came" "$(ls "$FLEET" | sort | xargs)" "r1 r2 r3 r4"
+is "with its files" "$(timeout 60 cat "$FLEET/r3/name" "$FLEET/r4/name")" "I am r3
+I am r4"
+is "find sees each once" "$(cd "$FLEET" && find . -name name | sort | xargs)" \
+	"./r1/name ./r2/name ./r3/name ./r4/name"
+ok "it is unmounted with all below" timeout 60 "$ROPECTL" umount "$FLEET"
+is "and all are gone" "$(grep -c "$FLEET" /proc/self/mounts)" 0
+[[ ${BUCKET-} != rgw ]] || rgw_stop
+finish
