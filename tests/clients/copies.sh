@@ -28,10 +28,12 @@ make_tree() {	# FOLDER
 }
 (make_tree "$PLAIN/tree")
 result $? "a tree with everything in it"
-if touch "$MNT/p" && setfacl -m u:12:r "$MNT/p" 2>/dev/null; then
+if touch "$PLAIN/p" && setfacl -m u:12:r "$PLAIN/p" 2>/dev/null; then
 	setfacl -m u:12:rw,g:34:r "$PLAIN/tree/a/b/f9" &&
 		setfacl -d -m u:12:rwx "$PLAIN/tree/a/b/c"
 	result $? "with access lists"
+else
+	result 0 "with access lists # SKIP the plain filesystem has none"
 fi
 change_tree() {
 	(cd "$1" && rm -r a/b/f1? && echo other >a/b/f20 && mv a/numbers a/moved &&
