@@ -7,6 +7,7 @@
 #include "core/base/err.h"
 #include "core/queue.h"
 #include "core/store_priv.h"
+#include "core/stored.h"
 
 /* A record holds at most WAL_RECORD_MAX bytes, a hole may come before them. */
 #define EXTENTS_MAX (WAL_RECORD_MAX / HOT_BLOCK_MAX + 4)
@@ -71,6 +72,7 @@ void inode_touch(struct ropefs *fs, struct inode *in, int64_t time, uint64_t cam
 {
 	uint64_t data = le64_get(in->row.data_bytes) + came;
 
+	stored_went(in, went, fs->told_hot_bytes);
 	in->row.data_bytes =
 		le64_put(data - MIN(went, data)); /* a row may say anything */
 	in->changed = ++fs->changes;
@@ -78,7 +80,7 @@ void inode_touch(struct ropefs *fs, struct inode *in, int64_t time, uint64_t cam
 	fs->data_bytes -= MIN(went, fs->data_bytes);
 	/* What went with whole nodes nobody looked at: it counts as cold. */
 	fs->dead_bytes += went - MIN(went, fs->told_bytes);
-	fs->told_bytes = 0;
+	fs->told_bytes = fs->told_hot_bytes = 0;
 	in->row.mtime = in->row.ctime = le64_put((uint64_t)time);
 	in->row.entries = le64_put(MAX(inode_version(in) + 1, (uint64_t)MAX(time, 0)));
 	inode_mark_dirty(fs, in);
@@ -123,6 +125,7 @@ static int apply_write(struct ropefs *fs, const struct op *op)
 	if (n)
 		mark_sparse(in);
 	inode_touch(fs, in, op->time, op->data.n, went);
+	stored_came(in, op->data.n);
 	return 0;
 }
 
@@ -152,6 +155,7 @@ static int apply_insert(struct ropefs *fs, const struct op *op)
 	if (r < 0)
 		return r;
 	inode_touch(fs, in, op->time, op->data.n, 0);
+	stored_came(in, op->data.n);
 	return 0;
 }
 
@@ -278,7 +282,7 @@ static int apply_punch(struct ropefs *fs, const struct op *op)
 struct gathered {
 	struct extent *e;
 	size_t n, cap;
-	uint64_t data;
+	uint64_t data, hot; /* bytes that are no holes, and of these */
 	bool holes;
 };
 
@@ -300,6 +304,8 @@ static int gather(void *arg, const struct extent *e, uint64_t at)
 		g->holes = true;
 	else
 		g->data += extent_bytes(e);
+	if (extent_kind(e) == EXTENT_HOT)
+		g->hot += extent_bytes(e);
 	return 0;
 }
 
@@ -341,19 +347,26 @@ static int splice_extents(struct ropefs *fs, struct inode *in, uint64_t at, uint
 }
 
 static int splice(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n,
-		  const struct gathered *g, uint64_t came, int64_t time)
+		  const struct gathered *g, const struct op *op)
 {
+	struct stored_share share = { 0 };
 	uint64_t went = 0;
+	struct inode *src;
 	int r;
 
-	r = inode_count_data(fs, in, at, n, &went);
+	r = file_get(fs, op->src, &src);
+	if (r >= 0) {
+		share = stored_share(src, g->data, g->hot);
+		r = inode_count_data(fs, in, at, n, &went);
+	}
 	if (r >= 0)
-		r = splice_extents(fs, in, at, n, g, came);
+		r = splice_extents(fs, in, at, n, g, op->src_n);
 	if (r < 0)
 		return r;
 	if (g->holes)
 		mark_sparse(in);
-	inode_touch(fs, in, time, g->data, went);
+	inode_touch(fs, in, op->time, g->data, went);
+	stored_shared(in, &share);
 	return 0;
 }
 
@@ -386,7 +399,7 @@ static int apply_replace(struct ropefs *fs, const struct op *op)
 		if (r < 0)
 			goto out;
 	}
-	r = splice(fs, in, op->at, op->n, &g, op->src_n, op->time);
+	r = splice(fs, in, op->at, op->n, &g, op);
 out:
 	free(g.e);
 	return r;
@@ -423,6 +436,7 @@ static int apply_clone(struct ropefs *fs, const struct op *op)
 		in->lane_turn = 0;
 	}
 	inode_touch(fs, in, op->time, le64_get(src->row.data_bytes), 0);
+	stored_copied(in, src);
 	return 0;
 }
 
@@ -456,6 +470,8 @@ static int apply_put(struct ropefs *fs, const struct op *op)
 	in->row.rope = rope;
 	in->row.flags = le32_put(le32_get(in->row.flags) & ~INODE_SPARSE);
 	inode_touch(fs, in, op->time, op->data.n, le64_get(in->row.data_bytes));
+	in->hot_bytes = 0; /* what went with whole nodes was told to nobody */
+	stored_came(in, op->data.n);
 	return 0;
 }
 
@@ -486,6 +502,7 @@ static int apply_swap(struct ropefs *fs, const struct op *op)
 	data = in->row.data_bytes;
 	in->row.data_bytes = src->row.data_bytes;
 	src->row.data_bytes = data;
+	stored_swapped(in, src);
 	differ = (le32_get(in->row.flags) ^ le32_get(src->row.flags)) & INODE_SPARSE;
 	in->row.flags = le32_put(le32_get(in->row.flags) ^ differ);
 	src->row.flags = le32_put(le32_get(src->row.flags) ^ differ);
@@ -551,6 +568,6 @@ int op_apply(struct ropefs *fs, const struct op *op)
 	assert(op->type < OP_TYPE_MAX && apply[op->type]);
 	if (changes_snapshot(op))
 		return err_set(EROFS, "a snapshot can't be changed");
-	fs->told_bytes = 0;
+	fs->told_bytes = fs->told_hot_bytes = 0;
 	return apply[op->type](fs, op);
 }

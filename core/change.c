@@ -9,6 +9,7 @@
 #include "core/base/err.h"
 #include "core/remote_priv.h"
 #include "core/store_priv.h"
+#include "core/stored.h"
 
 #define SPACE_CHECK_BYTES   (4 * MIB)
 #define SPACE_CHECK_CHANGES 4096u
@@ -33,7 +34,7 @@ void attr_from_inode(const struct inode *in, struct ropefs_attr *ret)
 		.gid = le32_get(row->gid),
 		.rdev = le64_get(row->rdev),
 		.size = S_ISREG(mode) ? rope_bytes(&row->rope) : le64_get(row->entries),
-		.blocks = (le64_get(row->data_bytes) + 511) / 512,
+		.blocks = (stored_bytes(row) + 511) / 512,
 		.atime.ns = (int64_t)le64_get(row->atime),
 		.mtime.ns = (int64_t)le64_get(row->mtime),
 		.ctime.ns = (int64_t)le64_get(row->ctime),

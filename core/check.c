@@ -316,6 +316,9 @@ static int check_bytes(struct checking *k, uint64_t ino, const struct inode_row 
 		bad(k, "%s counts %llu bytes of data and has %llu", who(k, ino),
 		    (unsigned long long)le64_get(row->data_bytes),
 		    (unsigned long long)data);
+	if (r >= 0 && le64_get(row->saved_bytes) > data)
+		bad(k, "inode %llu says that compression saved more bytes than it has",
+		    (unsigned long long)ino);
 	if (!k->snapshot)
 		k->c->bytes += data;
 	return r;

@@ -18,6 +18,7 @@
 #include "core/base/mutant.h"
 #include "core/remote_priv.h"
 #include "core/store_priv.h"
+#include "core/stored.h"
 
 #define SETTLE_SLICE 512
 
@@ -31,6 +32,7 @@ struct packing {
 	struct pack_writer *writer;
 	bool defrag; /* the leaf under way: its cold bytes are packed too */
 	uint64_t leaves_defragmented, moved_bytes; /* moved: cold ones */
+	struct stored *stored;
 	uint8_t cold[HOT_BLOCK_MAX];
 };
 
@@ -77,6 +79,7 @@ static void begin_node(void *arg, const uint8_t *image)
 	struct packing *pk = arg;
 	uint64_t bytes = 0;
 
+	stored_begin(pk->stored, image);
 	pk->defrag = false;
 	if (head->kind != NODE_ROPE_LEAF || le16_get(head->n) < DEFRAG_EXTENTS_MIN)
 		return;
@@ -113,6 +116,7 @@ static int pack_extent(void *arg, struct extent *e)
 		bytes = pk->cold;
 		lane = packs_lane(pk->fs->packs, extent_pack(e));
 		pk->moved_bytes += len;
+		pk->stored->moved += len;
 	} else {
 		return 0;
 	}
@@ -129,6 +133,11 @@ static int pack_extent(void *arg, struct extent *e)
 	return 0;
 }
 
+static void end_node(void *arg, uint8_t *image, uint64_t page)
+{
+	stored_end(((struct packing *)arg)->stored, image, page);
+}
+
 static int patch_extent(void *arg, struct extent *e)
 {
 	struct ropefs *fs = arg;
@@ -140,12 +149,33 @@ static int patch_extent(void *arg, struct extent *e)
 	return r;
 }
 
+struct settling {
+	struct ropefs *fs;
+	const struct stored *stored;
+};
+
+static int settle_extent(void *arg, struct extent *e)
+{
+	return patch_extent(((struct settling *)arg)->fs, e);
+}
+
+static void settle_image(void *arg, uint8_t *image)
+{
+	stored_patch(((struct settling *)arg)->stored, image);
+}
+
 struct frozen {
 	struct super super;
+	struct stored stored;
 	uint64_t lsn;
 	uint64_t leaves_defragmented, moved_bytes;
 	uint64_t drops;
 };
+
+static void frozen_release(struct frozen *fz)
+{
+	stored_release(&fz->stored);
+}
 
 static int freeze(struct ropefs *fs, struct frozen *fz)
 {
@@ -199,20 +229,25 @@ static int write_frozen(struct ropefs *fs, struct frozen *fz)
 	_cleanup_free_ struct packing *pk = calloc(1, sizeof(*pk));
 	struct nodes_sink sink = { .arg = pk,
 				   .begin = begin_node,
-				   .pack_extent = pack_extent };
+				   .pack_extent = pack_extent,
+				   .end = end_node };
 	struct noderef root = fz->super.catalog;
 	int r;
 
 	if (!pk)
 		return -ENOMEM;
 	pk->fs = fs;
+	pk->stored = &fz->stored;
 
 	r = fs->replaying ? wal_sync_recovered(fs->wal) : log_sync(fs, fz->lsn);
 	if (r < 0)
 		return r;
+	fz->stored.first_pack = packs_next(fs->packs);
 	r = pack_writer_new(fs->packs, &pk->writer);
 	if (r < 0)
 		return r;
+	fz->stored.nodes = fs->nodes;
+	fz->stored.writer = pk->writer;
 	r = nodes_write_out(fs->nodes, &root, &sink, &fz->super.catalog);
 	if (r < 0) {
 		pack_writer_abort(pk->writer);
@@ -231,8 +266,10 @@ static int write_frozen(struct ropefs *fs, struct frozen *fz)
 }
 
 /* Points everything that lives at what was written; then the frozen memory is given up. */
-static void settle(struct ropefs *fs)
+static void settle(struct ropefs *fs, const struct stored *stored)
 {
+	struct settling settling = { fs, stored };
+	struct nodes_patcher patcher = { &settling, settle_extent, settle_image };
 	struct htab_slot *slot;
 	int more;
 
@@ -253,7 +290,7 @@ static void settle(struct ropefs *fs)
 		}
 		nodes_patch(fs->nodes, &fs->catalog.bt.root);
 		nodes_patch(fs->nodes, &fs->snaps.root);
-		more = nodes_finish(fs->nodes, patch_extent, fs, SETTLE_SLICE);
+		more = nodes_finish(fs->nodes, &patcher, SETTLE_SLICE);
 		if (more <= 0)
 			break;
 		lock_drop(&fs->engine);
@@ -266,7 +303,7 @@ static void settle(struct ropefs *fs)
 
 static int run(struct ropefs *fs)
 {
-	struct frozen fz = { 0 };
+	_cleanup_(frozen_release) struct frozen fz = { 0 };
 	int r;
 
 	r = freeze(fs, &fz);
@@ -283,13 +320,14 @@ static int run(struct ropefs *fs)
 		lock_drop(&fs->engine);
 		return r;
 	}
-	settle(fs);
+	settle(fs, &fz.stored);
 	fs->super = fz.super;
 	fs->checkpoint_lsn = fz.lsn;
 	fs->drops_committed = fz.drops;
 	fs->leaves_defragmented += fz.leaves_defragmented;
 	fs->dead_bytes += fz.moved_bytes;
 	lock_drop(&fs->engine);
+	stored_finish(fs, &fz.stored);
 	return fs->replaying ? 0 : wal_trim(fs->wal, fz.lsn + 1);
 }
 

@@ -238,6 +238,20 @@ void inode_reload_all(struct ropefs *fs, struct buf *changed)
 	}
 }
 
+void inode_forget_unpacked(struct ropefs *fs, struct buf *ret)
+{
+	struct inode *in, *next;
+
+	for (in = TAILQ_FIRST(&fs->lru); in; in = next) {
+		next = TAILQ_NEXT(in, lru);
+		if (!ropefs_in_snapshot(in->ino) ||
+		    !(le32_get(in->row.flags) & INODE_UNPACKED))
+			continue;
+		buf_append(ret, &in->ino, sizeof(in->ino));
+		forget(fs, in);
+	}
+}
+
 void inode_trim(struct ropefs *fs)
 {
 	while (fs->n_lru > INODES_KEPT)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/stored.h"
 #include "core/catalog/queue_rows.h"
 
 /* One hot_put() of a record, as apply_write(). */
@@ -355,6 +356,7 @@ int apply_append(struct ropefs *fs, const struct op *op)
 	q->refused += op->at;
 	q->lost -= MIN(q->lost, op->at);
 	inode_touch(fs, in, op->time, op->data.n, 0);
+	stored_came(in, op->data.n);
 	return 0;
 }
 

@@ -70,6 +70,10 @@ struct ropefs_opts {
 	/* NULL, or told, without locks, of each inode that is held and has other bytes, names or
 	 * attributes since a newer state came from a bucket (ropefs_open_bucket()). */
 	void (*refreshed)(void *event_arg, uint64_t ino);
+	/* The blocks (struct ropefs_attr) of these inodes changed, though nobody changed them: a
+	 * checkpoint compressed their bytes. Only of those that ropefs_hold() holds, and of some
+	 * in snapshots. From a thread of the store, which it must not make wait. May be NULL. */
+	void (*blocks)(void *event_arg, const uint64_t *inos, size_t n);
 	/* For a process that another one may take over from when it is killed. push: a change is
 	 * in the log's file, safe from that, when its call returns. keep_orphans: inodes without
 	 * names are there until somebody held and released them (else opening removes them).
@@ -93,7 +97,9 @@ struct ropefs_attr {
 	uint32_t mode, nlink, uid, gid;
 	uint64_t rdev;
 	uint64_t size; /* bytes; of a directory: its entries; of a symlink: its length */
-	uint64_t blocks; /* of 512 bytes, holes left out */
+	/* Of 512 bytes: what is stored after compression, about, holes left out; bytes that no
+	 * checkpoint has packed yet count as they are. Not 0 where there are bytes. */
+	uint64_t blocks;
 	struct ropefs_time atime, mtime, ctime, btime;
 	bool is_queue;
 	uint64_t version; /* of a regular file: greater after each change of its bytes */

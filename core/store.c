@@ -271,6 +271,8 @@ static void dropped_extent(void *arg, const struct extent *e)
 	fs->told_bytes += le32_get(e->len);
 	if (extent_kind(e) == EXTENT_CHUNK && !extent_is_lost(e))
 		fs->dead_bytes += le32_get(e->len);
+	else
+		fs->told_hot_bytes += le32_get(e->len);
 }
 
 static int open_nodes(struct ropefs *fs, const struct super *s, struct nodes **ret)

@@ -27,13 +27,16 @@
 #define INODE_POLICY	128u /* row.flags: has, or had, policies of its own */
 #define INODE_SNAPSHOTS 16u /* of a directory: there are snapshots of it */
 #define INODE_ACL	8u /* has an ACL (apply_xattr.c) */
-#define INODES_KEPT	8192u /* clean inodes kept in memory */
+#define INODE_UNPACKED                                                                   \
+	32u /* row.flags: has bytes that no checkpoint has packed (stored.h) */
+#define INODES_KEPT 8192u /* clean inodes kept in memory */
 
 /* An inode in memory; newer than its row in the catalog while dirty. */
 struct inode {
 	uint64_t ino;
 	struct inode_row row;
 	struct hot_tail tail;
+	uint64_t hot_bytes; /* of its data, about, those no checkpoint has packed */
 	uint64_t holds;
 	uint64_t
 		changed; /* of ropefs.changes: when its bytes did last, or it was loaded */
@@ -124,6 +127,7 @@ struct ropefs {
 	uint64_t
 		left_bytes; /* of dead chunks that the last collection left where they are */
 	uint64_t told_bytes; /* of data that the op under way took out, told one by one */
+	uint64_t told_hot_bytes; /* of those, the hot ones */
 	uint64_t
 		space_left; /* bytes the disk had free when looked at, less what came since */
 	unsigned space_changes; /* since then */
@@ -214,6 +218,9 @@ int inode_destroy(struct ropefs *fs, struct inode *in);
 int inode_reserve_destroy(struct ropefs *fs, const struct inode *in);
 /* Of a snapshot that was dropped: what is in memory of it. */
 void inode_forget_snapshot(struct ropefs *fs, uint64_t id);
+/* Of snapshots: those that may say other st_blocks now that a checkpoint has packed their bytes,
+ * but for held ones; their numbers are added to ret. */
+void inode_forget_unpacked(struct ropefs *fs, struct buf *ret);
 bool inode_snapshot_held(struct ropefs *fs, uint64_t id);
 /* Takes the engine lock and keeps it; rows are written in slices before, so that few are left.
  * Returns as inode_flush(). */

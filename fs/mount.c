@@ -155,6 +155,7 @@ static int open_store(const struct options *o, const struct seat *seat, struct d
 	opts.event = events_line;
 	opts.event_arg = d;
 	opts.changed = follow_changed;
+	opts.blocks = blocks_changed;
 	opts.push = seat;
 	if (seat && seat->took_over) {
 		opts.keep_orphans = true;

@@ -3,7 +3,14 @@
 #include "fs/keep.h"
 #include "fs/sizes.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 static const uint64_t PAGE_MASK = ~(uint64_t)4095;
+
+/* Whether the store may give the threads of edits work: it does until it is closed. */
+static pthread_mutex_t blocks_mutex = PTHREAD_MUTEX_INITIALIZER;
+static bool blocks_told;
 
 int edits_start(struct daemon *d)
 {
@@ -11,11 +18,17 @@ int edits_start(struct daemon *d)
 
 	for (unsigned i = 0; r >= 0 && i < EDIT_THREADS; i++)
 		r = pool_start(&d->edits[i], 1);
+	pthread_mutex_lock(&blocks_mutex);
+	blocks_told = r >= 0;
+	pthread_mutex_unlock(&blocks_mutex);
 	return r;
 }
 
 void edits_stop(struct daemon *d)
 {
+	pthread_mutex_lock(&blocks_mutex);
+	blocks_told = false;
+	pthread_mutex_unlock(&blocks_mutex);
 	for (unsigned i = 0; i < EDIT_THREADS; i++)
 		pool_stop(&d->edits[i]);
 }
@@ -115,6 +128,44 @@ void attrs_drop(struct daemon *d, fuse_ino_t ino)
 void inode_drop(struct daemon *d, fuse_ino_t ino)
 {
 	drop(d, ino, 0);
+}
+
+/* Inodes whose attributes are to be dropped. */
+struct dropping {
+	struct job job;
+	struct daemon *d;
+	size_t n;
+	uint64_t inos[];
+};
+
+static void drop_attrs(struct job *job)
+{
+	struct dropping *p = (struct dropping *)job;
+
+	for (size_t i = 0; i < p->n; i++)
+		drop(p->d, p->inos[i], -1);
+	free(p);
+}
+
+/* Not here: the kernel may be writing back one of them that it is about to forget, and that may
+ * wait for the checkpoint that calls this. */
+void blocks_changed(void *arg, const uint64_t *inos, size_t n)
+{
+	struct dropping *p = malloc(sizeof(*p) + n * sizeof(*inos));
+	struct daemon *d = arg;
+
+	if (!p)
+		return;
+	p->job.run = drop_attrs;
+	p->d = d;
+	p->n = n;
+	memcpy(p->inos, inos, n * sizeof(*inos));
+	pthread_mutex_lock(&blocks_mutex);
+	if (blocks_told)
+		pool_push(&d->edits[inos[0] % EDIT_THREADS], &p->job);
+	else
+		free(p);
+	pthread_mutex_unlock(&blocks_mutex);
 }
 
 static void drop_pages(struct task *t)

@@ -50,6 +50,8 @@ void edits_unpark(unsigned mask, struct parked *others);
 void attrs_drop(struct daemon *d, fuse_ino_t ino);
 /* Pages, too. Waits for the kernel. */
 void inode_drop(struct daemon *d, fuse_ino_t ino);
+/* For ropefs_opts.blocks; arg is the daemon: later, the attributes of these inodes go. */
+void blocks_changed(void *arg, const uint64_t *inos, size_t n);
 /* Later: drops the pages from the byte `from` on, and tells the size. */
 void pages_drop(struct daemon *d, fuse_ino_t ino, uint64_t from);
 

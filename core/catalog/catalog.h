@@ -53,8 +53,9 @@ struct inode_row {
 	le64 atime, mtime, ctime, btime;
 	le64 entries; /* of a directory: entries in it; of a symlink: its length; of a
 			 * regular file: the version of its bytes, see inode_version() */
-	le64 data_bytes; /* of a file: bytes that are not holes (st_blocks) */
-	le64 spare[2];
+	le64 data_bytes; /* of a file: bytes that are not holes */
+	le64 spare;
+	le64 saved_bytes; /* of data_bytes: what compression saved, about (stored.h) */
 	struct rope rope; /* regular files */
 };
 static_assert(sizeof(struct inode_row) == 192, "inode row is 192 bytes on disk");

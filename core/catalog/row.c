@@ -184,6 +184,9 @@ static void inode_to_text(struct text *t, const struct inode_row *row)
 		text_add(t, "rope of %u levels", rope->levels);
 	else
 		text_add(t, "%u extents inline", rope->n_inline);
+	if (le64_get(row->saved_bytes))
+		text_add(t, ", %llu bytes saved by compression",
+			 (unsigned long long)le64_get(row->saved_bytes));
 }
 
 static void entry_to_text(struct text *t, struct span key, struct span value)

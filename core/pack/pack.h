@@ -58,6 +58,10 @@ int pack_writer_add(struct pack_writer *w, const uint8_t *p, size_t n,
 		    struct chunk_place *ret);
 /* What is added from now on goes to packs of that lane; 0 at first. */
 void pack_writer_lane(struct pack_writer *w, unsigned lane);
+/* What len bytes at off of a chunk take on disk, about; of a chunk under way by compressing a
+ * part of it. len when this writer did not write it. */
+uint64_t pack_writer_stored(struct pack_writer *w, const struct chunk_place *at,
+			    uint32_t len);
 /* Ends the chunk under way, of the lane, if it holds at least `min` bytes (a file ends here). */
 int pack_writer_break(struct pack_writer *w, size_t min);
 /* Ends chunks and packs, makes all packs of this writer durable (fdatasync, rename to their

@@ -174,9 +174,19 @@ void pack_file_release(struct pack_file *pf)
 
 /* --- the writer --- */
 
+#define SAMPLE_BYTES 16384u
+
+/* Of a chunk under way: how small its first bytes (plain) will be, and of these the part that
+ * was looked at last, which begins at `from`. */
+struct estimate {
+	uint32_t plain, stored;
+	uint32_t from, from_stored;
+};
+
 /* What is under way of one lane. */
 struct lane_writer {
 	struct pack_file file; /* the pack, if one is */
+	struct estimate guess;
 	size_t n; /* bytes in chunk */
 	uint8_t chunk[CHUNK_BYTES];
 };
@@ -190,7 +200,17 @@ struct pack_writer {
 	struct pack_prev prev;
 	uint64_t chunks, plain_bytes, sealed_bytes;
 	int failed; /* only abort is left */
+	struct htab written; /* chunk_key() to chunk_shrunk() of chunks that were ended */
+	uint8_t sample[ZSTD_COMPRESSBOUND(SAMPLE_BYTES)]; /* compressed */
 };
+
+#define SHRUNK_UNIT 32768u
+
+/* How small a chunk became, in parts of SHRUNK_UNIT, plus one: a value of the table. */
+static void *chunk_shrunk(size_t plain, size_t stored)
+{
+	return (void *)(uintptr_t)(1 + stored * SHRUNK_UNIT / plain);
+}
 
 static struct lane_writer *lane_new(void)
 {
@@ -287,6 +307,10 @@ static int chunk_end(struct pack_writer *w, unsigned lane)
 	r = pack_file_add(&l->file, &e);
 	if (r < 0)
 		return r;
+	/* Without memory its size stays unknown. */
+	htab_put(&w->written, chunk_key(l->file.home.pack, l->file.chunks - 1),
+		 chunk_shrunk(l->n, frame_bytes(&e)));
+	l->guess = (struct estimate) { 0 };
 	w->chunks++;
 	w->plain_bytes += l->n;
 	w->sealed_bytes += e.sealed;
@@ -325,6 +349,53 @@ int pack_writer_break(struct pack_writer *w, size_t min)
 	if (w->failed == 0 && l && l->n > 0 && l->n >= min)
 		w->failed = chunk_end(w, w->lane);
 	return w->failed;
+}
+
+/* Looks at what came to the chunk under way since the last time. */
+static void estimate(struct pack_writer *w, struct lane_writer *l)
+{
+	struct estimate *g = &l->guess;
+	uint32_t more = (uint32_t)l->n - g->plain, n = MIN(more, SAMPLE_BYTES);
+	size_t small;
+
+	if (!more)
+		return;
+	small = ZSTD_compress2(w->zstd, w->sample, sizeof(w->sample), l->chunk + g->plain,
+			       n);
+	if (ZSTD_isError(small) || small > n)
+		small = n;
+	g->from = g->plain;
+	g->from_stored = (uint32_t)((uint64_t)small * more / n);
+	g->plain += more;
+	g->stored += g->from_stored;
+}
+
+static uint64_t part_stored(uint32_t len, uint64_t stored, uint64_t plain)
+{
+	return MIN(len, stored * len / plain);
+}
+
+uint64_t pack_writer_stored(struct pack_writer *w, const struct chunk_place *at,
+			    uint32_t len)
+{
+	uint64_t shrunk =
+		(uintptr_t)htab_get(&w->written, chunk_key(at->pack, at->index));
+
+	if (shrunk)
+		return part_stored(len, shrunk - 1, SHRUNK_UNIT);
+	for (unsigned i = 0; i < LANES; i++) {
+		struct lane_writer *l = w->lanes[i];
+
+		if (!l || !l->n || l->file.home.pack != at->pack ||
+		    l->file.chunks != at->index)
+			continue;
+		estimate(w, l);
+		if (at->off >= l->guess.from)
+			return part_stored(len, l->guess.from_stored,
+					   l->guess.plain - l->guess.from);
+		return part_stored(len, l->guess.stored, l->guess.plain);
+	}
+	return len;
 }
 
 static size_t done_count(const struct pack_writer *w)
@@ -398,6 +469,7 @@ static void writer_free(struct pack_writer *w)
 	}
 	ZSTD_freeCCtx(w->zstd);
 	buf_release(&w->done);
+	htab_release(&w->written);
 	free(w);
 }
 

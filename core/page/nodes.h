@@ -127,6 +127,9 @@ struct nodes_sink {
 	 * is sealed; replaces extents that point into memory, and others as it likes: a node
 	 * whose image then differs from the patched one in memory is read anew. */
 	node_extent_fn pack_extent;
+	/* Told of the private copy once all of it has its place, and of the page it goes to; may
+	 * change what is no place. May be NULL. */
+	void (*end)(void *arg, uint8_t *image, uint64_t page);
 };
 /* Writes all dirty nodes reachable from *root, children first and in key order, through
  * pagefile_alloc and pagefile_write; leaves the root's place on disk in *ret_root. A leaf
@@ -135,14 +138,21 @@ struct nodes_sink {
 int nodes_write_out(struct nodes *ns, const struct noderef *root,
 		    const struct nodes_sink *sink, struct noderef *ret_root);
 /* The checkpoint is durable. Patches every live reference to a frozen node (in dirty nodes
- * made since, through each_child and each_extent with patch_extent) and turns the frozen
+ * made since, through each_child and each_extent with patcher->extent) and turns the frozen
  * nodes that were written into clean cached ones; the others are freed. Works at most
  * `nodes_max` nodes a call and returns 1 while there is more, so that the lock can be
  * dropped between calls; 0 when done. The caller patches the slots it holds outside of nodes
  * itself, with nodes_patch(), under the same hold of the lock as the last call and before it.
  * Pages that edits before the freeze gave up are handed to the pagefile by
  * nodes_take_freed() before commit. */
-int nodes_finish(struct nodes *ns, node_extent_fn patch_extent, void *arg,
+struct nodes_patcher {
+	void *arg;
+	node_extent_fn extent;
+	/* Does to a written image what nodes_sink.end did to the copy; and told of live ones, of
+	 * some more than once. May be NULL. */
+	void (*image)(void *arg, uint8_t *image);
+};
+int nodes_finish(struct nodes *ns, const struct nodes_patcher *patcher,
 		 unsigned nodes_max);
 /* If *slot points at a frozen node that was written, makes it point at the page. */
 void nodes_patch(struct nodes *ns, struct noderef *slot);

@@ -100,6 +100,8 @@ static int write_node(struct write_ctx *ctx, struct node *n)
 		r = pagefile_alloc(ns->pf, &page);
 	if (r < 0)
 		return r;
+	if (ctx->sink->end)
+		ctx->sink->end(ctx->sink->arg, image, page);
 	place = (struct noderef) { .birth = node_head(n)->birth };
 	r = pagefile_write(ns->pf, page, image, &place);
 	if (r < 0)
@@ -181,8 +183,7 @@ int nodes_each_dirty_extent(struct nodes *ns, node_extent_fn fn, void *arg)
 
 struct finish_ctx {
 	struct nodes *ns;
-	node_extent_fn patch_extent;
-	void *arg;
+	const struct nodes_patcher *patcher;
 };
 
 /* True when slot refers by address to a node that the last checkpoint wrote or settled. */
@@ -220,8 +221,10 @@ static int patch_image(struct finish_ctx *ctx, uint8_t *image)
 
 	if (type->each_child)
 		r = type->each_child(image, patch_slot, ctx);
-	if (r == 0 && type->each_extent && ctx->patch_extent)
-		r = type->each_extent(image, ctx->patch_extent, ctx->arg);
+	if (r == 0 && type->each_extent && ctx->patcher->extent)
+		r = type->each_extent(image, ctx->patcher->extent, ctx->patcher->arg);
+	if (r == 0 && ctx->patcher->image)
+		ctx->patcher->image(ctx->patcher->arg, image);
 	return r;
 }
 
@@ -285,10 +288,10 @@ static void finish_end(struct nodes *ns)
 	ns->n_frozen = 0;
 }
 
-int nodes_finish(struct nodes *ns, node_extent_fn patch_extent, void *arg,
+int nodes_finish(struct nodes *ns, const struct nodes_patcher *patcher,
 		 unsigned nodes_max)
 {
-	struct finish_ctx ctx = { ns, patch_extent, arg };
+	struct finish_ctx ctx = { ns, patcher };
 	uint64_t budget;
 	int r = 0;
 

@@ -102,4 +102,30 @@ mask::---"
 is "who may what, after chmod" "$(chmod 600 v; as 5 cat v 2>&1 | grep -c denied
 	chmod 604 v; as 1236 cat v | wc -c)" "1
 11"
+
+# --- du: what is stored after compression (docs/POSIX.md) ---
+
+cd /
+fs_restart -o allow_other,memory=32M || exit 1	# checkpoints come often
+cd "$MNT" || exit 1
+yes 'a line of a log, as they come' | head -c 20000000 >lines
+head -c 4000000 /dev/urandom >noise
+stat lines noise >/dev/null	# the kernel knows their blocks of now
+for _ in {1..900}; do
+	(($(stat -c %b lines) < 20000)) && break
+	sleep 0.1
+done
+blocks=$(stat -c %b lines)
+is "a file's blocks fall once it is packed, and the kernel learns it" \
+	"$((blocks > 0 && blocks < 20000))" 1
+cp --reflink=auto lines copy
+is "a copy has as many" "$((($(stat -c %b copy) - blocks) * 10 / blocks))" 0
+cd / && fs_restart -o allow_other || exit 1
+cd "$MNT" || exit 1
+is "du: text takes less than a tenth, noise all of its bytes" \
+	"$(($(du -k lines | cut -f1) < 1950)) $(($(du -k noise | cut -f1) > 3800)) \
+$(($(du -k noise | cut -f1) <= 3907))" "1 1 1"
+ok "cp copies what has fewer blocks than bytes" sh -c \
+	"cp --reflink=never lines '$PLAIN/lines' && cmp lines '$PLAIN/lines'"
+ok "so does tar --sparse" sh -c "tar -S -cf - lines | tar -xO | cmp - lines"
 finish

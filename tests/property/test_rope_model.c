@@ -405,7 +405,8 @@ static void checkpoint(struct fixture *f, bool quiet)
 		for (unsigned n = (unsigned)rng_below(&f->rng, 3); n-- > 0 && !quiet;)
 			good_edit(f);
 		patch_roots(f);
-		r = nodes_finish(f->ns, patch_extent, f, 20);
+		r = nodes_finish(f->ns, &(struct nodes_patcher) { f, patch_extent, NULL },
+				 20);
 		expect(r >= 0);
 	} while (r > 0);
 	f->checkpoints++;

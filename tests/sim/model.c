@@ -31,7 +31,6 @@ static uint64_t mix_attr(uint64_t h, const struct ropefs_attr *a)
 	h = mix(h, a->ino);
 	h = mix(h, (uint64_t)a->mode << 32 | a->nlink);
 	h = mix(h, a->size);
-	h = mix(h, a->blocks);
 	h = mix(h, (uint64_t)a->mtime.ns);
 	return mix(h, (uint64_t)a->ctime.ns);
 }

@@ -486,7 +486,7 @@ static void checkpoint_finish(struct fixture *f)
 	int r;
 
 	do {
-		r = nodes_finish(f->ns, patch_extent, f,
+		r = nodes_finish(f->ns, &(struct nodes_patcher) { f, patch_extent, NULL },
 				 1 + (unsigned)rng_below(&f->rng, 20));
 		ck_ok(r);
 		/* The slots outside of nodes: before the last call, or right after it. */

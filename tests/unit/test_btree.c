@@ -600,7 +600,8 @@ static void checkpoint(struct fixture *f, struct disk *disk)
 	nodes_take_freed(f->bt.nodes, give_back, disk->pf);
 	ck_ok(pagefile_commit(disk->pf, &disk->super));
 	do {
-		r = nodes_finish(f->bt.nodes, no_extent, NULL, 10);
+		r = nodes_finish(f->bt.nodes,
+				 &(struct nodes_patcher) { .extent = no_extent }, 10);
 		ck_ok(r);
 		if (!noderef_is_none(&f->bt.root))
 			nodes_patch(f->bt.nodes, &f->bt.root);

@@ -249,7 +249,8 @@ START_TEST(image_in_memory_equals_the_one_on_disk)
 	checkpoint_freeze(f, &s);
 	ck_ok(checkpoint_write(f, &s));
 	do {
-		r = nodes_finish(f->ns, patch_extent, f, 3);
+		r = nodes_finish(f->ns, &(struct nodes_patcher) { f, patch_extent, NULL },
+				 3);
 	} while (r == 1);
 	ck_ok(r);
 	for (unsigned t = 0; t < TREES; t++)
@@ -363,7 +364,8 @@ START_TEST(memory_alone_works_without_a_page_file)
 		ops_random(f, 50);
 		if (!noderef_is_none(&f->catalog))
 			ck_ok(nodes_write_out(f->ns, &f->catalog, &sink, &root));
-		ck_assert_int_eq(nodes_finish(f->ns, NULL, NULL, 1), 0);
+		ck_assert_int_eq(nodes_finish(f->ns, &(struct nodes_patcher) { 0 }, 1),
+				 0);
 	}
 	check_all(f, &f->live);
 	fixture_free(f);
