@@ -1,12 +1,16 @@
 /* remote_admin.c - giving a store its bucket, taking it away, and checking what is there. */
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/base/err.h"
 #include "core/remote_priv.h"
+
+#define PROBERS	    4u
+#define PROBE_RACES 3u
 
 static const char *const remote_files[] = { "config", "manifest", "next", "pages" };
 
@@ -18,15 +22,25 @@ static int probe_failed(int r, const char *what)
 		       *err_detail() ? err_detail() : err_text(r));
 }
 
-/* Whether two puts of the same new object really can't both succeed. */
-static int probe_creates(struct object_store *os, const char *key, bool *ret)
-{
-	int r;
+struct probe_key {
+	char text[128];
+};
 
-	*ret = false;
-	if (!(object_capabilities(os) & OBJECT_CREATES))
-		return 0;
-	r = remote_put_bytes(os, key, SPAN_STR("one"), OBJECT_IF_ABSENT);
+static struct probe_key probe_key(struct remote *rm)
+{
+	struct probe_key key;
+	uint64_t id;
+
+	io_random(rm->fs->io, &id, sizeof(id));
+	snprintf(key.text, sizeof(key.text), "%s/probe-%016" PRIx64, rm->instance, id);
+	return key;
+}
+
+/* Whether a second put of a new object is refused at all. */
+static int probe_twice(struct object_store *os, const char *key, bool *ret)
+{
+	int r = remote_put_bytes(os, key, SPAN_STR("one"), OBJECT_IF_ABSENT);
+
 	if (r == -E_REMOTE)
 		return 0; /* it does not know the condition */
 	if (r < 0 && r != -EEXIST)
@@ -36,30 +50,87 @@ static int probe_creates(struct object_store *os, const char *key, bool *ret)
 	return r == -EEXIST || r == -E_REMOTE ? 0 : r;
 }
 
+struct prober {
+	pthread_t thread;
+	const atomic_bool *go;
+	struct object_store *os;
+	const char *key;
+	char text[8];
+	int r;
+};
+
+static void *probe_main(void *arg)
+{
+	struct prober *p = arg;
+
+	while (!atomic_load(p->go))
+		sched_yield();
+	p->r = remote_put_bytes(p->os, p->key, SPAN_STR(p->text), OBJECT_IF_ABSENT);
+	return NULL;
+}
+
+/* Of some that put the same new object at once one may succeed, or none when an answer was lost. */
+static int probe_race(struct object_store *os, const char *key, bool *ret)
+{
+	struct prober p[PROBERS];
+	atomic_bool go = false;
+	unsigned n, won = 0;
+
+	for (n = 0; n < PROBERS; n++) {
+		p[n] = (struct prober) { .go = &go, .os = os, .key = key };
+		snprintf(p[n].text, sizeof(p[n].text), "%u", n);
+		if (pthread_create(&p[n].thread, NULL, probe_main, &p[n]) != 0)
+			break;
+	}
+	atomic_store(&go, true);
+	for (unsigned i = 0; i < n; i++) {
+		pthread_join(p[i].thread, NULL);
+		won += p[i].r == 0;
+	}
+	*ret = won <= 1;
+	return n < PROBERS ? -ENOMEM : 0;
+}
+
+int remote_probe_creates(struct remote *rm, bool *ret)
+{
+	struct object_store *os = rm->up.os;
+	struct probe_key key = probe_key(rm);
+	int r;
+
+	*ret = false;
+	if (!(object_capabilities(os) & OBJECT_CREATES))
+		return 0;
+	r = probe_twice(os, key.text, ret);
+	if (r == 0)
+		r = object_del(os, key.text);
+	for (unsigned i = 0; r == 0 && *ret && rm->fs->threads && i < PROBE_RACES; i++) {
+		key = probe_key(rm);
+		r = probe_race(os, key.text, ret);
+		if (r == 0)
+			r = object_del(os, key.text);
+	}
+	return r;
+}
+
 /* Puts, reads back and removes a small object. */
 static int probe(struct remote *rm)
 {
 	_cleanup_(buf_release) struct buf got = BUF_INIT;
 	struct object_store *os = rm->up.os;
-	char key[128];
-	uint64_t id;
+	struct probe_key key = probe_key(rm);
 	int r;
 
-	io_random(rm->fs->io, &id, sizeof(id));
-	snprintf(key, sizeof(key), "%s/probe-%016" PRIx64, rm->instance, id);
-	r = remote_put_bytes(os, key, SPAN_STR("probe"), 0);
+	r = remote_put_bytes(os, key.text, SPAN_STR("probe"), 0);
 	if (r < 0)
 		return probe_failed(r, "an object can't be put");
-	r = object_get(os, key, (struct object_range) { 1, 3 }, &got);
+	r = object_get(os, key.text, (struct object_range) { 1, 3 }, &got);
 	if (r == 0 && (got.n != 3 || memcmp(got.p, "rob", 3) != 0))
 		r = err_set(E_REMOTE, "it gave other bytes than were put");
 	if (r < 0)
 		return probe_failed(r, "a range of an object can't be got");
-	r = object_del(os, key);
+	r = object_del(os, key.text);
 	if (r == 0)
-		r = probe_creates(os, key, &rm->cfg.creates);
-	if (r == 0)
-		r = object_del(os, key);
+		r = remote_probe_creates(rm, &rm->cfg.creates);
 	return r < 0 ? probe_failed(r, "an object can't be created or removed") : 0;
 }
 
@@ -268,8 +339,9 @@ static int verify_chain(struct verifying *k, const struct manifest *last,
 			const uint8_t last_hash[32])
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
-	uint8_t want[32], hash[32];
 	uint64_t oldest = MAX(last->oldest, 1u);
+	uint64_t keep_ns = k->rm->cfg.keep_s * UINT64_C(1000000000), newer_ns = 0;
+	uint8_t want[32], hash[32];
 
 	memcpy(want, last_hash, sizeof(want));
 	for (uint64_t n = last->number; n >= oldest; n--) {
@@ -280,8 +352,9 @@ static int verify_chain(struct verifying *k, const struct manifest *last,
 		if (is_away(r))
 			return r;
 		if (r < 0) {
-			/* The oldest may have been removed since. */
-			if (r != -ENOENT || n == last->number)
+			/* It may have been removed since, once the one after it was old. */
+			if (r != -ENOENT || n == last->number ||
+			    newer_ns + keep_ns > io_real_ns(k->fs->io))
 				bad(k, "manifest %" PRIu64 ": %s", n,
 				    r == -ENOENT
 					    ? "it is gone: the bucket was put back, or "
@@ -295,6 +368,7 @@ static int verify_chain(struct verifying *k, const struct manifest *last,
 			bad(k, "manifest %" PRIu64 " is another one than was put there",
 			    n);
 		memcpy(want, m.prev_hash, sizeof(want));
+		newer_ns = m.time_ns;
 		manifest_release(&m);
 	}
 	return 0;

@@ -189,8 +189,10 @@ static int take_over(struct cloning *k)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	struct manifest next = k->man;
-	int r;
+	int r = remote_probe_creates(k->rm, &k->rm->cfg.creates);
 
+	if (r < 0)
+		return r;
 	if (!k->rm->cfg.creates)
 		return err_set(
 			E_REMOTE,
@@ -339,7 +341,7 @@ static void cloning_release(struct cloning *k)
 
 int remote_clone_to(const char *folder, struct ropefs_clone *c)
 {
-	struct cloning k = { .c = c };
+	struct cloning k = { .c = c, .fs.threads = true };
 	int r;
 
 	r = key_file_read(c->key_file, &k.kf);

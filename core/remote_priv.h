@@ -127,6 +127,10 @@ int remote_get_header(struct object_store *os, const char *instance, struct buf 
 /* --- remote_follow.c --- */
 struct follow *follow_free(struct follow *f);
 
+/* --- remote_admin.c --- */
+/* Whether the bucket's conditional put is atomic, by trying. */
+int remote_probe_creates(struct remote *rm, bool *ret);
+
 /* --- remote_config.c --- */
 int remote_config_read(struct io *io, const struct keys *keys, struct remote_config *ret);
 int remote_config_write(struct io *io, const struct keys *keys,

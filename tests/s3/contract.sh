@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../lib/mount.sh"
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/rgw.sh"
-: "${TEST_OBJECT:?the path of test_object}"
+: "${TEST_OBJECT:?the path of test_object}" "${TEST_RACES:?that of test_races}"
 trap 'stop_proxy; rgw_stop; cleanup' EXIT
 PROXY=
 
@@ -32,6 +32,11 @@ contract() {	# [VARIABLE=VALUE...]
 	[[ ! -s $T/said ]] || { cat "$T/said"; return 1; }
 }
 
+races() {	# two devices that both think they are the writer
+	env OBJECT_URL=s3://contract/races OBJECT_ENDPOINT="$RGW_URL" \
+		RACES="$([[ -n ${TEST_SECONDS-} ]] && echo 200 || echo 10)" "$TEST_RACES"
+}
+
 rgw_start
 "$HERE/make_bucket.py" "$RGW_URL" contract || exit 1
 ok "the contract" contract
@@ -43,6 +48,12 @@ add() {		# URL [OPTION...]
 	timeout 100 "$ROPECTL" remote add "$STORE" "s3://contract/store" --key-file "$KEY" \
 		--endpoint "$@"
 }
+add_says() {	# fails, with what was said, when there is something to say
+	local said
+	said=$(add "$@") || return 0
+	echo "$said"
+	[[ $said != *"no atomic"* ]]
+}
 fails "a certificate nobody vouches for is refused" "certificate" add "$RGW_TLS_URL"
 fails "a bucket that is not there" "no bucket" timeout 100 "$ROPECTL" remote add "$STORE" \
 	s3://nobody-made-it/x --key-file "$KEY" --endpoint "$RGW_URL"
@@ -51,7 +62,31 @@ fails "a wrong secret" "credentials" wrong_secret
 proxy expired 1
 fails "credentials that have expired" "ExpiredToken" add "$PROXY_URL"
 
-proxy refuse,slow,late,cut,lost,wrongput,skew 6
+# A server without conditional puts: one writer works, and a second one is refused.
+proxy uncond 1
+fails "a bucket without conditional puts is told apart" "no atomic conditional put" \
+	add_says "$PROXY_URL" --interval 1s
+fs_start || exit 1
+echo one >"$MNT/one"
+ok "one writer uploads there" timeout 100 "$ROPECTL" sync --remote "$MNT"
+ok "and its status says what it can't" grep -q "^take-over *refused" \
+	<("$ROPECTL" remote show "$MNT")
+fails "nobody takes over there" "taking over is refused" timeout 100 "$ROPECTL" clone \
+	--take-over s3://contract/store "$T/heir" --endpoint "$PROXY_URL" --key-file "$KEY"
+echo two >"$MNT/two"
+ok "the writer goes on" timeout 100 "$ROPECTL" sync --remote "$MNT"
+fs_stop
+ok "it is taken away again" "$ROPECTL" remote rm "$STORE" --key-file "$KEY"
+if [[ -n ${TEST_SECONDS-} ]]; then
+	proxy stall 20
+	ok "a stall is waited out" contract OBJECT_ENDPOINT="$PROXY_URL" CK_RUN_CASE=first
+fi
+ok "of two writers one wins" races
+
+STORE=$T/second
+"$ROPECTL" init "$STORE" --key-file "$T/second.key" >/dev/null
+KEY=$T/second.key
+proxy refuse,slow,bare,late,cut,lost,wrongput,skew 6
 ok "a bucket behind a bad line is added" add "$PROXY_URL" --interval 1s --local 2M
 fs_start || exit 1
 for i in 1 2 3; do
@@ -62,7 +97,7 @@ ok "all goes up" timeout 150 "$ROPECTL" sync --remote "$MNT"
 before=$(cd "$MNT" && sha256sum -- *)
 fs_stop
 ok "nothing is missing" timeout 150 "$ROPECTL" verify "$STORE" --key-file "$KEY"
-proxy refuse,slow,cut,lost,wrong 8
+proxy refuse,slow,bare,cut,lost,wrong 8
 ok "it comes back" timeout 150 "$ROPECTL" clone s3://contract/store "$T/clone" \
 	--endpoint "$PROXY_URL" --key-file "$KEY"
 STORE=$T/clone

@@ -5,13 +5,16 @@ separated):
 
   refuse   the connection is closed before anything is sent
   slow     503 SlowDown
+  bare     503 without a word
+  stall    nothing comes for half a minute
   late     the answer comes a second late
   cut      the answer's body ends in its middle
   lost     the request is done, and no answer comes
   wrong    a byte of an answer's body is another one
   wrongput a byte of the request's body is another one
   skew     403 RequestTimeTooSkewed
-  expired  403 ExpiredToken"""
+  expired  403 ExpiredToken
+  uncond   If-None-Match is lost on the way: a server that knows no conditional put"""
 
 import http.client
 import random
@@ -42,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def refuse(self, status, code):
-        body = ERROR.format(code).encode()
+        body = ERROR.format(code).encode() if code else b''
         self.send_response_only(status)
         self.send_header('Date', formatdate(usegmt=True))
         self.send_header('Content-Length', str(len(body)))
@@ -91,10 +94,17 @@ class Handler(BaseHTTPRequestHandler):
             return self.drop()
         if fault == 'slow':
             return self.refuse(503, 'SlowDown')
+        if fault == 'bare':
+            return self.refuse(503, '')
+        if fault == 'stall':
+            time.sleep(30)
+            return self.drop()
         if fault == 'skew':
             return self.refuse(403, 'RequestTimeTooSkewed')
         if fault == 'expired':
             return self.refuse(403, 'ExpiredToken')
+        if fault == 'uncond':
+            del self.headers['If-None-Match']
         if fault == 'wrongput' and body:
             body = body[:-1] + bytes([body[-1] ^ 1])
         answer, got = self.forward(body)

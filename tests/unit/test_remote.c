@@ -540,6 +540,62 @@ START_TEST(verify_notices_objects_removed_and_a_bucket_put_back)
 }
 END_TEST
 
+/* The file of manifest number n. */
+static void manifest_path(const struct place *p, struct ropefs *fs, uint64_t n,
+			  char ret[4400])
+{
+	snprintf(ret, 4400, "%s/%s", p->bucket,
+		 key_manifest(status_of(fs).instance, n).text);
+}
+
+static void flip_last_byte(const char *path)
+{
+	FILE *f = fopen(path, "r+");
+	int c;
+
+	ck_assert_ptr_nonnull(f);
+	ck_ok(fseek(f, -1, SEEK_END));
+	c = fgetc(f);
+	ck_ok(fseek(f, -1, SEEK_END));
+	ck_assert_int_ne(fputc(c ^ 1, f), EOF);
+	ck_ok(fclose(f));
+}
+
+START_TEST(verify_notices_a_manifest_that_is_gone_or_another_one)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_with_bucket(&p);
+	char path[4400], aside[4500];
+	uint64_t last;
+
+	for (unsigned i = 0; i < 3; i++) {
+		snprintf(aside, sizeof(aside), "f%u", i);
+		put_file(fs, aside, i, 1000);
+		ck_ok(ropefs_remote_sync(fs));
+	}
+	last = status_of(fs).manifest;
+	ck_assert_uint_ge(last, 3);
+	for (uint64_t n = last - 2; n <= last; n++) {
+		manifest_path(&p, fs, n, path);
+		snprintf(aside, sizeof(aside), "%s-aside", path);
+		ck_ok(rename(path, aside));
+		ck_assert_uint_eq(problems_of(fs), 1);
+		ck_ok(rename(aside, path));
+		flip_last_byte(path);
+		ck_assert_uint_eq(problems_of(fs), 1);
+		flip_last_byte(path);
+		ck_assert_uint_eq(problems_of(fs), 0);
+	}
+	/* One that was put there, under the number of another. */
+	manifest_path(&p, fs, last, path);
+	manifest_path(&p, fs, last - 1, aside);
+	ck_ok(unlink(path));
+	ck_ok(link(aside, path));
+	ck_assert_uint_ge(problems_of(fs), 1);
+	ropefs_close(fs);
+}
+END_TEST
+
 START_TEST(what_nobody_needs_any_more_is_removed_and_the_rest_stays)
 {
 	struct place p = place_new();
@@ -688,6 +744,7 @@ int main(void)
 		t, a_bucket_with_the_store_of_another_writer_is_not_added_by_accident);
 	tcase_add_test(t, nothing_in_the_bucket_can_be_read_without_the_key);
 	tcase_add_test(t, verify_notices_objects_removed_and_a_bucket_put_back);
+	tcase_add_test(t, verify_notices_a_manifest_that_is_gone_or_another_one);
 	tcase_add_test(t, what_nobody_needs_any_more_is_removed_and_the_rest_stays);
 	tcase_add_test(t, a_kill_at_any_moment_of_an_upload_loses_and_doubles_nothing);
 	tcase_add_test(t, a_sync_with_durability_remote_waits_for_the_bucket);
