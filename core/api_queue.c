@@ -6,6 +6,7 @@
 #include "core/base/err.h"
 #include "core/catalog/queue_rows.h"
 #include "core/queue.h"
+#include "core/txn.h"
 
 #define MS_NS		1000000
 #define STEP_NS		(10 * MS_NS) /* a wall clock that moved by so much was set */
@@ -536,6 +537,49 @@ ssize_t ropefs_append(struct ropefs *fs, uint64_t ino, const void *p, size_t n,
 		done += op.data.n;
 	} while (done < n);
 	return (ssize_t)n;
+}
+
+int queue_time(struct ropefs *fs, uint64_t ino, int64_t *ret_ns)
+{
+	struct clocks c = { 0 };
+	struct inode *in;
+	struct queue *q;
+	int r = write_mark(fs, ino);
+
+	if (r >= 0) {
+		r = look(fs, ino, &in, &q);
+		if (r >= 0)
+			read_clocks(fs, q, &c);
+		look_end(fs, r);
+	}
+	if (r >= 0)
+		*ret_ns = c.time;
+	return r;
+}
+
+ssize_t ropefs_txn_append(struct ropefs_txn *t, uint64_t ino, const void *p, size_t n)
+{
+	struct ropefs *fs = txn_store(t);
+	struct span rest = span_of(p, n);
+	struct framing framing = { 0 };
+	bool lost;
+	int r = append_check(fs, ino, n, &framing, &lost);
+
+	if (r < 0)
+		return r;
+	do {
+		struct op op = { .type = OP_APPEND,
+				 .ino = ino,
+				 .flags = framing.mode,
+				 .n = framing.length };
+
+		if (!rest.n && framing.mode != FRAMING_WRITE)
+			break;
+		op.data = span_of(rest.p, op_bytes(&framing, rest));
+		r = txn_stage(t, &op);
+		rest = span_of(rest.p + op.data.n, rest.n - op.data.n);
+	} while (r >= 0 && rest.n);
+	return r < 0 ? r : (ssize_t)n;
 }
 
 /* --- trimming --- */

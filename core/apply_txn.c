@@ -13,6 +13,7 @@
 
 #include "core/base/err.h"
 #include "core/catalog/queue_rows.h"
+#include "core/queue.h"
 #include "core/queue/queue_format.h"
 #include "core/store_priv.h"
 #include "core/txn.h"
@@ -27,6 +28,8 @@ struct before {
 
 struct done {
 	struct op undo[2]; /* in the order they are applied; type 0: none */
+	struct queue *queue; /* as it was before an append; NULL: it was none */
+	uint64_t queue_ino;
 	struct buf value; /* of an xattr that the undoing sets */
 	struct before before[INODES_TOUCHED];
 	uint64_t loses; /* an inode that loses a name, 0: none */
@@ -127,6 +130,25 @@ static int plan_cursor(struct applying *a, const struct op *op, struct done *d)
 	return 0;
 }
 
+static int plan_append(struct applying *a, const struct op *op, struct done *d)
+{
+	struct inode *in;
+	struct queue *q;
+	int r = inode_get(a->fs, op->ino, &in);
+
+	if (r >= 0)
+		r = queue_get(a->fs, in, &q);
+	if (r < 0)
+		return r;
+	d->queue = malloc(sizeof(*d->queue));
+	if (!d->queue)
+		return -ENOMEM;
+	*d->queue = *q;
+	d->queue_ino = op->ino;
+	remember(a, d, 0, op->ino);
+	return 0;
+}
+
 /* What undoes op, if it succeeds. */
 static int plan(struct applying *a, const struct op *op, struct done *d)
 {
@@ -159,16 +181,26 @@ static int plan(struct applying *a, const struct op *op, struct done *d)
 		return plan_xattr(a, op, d);
 	case OP_CURSOR_SET:
 		return plan_cursor(a, op, d);
+	case OP_APPEND:
+		return plan_append(a, op, d);
 	default:
 		return err_set(E_CORRUPT, "a txn record holds an op of type %u",
 			       op->type);
 	}
 }
 
-static void undo_one(struct ropefs *fs, const struct done *d, int64_t time)
+static int undo_append(struct ropefs *fs, const struct done *d, int64_t time)
 {
 	struct inode *in;
-	int r = 0;
+	int r = d->queue ? inode_get(fs, d->queue_ino, &in) : 0;
+
+	return r < 0 || !d->queue ? r : queue_take_back(fs, in, d->queue, time);
+}
+
+static void undo_one(struct ropefs *fs, const struct done *d, int64_t time)
+{
+	int r = undo_append(fs, d, time);
+	struct inode *in;
 
 	for (unsigned i = 0; r >= 0 && i < ARRAY_LEN(d->undo) && d->undo[i].type; i++) {
 		struct op op = d->undo[i];
@@ -209,6 +241,12 @@ static int reserve_done(struct applying *a)
 	return 0;
 }
 
+static void done_release(struct done *d)
+{
+	buf_release(&d->value);
+	free(d->queue);
+}
+
 static int apply_one(struct applying *a, struct op *op, int64_t time)
 {
 	struct done d = { 0 };
@@ -216,12 +254,14 @@ static int apply_one(struct applying *a, struct op *op, int64_t time)
 
 	if (r >= 0)
 		r = plan(a, op, &d);
-	op->time = time;
-	op->flags &= ~(OP_FLAG_REAP | OP_FLAG_REAP_TARGET);
+	if (op->type != OP_APPEND) { /* that has its own time, and other flags */
+		op->time = time;
+		op->flags &= ~(OP_FLAG_REAP | OP_FLAG_REAP_TARGET);
+	}
 	if (r >= 0)
 		r = op_apply(a->fs, op);
 	if (r < 0)
-		buf_release(&d.value);
+		done_release(&d);
 	else
 		a->done[a->n++] = d;
 	return r;
@@ -256,7 +296,7 @@ int apply_txn(struct ropefs *fs, const struct op *txn)
 	for (size_t i = a.n; i-- > 0;) {
 		if (r < 0)
 			undo_one(fs, &a.done[i], txn->time);
-		buf_release(&a.done[i].value);
+		done_release(&a.done[i]);
 	}
 	free(a.done);
 	return r;

@@ -360,6 +360,43 @@ int apply_append(struct ropefs *fs, const struct op *op)
 	return 0;
 }
 
+/* Blocks that were full only after it go; the tail is the one that grew then. */
+static int drop_new_blocks(struct ropefs *fs, uint64_t ino, uint64_t from)
+{
+	struct span value;
+	struct block b;
+	int r;
+
+	while ((r = catalog_find_block(&fs->catalog, ino, from, &value)) > 0) {
+		struct block_key key = { .ino = ino };
+
+		r = block_get(value, &b);
+		if (r < 0)
+			return r;
+		key.last_id = b.first + b.n - 1;
+		key.last_time = b.last_time;
+		r = catalog_del_block(&fs->catalog, &key);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+int queue_take_back(struct ropefs *fs, struct inode *in, const struct queue *was,
+		    int64_t time)
+{
+	uint64_t size = was->tail.end - was->base, now = rope_bytes(&in->row.rope);
+	int r = now > size ? inode_cut(fs, in, size, now - size, time) : 0;
+
+	if (r >= 0)
+		r = drop_new_blocks(fs, in->ino, was->tail.first);
+	if (r < 0)
+		return r;
+	*in->q = *was;
+	in->q->seen.b = NULL;
+	return 0;
+}
+
 int apply_mark(struct ropefs *fs, const struct op *op)
 {
 	struct mark_row mark = {

@@ -58,6 +58,9 @@ void queue_skip(struct block_cursor *c, uint64_t id);
 int queue_check(struct ropefs *fs, struct inode *in);
 
 int apply_append(struct ropefs *fs, const struct op *op);
+/* Takes back the records added since the queue was `was`. */
+int queue_take_back(struct ropefs *fs, struct inode *in, const struct queue *was,
+		    int64_t time);
 int apply_mark(struct ropefs *fs, const struct op *op);
 int apply_trim(struct ropefs *fs, const struct op *op);
 int apply_cursor(struct ropefs *fs, const struct op *op);

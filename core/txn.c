@@ -57,6 +57,11 @@ int ropefs_txn_begin(struct ropefs *fs, struct ropefs_txn **ret)
 	return 0;
 }
 
+struct ropefs *txn_store(struct ropefs_txn *t)
+{
+	return t->fs;
+}
+
 /* Reaps what lost its last name in transactions, and is in nobody's hands. */
 static void reap_gone(struct ropefs *fs)
 {
@@ -181,6 +186,7 @@ static int unseen(struct ropefs *fs, struct op *op, bool frees)
 static int new_unnamed(struct ropefs *fs, const struct ropefs_new *what, uint64_t *ret)
 {
 	struct op op = { .type = OP_CREATE,
+			 .dir = what->near,
 			 .mode = what->mode,
 			 .uid = what->uid,
 			 .gid = what->gid,
@@ -241,10 +247,12 @@ static int edit(struct ropefs_txn *t, uint64_t ino, uint64_t *ret_copy)
 	r = use(t, ino, &f);
 	if (r < 0)
 		return r;
-	if (!f->copy) {
+	if (!f->copy || f->created) {
 		r = may_edit(t->fs, ino);
 		if (r < 0)
 			return r;
+	}
+	if (!f->copy) {
 		r = new_unnamed(t->fs, &private, &copy);
 		if (r < 0)
 			return r;
@@ -544,15 +552,17 @@ int ropefs_txn_create(struct ropefs_txn *t, uint64_t dir, struct ropefs_name nam
 		      const struct ropefs_new *what, uint64_t *ret_ino)
 {
 	struct txn_file new = { .created = true }, *f;
+	struct ropefs_new unnamed = *what;
 	int r;
 
 	err_clear();
 	if (!S_ISREG(what->mode))
 		return -EINVAL;
+	unnamed.near = dir;
 	r = ropefs_txn_lookup(t, dir, name, &new.ino);
 	if (r != -ENOENT)
 		return r < 0 ? r : -EEXIST;
-	r = new_unnamed(t->fs, what, &new.ino);
+	r = new_unnamed(t->fs, &unnamed, &new.ino);
 	if (r < 0)
 		return r;
 	new.copy = new.ino;
@@ -655,6 +665,24 @@ static int put_swaps(struct ropefs_txn *t, struct buf *b)
 	return r;
 }
 
+/* What was staged; appends with the time they get. */
+static int put_staged(struct ropefs_txn *t, struct buf *b)
+{
+	struct span rest = buf_span(&t->staged);
+	struct op op;
+	int r;
+
+	while ((r = txn_next_op(&rest, &op)) > 0) {
+		if (op.type == OP_APPEND)
+			r = queue_time(t->fs, op.ino, &op.time);
+		if (r >= 0)
+			r = put_item(b, &op);
+		if (r < 0)
+			break;
+	}
+	return r;
+}
+
 static int versions_check_locked(struct ropefs_txn *t)
 {
 	struct htab_slot *slot;
@@ -678,8 +706,8 @@ static int commit(struct ropefs_txn *t)
 
 	err_clear();
 	r = put_swaps(t, &data);
-	if (r >= 0 && t->staged.n)
-		r = buf_append(&data, t->staged.p, t->staged.n);
+	if (r >= 0)
+		r = put_staged(t, &data);
 	if (r < 0)
 		return r;
 	if (data.n > DATA_MAX)
