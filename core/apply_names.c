@@ -100,7 +100,7 @@ static void fill_row(const struct op *op, struct inode_row *row)
 		.nlink = le32_put(!op->name.n ? 0
 				  : dir	      ? 2
 					      : 1),
-		.rdev = le64_put(op->rdev),
+		.rdev = le64_put(S_ISREG(op->mode) ? 0 : op->rdev),
 		.parent = le64_put(op->name.n ? op->dir : 0),
 		.entries = le64_put(S_ISLNK(op->mode)	? op->data.n
 				    : S_ISREG(op->mode) ? (uint64_t)MAX(op->time, 0)
@@ -143,6 +143,19 @@ static int create_check(struct ropefs *fs, const struct op *op, struct inode **r
 	return 0;
 }
 
+/* 1: the policies of the folder that a regular file is made in, or for, make it a queue. */
+static int makes_queue(struct ropefs *fs, const struct op *op, struct inode *dir,
+		       struct framing *ret)
+{
+	int r = 0;
+
+	if (!S_ISREG(op->mode))
+		return 0;
+	if (!dir && op->dir && op->rdev == CREATE_AS_NAMED)
+		r = dir_get(fs, op->dir, &dir);
+	return r < 0 || !dir ? r : queue_wanted(fs, dir, ret);
+}
+
 int apply_create(struct ropefs *fs, const struct op *op)
 {
 	_cleanup_(buf_release) struct buf acl = BUF_INIT;
@@ -152,8 +165,8 @@ int apply_create(struct ropefs *fs, const struct op *op)
 	int r, queue = 0;
 
 	r = create_check(fs, op, &dir, &acl);
-	if (r >= 0 && dir && S_ISREG(op->mode))
-		r = queue = queue_wanted(fs, dir, &framing);
+	if (r >= 0)
+		r = queue = makes_queue(fs, op, dir, &framing);
 	if (r < 0)
 		return r;
 	if (S_ISLNK(op->mode)) {

@@ -49,6 +49,10 @@ enum op_type { /* values are in the log: never renumber */
 #define OP_FLAG_GAP	    4u /* the record says that others are missing */
 #define OP_FLAG_REAP_TARGET 4u /* the same of a rename's replaced target */
 
+/* rdev of a create of a regular file without a name: it is made for the folder dir, where a
+ * transaction will give it one. */
+#define CREATE_AS_NAMED 1u
+
 struct op {
 	uint8_t type;
 	uint32_t flags;

@@ -335,8 +335,8 @@ int ropefs_txn_setxattr(struct ropefs_txn *t, uint64_t ino, const char *name,
 			const void *value, size_t n);
 int ropefs_txn_removexattr(struct ropefs_txn *t, uint64_t ino, const char *name);
 
-/* Records of a queue, added at the commit as ropefs_append() does; they get their ids and times then.
- * Appends of others are no conflict. Returns n. They count as names do (4 MiB). */
+/* Records of a queue, added at the commit as ropefs_append() does, with their ids and times of
+ * then. Appends of others are no conflict. Returns n. They count as names do (4 MiB). */
 ssize_t ropefs_txn_append(struct ropefs_txn *t, uint64_t ino, const void *p, size_t n);
 /* The cursor of a queue moves with the rest: what was made of the records before id is there
  * exactly if the cursor stands behind them. */

@@ -187,6 +187,7 @@ static int new_unnamed(struct ropefs *fs, const struct ropefs_new *what, uint64_
 {
 	struct op op = { .type = OP_CREATE,
 			 .dir = what->near,
+			 .rdev = what->near ? CREATE_AS_NAMED : 0,
 			 .mode = what->mode,
 			 .uid = what->uid,
 			 .gid = what->gid,

@@ -5,7 +5,7 @@
  *	 1  pad    3 B		0
  *	 4  bytes  le32		of the body
  *	 8  body		as op_encode() and the op's data make it; its time is not used,
- *				the record's is */
+ *				the record's is (but for an append) */
 #ifndef ROPEFS_TXN_FORMAT_H
 #define ROPEFS_TXN_FORMAT_H
 

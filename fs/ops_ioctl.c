@@ -100,17 +100,21 @@ void file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 		struct fuse_file_info *fi, unsigned flags, const void *in, size_t n_in,
 		size_t n_out)
 {
+	bool dir = flags & FUSE_IOCTL_DIR;
 	struct task *t;
 	int r;
 
+	if (dir && cmd != ROPEFS_IOC_TXN_USE) {
+		fuse_reply_err(req, ENOTTY);
+		return;
+	}
 	if (queue_ioctl(req,
 			&(struct queue_ioctl) { cmd, in, n_in, n_out, ino, UINT64_MAX }))
 		return;
 	(void)arg;
-	(void)flags;
 	(void)n_out;
 	if (txn_takes(cmd)) {
-		txn_file_ioctl(req, ino, cmd, fi, in, n_in);
+		txn_file_ioctl(req, ino, cmd, fi, dir, in, n_in);
 		return;
 	}
 	r = edit_check(cmd, in, n_in);

@@ -16,16 +16,14 @@ static bool is_dot(fuse_ino_t parent, const char *name)
 	return parent == ROPEFS_ROOT_INO && strcmp(name, DOT_NAME) == 0;
 }
 
-/* -EPERM for a name of ours: .ropefs, and what shows a view now. */
-static int name_is_theirs(struct daemon *d, fuse_ino_t parent, const char *name)
+int name_is_theirs(struct daemon *d, fuse_ino_t parent, const char *name)
 {
 	if (is_dot(parent, name))
 		return -EPERM;
 	return view_shows(d, parent, name) ? -EPERM : 0;
 }
 
-/* -EPERM for a name that must not be made: .snap besides. */
-static int name_is_free(struct daemon *d, fuse_ino_t parent, const char *name)
+int name_is_free(struct daemon *d, fuse_ino_t parent, const char *name)
 {
 	if (strcmp(name, SNAP_NAME) == 0)
 		return -EPERM;

@@ -83,7 +83,11 @@ struct ropefs_ioc_txn_use {
 	uint32_t reserved; /* 0 */
 };
 
-#define ROPEFS_IOC_TXN_MOVE 1u /* flags: the source's bytes leave their place */
+/* flags */
+#define ROPEFS_IOC_TXN_MOVE 1u /* the source's bytes leave their place */
+#define ROPEFS_IOC_TXN_APPEND                                                            \
+	2u /* data go to the end (at, cut: 0); the only edit of a queue: records */
+#define ROPEFS_IOC_TXN_MORE 4u /* of an append: what the next one brings belongs to it */
 
 /* The bytes [at, at + cut) of the file, whose descriptor may write, give way to data, or to
  * [src_at, src_at + src_n) of another file that joined, which share them. */
@@ -94,8 +98,30 @@ struct ropefs_ioc_txn_edit {
 	uint32_t src; /* a file's number; 0: data */
 	uint32_t flags;
 	uint32_t n; /* bytes of data; 0 with src */
-	uint32_t reserved; /* 0 */
+	uint32_t dst; /* on the transaction itself: which file; else 0 */
 	uint8_t data[];
+};
+
+/* On the transaction: a name is made, removed or moved at the commit, or a cursor of a queue moves.
+ * Folders join by TXN_USE as files do; who asks must be allowed to write them (EACCES, EPERM).
+ * Only names of files that are no folders. */
+enum {
+	ROPEFS_IOC_TXN_CREATE =
+		1, /* gives `file`, which TXN_EDIT with dst can edit at once */
+	ROPEFS_IOC_TXN_UNLINK = 2,
+	ROPEFS_IOC_TXN_RENAME = 3,
+	ROPEFS_IOC_TXN_CURSOR =
+		4, /* the cursor `name` of file number `dir` goes before id */
+};
+struct ropefs_ioc_txn_name {
+	uint32_t what;
+	uint32_t dir, to_dir; /* numbers */
+	uint32_t
+		mode; /* CREATE: permissions; RENAME: RENAME_NOREPLACE, RENAME_EXCHANGE, 0 */
+	uint32_t file; /* given by CREATE */
+	uint32_t reserved; /* 0 */
+	uint64_t id;
+	char name[256], to_name[256]; /* ended by a NUL */
 };
 
 /* On the transaction: the sentence that belongs to the error its last edit or commit had; empty
@@ -110,6 +136,7 @@ enum {
 	ROPEFS_IOC_NR_TXN_EDIT = 52,
 	ROPEFS_IOC_NR_TXN_COMMIT = 53,
 	ROPEFS_IOC_NR_TXN_WHY = 54,
+	ROPEFS_IOC_NR_TXN_NAME = 55,
 };
 
 #define ROPEFS_IOC_TXN_ID _IOR(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_TXN_ID, uint64_t)
@@ -119,6 +146,8 @@ enum {
 	_IOC(_IOC_WRITE, ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_TXN_EDIT,                        \
 	     sizeof(struct ropefs_ioc_txn_edit) + (n))
 #define ROPEFS_IOC_TXN_COMMIT _IO(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_TXN_COMMIT)
+#define ROPEFS_IOC_TXN_NAME                                                              \
+	_IOWR(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_TXN_NAME, struct ropefs_ioc_txn_name)
 #define ROPEFS_IOC_TXN_WHY                                                               \
 	_IOR(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_TXN_WHY, struct ropefs_ioc_txn_why)
 

@@ -4,36 +4,24 @@
 #include "fs/ops.h"
 #include "fs/reply.h"
 #include "fs/ropefs_ioctl.h"
+#include "fs/txn_priv.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 
-/* A file that joined, with the rights of one descriptor. */
-struct member {
-	uint64_t ino;
-	uint32_t uid; /* who edits; set-id bits go as by his write(2) */
-	unsigned rights; /* FH_READ, FH_WRITE */
-	bool edited;
-};
-
-struct txn {
-	uint64_t id;
-	unsigned refs; /* the handle, and requests under way; guarded by txns.mutex */
-	pthread_mutex_t mutex; /* of what follows: one request at a time */
-	struct ropefs_txn *core; /* NULL: it is over */
-	struct member *members;
-	size_t n, cap;
-	struct ropefs_ioc_txn_why why;
-};
+enum { APPEND_MAX = 4 << 20 };
 
 static void txn_free(struct txn *x)
 {
 	ropefs_txn_abort(x->core);
 	pthread_mutex_destroy(&x->mutex);
 	free(x->members);
+	free(x->names);
+	free(x->part);
 	free(x);
 }
 
@@ -165,8 +153,7 @@ static bool same_member(const struct member *a, const struct member *b)
 	return a->ino == b->ino && a->rights == b->rights && a->uid == b->uid;
 }
 
-/* The number of the member, from 1, added where it is not there yet. */
-static int join(struct txn *x, const struct member *m, uint32_t *ret)
+int txn_join(struct txn *x, const struct member *m, uint32_t *ret)
 {
 	size_t cap = x->cap ? 2 * x->cap : 8;
 	struct member *bigger;
@@ -198,12 +185,20 @@ static int use(struct task *t, struct txn *x, struct ropefs_ioc_txn_use *u)
 {
 	struct member m = member_of(t);
 	struct ropefs_attr a;
-	int r = ropefs_txn_getattr(x->core, t->ino, &a);
+	int r = ropefs_getattr(t->d->fs, t->ino, &a);
+
+	if (r >= 0 && S_ISDIR(a.mode)) {
+		m.rights = 0;
+		m.is_dir = true;
+		u->size = 0;
+		return txn_join(x, &m, &u->file);
+	}
+	r = r < 0 ? r : ropefs_txn_getattr(x->core, t->ino, &a);
 
 	if (r < 0)
 		return r;
 	u->size = a.size;
-	return join(x, &m, &u->file);
+	return txn_join(x, &m, &u->file);
 }
 
 /* Where the bytes come from that are no data. */
@@ -242,6 +237,53 @@ static int put_data(struct txn *x, const struct ropefs_range *dst,
 	return r < 0 ? (int)r : 0;
 }
 
+/* What an append has so far, with n bytes more. */
+static int keep_part(struct txn *x, uint64_t ino, const void *p, size_t n)
+{
+	uint8_t *bigger;
+
+	if (x->part_n && x->part_ino != ino)
+		return -EINVAL;
+	if (n > APPEND_MAX - x->part_n)
+		return -EFBIG;
+	bigger = realloc(x->part, x->part_n + n + 1);
+	if (!bigger)
+		return -ENOMEM;
+	if (n)
+		memcpy(bigger + x->part_n, p, n);
+	x->part = bigger;
+	x->part_n += n;
+	x->part_ino = ino;
+	return 0;
+}
+
+static int append(struct task *t, struct txn *x, const struct ropefs_ioc_txn_edit *e,
+		  uint64_t ino)
+{
+	struct ropefs_attr a;
+	ssize_t r = keep_part(x, ino, e->data, e->n);
+
+	if (r < 0 || e->flags & ROPEFS_IOC_TXN_MORE)
+		return (int)r;
+	r = ropefs_getattr(t->d->fs, ino, &a);
+	if (r >= 0)
+		r = a.is_queue ? ropefs_txn_append(x->core, ino, x->part, x->part_n)
+			       : ropefs_txn_write(x->core, ino, 0, x->part, x->part_n,
+						  ROPEFS_APPEND, NULL);
+	x->part_n = 0;
+	return r < 0 ? (int)r : 0;
+}
+
+/* On the transaction itself: of a file that joined with the right to be written. */
+static int named(const struct txn *x, const struct ropefs_ioc_txn_edit *e,
+		 struct member *ret)
+{
+	if (!e->dst || e->dst > x->n)
+		return -EINVAL;
+	*ret = x->members[e->dst - 1];
+	return ret->rights & FH_WRITE ? 0 : -EBADF;
+}
+
 static int edit(struct task *t, struct txn *x, const struct ropefs_ioc_txn_edit *e)
 {
 	struct ropefs_range dst = { t->ino, e->at, e->cut }, src;
@@ -249,6 +291,16 @@ static int edit(struct task *t, struct txn *x, const struct ropefs_ioc_txn_edit 
 	uint32_t number, from = 0;
 	int r;
 
+	r = t->ino ? 0 : named(x, e, &m);
+	if (r < 0)
+		return r;
+	dst.ino = m.ino;
+	if (e->flags & ROPEFS_IOC_TXN_APPEND) {
+		r = txn_join(x, &m, &number);
+		if (r >= 0)
+			x->members[number - 1].edited = true;
+		return r < 0 ? r : append(t, x, e, m.ino);
+	}
 	r = within(x, &dst);
 	if (r >= 0 && e->src) {
 		r = source_of(x, e, &src);
@@ -256,7 +308,7 @@ static int edit(struct task *t, struct txn *x, const struct ropefs_ioc_txn_edit 
 			r = within(x, &src);
 	}
 	if (r >= 0)
-		r = join(x, &m, &number);
+		r = txn_join(x, &m, &number);
 	if (r < 0)
 		return r;
 	x->members[number - 1].edited = true;
@@ -316,14 +368,19 @@ static int edit_check(const struct ropefs_ioc_txn_edit *e, size_t n)
 {
 	if (n < sizeof(*e) || e->n != n - sizeof(*e) || e->n > ROPEFS_IOC_DATA_MAX)
 		return -EINVAL;
+	if (e->flags & ROPEFS_IOC_TXN_APPEND)
+		return e->flags & ROPEFS_IOC_TXN_MOVE || e->src || e->src_at ||
+				       e->src_n || e->at || e->cut
+			       ? -EINVAL
+			       : 0;
 	if (e->flags & ~ROPEFS_IOC_TXN_MOVE || (e->src && e->n) ||
-	    (!e->src && (e->flags || e->src_at || e->src_n)) || e->reserved)
+	    (!e->src && (e->flags || e->src_at || e->src_n)))
 		return -EINVAL;
 	return 0;
 }
 
 void txn_file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd,
-		    struct fuse_file_info *fi, const void *in, size_t n_in)
+		    struct fuse_file_info *fi, bool dir, const void *in, size_t n_in)
 {
 	bool is_use = cmd == ROPEFS_IOC_TXN_USE;
 	struct task *t;
@@ -333,8 +390,12 @@ void txn_file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd,
 		r = -EINVAL;
 	else if (!is_use)
 		r = edit_check(in, n_in);
-	if (r >= 0 && !(fi->fh & (is_use ? FH_READ | FH_WRITE : FH_WRITE)))
+	if (r >= 0 && !is_use && ((const struct ropefs_ioc_txn_edit *)in)->dst)
+		r = -EINVAL;
+	if (r >= 0 && !dir && !(fi->fh & (is_use ? FH_READ | FH_WRITE : FH_WRITE)))
 		r = -EBADF;
+	if (r >= 0 && dir && !is_use)
+		r = -EISDIR;
 	if (r < 0) {
 		reply_err(req, r);
 		return;
@@ -347,6 +408,57 @@ void txn_file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd,
 	t->n = _IOC_NR(cmd);
 	t->flags = fuse_req_ctx(req)->uid;
 	task_run(t, file_waiting);
+}
+
+/* --- names, and files without a descriptor: by the handle of the transaction --- */
+
+static void handle_waiting(struct task *t)
+{
+	struct txn *x = (struct txn *)(uintptr_t)t->fi.fh;
+	struct ropefs_ioc_txn_name *name = (void *)t->data;
+	bool names = t->n == ROPEFS_IOC_NR_TXN_NAME;
+
+	pthread_mutex_lock(&x->mutex);
+	if (!x->core)
+		t->r = -EINVAL;
+	else if (names)
+		t->r = txn_name_change(t, x, name);
+	else
+		t->r = edit(t, x, (const void *)t->data);
+	note_why(x, t->r);
+	pthread_mutex_unlock(&x->mutex);
+	put(&t->d->txns, x);
+	if (t->r < 0) {
+		task_reply_err(t);
+		return;
+	}
+	fuse_reply_ioctl(t->req, 0, names ? name : NULL, names ? sizeof(*name) : 0);
+	task_free(t);
+}
+
+static void change_by_handle(fuse_req_t req, struct txn *x, unsigned cmd, const void *in,
+			     size_t n_in)
+{
+	bool names = cmd == ROPEFS_IOC_TXN_NAME;
+	struct task *t;
+	int r = -ENOTTY;
+
+	if (names)
+		r = n_in == sizeof(struct ropefs_ioc_txn_name) ? 0 : -EINVAL;
+	else if (txn_takes(cmd) && cmd != ROPEFS_IOC_TXN_USE)
+		r = edit_check(in, n_in);
+	if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
+	t = task_new(daemon_of(req), req, in, n_in);
+	if (!t)
+		return;
+	t->fi.fh = (uintptr_t)x;
+	t->n = _IOC_NR(cmd);
+	t->flags = fuse_req_ctx(req)->uid;
+	get(&t->d->txns, x->id);
+	task_run(t, handle_waiting);
 }
 
 /* --- the commit --- */
@@ -411,6 +523,8 @@ static int commit(struct committing *c)
 	for (size_t i = 0; i < c->n; i++)
 		edit_begin(c->d, &c->moved[i]);
 	r = ropefs_txn_commit(c->core);
+	if (r >= 0)
+		txn_names_forget(c->d, c->x);
 	for (size_t i = 0; i < c->n; i++) {
 		if (r >= 0) {
 			inodes_edit_lock(&c->d->inodes, c->moved[i].ino);
@@ -464,6 +578,8 @@ static struct committing *committing_new(struct daemon *d, struct txn *x)
 		ropefs_txn_each(x->core, add_moved, c);
 	c->moved = calloc(c->n + 1, sizeof(*c->moved));
 	c->n = 0;
+	if (x->n_names) /* the kernel is told of them by a thread that may wait for it */
+		c->threads |= 1;
 	if (c->moved && x->core) {
 		ropefs_txn_each(x->core, add_moved, c);
 		c->core = x->core;
@@ -484,7 +600,7 @@ static void commit_waiting(struct task *t)
 		task_reply_err(t);
 		return;
 	}
-	if (!c->core || !c->n) {
+	if (!c->core || !c->threads) {
 		t->r = c->core ? ropefs_txn_commit(c->core) : -EINVAL;
 		committed(t, c);
 		return;
@@ -503,8 +619,6 @@ static void txn_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 	(void)ino;
 	(void)arg;
 	(void)flags;
-	(void)in;
-	(void)n_in;
 	(void)n_out;
 	if (cmd == ROPEFS_IOC_TXN_ID) {
 		fuse_reply_ioctl(req, 0, &x->id, sizeof(x->id));
@@ -520,7 +634,7 @@ static void txn_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 		return;
 	}
 	if (cmd != ROPEFS_IOC_TXN_COMMIT) {
-		fuse_reply_err(req, ENOTTY);
+		change_by_handle(req, x, cmd, in, n_in);
 		return;
 	}
 	t = task_new(daemon_of(req), req, NULL, 0);

@@ -30,7 +30,7 @@ void txns_release(struct txns *t);
 /* Is the ioctl one of a transaction's, on a file of the store? */
 bool txn_takes(unsigned cmd);
 void txn_file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd,
-		    struct fuse_file_info *fi, const void *in, size_t n_in);
+		    struct fuse_file_info *fi, bool dir, const void *in, size_t n_in);
 
 extern const struct fuse_lowlevel_ops txn_ops; /* of .ropefs/txn */
 

@@ -37,7 +37,7 @@ void wire_init(void *userdata, struct fuse_conn_info *conn)
 		FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_PARALLEL_DIROPS |
 		FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
 		FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_POSIX_ACL | FUSE_CAP_EXPORT_SUPPORT |
-		FUSE_CAP_DONT_MASK | FUSE_CAP_EXPLICIT_INVAL_DATA;
+		FUSE_CAP_DONT_MASK | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_IOCTL_DIR;
 
 	struct daemon *d = userdata;
 
@@ -50,7 +50,8 @@ void wire_init(void *userdata, struct fuse_conn_info *conn)
 	conn->want = conn->capable & wanted;
 	/* But a file that grows elsewhere must not be read with zeros behind its old end. */
 	if (d->of_bucket) {
-		conn->want &= ~(unsigned)FUSE_CAP_EXPLICIT_INVAL_DATA;
+		conn->want &=
+			~(unsigned)FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_IOCTL_DIR;
 		conn->want |= conn->capable & FUSE_CAP_AUTO_INVAL_DATA;
 	}
 	d->acl = conn->want & FUSE_CAP_POSIX_ACL;

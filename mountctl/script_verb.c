@@ -18,11 +18,13 @@
 
 #define WORDS_MAX 8
 
-/* A file of the mount that the script names. */
+/* A file or folder of the mount that the script names. */
 struct file {
 	char *name;
-	int fd;
+	int fd; /* -1: the script makes it */
 	int mode; /* of open(2) */
+	uint32_t number; /* fd -1: in the transaction */
+	uint64_t size; /* then: as the lines so far leave it */
 };
 
 struct script {
@@ -131,14 +133,15 @@ static int open_txn(struct script *s, dev_t dev)
 }
 
 /* Prints what is wrong. */
-static int check_file(struct script *s, const char *name, int fd)
+static int check_file(struct script *s, const char *name, int fd, int mode)
 {
 	struct stat st;
 	int r;
 
 	if (fstat(fd, &st) < 0)
 		return complain(s, name, strerror(errno));
-	if (!S_ISREG(st.st_mode))
+	if (S_ISDIR(st.st_mode) != !!(mode & O_DIRECTORY) ||
+	    (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
 		return complain(s, name, "it is not a regular file");
 	if (s->dev && st.st_dev != s->dev)
 		return complain(s, name, "it is in another mount than the files before");
@@ -150,14 +153,26 @@ static int check_file(struct script *s, const char *name, int fd)
 	return EXIT_DONE;
 }
 
+static struct file *add_file(struct script *s, struct file what)
+{
+	struct file *bigger = realloc(s->files, (s->n_files + 1) * sizeof(*bigger));
+
+	what.name = strdup(what.name);
+	if (!bigger || !what.name)
+		abort();
+	s->files = bigger;
+	s->files[s->n_files] = what;
+	return &s->files[s->n_files++];
+}
+
 static int open_file(struct script *s, const char *name, int mode, struct file **ret)
 {
-	struct file *bigger, *f;
 	int fd, status;
 
 	for (size_t i = 0; i < s->n_files; i++) {
-		f = &s->files[i];
-		if (!strcmp(f->name, name) && f->mode == mode) {
+		struct file *f = &s->files[i];
+
+		if (!strcmp(f->name, name) && (f->mode == mode || f->fd < 0)) {
 			*ret = f;
 			return EXIT_DONE;
 		}
@@ -165,19 +180,28 @@ static int open_file(struct script *s, const char *name, int mode, struct file *
 	fd = open(name, mode | O_CLOEXEC);
 	if (fd < 0)
 		return complain(s, name, strerror(errno));
-	status = check_file(s, name, fd);
-	bigger = status ? NULL : realloc(s->files, (s->n_files + 1) * sizeof(*bigger));
-	if (!bigger) {
+	status = check_file(s, name, fd, mode);
+	if (status) {
 		close(fd);
-		return status ? status : term_fail_errno(ENOMEM, NULL);
+		return status;
 	}
-	s->files = bigger;
-	f = &s->files[s->n_files++];
-	*f = (struct file) { strdup(name), fd, mode };
-	if (!f->name)
-		abort();
-	*ret = f;
+	*ret = add_file(s,
+			(struct file) { .name = (char *)name, .fd = fd, .mode = mode });
 	return EXIT_DONE;
+}
+
+/* Its number in the transaction, and its size there. */
+static int join(struct script *s, struct file *f, struct ropefs_ioc_txn_use *ret)
+{
+	*ret = (struct ropefs_ioc_txn_use) { .txn = s->id };
+	if (f->fd < 0) {
+		ret->file = f->number;
+		ret->size = f->size;
+		return EXIT_DONE;
+	}
+	return ioctl(f->fd, ROPEFS_IOC_TXN_USE, ret) < 0
+		       ? complain(s, f->name, strerror(errno))
+		       : EXIT_DONE;
 }
 
 /* A place or a range in a file of the script, and the file's number in the transaction. */
@@ -190,7 +214,7 @@ struct where {
 static int find_where(struct script *s, const struct word *name, const struct word *words,
 		      int mode, struct where *ret)
 {
-	struct ropefs_ioc_txn_use use = { 0 };
+	struct ropefs_ioc_txn_use use;
 	struct ropefs_view view;
 	char *what;
 	int status;
@@ -200,9 +224,9 @@ static int find_where(struct script *s, const struct word *name, const struct wo
 	status = open_file(s, name->p, mode, &ret->file);
 	if (status)
 		return status;
-	use.txn = s->id;
-	if (ioctl(ret->file->fd, ROPEFS_IOC_TXN_USE, &use) < 0)
-		return complain(s, name->p, strerror(errno));
+	status = join(s, ret->file, &use);
+	if (status)
+		return status;
 	ret->number = use.file;
 	if (asprintf(&what, "%s:%u: %s", s->name, s->line, name->p) < 0)
 		abort();
@@ -221,21 +245,23 @@ static const char *why(const struct script *s, int err, struct ropefs_ioc_txn_wh
 	return w->text;
 }
 
-static int edit(struct script *s, const struct file *f, struct ropefs_ioc_txn_edit *e)
+static int edit(struct script *s, struct file *f, struct ropefs_ioc_txn_edit *e)
 {
 	struct ropefs_ioc_txn_why w;
 
 	e->txn = s->id;
-	if (ioctl(f->fd, ROPEFS_IOC_TXN_EDIT(e->n), e) < 0)
+	e->dst = f->fd < 0 ? f->number : 0;
+	f->size += e->n + e->src_n - e->cut;
+	if (ioctl(f->fd < 0 ? s->txn : f->fd, ROPEFS_IOC_TXN_EDIT(e->n), e) < 0)
 		return complain(s, f->name, why(s, errno, &w));
 	s->bytes_out += e->cut;
 	s->bytes_in += e->n + e->src_n;
 	return EXIT_DONE;
 }
 
-/* Data in pieces, the first of which replaces the range. */
-static int edit_data(struct script *s, const struct where *w, const char *p, size_t n,
-		     int from)
+/* Data in pieces, the first of which replaces the range; or one append of all of them. */
+static int edit_data(struct script *s, const struct where *w, bool append, const char *p,
+		     size_t n, int from)
 {
 	struct ropefs_ioc_txn_edit *e = calloc(1, sizeof(*e) + ROPEFS_IOC_DATA_MAX);
 	int status = EXIT_DONE;
@@ -258,23 +284,156 @@ static int edit_data(struct script *s, const struct where *w, const char *p, siz
 		if (got < 0)
 			status = complain(s, "<", strerror((int)-got));
 		e->n = got < 0 ? 0 : (uint32_t)got;
-		if (!status && (e->n || e->cut))
+		if (append)
+			e->flags = ROPEFS_IOC_TXN_APPEND |
+				   (got == ROPEFS_IOC_DATA_MAX ? ROPEFS_IOC_TXN_MORE : 0);
+		if (!status && (e->n || e->cut || append))
 			status = edit(s, w->file, e);
-		e->at += e->n;
+		e->at += append ? 0 : e->n;
 		e->cut = 0;
 	} while (!status && got == ROPEFS_IOC_DATA_MAX);
 	free(e);
 	return status;
 }
 
+/* DATA, or < PATH */
+static int put_data(struct script *s, const struct where *w, bool append,
+		    const struct word *data, bool path)
+{
+	int from = -1, status;
+
+	if (path) {
+		from = open(data[1].p, O_RDONLY | O_CLOEXEC);
+		if (from < 0)
+			return complain(s, data[1].p, strerror(errno));
+	}
+	status = edit_data(s, w, append, data->p, data->n, from);
+	if (from >= 0)
+		close(from);
+	return status;
+}
+
+static bool is_path(const struct word *data, int n)
+{
+	return n == 2 && !data->quoted && !strcmp(data->p, "<");
+}
+
+/* append FILE DATA */
+static int run_append(struct script *s, struct word *w, int n)
+{
+	struct where where = { 0 };
+	struct ropefs_ioc_txn_use use;
+	int status;
+
+	if (n != 3 && !is_path(&w[2], n - 2))
+		return complain(s, w[0].p, "it takes: FILE, and DATA or < PATH");
+	status = open_file(s, w[1].p, O_WRONLY | O_APPEND, &where.file);
+	if (!status)
+		status = join(s, where.file, &use);
+	return status ? status : put_data(s, &where, true, &w[2], n == 4);
+}
+
+/* A name, and its folder's number. The name is the end of the word. */
+static int find_name(struct script *s, struct word *w, const char **ret_name,
+		     uint32_t *ret_dir)
+{
+	char *slash = strrchr(w->p, '/');
+	struct ropefs_ioc_txn_use use;
+	struct file *f;
+	char *dir;
+	int status;
+
+	if (asprintf(&dir, "%.*s", slash ? (int)(slash - w->p) + 1 : 1,
+		     slash ? w->p : ".") < 0)
+		abort();
+	*ret_name = slash ? slash + 1 : w->p;
+	status = open_file(s, dir, O_RDONLY | O_DIRECTORY, &f);
+	free(dir);
+	if (!status)
+		status = join(s, f, &use);
+	if (status)
+		return status;
+	*ret_dir = use.file;
+	return strlen(*ret_name) > ROPEFS_NAME_MAX || !**ret_name
+		       ? complain(s, w->p, "this is no name of a file")
+		       : EXIT_DONE;
+}
+
+static int change_name(struct script *s, const char *what, struct ropefs_ioc_txn_name *n)
+{
+	struct ropefs_ioc_txn_why w;
+
+	return ioctl(s->txn, ROPEFS_IOC_TXN_NAME, n) < 0
+		       ? complain(s, what, why(s, errno, &w))
+		       : EXIT_DONE;
+}
+
+/* create FILE, unlink FILE, rename FILE FILE2 */
+static int run_name(struct script *s, struct word *w, int n)
+{
+	bool rename = !strcmp(w[0].p, "rename"), create = !strcmp(w[0].p, "create");
+	struct ropefs_ioc_txn_name change = { .what = create   ? ROPEFS_IOC_TXN_CREATE
+						      : rename ? ROPEFS_IOC_TXN_RENAME
+							       : ROPEFS_IOC_TXN_UNLINK };
+	const char *name, *to = "";
+	mode_t mask;
+	int status;
+
+	if (n != (rename ? 3 : 2))
+		return complain(s, w[0].p,
+				rename ? "it takes: FILE FILE2" : "it takes: FILE");
+	status = find_name(s, &w[1], &name, &change.dir);
+	if (!status && rename)
+		status = find_name(s, &w[2], &to, &change.to_dir);
+	if (status)
+		return status;
+	memcpy(change.name, name, strlen(name));
+	memcpy(change.to_name, to, strlen(to));
+	if (create) {
+		mask = umask(0);
+		umask(mask);
+		change.mode = 0666 & ~mask;
+	}
+	status = change_name(s, w[1].p, &change);
+	if (!status && create)
+		add_file(s, (struct file) {
+				    .name = w[1].p, .fd = -1, .number = change.file });
+	return status;
+}
+
+/* cursor QUEUE NAME ID */
+static int run_cursor(struct script *s, struct word *w, int n)
+{
+	struct ropefs_ioc_txn_name change = { .what = ROPEFS_IOC_TXN_CURSOR };
+	struct ropefs_ioc_txn_use use;
+	struct file *f;
+	int status;
+	char *end;
+
+	if (n != 4 || w[2].n >= sizeof(change.name))
+		return complain(s, w[0].p, "it takes: QUEUE NAME ID");
+	errno = 0;
+	change.id = strtoull(w[3].p, &end, 10);
+	if (errno || *end || end == w[3].p || *w[3].p == '-')
+		return complain(s, w[3].p, "this is no id of a record");
+	status = open_file(s, w[1].p, O_RDONLY, &f);
+	if (!status)
+		status = join(s, f, &use);
+	if (status)
+		return status;
+	change.dir = use.file;
+	memcpy(change.name, w[2].p, w[2].n);
+	return change_name(s, w[1].p, &change);
+}
+
 /* insert FILE AT DATA, replace FILE FROM..TO DATA, cut FILE FROM..TO */
 static int run_data(struct script *s, struct word *w, int n)
 {
 	bool cut = !strcmp(w[0].p, "cut");
-	bool path = n == 5 && !w[3].quoted && !strcmp(w[3].p, "<");
+	bool path = is_path(&w[3], n - 3);
 	bool range = n > 2 && strstr(w[2].p, "..") != NULL;
 	struct where where;
-	int from = -1, status;
+	int status;
 
 	if (n != (cut ? 3 : 4) && !(path && !cut))
 		return complain(s, w[0].p,
@@ -284,17 +443,9 @@ static int run_data(struct script *s, struct word *w, int n)
 		return complain(s, w[2].p,
 				range ? "insert takes a place" : "this is no range");
 	status = find_where(s, &w[1], &w[2], O_WRONLY, &where);
-	if (status)
-		return status;
-	if (path) {
-		from = open(w[4].p, O_RDONLY | O_CLOEXEC);
-		if (from < 0)
-			return complain(s, w[4].p, strerror(errno));
-	}
-	status = edit_data(s, &where, cut ? "" : w[3].p, cut ? 0 : w[3].n, from);
-	if (from >= 0)
-		close(from);
-	return status;
+	if (status || !cut)
+		return status ? status : put_data(s, &where, false, &w[3], path);
+	return edit_data(s, &where, false, "", 0, -1);
 }
 
 /* copy FILE FROM..TO to FILE2 AT, move ... */
@@ -337,7 +488,16 @@ static int run_line(struct script *s, char *line)
 		return run_data(s, w, n);
 	if (!strcmp(w[0].p, "copy") || !strcmp(w[0].p, "move"))
 		return run_range(s, w, n);
-	return complain(s, w[0].p, "there are insert, cut, replace, copy and move");
+	if (!strcmp(w[0].p, "append"))
+		return run_append(s, w, n);
+	if (!strcmp(w[0].p, "create") || !strcmp(w[0].p, "unlink") ||
+	    !strcmp(w[0].p, "rename"))
+		return run_name(s, w, n);
+	if (!strcmp(w[0].p, "cursor"))
+		return run_cursor(s, w, n);
+	return complain(s, w[0].p,
+			"there are insert, cut, replace, copy, move, append, create, "
+			"unlink, rename and cursor");
 }
 
 static int run_lines(struct script *s, FILE *from)
@@ -410,7 +570,8 @@ int verb_edit(const struct verb *verb, int argc, char **argv)
 	if (!status)
 		print_done(&s, json, dry);
 	for (size_t i = 0; i < s.n_files; i++) {
-		close(s.files[i].fd);
+		if (s.files[i].fd >= 0)
+			close(s.files[i].fd);
 		free(s.files[i].name);
 	}
 	free(s.files);

@@ -42,6 +42,56 @@ is "a file's bytes, however many" \
 	"$(edit <<<"replace a 2..8 < $T/big"; { printf 01; cat "$T/big"; printf 89; } | cmp - a && echo same)" \
 	same
 
+# Names, records and cursors.
+mkdir logs done
+"$ROPECTL" policy set logs kind=queue
+printf 'one\ntwo\n' >logs/q
+echo old >was; echo gone >gone; ls was gone made moved 2>/dev/null >/dev/null
+cat >"$T/names" <<'END'
+create made
+insert made 0 "a b"
+replace made 1..2 'new'
+append made " end"
+unlink gone
+append was more
+rename was done/moved
+append logs/q "three\nfour\n"
+cursor logs/q worker 2
+END
+ok "makes, moves and removes names, adds records, moves a cursor" edit "$T/names"
+is "all of it is there" "$(cat made; echo; cat done/moved; echo; ls)" "anewb end
+old
+more
+a
+b
+done
+logs
+made"
+is "the queue, too" "$(xargs <logs/q) $("$ROPECTL" cursor ls logs/q | cut -f 1,2 | xargs)" \
+	"one two three four worker 2"
+fails "when one can't be done" "No such file" edit <<<$'append logs/q x\ncreate more\nunlink nix'
+fails "also at the end" "nothing was done" edit <<<$'append logs/q "x\\n"\ncreate more\ncursor logs/q w 99'
+is "nothing is" "$(xargs <logs/q) $(ls -d more 2>&1)" \
+	"one two three four ls: cannot access 'more': No such file or directory"
+fails "a queue is only appended to" "a queue only takes appends" edit <<<'insert logs/q 0 x'
+seq 1 9000 >"$T/lines"
+is "records in pieces are not torn" "$(edit <<<"append logs/q < $T/lines"; \
+	tail -n +5 logs/q | cmp - "$T/lines" && \
+	wc -l <logs/q@as=json)" "9004"
+chmod 755 done; chmod 1777 logs
+fails "a folder one may not write" "Permission denied" \
+	setpriv --reuid 1234 --regid 1234 --clear-groups timeout 20 "$(for_others "$ROPECTL")" \
+	edit <<<'create done/theirs'
+fails "somebody else's in a sticky one" "Operation not permitted" \
+	setpriv --reuid 1234 --regid 1234 --clear-groups timeout 20 "$(for_others "$ROPECTL")" \
+	edit <<<'unlink logs/q'
+is "what is made among queues is one" \
+	"$(edit <<<$'create logs/new\nappend logs/new "a\\nb\\n"'; cat logs/new@last=1)" b
+is "one may where one may" "$(setpriv --reuid 1234 --regid 1234 --clear-groups timeout 20 \
+	"$(for_others "$ROPECTL")" edit <<<'create logs/mine'; stat -c '%u %a' logs/mine)" "1234 644"
+rm -r logs done made
+rm -f more
+
 # A script that is still being written: its transaction is open.
 mkfifo "$T/pipe"
 open_script() { "$ROPECTL" edit "$T/pipe" >"$T/out" 2>&1 & editor=$!; exec 7>"$T/pipe"; }
