@@ -82,12 +82,16 @@ static int admit_space(struct ropefs *fs, uint64_t n)
 		if (r < 0)
 			return r;
 	}
-	if (fs->space_left < need)
+	if (fs->space_left >= need + 2 * fs->space_rewrite)
+		fs->full = false;
+	if (fs->space_left < need) {
+		fs->full = true;
 		return err_set(ENOSPC,
 			       "the disk below the store is full: %llu MiB free, and a "
 			       "checkpoint needs up to %llu MiB",
 			       (unsigned long long)(fs->space_left / MIB),
 			       (unsigned long long)(need / MIB + 1));
+	}
 	fs->space_left -= n;
 	return 0;
 }
@@ -134,6 +138,7 @@ static void reclaim(struct ropefs *fs)
 		lock_drop(&fs->checkpoint);
 		lock_take(&fs->engine);
 		fs->reclaim_failed = r < 0;
+		fs->reclaim_wanted = false;
 		return;
 	}
 	fs->reclaim_wanted = true;
@@ -172,6 +177,16 @@ static int admit_or_reclaim(struct ropefs *fs, const struct op *op, unsigned io_
 		return -EAGAIN;
 	reclaim(fs);
 	return admit(fs, op, io_flags, frees);
+}
+
+/* On a disk that was full, what is removed is given back soon: nobody may come and ask for it by
+ * writing, but df and ropectl status would go on saying that there is no room. */
+static void give_back_soon_locked(struct ropefs *fs)
+{
+	if (!fs->full || fs->reclaim_wanted || fs->dead_bytes <= fs->space_rewrite / 2)
+		return;
+	fs->reclaim_wanted = true;
+	background_kick_checkpoint_locked(fs);
 }
 
 /* Without threads the caller does what the checkpointer would. Its failure is remembered as
@@ -292,6 +307,7 @@ int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
 	background_kick_flusher_locked(fs);
 	if (memory_due_locked(fs))
 		background_kick_checkpoint_locked(fs);
+	give_back_soon_locked(fs);
 	fs->unpushed += op->data.n;
 	if (fs->unpushed > PUSH_BYTES) {
 		fs->unpushed = 0;

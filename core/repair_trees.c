@@ -11,6 +11,7 @@
 #include "core/catalog/salvage.h"
 #include "core/queue.h"
 #include "core/repair.h"
+#include "core/stored.h"
 
 /* --- bytes of files --- */
 
@@ -107,6 +108,7 @@ static int mend_rope(struct giving_up *g, struct inode_row *row)
 		r = rope_each(&g->fs->env, &row->rope, 0, rope_bytes(&row->rope),
 			      count_data, &data);
 	row->data_bytes = le64_put(data);
+	stored_limit(row);
 	return r;
 }
 

@@ -133,6 +133,7 @@ struct ropefs {
 	unsigned space_changes; /* since then */
 	uint64_t space_lack; /* what a spare segment would have taken, then */
 	uint64_t space_rewrite; /* kept for rewriting a pack */
+	bool full; /* a change was refused for want of space, and there is little since */
 	uint64_t checkpoint_lsn; /* the log is needed after it only */
 	/* Of files that expire (ttl.c). */
 	int64_t ttl_seen_real, ttl_seen_mono; /* the clocks at the last look; 0: none */

@@ -33,6 +33,11 @@ static void set_saved(struct inode_row *row, uint64_t saved)
 	row->saved_bytes = le64_put(MIN(saved, saved_max(row)));
 }
 
+void stored_limit(struct inode_row *row)
+{
+	set_saved(row, le64_get(row->saved_bytes));
+}
+
 static void set_unpacked(struct inode_row *row, bool unpacked)
 {
 	uint32_t flags = le32_get(row->flags) & ~INODE_UNPACKED;

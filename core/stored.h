@@ -26,6 +26,9 @@ static inline uint64_t stored_bytes(const struct inode_row *row)
 	return data - MIN(data, le64_get(row->saved_bytes)); /* a row may say anything */
 }
 
+/* data_bytes may have become fewer than saved_bytes allows. */
+void stored_limit(struct inode_row *row);
+
 /* --- by edits; the engine lock is held --- */
 
 /* n bytes came that nothing has packed; data_bytes has them. */

@@ -110,12 +110,28 @@ rounds() {	# KIND
 	rm "$T/disk"/others*
 	ok "$kind: with room again writing goes on" write_again 102
 
+	# Nobody writes: what was removed is given back all the same, and people are told.
+	rm -f "$MNT"/[0-9]*
+	ok "$kind: df says so once it is emptied" room_again $((avail / 2))
+	is "$kind: so does status" "$("$ROPECTL" status "$MNT" | grep -c 'DISK FULL')" 0
+	for i in 7 8 102; do new_file $i; done; FULL=9
+
 	ok "$kind: unmount" fs_stop
 	ok "$kind: fsck finds nothing" "$FSCK" -q -k "$KEY" "$STORE"
 	ok "$kind: mount again" fs_start --memory 64M
 	ok "$kind: all is there" compare 7 "$FULL"
 	ok "$kind: the new ones too" cmp "$PLAIN/102" "$MNT/102"
 	ok "$kind: end" fs_stop
+}
+
+room_again() {	# KIB
+	local i
+	for ((i = 0; i < 60; i++)); do
+		(($(df --output=avail -k "$MNT" | tail -n1) > $1)) && return 0
+		sleep 1
+	done
+	df -k "$MNT"
+	return 1
 }
 
 others() {

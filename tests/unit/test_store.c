@@ -353,7 +353,9 @@ START_TEST(a_disk_full_of_what_was_removed_takes_writes_again)
 		n = ropefs_write(f.fs, ino, 0, bytes, sizeof(bytes), ROPEFS_APPEND, NULL);
 	}
 	ck_assert_int_eq(n, -ENOSPC);
+	ck_assert(!f.fs->reclaim_wanted);
 	drop("big");
+	ck_assert(f.fs->reclaim_wanted); /* though nobody asks for room */
 	ino = make("next");
 	for (int i = 0; i < 20; i++)
 		ck_assert_int_eq(ropefs_write(f.fs, ino, 0, bytes, sizeof(bytes),
