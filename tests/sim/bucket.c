@@ -234,9 +234,24 @@ static int sim_head(struct object_store *os, const char *key, uint64_t *ret_byte
 	return 0;
 }
 
+/* The key's first part behind the prefix, unless that is what `last` has. */
+static int list_folder(const struct object_listing *what, const char *key,
+		       char last[OBJECT_KEY_MAX + 1])
+{
+	const char *part = key + strlen(what->prefix);
+	size_t n = strcspn(part, "/");
+
+	if (!part[n] || (!strncmp(last, part, n) && !last[n]))
+		return 0;
+	memcpy(last, part, n);
+	last[n] = 0;
+	return what->each(what->arg, last, 0);
+}
+
 static int sim_list(struct object_store *os, const struct object_listing *what)
 {
 	enum fate fate = fate_draw(in_use);
+	char last[OBJECT_KEY_MAX + 1] = "";
 	int r = 0;
 
 	if (fate != ANSWERED)
@@ -244,9 +259,11 @@ static int sim_list(struct object_store *os, const struct object_listing *what)
 	for (size_t i = 0; r == 0 && i < in_use->n; i++) {
 		const struct object *o = in_use->at[i];
 
-		if (!strncmp(o->key, what->prefix, strlen(what->prefix)) &&
-		    strcmp(o->key, what->after) > 0)
-			r = what->each(what->arg, o->key, o->bytes->n);
+		if (strncmp(o->key, what->prefix, strlen(what->prefix)) != 0 ||
+		    strcmp(o->key, what->after) <= 0)
+			continue;
+		r = what->folders ? list_folder(what, o->key, last)
+				  : what->each(what->arg, o->key, o->bytes->n);
 	}
 	return r;
 }
