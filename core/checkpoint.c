@@ -38,7 +38,7 @@ struct packing {
 
 bool memory_due_locked(struct ropefs *fs)
 {
-	return hot_live(fs->hot) + nodes_dirty_bytes(fs->nodes) +
+	return hot_live(fs->hot) + nodes_live_bytes(fs->nodes) +
 		       fs->n_dirty * sizeof(struct inode) >
 	       fs->hot_soft;
 }

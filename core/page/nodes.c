@@ -456,3 +456,10 @@ uint64_t nodes_dirty_bytes(const struct nodes *ns)
 {
 	return (ns->n_live + ns->n_frozen) * sizeof(struct node);
 }
+
+uint64_t nodes_live_bytes(const struct nodes *ns)
+{
+	uint64_t frozen = ns->phase == PHASE_IDLE ? ns->n_frozen : 0;
+
+	return (ns->n_live + frozen) * sizeof(struct node);
+}

@@ -171,5 +171,7 @@ void nodes_get_stats(const struct nodes *ns, struct nodes_stats *ret);
 int nodes_each_dirty_extent(struct nodes *ns, node_extent_fn fn, void *arg);
 void nodes_reset_leaked(struct nodes *ns); /* a sweep has found them */
 uint64_t nodes_dirty_bytes(const struct nodes *ns); /* of the live epoch and frozen */
+/* The same without what a checkpoint under way is writing. */
+uint64_t nodes_live_bytes(const struct nodes *ns);
 
 #endif

@@ -198,12 +198,9 @@ static int spare_allocate(struct wal *w, uint64_t id)
 
 uint64_t wal_spare_lack(struct wal *w)
 {
-	uint64_t lack;
-
-	lock_take(&w->lock);
-	lack = w->n_spares ? 0 : w->segment_bytes;
-	lock_drop(&w->lock);
-	return lack;
+	return atomic_load_explicit(&w->n_spares, memory_order_relaxed)
+		       ? 0
+		       : w->segment_bytes;
 }
 
 static uint64_t spare_id(struct wal *w)

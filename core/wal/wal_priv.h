@@ -3,6 +3,7 @@
 #define ROPEFS_WAL_WAL_PRIV_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/queue.h>
 
 #include "core/base/lock.h"
@@ -68,7 +69,8 @@ struct wal {
 	uint64_t room; /* left in the segment, at least */
 	struct log_files segments; /* rising; the last is the current one */
 	struct log_files spares;
-	uint64_t n_spares, next_spare;
+	_Atomic uint64_t n_spares; /* wal_spare_lack() reads it without the lock */
+	uint64_t next_spare;
 	struct wal_stats stats;
 	uint64_t failures; /* of writing or syncing, mended or not */
 	int failed; /* 0, or the log is failed for good */

@@ -52,6 +52,22 @@ START_TEST(edits_during_write_out_do_not_reach_the_frozen_tree)
 }
 END_TEST
 
+START_TEST(what_is_being_written_is_not_due_again)
+{
+	struct fixture *f = fixture_new();
+	struct super s;
+
+	ops_random(f, 200);
+	ck_assert_uint_gt(nodes_live_bytes(f->ns), 0);
+	checkpoint_freeze(f, &s);
+	ck_assert_uint_eq(nodes_live_bytes(f->ns), 0);
+	ck_assert_uint_gt(nodes_dirty_bytes(f->ns), 0);
+	nodes_write_abort(f->ns);
+	ck_assert_uint_eq(nodes_live_bytes(f->ns), nodes_dirty_bytes(f->ns));
+	fixture_free(f);
+}
+END_TEST
+
 START_TEST(failed_checkpoints_lose_nothing)
 {
 	struct fixture *f = fixture_new();
@@ -445,6 +461,7 @@ static Suite *make_suite(void)
 	tcase_set_timeout(t, 100);
 	tcase_add_loop_test(t, edits_and_checkpoints_equal_the_model, 0, 2);
 	tcase_add_test(t, edits_during_write_out_do_not_reach_the_frozen_tree);
+	tcase_add_test(t, what_is_being_written_is_not_due_again);
 	tcase_add_loop_test(t, failed_checkpoints_lose_nothing, 0, 2);
 	tcase_add_test(t, power_cut_leaves_the_old_or_the_new_tree);
 	tcase_add_test(t, clone_pages_are_never_reused_by_either_side);
