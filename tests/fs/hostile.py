@@ -170,7 +170,8 @@ for i in range(%d):
 '''
 
 
-def storm():
+def storm(disk=None):
+    """With disk: that becomes full in its midst."""
     os.mkdir('storm')
     stay = set()
     for i in range(200):
@@ -179,6 +180,8 @@ def storm():
     many = [subprocess.Popen([sys.executable, '-c', STORM % 1500, str(i)]) for i in range(3)]
     missed = doubled = listings = 0
     while any(p.poll() is None for p in many):
+        if disk and listings:
+            leave(disk, 3 << 20)
         for lister in (os.listdir, lambda d: [e.name for e in os.scandir(d)]):
             got = lister('storm')
             missed += not stay <= set(got)
@@ -243,6 +246,24 @@ def full(disk):
     check('msync says it', at_once(shared.flush), 'ENOSPC', 'EIO')
     check('all is as it was', (os.pread(fd, 9999, 0), sorted(os.listdir('.'))),
           (b'bytes' * 1000, ['d', 'f', 'mapped', 's', 'to']))
+    # What makes no sense gets the errno of that, or of the disk, whichever is looked at first.
+    check('a name too long', at_once(os.mkdir, 'n' * 256), 'ENAMETOOLONG')
+    check('a name of 255 bytes', at_once(os.mkdir, 'n' * 255), 'ENOSPC')
+    check('"." and ".."', [at_once(os.mkdir, n) for n in ('.', '..', 'd/..', '')],
+          ['EEXIST'] * 3 + ['ENOENT'])
+    check('an xattr too large', at_once(os.setxattr, 'f', 'user.x', b'x' * 65537), 'E2BIG')
+    check('an xattr whose name is too long', at_once(os.setxattr, 'f', 'user.' + 'x' * 251, b''),
+          'ERANGE')
+    check('a byte at the last place', at_once(os.pwrite, fd, b'z', TOP - 1), 'ENOSPC')
+    check('and behind it', at_once(os.pwrite, fd, b'z', TOP), 'EFBIG', 'EINVAL')
+    check('room for 4 EiB', at_once(fallocate, fd, 0, 0, 1 << 62), 'ENOSPC')
+    check('a copy to the last place', at_once(os.copy_file_range, fd, to, 10, 0, TOP - 5),
+          'ENOSPC', 'EFBIG')
+    check('an insert far beyond the end', at_once(insert, fd, TOP, b'x'), 'ERANGE', 'ENOSPC')
+    check('loops of directories', [at_once(os.rename, 'd', n) for n in ('d/in', 'd/in/in')],
+          ['EINVAL', 'ENOENT'])
+    check('all is as it was still', (os.pread(fd, 9999, 0), len(os.listdir('d'))),
+          (b'bytes' * 1000, 20))
     freeing = {
         'truncate': lambda: os.ftruncate(fd, 4000), 'chmod': lambda: os.chmod('f', 0o600),
         'rename': lambda: os.rename('d/0', 'd/1'), 'unlink': lambda: os.unlink('d/2'),

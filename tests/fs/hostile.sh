@@ -43,6 +43,7 @@ STORE=$T/disk/store KEY=$T/key2
 "$ROPECTL" init "$STORE" --key-file "$KEY" >/dev/null
 fs_start --memory 32M || exit 1
 run full "$T/disk"
+run storm "$T/disk"
 fs_stop
 ok "fsck finds nothing" "$FSCK" -q -k "$KEY" "$STORE"
 umount "$T/disk"

@@ -21,6 +21,24 @@ set_ids() {
 }
 both_do "set-id bits are cleared by truncate and write as by ext4" set_ids
 
+# Flags of lsattr and chattr, and maps: told to be unknown as programs expect it (setxattr03 of LTP
+# asks for them).
+unknown_ioctls() {
+	python3 - "$1" <<'PY'
+import errno, fcntl, os, sys
+calls = {'GETFLAGS': 0x80086601, 'SETFLAGS': 0x40086602, 'FSGETXATTR': 0x801c581f,
+         'FSSETXATTR': 0x401c5820, 'FIEMAP': 0xc020660b}
+for name, number in calls.items():
+    try:
+        print(name, fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), number, bytes(64)))
+    except OSError as e:
+        print(name, errno.errorcode[e.errno])
+PY
+}
+echo x >"$MNT/flags"
+is "flags of chattr: ENOTTY" "$(unknown_ioctls "$MNT/flags" | tr '\n' ' ')" \
+	"GETFLAGS ENOTTY SETFLAGS ENOTTY FSGETXATTR ENOTTY FSSETXATTR ENOTTY FIEMAP ENOTSUP "
+
 # Holes in whole blocks, wherever they begin (xfstests 285, 490).
 holes() {
 	rm -f h && truncate -s 1M h
