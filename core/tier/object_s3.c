@@ -458,7 +458,8 @@ static int status_failed(struct call *c, const char *key)
 			       "the clock of this machine is %lld s away from that of %s",
 			       (long long)skew, c->s3->host);
 	}
-	kind = c->status >= 500 || c->status == 429 || c->status == 408 || c->status < 100
+	kind = (c->status >= 500 && c->status != 501) || c->status == 429 ||
+			       c->status == 408 || c->status < 100
 		       ? E_REMOTE_AWAY
 		       : E_REMOTE;
 	if (!strcmp(code, "RequestTimeout") || !strcmp(code, "SlowDown") ||

@@ -16,7 +16,7 @@
 #include "tests/lib/suite.h"
 
 #define RACES	    200 /* with TEST_SECONDS, else */
-#define RACES_SHORT 50
+#define RACES_SHORT 25
 #define INTERVAL_S  3600
 #define NAME_LENGTH 32
 #define MEMORY	    "/dev/shm"
