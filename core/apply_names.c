@@ -164,7 +164,8 @@ int apply_create(struct ropefs *fs, const struct op *op)
 	struct inode_row row;
 	int r, queue = 0;
 
-	r = create_check(fs, op, &dir, &acl);
+	r = op->ino && op->ino < ROPEFS_SNAPSHOT_BIT ? create_check(fs, op, &dir, &acl)
+						     : -EINVAL;
 	if (r >= 0)
 		r = queue = makes_queue(fs, op, dir, &framing);
 	if (r < 0)

@@ -158,7 +158,7 @@ static int take_check(struct ropefs *fs, const struct op *op, struct inode **ret
 		return r;
 	if (!le32_get((*ret_dir)->row.nlink))
 		return -ENOENT;
-	if (op->dir > SNAPSHOT_INO_MAX)
+	if (op->dir > SNAPSHOT_INO_MAX || !op->n || op->n > SNAPSHOT_ID_MAX)
 		return -EOVERFLOW;
 	if (fs->n_snaps >= SNAPSHOTS_MAX)
 		return err_set(EMLINK,

@@ -13,6 +13,7 @@
 
 #define MEMORY_DEFAULT	    (256 * MIB)
 #define MEMORY_MIN	    (32 * MIB)
+#define EPOCH_END	    ((uint64_t)1 << 62) /* no store lives as long */
 #define SEGMENT_BYTES	    (64 * MIB)
 #define SEGMENT_BYTES_SMALL (12 * MIB)
 
@@ -56,6 +57,28 @@ int store_writable(struct ropefs *fs)
 	if (fs->read_only)
 		r = err_set(E_READ_ONLY, "the store is read-only: %s", fs->read_only_why);
 	lock_drop(&fs->engine);
+	return r;
+}
+
+/* --- the folder --- */
+
+/* What others could put there would be taken for ours, and what is sealed for good be lost. */
+static int guard(const char *path, struct io *io, bool close_it)
+{
+	int r = io_posix_guard(io, close_it);
+
+	if (r == -EPERM)
+		return err_set(EPERM,
+			       "the folder %s belongs to another user: run as its owner, "
+			       "or chown "
+			       "-R it to the user who mounts",
+			       path);
+	if (r == -EACCES)
+		return err_set(
+			EACCES,
+			"the folder %s can be written by other users: chmod 700 it, once "
+			"what is in it is known to be yours",
+			path);
 	return r;
 }
 
@@ -232,6 +255,8 @@ int ropefs_init(const char *path, const struct ropefs_init_opts *opts,
 		return err_set(errno, "%s can't be made: %s", path, strerror(errno));
 	r = io_posix_new(path, &io);
 	if (r >= 0)
+		r = guard(path, io, true);
+	if (r >= 0)
 		r = init_in(path, io, opts, ret_key_path);
 	if (r < 0 && made)
 		rmdir(path);
@@ -275,6 +300,21 @@ static void dropped_extent(void *arg, const struct extent *e)
 		fs->told_hot_bytes += le32_get(e->len);
 }
 
+/* What is verified was written by this program, so this is no attack; but numbers that can't be
+ * would be carried into the store. */
+static int super_check(const struct super *s)
+{
+	bool numbers = s->next_snap <= SNAPSHOT_ID_MAX && s->next_ino > ROPEFS_ROOT_INO &&
+		       s->next_ino < ROPEFS_SNAPSHOT_BIT && s->next_pack > 0 &&
+		       s->next_pack <= EXTENT_PACK_MAX;
+
+	if (numbers && s->epoch < EPOCH_END && s->snap_epoch <= s->epoch)
+		return 0;
+	return err_set(E_CORRUPT,
+		       "the superblock speaks of numbers that can't be: restore the "
+		       "store from a copy");
+}
+
 static int open_nodes(struct ropefs *fs, const struct super *s, struct nodes **ret)
 {
 	const struct nodes_opts no = {
@@ -283,8 +323,10 @@ static int open_nodes(struct ropefs *fs, const struct super *s, struct nodes **r
 		.epoch = s->epoch,
 		.snap_epoch = s->snap_epoch,
 	};
-	int r = nodes_new_cache(&no, ret);
+	int r = super_check(s);
 
+	if (r == 0)
+		r = nodes_new_cache(&no, ret);
 	if (r < 0)
 		return r;
 	rope_register(*ret);
@@ -587,6 +629,8 @@ int store_open_path(const char *path, const struct store_opts *opts, struct rope
 		r = store_open_dir(path, &io);
 	if (r >= 0)
 		r = header_read(io, &h, NULL);
+	if (r >= 0)
+		r = guard(path, io, !pub->read_only);
 	if (r >= 0 && !pub->key_file)
 		r = key_file_default_path(h.store_id, &key_path);
 	if (r >= 0)

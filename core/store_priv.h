@@ -271,9 +271,6 @@ int acl_to_new(struct ropefs *fs, uint64_t ino, struct span given, struct inode_
 unsigned inode_lane(struct ropefs *fs, struct inode *in);
 
 /* --- snapshot.c (engine lock held) --- */
-#define SNAPSHOT_INO_BITS 40
-#define SNAPSHOT_INO_MAX  (((uint64_t)1 << SNAPSHOT_INO_BITS) - 1)
-#define SNAPSHOT_ID_MAX	  (((uint64_t)1 << 20) - 1)
 static inline uint64_t ino_snapshot(uint64_t ino)
 {
 	return (ino & ~ROPEFS_SNAPSHOT_BIT) >> SNAPSHOT_INO_BITS;

@@ -9,11 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct event_file {
 	struct source source; /* first: they are one */
 	LIST_ENTRY(event_file) link;
 	uint64_t next; /* line */
+	uint32_t uid; /* who reads */
 	size_t at; /* bytes of it given */
 };
 
@@ -33,7 +35,7 @@ void events_release(struct events *e)
 		source_put(&f->source);
 	}
 	for (size_t i = 0; i < EVENTS_KEPT; i++)
-		free(e->lines[i]);
+		free(e->lines[i].text);
 	pthread_mutex_destroy(&e->mutex);
 }
 
@@ -76,16 +78,16 @@ static void wake_readers(struct task *t)
 }
 
 /* Takes the line over. */
-static void keep(struct daemon *d, char *line)
+static void keep(struct daemon *d, uint32_t uid, char *line)
 {
 	struct events *e = &d->events;
-	char **slot;
+	struct event_line *slot;
 	bool wake;
 
 	pthread_mutex_lock(&e->mutex);
 	slot = &e->lines[e->next++ % EVENTS_KEPT];
-	free(*slot);
-	*slot = line;
+	free(slot->text);
+	*slot = (struct event_line) { line, uid };
 	wake = !e->stopped && !e->waking && !LIST_EMPTY(&e->files);
 	e->waking |= wake;
 	pthread_mutex_unlock(&e->mutex);
@@ -103,21 +105,22 @@ void events_line(void *arg, const char *text)
 	char *line;
 
 	if (asprintf(&line, "%s\n", text) >= 0)
-		keep(arg, line);
+		keep(arg, EVENT_ALL, line);
 }
 
-void event_say(struct daemon *d, const char *kind, uint64_t ino, const char *name,
-	       const char *text)
+void event_say(struct daemon *d, uint32_t uid, const char *kind, uint64_t ino,
+	       const char *name, const char *text)
 {
 	struct ropefs_event ev = { .kind = kind, .ino = ino, .name = name, .text = text };
 	struct timespec now;
-	char *line;
+	char *line, *whole;
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	ev.time.ns = now.tv_sec * 1000000000 + now.tv_nsec;
 	if (ropefs_event_line(&ev, &line) < 0)
 		return;
-	events_line(d, line);
+	if (asprintf(&whole, "%s\n", line) >= 0)
+		keep(d, uid, whole);
 	free(line);
 }
 
@@ -136,6 +139,18 @@ static ssize_t say_missed(struct event_file *f, uint64_t oldest, char *p, size_t
 	return len;
 }
 
+/* Stands on the next line that this reader may have; false: there is none yet. */
+static bool next_line(struct event_file *f, const struct events *e)
+{
+	for (; f->next < e->next; f->next++) {
+		uint32_t uid = e->lines[f->next % EVENTS_KEPT].uid;
+
+		if (uid == EVENT_ALL || uid == f->uid || !f->uid || f->uid == geteuid())
+			return true;
+	}
+	return false;
+}
+
 static ssize_t fill(struct source *s, void *to, size_t n, bool nowait)
 {
 	struct event_file *f = (struct event_file *)s;
@@ -148,8 +163,8 @@ static ssize_t fill(struct source *s, void *to, size_t n, bool nowait)
 	oldest = e->next > EVENTS_KEPT ? e->next - EVENTS_KEPT : 0;
 	if (f->next < oldest)
 		done = say_missed(f, oldest, to, n);
-	while (done >= 0 && f->next < e->next && (size_t)done < n) {
-		const char *line = e->lines[f->next % EVENTS_KEPT] + f->at;
+	while (done >= 0 && (size_t)done < n && next_line(f, e)) {
+		const char *line = e->lines[f->next % EVENTS_KEPT].text + f->at;
 		size_t len = strlen(line), room = n - (size_t)done;
 		size_t some = len < room ? len : room;
 
@@ -172,7 +187,9 @@ static bool ready(struct source *s)
 	bool more;
 
 	pthread_mutex_lock(&e->mutex);
-	more = f->next < e->next;
+	/* Of lines that are lost by now, it is told how many. */
+	more = e->next > EVENTS_KEPT && f->next < e->next - EVENTS_KEPT;
+	more = more || next_line(f, e);
 	pthread_mutex_unlock(&e->mutex);
 	return more;
 }
@@ -203,6 +220,7 @@ static void events_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 		return;
 	}
 	source_init(&f->source, d);
+	f->uid = fuse_req_ctx(req)->uid;
 	f->source.fill = fill;
 	f->source.ready = ready;
 	f->source.free = event_file_free;

@@ -1,6 +1,7 @@
 /* events.h - .ropefs/events: what happens by itself, or was refused with more to say than an
  * errno holds, as one JSON object a line. A reader gets what is kept, then each new line as it
- * comes; one that falls behind what is kept gets a line that says how much it missed. */
+ * comes; one that falls behind what is kept gets a line that says how much it missed. Lines with
+ * names are for who caused them, root and the daemon's user: others may not know the names. */
 #ifndef ROPEFS_FS_EVENTS_H
 #define ROPEFS_FS_EVENTS_H
 
@@ -16,8 +17,10 @@ struct event_file;
 
 struct events {
 	pthread_mutex_t mutex; /* a leaf */
-	char *lines
-		[EVENTS_KEPT]; /* line i is in lines[i % EVENTS_KEPT], with its newline */
+	struct event_line {
+		char *text; /* with its newline */
+		uint32_t uid; /* who may read it besides root and the daemon's user */
+	} lines[EVENTS_KEPT]; /* line i is in lines[i % EVENTS_KEPT] */
 	uint64_t next; /* how many there ever were */
 	LIST_HEAD(, event_file) files;
 	bool waking; /* a task is on its way */
@@ -29,11 +32,13 @@ void events_release(struct events *e);
 /* From now on nobody is woken. */
 void events_stop(struct events *e);
 
-/* For ropefs_opts.event; arg is the daemon. */
+/* For ropefs_opts.event; arg is the daemon. Everybody may read it: there is no name in it. */
 void events_line(void *arg, const char *line);
-/* An event of the daemon's own. name may be NULL. */
-void event_say(struct daemon *d, const char *kind, uint64_t ino, const char *name,
-	       const char *text);
+/* An event of the daemon's own, for the user uid, as names are nobody else's business; EVENT_ALL:
+ * for everybody. name may be NULL. */
+#define EVENT_ALL UINT32_MAX
+void event_say(struct daemon *d, uint32_t uid, const char *kind, uint64_t ino,
+	       const char *name, const char *text);
 
 extern const struct fuse_lowlevel_ops events_ops;
 

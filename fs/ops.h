@@ -13,9 +13,9 @@ extern const struct fuse_lowlevel_ops dot_ops;
 
 /* Files of the store. Names: ops_name.c. */
 /* -EPERM for a name of ours: .ropefs, and what shows a view now. */
-int name_is_theirs(struct daemon *d, fuse_ino_t parent, const char *name);
+int name_is_theirs(fuse_req_t req, fuse_ino_t parent, const char *name);
 /* -EPERM for a name that must not be made: .snap besides. */
-int name_is_free(struct daemon *d, fuse_ino_t parent, const char *name);
+int name_is_free(fuse_req_t req, fuse_ino_t parent, const char *name);
 void file_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void file_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		dev_t dev);

@@ -16,18 +16,20 @@ static bool is_dot(fuse_ino_t parent, const char *name)
 	return parent == ROPEFS_ROOT_INO && strcmp(name, DOT_NAME) == 0;
 }
 
-int name_is_theirs(struct daemon *d, fuse_ino_t parent, const char *name)
+int name_is_theirs(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	uint32_t uid = fuse_req_ctx(req)->uid;
+
 	if (is_dot(parent, name))
 		return -EPERM;
-	return view_shows(d, parent, name) ? -EPERM : 0;
+	return view_shows(daemon_of(req), parent, name, uid) ? -EPERM : 0;
 }
 
-int name_is_free(struct daemon *d, fuse_ino_t parent, const char *name)
+int name_is_free(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	if (strcmp(name, SNAP_NAME) == 0)
 		return -EPERM;
-	return name_is_theirs(d, parent, name);
+	return name_is_theirs(req, parent, name);
 }
 
 /* "." and ".." come for file handles (open_by_handle_at, NFS): what has that number, and what
@@ -78,7 +80,7 @@ void file_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		}
 	}
 	if (r == -ENOENT || r == -ENAMETOOLONG) {
-		int found = view_lookup(d, parent, name, &e);
+		int found = view_lookup(d, parent, name, fuse_req_ctx(req)->uid, &e);
 
 		if (found == 1) {
 			if (fuse_reply_entry(req, &e) < 0)
@@ -123,7 +125,7 @@ static int make(fuse_req_t req, fuse_ino_t parent, const char *name, uint32_t mo
 	struct ropefs_new what;
 	int r;
 
-	r = name_is_free(d, parent, name);
+	r = name_is_free(req, parent, name);
 	if (r < 0)
 		return r;
 	r = new_owned(req, parent, mode, &what);
@@ -169,7 +171,7 @@ void file_symlink(fuse_req_t req, const char *to, fuse_ino_t parent, const char 
 	struct ropefs_attr a;
 	int r;
 
-	r = name_is_free(d, parent, name);
+	r = name_is_free(req, parent, name);
 	if (r >= 0)
 		r = new_owned(req, parent, S_IFLNK | 0777, &what);
 	keep_arm();
@@ -185,7 +187,7 @@ void file_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *na
 	struct ropefs_attr a;
 	int r;
 
-	r = name_is_free(d, parent, name);
+	r = name_is_free(req, parent, name);
 	keep_arm();
 	if (r >= 0)
 		r = ropefs_link(d->fs, ino, parent, ropefs_name(name), &a);
@@ -209,7 +211,8 @@ void file_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	inherit(d, parent, name);
 	keep_arm();
 	r = ropefs_unlink(d->fs, parent, ropefs_name(name));
-	if ((r == -ENOENT || r == -ENAMETOOLONG) && view_shows(d, parent, name))
+	if ((r == -ENOENT || r == -ENAMETOOLONG) &&
+	    view_shows(d, parent, name, fuse_req_ctx(req)->uid))
 		view_unlink(req, parent, name);
 	else
 		reply_err(req, r);
@@ -233,7 +236,7 @@ void file_rename(fuse_req_t req, fuse_ino_t from, const char *name, fuse_ino_t t
 {
 	struct daemon *d = daemon_of(req);
 
-	if (name_is_theirs(d, from, name) < 0 || name_is_free(d, to, to_name) < 0) {
+	if (name_is_theirs(req, from, name) < 0 || name_is_free(req, to, to_name) < 0) {
 		fuse_reply_err(req, EPERM);
 		return;
 	}

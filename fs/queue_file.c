@@ -332,7 +332,7 @@ static int finish(struct daemon *d, uint64_t ino, struct queue_file *f)
 		return (int)r;
 	if (f->framing == ROPEFS_LENGTH) {
 		event_say(
-			d, "queue", ino, NULL,
+			d, EVENT_ALL, "queue", ino, NULL,
 			"a file was closed in the middle of a record, which is dropped");
 		f->n = 0;
 		return -EINVAL;
@@ -414,7 +414,7 @@ static void fsync_waiting(struct task *t)
 	follow_hold();
 	t->r = sync_all(t->d, t->ino, t->fi.fh);
 	if (t->r >= 0 && keeps(t->d, t->fi.fh, has_part)) {
-		event_say(t->d, "queue", t->ino, NULL,
+		event_say(t->d, EVENT_ALL, "queue", t->ino, NULL,
 			  "a file was synced in the middle of a record, which is not "
 			  "kept before it is whole");
 		t->r = -EINVAL;

@@ -8,6 +8,19 @@
 #include <errno.h>
 #include <string.h>
 
+/* Cursors are changed through descriptors that read, but by who may change the file. */
+static int may_change(fuse_req_t req, uint64_t ino)
+{
+	struct caller who;
+	int r = ropefs_in_snapshot(ino) ? -EROFS : caller_of(req, &who);
+
+	if (r < 0)
+		return r;
+	r = caller_may(daemon_of(req), &who, ino, 2);
+	caller_release(&who);
+	return r;
+}
+
 static int commit(struct daemon *d, const struct queue_ioctl *q,
 		  const struct ropefs_ioc_cursor *c)
 {
@@ -45,6 +58,8 @@ bool queue_ioctl(fuse_req_t req, const struct queue_ioctl *q)
 	    q->cmd != ROPEFS_IOC_CURSOR_REMOVE)
 		return false;
 	r = q->n_in == sizeof(c) ? 0 : -EINVAL;
+	if (r >= 0 && !gives)
+		r = may_change(req, q->ino);
 	if (r >= 0) {
 		memcpy(&c, q->in, sizeof(c));
 		c.name[sizeof(c.name) - 1] = '\0';

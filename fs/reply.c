@@ -4,6 +4,7 @@
 #include "fs/handles.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 void reply_err(fuse_req_t req, int r)
@@ -182,4 +183,42 @@ bool req_in_group(fuse_req_t req, gid_t gid)
 		if (groups[i] == gid)
 			return true;
 	return false;
+}
+
+int caller_of(fuse_req_t req, struct caller *ret)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct caller c = { .uid = ctx->uid, .gid = ctx->gid };
+	int n = 32, room;
+
+	do {
+		gid_t *more = realloc(c.groups, (size_t)n * sizeof(*more));
+
+		room = n;
+		if (!more) {
+			free(c.groups);
+			return -ENOMEM;
+		}
+		c.groups = more;
+		n = fuse_req_getgroups(req, room, more);
+	} while (n > room && n <= REQ_GROUPS_MAX);
+	/* Of who is gone nothing is known: then only uid and gid speak. */
+	c.n_groups = n > 0 && n <= room ? (size_t)n : 0;
+	*ret = c;
+	return 0;
+}
+
+void caller_release(struct caller *c)
+{
+	free(c->groups);
+	*c = (struct caller) { 0 };
+}
+
+int caller_may(struct daemon *d, const struct caller *c, uint64_t ino, unsigned want)
+{
+	const struct ropefs_who who = {
+		.uid = c->uid, .gid = c->gid, .groups = c->groups, .n_groups = c->n_groups
+	};
+
+	return c->uid == 0 ? 0 : ropefs_access(d->fs, ino, &who, want);
 }

@@ -40,4 +40,15 @@ int privs_drop_by(fuse_req_t req, uint64_t ino);
 enum { REQ_GROUPS_MAX = 1 << 16 };
 bool req_in_group(fuse_req_t req, gid_t gid);
 
+/* Who made a request, as of then; release with caller_release(). */
+struct caller {
+	uint32_t uid, gid;
+	gid_t *groups;
+	size_t n_groups;
+};
+int caller_of(fuse_req_t req, struct caller *ret);
+void caller_release(struct caller *c);
+/* Where the kernel has not asked: 0 when c may do want (as ropefs_access()), -EACCES. */
+int caller_may(struct daemon *d, const struct caller *c, uint64_t ino, unsigned want);
+
 #endif

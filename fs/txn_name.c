@@ -83,7 +83,7 @@ static int create(struct task *t, struct txn *x, struct ropefs_ioc_txn_name *n,
 				   .uid = ctx->uid,
 				   .gid = dir->mode & S_ISGID ? dir->gid : ctx->gid };
 	struct member m = { .uid = ctx->uid, .rights = FH_READ | FH_WRITE };
-	int r = name_is_free(t->d, dir->ino, n->name);
+	int r = name_is_free(t->req, dir->ino, n->name);
 
 	if (r >= 0)
 		r = ropefs_txn_create(x->core, dir->ino, ropefs_name(n->name), &what,
@@ -97,7 +97,7 @@ static int unlink_name(struct task *t, struct txn *x, const struct ropefs_ioc_tx
 		       const struct ropefs_attr *dir)
 {
 	uint64_t ino = 0;
-	int r = name_is_theirs(t->d, dir->ino, n->name);
+	int r = name_is_theirs(t->req, dir->ino, n->name);
 
 	if (r >= 0)
 		r = ropefs_txn_lookup(x->core, dir->ino, ropefs_name(n->name), &ino);
@@ -116,9 +116,9 @@ static int rename_name(struct task *t, struct txn *x, const struct ropefs_ioc_tx
 	int r = folder(t, x, n->to_dir, &to);
 
 	if (r >= 0)
-		r = name_is_theirs(t->d, dir->ino, n->name);
+		r = name_is_theirs(t->req, dir->ino, n->name);
 	if (r >= 0)
-		r = name_is_free(t->d, to.ino, n->to_name);
+		r = name_is_free(t->req, to.ino, n->to_name);
 	if (r >= 0)
 		r = ropefs_txn_lookup(x->core, dir->ino, ropefs_name(n->name), &ino);
 	if (r >= 0)

@@ -48,15 +48,16 @@ static const struct view_kind *kind_for(const struct ropefs_view *v,
 }
 
 /* The sentence of a refusal goes to .ropefs/events: an errno has room for none. */
-static int refuse(struct daemon *d, uint64_t target, const char *name, int r)
+static int refuse(struct daemon *d, uint32_t uid, uint64_t target, const char *name,
+		  int r)
 {
-	event_say(d, "view", target, name,
+	event_say(d, uid, "view", target, name,
 		  *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
 	return r;
 }
 
-int view_find(struct daemon *d, fuse_ino_t parent, const char *name, struct view *ret,
-	      struct ropefs_attr *ret_target)
+int view_find(struct daemon *d, fuse_ino_t parent, const char *name, uint32_t uid,
+	      struct view *ret, struct ropefs_attr *ret_target)
 {
 	const char *at = d->views_on ? strrchr(name, '@') : NULL;
 	struct view v = { .dir = parent };
@@ -76,11 +77,11 @@ int view_find(struct daemon *d, fuse_ino_t parent, const char *name, struct view
 		return r;
 	if (parsed < 0) { /* once more, for the sentence */
 		ropefs_view_parse(name, strlen(name), &v.selector);
-		return refuse(d, a.ino, name, parsed);
+		return refuse(d, uid, a.ino, name, parsed);
 	}
 	v.kind = kind_for(&v.selector, &a);
 	if (!v.kind)
-		return refuse(d, a.ino, name, ropefs_view_refused(&v.selector, &a));
+		return refuse(d, uid, a.ino, name, ropefs_view_refused(&v.selector, &a));
 	v.target = a.ino;
 	strcpy(v.name, name);
 	*ret = v;
@@ -88,7 +89,7 @@ int view_find(struct daemon *d, fuse_ino_t parent, const char *name, struct view
 	return 1;
 }
 
-bool view_shows(struct daemon *d, fuse_ino_t parent, const char *name)
+bool view_shows(struct daemon *d, fuse_ino_t parent, const char *name, uint32_t uid)
 {
 	struct ropefs_attr a;
 	struct view v;
@@ -99,7 +100,7 @@ bool view_shows(struct daemon *d, fuse_ino_t parent, const char *name)
 	r = ropefs_lookup(d->fs, parent, ropefs_name(name), &a);
 	if (r != -ENOENT && r != -ENAMETOOLONG)
 		return false;
-	return view_find(d, parent, name, &v, &a) != 0;
+	return view_find(d, parent, name, uid, &v, &a) != 0;
 }
 
 static bool same(const struct view *a, const struct view *b)
@@ -160,7 +161,7 @@ static void stat_of(uint64_t ino, const struct ropefs_attr *target, uint64_t siz
 		ret->st_blocks = (blkcnt_t)((size + 511) / 512);
 }
 
-int view_lookup(struct daemon *d, fuse_ino_t parent, const char *name,
+int view_lookup(struct daemon *d, fuse_ino_t parent, const char *name, uint32_t uid,
 		struct fuse_entry_param *ret)
 {
 	struct ropefs_attr a;
@@ -168,12 +169,12 @@ int view_lookup(struct daemon *d, fuse_ino_t parent, const char *name,
 	struct view v;
 	int r;
 
-	r = view_find(d, parent, name, &v, &a);
+	r = view_find(d, parent, name, uid, &v, &a);
 	if (r <= 0)
 		return r;
 	r = v.kind->size(d, &v, &a, &size);
 	if (r < 0)
-		return refuse(d, a.ino, name, r);
+		return refuse(d, uid, a.ino, name, r);
 	pthread_mutex_lock(&d->views.mutex);
 	r = get_locked(d, &v, &ino);
 	pthread_mutex_unlock(&d->views.mutex);

@@ -58,11 +58,11 @@ void views_release(struct views *v);
 
 /* Could the name be a view of something? */
 bool view_like(struct daemon *d, const char *name);
-/* Is it one now (or a bad selector on a file that is there)? */
-bool view_shows(struct daemon *d, fuse_ino_t parent, const char *name);
+/* Is it one now (or a bad selector on a file that is there)? Here and below, uid is who asks. */
+bool view_shows(struct daemon *d, fuse_ino_t parent, const char *name, uint32_t uid);
 /* 1: it is, *ret filled and a lookup counted; 0: it is an ordinary name; -EINVAL: bad
  * selector; -ERANGE: outside of the file. Errors are told in .ropefs/events. */
-int view_lookup(struct daemon *d, fuse_ino_t parent, const char *name,
+int view_lookup(struct daemon *d, fuse_ino_t parent, const char *name, uint32_t uid,
 		struct fuse_entry_param *ret);
 void view_forget(struct daemon *d, fuse_ino_t ino, uint64_t times);
 /* Attributes of a live view as of now. */
@@ -72,8 +72,8 @@ int view_target(struct daemon *d, fuse_ino_t ino, struct view *ret);
 /* NULL: the view is not known any more. */
 const struct view_kind *view_kind_of(struct daemon *d, fuse_ino_t ino);
 /* Which file, and what of it a name shows (neither ino nor lookups); as view_lookup(). */
-int view_find(struct daemon *d, fuse_ino_t parent, const char *name, struct view *ret,
-	      struct ropefs_attr *ret_target);
+int view_find(struct daemon *d, fuse_ino_t parent, const char *name, uint32_t uid,
+	      struct view *ret, struct ropefs_attr *ret_target);
 /* Answers an unlink of a view's name. */
 void view_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 

@@ -126,19 +126,16 @@ static void view_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size
 
 /* The kernel has checked that the caller may remove names from the directory, which says
  * nothing about the file that would be cut. */
-static bool may_write(fuse_req_t req, const struct ropefs_attr *a)
+static int may_write(fuse_req_t req, const struct ropefs_attr *a)
 {
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	struct ropefs_who who = { .uid = ctx->uid, .gid = ctx->gid };
-	gid_t groups[REQ_GROUPS_MAX];
-	int n;
+	struct caller who;
+	int r = caller_of(req, &who);
 
-	if (ctx->uid == 0)
-		return true;
-	n = fuse_req_getgroups(req, REQ_GROUPS_MAX, groups);
-	who.groups = groups;
-	who.n_groups = n > 0 && n <= REQ_GROUPS_MAX ? (size_t)n : 0;
-	return ropefs_access(daemon_of(req)->fs, a->ino, &who, 2) >= 0;
+	if (r < 0)
+		return r;
+	r = caller_may(daemon_of(req), &who, a->ino, 2);
+	caller_release(&who);
+	return r;
 }
 
 static void unlink_waiting(struct task *t)
@@ -146,11 +143,11 @@ static void unlink_waiting(struct task *t)
 	struct ropefs_attr a = { 0 };
 	struct view v;
 
-	t->r = view_find(t->d, t->ino, t->data, &v, &a);
+	t->r = view_find(t->d, t->ino, t->data, fuse_req_ctx(t->req)->uid, &v, &a);
 	if (t->r == 0)
 		t->r = -ENOENT;
 	else if (t->r > 0)
-		t->r = may_write(t->req, &a) ? 0 : -EACCES;
+		t->r = may_write(t->req, &a);
 	if (t->r >= 0 && t->to_ino != a.ino) {
 		/* Once more, in the thread of that file's edits. */
 		t->to_ino = a.ino;

@@ -24,7 +24,7 @@ struct stream {
 	struct source source; /* first: they are one */
 	struct follower file, dir_entry;
 	struct view view;
-	uint32_t uid, gid; /* who opened it */
+	struct caller caller; /* who opened it */
 	bool closed, is_queue, follow, lines;
 	/* All below: under the source's mutex. */
 	uint64_t ino; /* what is read; held while following */
@@ -48,7 +48,7 @@ static struct stream *stream_of(const struct fuse_file_info *fi)
 
 static void say(struct stream *s, const char *text)
 {
-	event_say(s->source.d, "view", s->ino, s->view.name, text);
+	event_say(s->source.d, s->caller.uid, "view", s->ino, s->view.name, text);
 }
 
 /* --- what comes next --- */
@@ -200,13 +200,13 @@ static struct ropefs_name base_name(const struct view *v)
 	return (struct ropefs_name) { v->name, v->selector.name_len };
 }
 
-static bool may_read(const struct stream *s, const struct ropefs_attr *a)
+/* As if the name were opened again by who opened the view. */
+static int may_read(const struct stream *s, uint64_t ino)
 {
-	if (s->uid == 0)
-		return true;
-	if (s->uid == a->uid)
-		return a->mode & S_IRUSR;
-	return s->gid == a->gid ? a->mode & S_IRGRP : a->mode & S_IROTH;
+	struct daemon *d = s->source.d;
+	int r = caller_may(d, &s->caller, s->view.dir, 1);
+
+	return r < 0 ? r : caller_may(d, &s->caller, ino, 4);
 }
 
 static int begin_at(struct stream *s, const struct ropefs_attr *a)
@@ -234,8 +234,9 @@ static int go_over(struct stream *s)
 		return 0;
 	if (r < 0 || s->n_old == OLD_MAX)
 		return r < 0 ? r : 0;
-	if (!may_read(s, &a))
-		return -EACCES;
+	r = may_read(s, a.ino);
+	if (r < 0)
+		return r;
 	r = ropefs_hold(d->fs, a.ino);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
@@ -309,6 +310,7 @@ static void stream_free(struct source *source)
 			ropefs_release(s->source.d->fs, s->old[i], 1);
 		ropefs_release(s->source.d->fs, s->ino, 1);
 	}
+	caller_release(&s->caller);
 	free(s->out.p);
 	free(s->scratch);
 	free(s);
@@ -388,6 +390,8 @@ static void open_waiting(struct task *t)
 	struct stream *s = calloc(1, sizeof(*s));
 	int r = s ? view_target(d, t->ino, &s->view) : -ENOMEM;
 
+	if (r >= 0)
+		r = caller_of(t->req, &s->caller);
 	if (r < 0) {
 		free(s);
 		t->r = r;
@@ -399,8 +403,6 @@ static void open_waiting(struct task *t)
 	s->source.ready = ready;
 	s->source.free = stream_free;
 	s->file.source = s->dir_entry.source = &s->source;
-	s->uid = fuse_req_ctx(t->req)->uid;
-	s->gid = fuse_req_ctx(t->req)->gid;
 	s->ino = s->view.target;
 	s->follow = s->view.selector.has & ROPEFS_SEL_FOLLOW;
 	s->step = s->view.selector.has & ROPEFS_SEL_EVERY ? s->view.selector.every : 1;
@@ -606,7 +608,6 @@ static int trim(struct daemon *d, const struct view *v, uint32_t uid)
 	struct ropefs_attr a;
 	int r = ropefs_getattr(d->fs, v->target, &a);
 
-	(void)uid;
 	if (r >= 0 && (!a.is_queue || v->selector.has & ~whole))
 		return -EPERM;
 	if (r >= 0)
@@ -614,7 +615,7 @@ static int trim(struct daemon *d, const struct view *v, uint32_t uid)
 	if (r < 0)
 		return r;
 	if (sel.from > sel.queue.first) {
-		event_say(d, "view", v->target, v->name,
+		event_say(d, uid, "view", v->target, v->name,
 			  "a queue is cut at its head only");
 		return -EPERM;
 	}

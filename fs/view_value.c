@@ -136,7 +136,7 @@ static int commit(struct daemon *d, struct value_file *f)
 	if (r >= 0)
 		r = is_stride(f) ? stride_write(d, f) : update(d, f);
 	if (r < 0)
-		event_say(d, "view", f->view.target, f->view.name,
+		event_say(d, f->uid, "view", f->view.target, f->view.name,
 			  *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
 	if (r < 0)
 		return r;
@@ -255,14 +255,14 @@ static int stride_load(struct daemon *d, struct value_file *f)
 }
 
 /* A queue only takes appends, and none by these. */
-static int may_write(struct daemon *d, const struct view *v)
+static int may_write(struct daemon *d, const struct view *v, uint32_t uid)
 {
 	struct ropefs_attr a;
 	int r = ropefs_getattr(d->fs, v->target, &a);
 
 	if (r < 0 || !a.is_queue)
 		return r;
-	event_say(d, "view", v->target, v->name,
+	event_say(d, uid, "view", v->target, v->name,
 		  "a queue only takes appends, and cuts at its head");
 	return -EPERM;
 }
@@ -274,7 +274,7 @@ static int file_open_value(struct task *t, struct value_file **ret)
 	int r = f ? view_target(t->d, t->ino, &f->view) : -ENOMEM;
 
 	if (r >= 0 && mode != O_RDONLY)
-		r = may_write(t->d, &f->view);
+		r = may_write(t->d, &f->view, t->flags);
 
 	if (r >= 0 && mode != O_WRONLY && f->view.selector.has == ROPEFS_SEL_PATCH)
 		r = -EACCES; /* there is nothing to read */

@@ -32,6 +32,11 @@ static int fail(const char *path, const char *name)
 				"files are queues when they are made in a folder with "
 				"the policy kind=queue",
 				path);
+	case EACCES:
+		return term_say(
+			"%s: who moves or removes a cursor needs the right to write "
+			"the file",
+			path);
 	case ENOENT:
 		return term_say("%s has no cursor '%s'", path, name);
 	case ERANGE:

@@ -71,6 +71,8 @@ static const char *snapshot_wrong(struct span key, struct span value)
 	n = value.n - sizeof(*row);
 	if (memchr(row->name, '\0', n) || memchr(row->name, '/', n))
 		return "has a name with a byte no name may have";
+	if (row_ino(key) > SNAPSHOT_ID_MAX || le64_get(row->dir) > SNAPSHOT_INO_MAX)
+		return "has a number that no snapshot has";
 	return noderef_is_none(&row->catalog) ? "has no tree" : NULL;
 }
 

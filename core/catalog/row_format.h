@@ -40,6 +40,10 @@ enum row_queue_part { ROW_PART_BLOCK = 0, ROW_PART_TAIL = 1, ROW_PART_MARK = 2 }
 #define ROW_KEY_INO	  9u /* kind and inode number: how every key begins */
 #define ROW_KEY_ENTRY	  17u
 #define INODE_ROW_VERSION 1u
+/* Of snapshots, and of the inodes that they can show. */
+#define SNAPSHOT_INO_BITS 40
+#define SNAPSHOT_INO_MAX  (((uint64_t)1 << SNAPSHOT_INO_BITS) - 1)
+#define SNAPSHOT_ID_MAX	  (((uint64_t)1 << 20) - 1)
 
 /*	0  ino   le64
  *	8  type  u8	DT_REG ...

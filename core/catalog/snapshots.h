@@ -8,6 +8,7 @@
 #define ROPEFS_CATALOG_SNAPSHOTS_H
 
 #include "core/catalog/catalog.h"
+#include "core/catalog/row_format.h"
 
 struct snapshot {
 	uint64_t id; /* from 1 */

@@ -142,6 +142,9 @@ int io_publish(struct io *io, const char *name, const void *p, size_t n);
 /* io_posix.c. The directory must exist; it is opened without following a final symlink and
  * every name below it with openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS). */
 int io_posix_new(const char *path, struct io **ret);
+/* Whether nobody else can change what is in the folder: its owner is who we are, or root (-EPERM),
+ * and only he may write there (-EACCES). close_it: others may not look into it from now on. */
+int io_posix_guard(struct io *io, bool close_it);
 /* The next lock() of this io takes fd, an open file that may hold the flock already (from a
  * process that ended, through one that kept it), instead of opening the file by its name. The
  * io owns fd. */

@@ -459,6 +459,23 @@ static int posix_lock(struct io *io, const char *name, pid_t *ret_pid)
 	return 0;
 }
 
+int io_posix_guard(struct io *io, bool close_it)
+{
+	int root = posix_of(io)->root;
+	struct stat st;
+
+	if (fstat(root, &st) < 0)
+		return -errno;
+	if (st.st_uid != geteuid() && st.st_uid != 0)
+		return -EPERM;
+	if (st.st_mode & (S_IWGRP | S_IWOTH))
+		return -EACCES;
+	/* Best effort: on a disk that is mounted read-only, or root's, it stays as it is. */
+	if (close_it && st.st_mode & (S_IRWXG | S_IRWXO))
+		(void)!fchmod(root, st.st_mode & S_IRWXU);
+	return 0;
+}
+
 void io_posix_adopt_lock(struct io *io, int fd)
 {
 	posix_of(io)->adopted = fd;

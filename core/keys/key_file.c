@@ -261,6 +261,8 @@ int key_file_read(const char *path, struct key_file **ret)
 	assert(path);
 	assert(ret);
 	r = open_safe(path, &fd);
+	if (r >= 0)
+		r = secret_probe();
 	if (r < 0)
 		return r;
 	r = secret_new(TEXT_MAX, &p);

@@ -1,6 +1,6 @@
 /* keys.h - one random master key a store, and every other key derived from it
- * (crypto_kdf, one sub-key id a purpose). Keys live in sodium_malloc memory, locked where the
- * system lets us (secret.h); they never reach argv, logs or cores.
+ * (crypto_kdf, one sub-key id a purpose). Keys live in sodium_malloc memory, locked (secret.h);
+ * they never reach argv, logs or cores.
  *
  * The master key is kept in the store's header, wrapped by the key of the key file, which
  * lies outside the store; so a key file can be replaced without rewriting the store. */

@@ -263,8 +263,11 @@ int pagefile_alloc(struct pagefile *pf, uint64_t *ret_page)
 
 void pagefile_give_back(struct pagefile *pf, uint64_t page)
 {
-	assert(page >= SUPER_SLOTS && page < pf->pages);
-	assert(bit_get(pf->used, page));
+	/* The number comes from a page: one that can't be, or that is free, is not used. */
+	if (page < SUPER_SLOTS || page >= pf->pages || !bit_get(pf->used, page)) {
+		pf->needs_sweep = true;
+		return;
+	}
 	/* Without memory to note it the page leaks, and a sweep finds it. */
 	(void)page_list_add(&pf->given, page);
 }
@@ -325,6 +328,18 @@ static int bitmap_write(struct pagefile *pf, const struct page_list *pages,
 	return 0;
 }
 
+static bool bitmap_has_itself(const struct pagefile *pf)
+{
+	bool has = true;
+
+	for (uint64_t page = 0; page < SUPER_SLOTS; page++)
+		has &= bit_get(pf->used, page);
+	for (size_t i = 0; i < pf->bitmap.n; i++)
+		has &= pf->bitmap.pages[i] < pf->durable.pages &&
+		       bit_get(pf->used, pf->bitmap.pages[i]);
+	return has;
+}
+
 /* Reads the durable bitmap into `used`, whose words are there already. */
 static int bitmap_read(struct pagefile *pf)
 {
@@ -353,7 +368,10 @@ static int bitmap_read(struct pagefile *pf)
 		first += n;
 		at = bp.next;
 	}
-	return 0;
+	return bitmap_has_itself(pf)
+		       ? 0
+		       : err_set(E_CORRUPT, "the bitmap of the page file calls itself "
+					    "free: run ropefs-fsck");
 }
 
 /* --- open, create, close --- */

@@ -115,8 +115,29 @@ says "ropefs: no file pages" 5 "$T/nopages" '"pages" is missing' -- \
 	"$ROPEFS" --key-file "$KEY" "$T/nopages" "$MNT"
 fails "ropefs-fsck: no file pages" '"pages" is missing' "$FSCK" -k "$KEY" "$T/nopages"
 
+# What others may change is not believed.
+cp -r "$STORE" "$T/opened" && chmod 770 "$T/opened"
+says "ropefs: a folder that others may write to" 1 "$T/opened" "chmod 700" -- \
+	"$ROPEFS" --key-file "$KEY" "$T/opened" "$MNT"
+says "init in a folder that others may write to" 1 "$T/wide" "chmod 700" -- \
+	sh -c 'mkdir -m 777 "$2" && exec "$1" init "$2" --key-file "$2.key"' sh "$ROPECTL" "$T/wide"
+chmod 700 "$T/opened" && chown 65534 "$T/opened"
+says "ropefs-fsck: a folder of another user" 1 "$T/opened" "another user" "chown" -- \
+	"$FSCK" -k "$KEY" "$T/opened"
+mkdir -m 755 "$T/readable"
+"$ROPECTL" init "$T/readable" --key-file "$T/key6" >/dev/null
+is "nobody else looks into a new store" "$(stat -c %a "$T/readable")" 700
+
 # --- keys ---
 
+# A checker of memory has no locked pages.
+if ! ldd "$ROPEFS" | grep -q 'lib[atu]*san'; then
+	cp -r "$STORE" "$T/theirs" && cp "$KEY" "$T/theirs.key" &&
+		chown -R 65534 "$T/theirs" "$T/theirs.key"
+	says "memory that may not be locked" 1 "locked" "ulimit -l" "LimitMEMLOCK" -- \
+		prlimit --memlock=65536 setpriv --reuid 65534 --clear-groups \
+		"$(for_others "$FSCK")" -k "$T/theirs.key" "$T/theirs"
+fi
 all_say "a key file that isn't there" 3 "$STORE" "$T/nokey" "$T/nokey" "does not exist"
 "$ROPECTL" init "$T/store2" --key-file "$T/key2" >/dev/null
 all_say "another store's key" 3 "$STORE" "$T/key2" "give the key file of this store"

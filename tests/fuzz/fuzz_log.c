@@ -324,6 +324,11 @@ static const struct op some_ops[] = {
 	  .data = { (const uint8_t *)"\x21\0\0\0\x0a\0\0\0\x14\x03\0\0\0\0\0\0\0\0",
 		    18 } },
 	{ .type = OP_REAP, .ino = 20 },
+	{ .type = OP_CREATE,
+	  .ino = 0,
+	  .dir = 1,
+	  .mode = S_IFREG | 0644,
+	  .name = { (const uint8_t *)"none", 4 } },
 };
 
 void fuzz_seeds(fuzz_give_fn give, void *arg)

@@ -197,26 +197,43 @@ static void give_tree(fuzz_give_fn give, void *arg)
 	give_input(&m, give, arg, "tree");
 }
 
-static void give_super(fuzz_give_fn give, void *arg)
+/* A superblock, but for one byte. */
+static void give_super(fuzz_give_fn give, void *arg, const char *name, unsigned at,
+		       uint8_t byte)
 {
-	struct bitmap_page bitmap = { .first_word = le64_put(0), .n_words = le32_put(1) };
 	uint8_t super[SUPER_BODY_BYTES] = { 8 };
 	struct making m = { 0 };
 
-	super[8] = 100; /* the log's LSN */
-	super[16] = 50;
-	super[32] = 30;
-	super[40] = 7;
-	super[128] = 40;
+	super[offsetof(struct super_body, lsn)] = 100;
+	super[offsetof(struct super_body, epoch)] = 50;
+	super[offsetof(struct super_body, next_ino)] = 30;
+	super[offsetof(struct super_body, next_pack)] = 7;
+	super[offsetof(struct super_body, pages)] = 40;
+	super[at] = byte;
 	fuzz_put_piece(&m.input, 1, super, sizeof(super));
-	give_input(&m, give, arg, "super");
-	bitmap.words[0] = le64_put(0x1fff);
-	fuzz_put_piece(&m.input, 2, &bitmap, sizeof(bitmap));
-	give_input(&m, give, arg, "bitmap");
+	give_input(&m, give, arg, name);
 }
 
+static void give_bitmap(fuzz_give_fn give, void *arg, const char *name, uint64_t used)
+{
+	struct bitmap_page bitmap = { .n_words = le32_put(1),
+				      .words[0] = le64_put(used) };
+	struct making m = { 0 };
+
+	fuzz_put_piece(&m.input, 2, &bitmap, sizeof(bitmap));
+	give_input(&m, give, arg, name);
+}
+
+/* Behind the first of each, what once broke an assertion. */
 void fuzz_seeds(fuzz_give_fn give, void *arg)
 {
 	give_tree(give, arg);
-	give_super(give, arg);
+	give_super(give, arg, "super", 0, 8);
+	give_super(give, arg, "super_epochs", offsetof(struct super_body, snap_epoch),
+		   51);
+	give_super(give, arg, "super_ino", offsetof(struct super_body, next_ino), 0);
+	give_super(give, arg, "super_snap", offsetof(struct super_body, next_snap) + 3,
+		   1);
+	give_bitmap(give, arg, "bitmap", 0x1fff);
+	give_bitmap(give, arg, "bitmap_itself", 3);
 }

@@ -181,6 +181,8 @@ static void add_others(struct buf *input)
 void fuzz_seeds(fuzz_give_fn give, void *arg)
 {
 	struct buf input = BUF_INIT;
+	struct inode_row row;
+	struct row_key key;
 
 	add_file(&input, 1, S_IFDIR | 0755, 0);
 	add_entry(&input, 0x1000, 3, "file");
@@ -192,6 +194,18 @@ void fuzz_seeds(fuzz_give_fn give, void *arg)
 	add_file(&input, 6, S_IFREG | 0600, 0);
 	add_others(&input);
 	give(arg, "rows", input.p, input.n);
+	buf_release(&input);
+	/* Its bytes count for none in the row. */
+	add_file(&input, 1, S_IFDIR | 0755, 0);
+	row = inode(S_IFREG | 0644);
+	row.rope.n_inline = 1;
+	row.rope.bytes = le64_put(10);
+	row.rope.u.ext[0] =
+		(struct extent) { .ref = le64_put((uint64_t)EXTENT_CHUNK << 62),
+				  .len = le32_put(10) };
+	key = row_key(ROW_INODE, 3);
+	add(&input, &key, &row, sizeof(row));
+	give(arg, "uncounted", input.p, input.n);
 	buf_release(&input);
 	add_file(&input, 1, S_IFDIR | 0755, 0);
 	give(arg, "root", input.p, input.n);

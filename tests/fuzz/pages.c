@@ -5,8 +5,11 @@
 #include "core/page/superblock.h"
 #include "core/rope/rope.h"
 
+#define PAGES_SPOKEN ((uint64_t)1 << 16)
+
 struct children {
-	const struct noderef *refs; /* of the images, those from `from` on are known */
+	struct noderef *
+		refs; /* of the images, those from `from` on are known; each is used once */
 	unsigned from, n;
 };
 
@@ -15,18 +18,20 @@ static int mend_child(void *arg, struct noderef *slot)
 	const struct children *c = arg;
 	uint64_t i = le64_get(slot->at) - FUZZ_PAGE_FIRST;
 
-	if (i >= c->from && i < c->n)
-		*slot = c->refs[i];
+	if (i < c->from || i >= c->n || noderef_is_none(&c->refs[i]))
+		return 0;
+	*slot = c->refs[i];
+	c->refs[i] = NODEREF_NONE;
 	return 0;
 }
 
 /* An image that can't be a node is left as it is. */
-static void mend_children(struct nodes *ns, uint8_t *image, const struct children *c)
+static void mend_children(struct nodes *ns, uint8_t *image, struct children *c)
 {
 	const struct node_type *type = nodes_type(ns, image);
 
 	if (type && type->each_child && type->check && type->check(image) == 0)
-		type->each_child(image, mend_child, (void *)c);
+		type->each_child(image, mend_child, c);
 }
 
 static void put_images(struct pagefile *pf, const struct fuzz_pages *pages,
@@ -39,7 +44,7 @@ static void put_images(struct pagefile *pf, const struct fuzz_pages *pages,
 	rope_register(ns);
 	catalog_register(ns);
 	for (unsigned i = pages->n; i-- > 0;) {
-		const struct children c = { refs, i + 1, pages->n };
+		struct children c = { refs, i + 1, pages->n };
 		uint64_t page;
 
 		mend_children(ns, pages->images[i], &c);
@@ -67,6 +72,7 @@ static void put_super(struct io *io, const struct fuzz_pages *pages,
 	s = was;
 	if (pages->super)
 		superblock_body_get(pages->super, &s);
+	s.pages %= PAGES_SPOKEN; /* more would take their memory, and nothing else */
 	s.super.catalog = root ? *root : was.super.catalog;
 	s.bitmap = bitmap ? *bitmap : was.bitmap;
 	for (unsigned i = 0; i < SUPER_SLOTS; i++, s.super.generation++)
