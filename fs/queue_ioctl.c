@@ -11,14 +11,7 @@
 /* Cursors are changed through descriptors that read, but by who may change the file. */
 static int may_change(fuse_req_t req, uint64_t ino)
 {
-	struct caller who;
-	int r = ropefs_in_snapshot(ino) ? -EROFS : caller_of(req, &who);
-
-	if (r < 0)
-		return r;
-	r = caller_may(daemon_of(req), &who, ino, 2);
-	caller_release(&who);
-	return r;
+	return ropefs_in_snapshot(ino) ? -EROFS : caller_may_now(req, ino, 2);
 }
 
 static int commit(struct daemon *d, const struct queue_ioctl *q,

@@ -222,3 +222,15 @@ int caller_may(struct daemon *d, const struct caller *c, uint64_t ino, unsigned 
 
 	return c->uid == 0 ? 0 : ropefs_access(d->fs, ino, &who, want);
 }
+
+int caller_may_now(fuse_req_t req, uint64_t ino, unsigned want)
+{
+	struct caller who;
+	int r = caller_of(req, &who);
+
+	if (r < 0)
+		return r;
+	r = caller_may(daemon_of(req), &who, ino, want);
+	caller_release(&who);
+	return r;
+}

@@ -50,5 +50,7 @@ int caller_of(fuse_req_t req, struct caller *ret);
 void caller_release(struct caller *c);
 /* Where the kernel has not asked: 0 when c may do want (as ropefs_access()), -EACCES. */
 int caller_may(struct daemon *d, const struct caller *c, uint64_t ino, unsigned want);
+/* The same for who makes this request. */
+int caller_may_now(fuse_req_t req, uint64_t ino, unsigned want);
 
 #endif

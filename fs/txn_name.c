@@ -14,25 +14,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { GROUPS_MAX = 256 }; /* more are not looked at: they could only allow */
-
 static int may_write_dir(fuse_req_t req, const struct ropefs_attr *dir)
 {
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	struct ropefs_who who = { .uid = ctx->uid, .gid = ctx->gid };
-	gid_t groups[GROUPS_MAX];
-	int n;
-
-	if (!ctx->uid)
-		return 0;
-	n = fuse_req_getgroups(req, GROUPS_MAX, groups);
-	if (n > GROUPS_MAX)
-		n = GROUPS_MAX;
-	if (n > 0) {
-		who.groups = groups;
-		who.n_groups = (size_t)n;
-	}
-	return ropefs_access(daemon_of(req)->fs, dir->ino, &who, 2 | 1);
+	return caller_may_now(req, dir->ino, 2 | 1);
 }
 
 /* Who may take a name away from a sticky folder. */
@@ -85,6 +69,9 @@ static int create(struct task *t, struct txn *x, struct ropefs_ioc_txn_name *n,
 	struct member m = { .uid = ctx->uid, .rights = FH_READ | FH_WRITE };
 	int r = name_is_free(t->req, dir->ino, n->name);
 
+	/* As Linux does: nobody makes programs that run for a group that is not his. */
+	if (ctx->uid && what.mode & S_ISGID && !req_in_group(t->req, what.gid))
+		what.mode &= ~(uint32_t)S_ISGID;
 	if (r >= 0)
 		r = ropefs_txn_create(x->core, dir->ino, ropefs_name(n->name), &what,
 				      &m.ino);
@@ -138,7 +125,7 @@ static int rename_name(struct task *t, struct txn *x, const struct ropefs_ioc_tx
 					 ropefs_name(n->to_name), n->mode);
 }
 
-static int set_cursor(struct txn *x, const struct ropefs_ioc_txn_name *n)
+static int set_cursor(struct task *t, struct txn *x, const struct ropefs_ioc_txn_name *n)
 {
 	struct ropefs_attr a;
 	int r;
@@ -148,6 +135,8 @@ static int set_cursor(struct txn *x, const struct ropefs_ioc_txn_name *n)
 	r = ropefs_txn_getattr(x->core, x->members[n->dir - 1].ino, &a);
 	if (r >= 0 && !a.is_queue)
 		r = -EINVAL;
+	if (r >= 0)
+		r = caller_may_now(t->req, a.ino, 2);
 	return r < 0 ? r : ropefs_txn_cursor_commit(x->core, a.ino, n->name, n->id);
 }
 
@@ -161,7 +150,7 @@ int txn_name_change(struct task *t, struct txn *x, struct ropefs_ioc_txn_name *n
 	    n->what > ROPEFS_IOC_TXN_CURSOR)
 		return -EINVAL;
 	if (n->what == ROPEFS_IOC_TXN_CURSOR)
-		return set_cursor(x, n);
+		return set_cursor(t, x, n);
 	if (n->what == ROPEFS_IOC_TXN_RENAME &&
 	    n->mode & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
 		return -EINVAL;

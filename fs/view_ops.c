@@ -128,14 +128,7 @@ static void view_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size
  * nothing about the file that would be cut. */
 static int may_write(fuse_req_t req, const struct ropefs_attr *a)
 {
-	struct caller who;
-	int r = caller_of(req, &who);
-
-	if (r < 0)
-		return r;
-	r = caller_may(daemon_of(req), &who, a->ino, 2);
-	caller_release(&who);
-	return r;
+	return caller_may_now(req, a->ino, 2);
 }
 
 static void unlink_waiting(struct task *t)
