@@ -30,8 +30,9 @@ int remote_way_open(struct remote *rm, bool patient, struct remote_way *way)
 		.signature_v2 = c->signature_v2,
 		.cancel = &rm->cancel,
 	};
+	const atomic_bool *cancel = patient ? &rm->up_cancel : &rm->cancel;
 	const struct object_meter_opts mo = { .bytes_per_s = patient ? c->bytes_per_s : 0,
-					      .cancel = &rm->cancel };
+					      .cancel = cancel };
 	struct object_retry_opts ro = { .tries = patient ? 3 : 5,
 					.base_ms = patient ? 500 : 100,
 					.pause_max_ms = 4000,
@@ -53,12 +54,17 @@ int remote_way_open(struct remote *rm, bool patient, struct remote_way *way)
 		object_free(meter);
 		return r;
 	}
-	*way = (struct remote_way) { retry, meter };
+	*way = (struct remote_way) { .os = retry, .meter = meter };
 	return 0;
 }
 
 void remote_way_close(struct remote_way *way)
 {
+	struct remote_way *before = way->before;
+
+	if (before)
+		remote_way_close(before);
+	free(before);
 	object_free(way->os);
 	*way = (struct remote_way) { 0 };
 }
@@ -72,8 +78,10 @@ static int reading_way(struct remote *rm, struct object_store **ret)
 	lock_take(&rm->lock);
 	if (!rm->down.os) {
 		r = remote_way_open(rm, false, &way);
-		if (r == 0)
+		if (r == 0) {
+			way.before = rm->down.before;
 			rm->down = way;
+		}
 	}
 	*ret = rm->down.os;
 	lock_drop(&rm->lock);
@@ -182,7 +190,7 @@ struct pack_info remote_pack_info(const struct manifest_pack *p)
 int remote_note_packs(struct ropefs *fs)
 {
 	const struct manifest *m = fs->remote ? &fs->remote->man : NULL;
-	int r = 0;
+	int r = remote_dropped_note(fs);
 
 	for (size_t i = 0; m && r == 0 && i < m->n_packs; i++) {
 		struct pack_info info = remote_pack_info(&m->packs[i]);
@@ -225,6 +233,9 @@ static void answer_waiters(struct remote *rm, int r)
 	struct sync_waiter *w;
 
 	lock_take(&rm->lock);
+	/* Without a failure what is not there yet is refused. */
+	if (r == 0 && rm->refused && !rm->fails)
+		r = -E_REMOTE;
 	while ((w = STAILQ_FIRST(&rm->waiters))) {
 		STAILQ_REMOVE_HEAD(&rm->waiters, link);
 		if (r < 0 || w->lsn <= rm->committed_lsn)
@@ -237,7 +248,7 @@ static void answer_waiters(struct remote *rm, int r)
 	lock_drop(&rm->lock);
 	while ((w = STAILQ_FIRST(&mine))) {
 		STAILQ_REMOVE_HEAD(&mine, link);
-		w->done(w->arg, r);
+		w->done(w->arg, w->lsn <= rm->committed_lsn ? 0 : r);
 		free(w);
 	}
 }
@@ -283,6 +294,39 @@ void remote_note_cycle(struct remote *rm, int r)
 			    rm->follow ? "answers" : "takes uploads");
 }
 
+bool remote_is_stuck(struct remote *rm)
+{
+	bool stuck;
+
+	lock_take(&rm->lock);
+	stuck = rm->fails > 0 || rm->refused > 0;
+	lock_drop(&rm->lock);
+	return stuck;
+}
+
+static bool sync_wanted_locked(const struct remote *rm)
+{
+	return rm->wanted_lsn > rm->committed_lsn;
+}
+
+/* It is the hour, or there is a reason not to wait for it. */
+static bool may_upload(struct remote *rm)
+{
+	bool wanted;
+
+	if (remote_hours_open(rm->cfg.upload_hours, io_real_ns(rm->fs->io)))
+		return true;
+	lock_take(&rm->lock);
+	wanted = sync_wanted_locked(rm);
+	lock_drop(&rm->lock);
+	return wanted || remote_over_limit(rm) > 0;
+}
+
+int remote_may_go_on(struct remote *rm)
+{
+	return atomic_load(&rm->up_cancel) || !may_upload(rm) ? -ECANCELED : 0;
+}
+
 /* Until when to wait: the interval after a good cycle, else a random time below a bound that
  * doubles. */
 static uint64_t next_turn(struct remote *rm)
@@ -297,9 +341,27 @@ static uint64_t next_turn(struct remote *rm)
 	return now + SECOND_NS / 10 + random % bound;
 }
 
-static bool sync_wanted_locked(const struct remote *rm)
+/* One turn of the uploader: an upload where one may be, and the disk's limits held. */
+static int turn(struct remote *rm, bool only_evict)
 {
-	return rm->wanted_lsn > rm->committed_lsn;
+	bool may = !only_evict && may_upload(rm);
+	int r;
+
+	lock_take(&rm->lock);
+	rm->resting = !only_evict && !may;
+	rm->retry_refused |= rm->retry_wanted;
+	rm->retry_wanted = false;
+	lock_drop(&rm->lock);
+	if (!may)
+		return remote_evict(rm);
+	r = checkpoint_for(rm);
+	if (r == 0)
+		r = remote_cycle(rm);
+	if (r != -ECANCELED)
+		remote_note_cycle(rm, r);
+	if (r < 0)
+		remote_evict(rm); /* again: now it is known that nothing goes up */
+	return r;
 }
 
 static void *uploader_main(void *arg)
@@ -311,20 +373,21 @@ static void *uploader_main(void *arg)
 	lock_take(&rm->lock);
 	while (!rm->stopping && !rm->ended) {
 		uint64_t now = io_mono_ns(rm->fs->io);
+		bool due = now >= next || rm->kicked;
 
-		if (now < next && !rm->kicked) {
+		if (!due && !rm->evict_wanted) {
 			lock_wait(&rm->lock, &rm->wake, next);
 			continue;
 		}
-		rm->kicked = false;
+		if (due)
+			rm->kicked = false;
+		rm->evict_wanted = false;
 		lock_drop(&rm->lock);
-		r = checkpoint_for(rm);
-		if (r == 0)
-			r = remote_cycle(rm);
-		if (r != -ECANCELED)
-			remote_note_cycle(rm, r);
-		answer_waiters(rm, 0);
-		next = next_turn(rm);
+		r = turn(rm, !due);
+		if (due) {
+			answer_waiters(rm, 0);
+			next = next_turn(rm);
+		}
 		lock_take(&rm->lock);
 		rm->ended = r == -E_FENCED || r == -E_READ_ONLY ? r : 0;
 		/* More was written while the cycle ran. */
@@ -360,6 +423,12 @@ void remote_stop(struct ropefs *fs)
 	if (!rm)
 		return;
 	atomic_store(&rm->cancel, true);
+	remote_stop_uploader(rm);
+}
+
+void remote_stop_uploader(struct remote *rm)
+{
+	atomic_store(&rm->up_cancel, true);
 	if (!rm->started)
 		return;
 	lock_take(&rm->lock);
@@ -375,15 +444,18 @@ void remote_stop(struct ropefs *fs)
 void remote_kick(struct ropefs *fs)
 {
 	struct remote *rm = fs->remote;
+	uint64_t over;
 
-	if (!rm || !rm->cfg.local_bytes)
+	if (!rm || (!rm->cfg.local_bytes && !rm->cfg.min_free_bytes))
 		return;
-	/* A limit may be passed long before the interval is over. */
+	over = remote_over_limit(rm);
 	lock_take(&rm->lock);
-	if (!rm->fails) {
-		rm->kicked = true;
-		pthread_cond_broadcast(&rm->wake);
-	}
+	rm->full = over > fs->hot_soft;
+	/* A limit may be passed long before the interval is over; but while the bucket is away
+	 * its pauses stay as long as they are. */
+	rm->kicked |= over > 0 && !rm->fails;
+	rm->evict_wanted |= over > 0;
+	pthread_cond_broadcast(&rm->wake);
 	lock_drop(&rm->lock);
 }
 
@@ -416,7 +488,7 @@ int remote_admit(struct ropefs *fs)
 	struct remote *rm = fs->remote;
 	bool full;
 
-	if (!rm || !rm->cfg.local_bytes)
+	if (!rm)
 		return 0;
 	lock_take(&rm->lock);
 	full = rm->full;
@@ -424,8 +496,9 @@ int remote_admit(struct ropefs *fs)
 	if (!full)
 		return 0;
 	return err_set(ENOSPC,
-		       "the store is over its local limit, and the bucket does not take "
-		       "what would leave: ropectl remote show says why");
+		       "the store is over its local limit or the disk too full, and "
+		       "the bucket does not take what would leave: ropectl remote "
+		       "show says why");
 }
 
 /* --- for callers --- */
@@ -459,6 +532,11 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	st.creates = rm->cfg.creates;
 	st.fenced = rm->fenced;
 	st.full = rm->full;
+	st.resting = rm->resting;
+	st.refused = rm->refused;
+	st.dropped = rm->dropped;
+	st.dropped_bytes = rm->dropped_bytes;
+	snprintf(st.refused_why, sizeof(st.refused_why), "%s", rm->refused_why);
 	st.ended = rm->ended != 0;
 	st.wanted_lsn = rm->wanted_lsn;
 	st.epoch = rm->cfg.epoch;
@@ -520,17 +598,39 @@ int ropefs_remote_kick(struct ropefs *fs, uint64_t *ret_lsn)
 
 int remote_wait(struct remote *rm, uint64_t lsn)
 {
+	uint64_t began;
 	int r;
 
 	lock_take(&rm->lock);
 	want_locked(rm, lsn);
-	while (rm->committed_lsn < lsn && !rm->ended && !rm->stopping)
+	began = rm->cycles;
+	while (rm->committed_lsn < lsn && !rm->ended && !rm->stopping &&
+	       !(rm->refused && rm->cycles > began + 1))
 		lock_wait(&rm->lock, &rm->done_cond, 0);
-	r = rm->committed_lsn >= lsn ? 0 : rm->ended ? rm->ended : -ESHUTDOWN;
+	r = rm->committed_lsn >= lsn ? 0
+	    : rm->ended		     ? rm->ended
+	    : rm->refused	     ? -E_REMOTE
+				     : -ESHUTDOWN;
 	if (r < 0 && *rm->last_error)
 		err_set(-r, "%s", rm->last_error);
+	else if (r == -E_REMOTE)
+		err_set(-r, "%s", rm->refused_why);
 	lock_drop(&rm->lock);
 	return r;
+}
+
+int ropefs_remote_retry(struct ropefs *fs)
+{
+	struct remote *rm = fs->remote;
+
+	err_clear();
+	if (!rm)
+		return no_remote();
+	lock_take(&rm->lock);
+	rm->retry_wanted = rm->kicked = true;
+	pthread_cond_broadcast(&rm->wake);
+	lock_drop(&rm->lock);
+	return 0;
 }
 
 int ropefs_remote_sync(struct ropefs *fs)

@@ -245,6 +245,57 @@ int ropefs_remote_add(struct ropefs *fs, const struct ropefs_remote_opts *opts)
 	return remote_start(fs);
 }
 
+/* Open packs go on with the way they have. */
+static void renew_ways(struct remote *rm)
+{
+	remote_way_close(&rm->up);
+	lock_take(&rm->lock);
+	if (rm->down.os) {
+		struct remote_way *before = calloc(1, sizeof(*before));
+
+		if (before) {
+			*before = rm->down;
+			rm->down = (struct remote_way) { .before = before };
+		}
+	}
+	rm->stopping = false;
+	rm->fails = 0;
+	lock_drop(&rm->lock);
+	atomic_store(&rm->up_cancel, false);
+}
+
+int ropefs_remote_set(struct ropefs *fs, char *lines)
+{
+	struct remote_config next = { 0 };
+	struct remote *rm = fs->remote;
+	int r, started;
+
+	err_clear();
+	if (!rm)
+		return err_set(E_REMOTE, "the store has no bucket");
+	r = store_writable(fs);
+	if (r < 0)
+		return r;
+	remote_stop_uploader(rm);
+	r = remote_config_read(fs->io, fs->keys, &next);
+	if (r == 0)
+		r = remote_config_change(&next, lines);
+	if (r == 0)
+		r = remote_config_write(fs->io, fs->keys, &next);
+	if (r == 0) {
+		struct remote_config old = rm->cfg;
+
+		lock_take(&rm->lock);
+		rm->cfg = next;
+		lock_drop(&rm->lock);
+		next = old;
+	}
+	remote_config_release(&next);
+	renew_ways(rm);
+	started = remote_start(fs);
+	return r < 0 ? r : started;
+}
+
 int ropefs_remote_rm(struct ropefs *fs)
 {
 	struct remote *rm = fs->remote;

@@ -29,13 +29,16 @@ static const uint8_t magic[8] = { 'R', 'O', 'P', 'E', 'R', 'E', 'M', 'O' };
 /* X(name): fields that are text, and that are numbers. */
 #define TEXTS(X)                                                                         \
 	X(url)                                                                           \
-	X(endpoint) X(region) X(access_key) X(secret_key) X(session_token) X(ca_file)
+	X(endpoint)                                                                      \
+	X(region)                                                                        \
+	X(access_key) X(secret_key) X(session_token) X(ca_file) X(upload_hours)
 #define NUMBERS(X)                                                                       \
 	X(virtual_host)                                                                  \
 	X(signature_v2)                                                                  \
 	X(reader)                                                                        \
 	X(creates)                                                                       \
-	X(interval_s) X(keep_s) X(local_bytes) X(min_free_bytes) X(bytes_per_s) X(epoch)
+	X(interval_s)                                                                    \
+	X(keep_s) X(local_bytes) X(min_free_bytes) X(bytes_per_s) X(epoch) X(drop_oldest)
 
 void remote_config_release(struct remote_config *c)
 {
@@ -206,7 +209,7 @@ static int copy_text(char **to, const char *from)
 /* --- options as lines --- */
 
 /* X(name): of struct ropefs_remote_opts, numbers of each type. */
-#define OPT_BOOLS(X)  X(virtual_host) X(signature_v2) X(take_over)
+#define OPT_BOOLS(X)  X(virtual_host) X(signature_v2) X(take_over) X(drop_oldest)
 #define OPT_SHORTS(X) X(interval_s) X(keep_s)
 #define OPT_LONGS(X)  X(local_bytes) X(min_free_bytes) X(bytes_per_s)
 
@@ -266,6 +269,62 @@ int ropefs_remote_opts_parse(char *lines, struct ropefs_remote_opts *ret)
 	return r;
 }
 
+/* Settings that may be changed later. */
+static bool may_change(const char *name)
+{
+	static const char *const names[] = {
+		"endpoint",	 "region",	"access_key",	"secret_key",
+		"session_token", "ca_file",	"upload_hours", "interval_s",
+		"keep_s",	 "local_bytes", "bytes_per_s",	"min_free_bytes",
+		"drop_oldest"
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
+}
+
+/* The line, cut in two, takes the place of what c had. */
+static int change_line(struct remote_config *c, const char *name, const char *value)
+{
+	if (!may_change(name))
+		return err_set(EINVAL, "'%.40s' of a bucket can't be changed", name);
+	if (!strcmp(name, "upload_hours") && *value) {
+		int r = remote_hours_check(value);
+
+		if (r < 0)
+			return r;
+	}
+#define X(field)                                                                         \
+	if (!strcmp(name, #field)) {                                                     \
+		free(c->field);                                                          \
+		c->field = NULL;                                                         \
+	}
+	TEXTS(X)
+#undef X
+	return *value ? take_line(c, name, value) : 0;
+}
+
+int remote_config_change(struct remote_config *c, char *lines)
+{
+	char *save, *line;
+	int r = 0;
+
+	for (line = strtok_r(lines, "\n", &save); line && r == 0;
+	     line = strtok_r(NULL, "\n", &save)) {
+		char *value = strchr(line, '=');
+
+		if (!value)
+			return err_set(EINVAL, "'%.40s' is no NAME=VALUE", line);
+		*value++ = '\0';
+		r = change_line(c, line, value);
+	}
+	if (!c->interval_s || !c->keep_s)
+		return err_set(EINVAL, "the times must be more than nothing");
+	return r;
+}
+
 int remote_config_fill(struct remote_config *c, const struct ropefs_remote_opts *opts)
 {
 	int r = 0;
@@ -282,5 +341,8 @@ int remote_config_fill(struct remote_config *c, const struct ropefs_remote_opts 
 	c->local_bytes = opts->local_bytes;
 	c->min_free_bytes = opts->min_free_bytes;
 	c->bytes_per_s = opts->bytes_per_s;
+	c->drop_oldest = opts->drop_oldest;
+	if (r == 0 && c->upload_hours)
+		r = remote_hours_check(c->upload_hours);
 	return r;
 }

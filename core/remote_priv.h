@@ -23,7 +23,9 @@
 /* How the bucket is reached, and by whom: the sealed file remote/config. */
 struct remote_config {
 	char *url, *endpoint, *region, *access_key, *secret_key, *session_token, *ca_file;
+	char *upload_hours; /* NULL: always */
 	bool virtual_host, signature_v2;
+	bool drop_oldest; /* else new bytes are refused when nothing may leave */
 	bool reader; /* a copy of a store that another folder writes */
 	bool creates; /* the bucket's conditional put was found to be atomic */
 	uint64_t interval_s, keep_s, local_bytes, min_free_bytes, bytes_per_s;
@@ -35,6 +37,8 @@ struct remote_config {
 struct remote_way {
 	struct object_store *os; /* NULL: not opened yet */
 	struct object_store *meter; /* within it */
+	struct remote_way
+		*before; /* of readers: with other settings, kept for open packs */
 };
 
 /* Where a page's bytes are in the bucket. */
@@ -54,7 +58,7 @@ struct remote {
 	struct ropefs *fs;
 	struct remote_config cfg;
 	char instance[INSTANCE_BYTES];
-	atomic_bool cancel;
+	atomic_bool cancel, up_cancel; /* of all ways, and of the uploader's */
 	struct remote
 		*gone; /* the one before, forgotten: somebody may still look at it */
 
@@ -71,18 +75,22 @@ struct remote {
 	uint64_t checked_ns; /* when nobody else had written, 0: not looked yet */
 	uint64_t oldest, oldest_due_ns; /* the next manifest to remove, and when */
 	unsigned fails;
+	bool retry_refused; /* somebody asks for what the bucket refused */
 
 	struct lock lock; /* RANK_REMOTE; guards all below */
 	struct remote_way down; /* for readers; its store is set once and stays */
 	pthread_t thread;
-	bool started, stopping, kicked;
+	bool started, stopping, kicked, evict_wanted, retry_wanted;
 	pthread_cond_t wake, done_cond;
 	STAILQ_HEAD(, sync_waiter) waiters; /* for the bucket */
 	uint64_t wanted_lsn, committed_lsn, committed_ns, number;
 	int ended; /* why nothing goes up any more, or 0 */
 	bool fenced, full; /* full: over the local limit, and nothing may leave */
 	uint64_t packs_left, bytes_left, evicted, cycles, cycle_errors;
+	uint64_t refused, dropped, dropped_bytes;
+	bool resting; /* it is not the hour */
 	char last_error[256];
+	char refused_why[256]; /* of the last one */
 };
 
 /* --- remote.c --- */
@@ -103,6 +111,7 @@ int remote_new(struct ropefs *fs, struct remote **ret);
 /* How a cycle, or a look, ended: for status and events. */
 void remote_note_cycle(struct remote *rm, int r);
 void remote_stop(struct ropefs *fs);
+void remote_stop_uploader(struct remote *rm);
 struct remote *remote_free(struct remote *rm);
 /* For struct packs_opts; arg: the ropefs. */
 int remote_open_pack(void *arg, const struct pack_info *info, struct io_file **ret);
@@ -110,8 +119,13 @@ int remote_open_pack(void *arg, const struct pack_info *info, struct io_file **r
 void remote_kick(struct ropefs *fs);
 /* Hands over waiters whose changes, up to lsn, are in the log on the disk. */
 void remote_await(struct remote *rm, struct sync_waiter *w);
+/* The last try failed, or packs are refused: what is over the limit may have to be dropped. */
+bool remote_is_stuck(struct remote *rm);
+/* Whether an upload under way may go on with the next pack. -ECANCELED. */
+int remote_may_go_on(struct remote *rm);
 /* -ENOSPC when the local limit forbids new bytes. */
 int remote_admit(struct ropefs *fs);
+/* patient: the uploader's. */
 int remote_way_open(struct remote *rm, bool patient, struct remote_way *way);
 void remote_way_close(struct remote_way *way);
 
@@ -137,6 +151,7 @@ int remote_config_write(struct io *io, const struct keys *keys,
 			const struct remote_config *c);
 void remote_config_release(struct remote_config *c);
 int remote_config_fill(struct remote_config *c, const struct ropefs_remote_opts *opts);
+int remote_config_change(struct remote_config *c, char *lines);
 int remote_file_read(struct io *io, const char *name, struct buf *ret);
 
 /* --- remote_upload.c (uploader) --- */
@@ -150,6 +165,42 @@ int remote_get_manifest(struct object_store *os, const char *instance, uint64_t 
 			struct manifest *ret);
 int remote_put_bytes(struct object_store *os, const char *key, struct span bytes,
 		     unsigned flags);
+
+/* --- remote_packs.c (uploader) --- */
+struct pack_list {
+	struct pack_info *p;
+	size_t n, cap;
+};
+int pack_list_add(void *arg, const struct pack_info *info); /* for packs_each() */
+/* The last manifest names the pack as being there. */
+bool remote_has_pack(const struct remote *rm, const struct pack_info *info);
+/* What a manifest put now says of the pack's bytes. */
+enum pack_lost remote_pack_lost(const struct remote *rm, const struct pack_info *info);
+/* Puts those up to the rank that wait, one rank after the other. Returns how many. */
+int remote_put_packs(struct remote *rm, const struct pack_list *l, unsigned rank);
+/* Some are still to go up. */
+bool remote_waits(const struct remote *rm, const struct pack_list *l);
+/* All that may go up is there: none waits, none is refused. */
+bool remote_is_whole(const struct remote *rm, const struct pack_list *l);
+void remote_retry_refused(struct remote *rm);
+/* A manifest was committed: what it names needs no note of its own. */
+void remote_forget_done(struct remote *rm);
+
+/* --- remote_hours.c --- */
+int remote_hours_check(const char *text); /* -EINVAL with a sentence */
+bool remote_hours_open(const char *text, uint64_t real_ns); /* NULL or "": always */
+
+/* --- remote_dropped.c --- */
+/* The pack is about to be dropped. */
+int remote_dropped_add(struct ropefs *fs, const struct pack_info *info);
+/* Tells the pack layer of those that were. */
+int remote_dropped_note(struct ropefs *fs);
+
+/* --- remote_evict.c --- */
+/* Bytes by which the packs here are over the limit, or the disk below its least. */
+uint64_t remote_over_limit(struct remote *rm);
+/* What the bucket has leaves, and when nothing goes up what may be dropped (uploader). */
+int remote_evict(struct remote *rm);
 
 /* --- remote_pages.c (uploader) --- */
 /* Puts the changed pages of a held state as segments: *next gets its segments, and what is

@@ -14,11 +14,6 @@
 #define HOLD_TRIES    5
 #define REMOVE_STEPS  8
 
-struct remote_done {
-	bool poisoned; /* can't be read here: it stays out, and is not tried again */
-	uint8_t id[PACK_ID_BYTES];
-};
-
 /* --- small requests --- */
 
 int remote_put_bytes(struct object_store *os, const char *key, struct span bytes,
@@ -226,197 +221,6 @@ static int check_writer(struct remote *rm)
 	return rm->attempted ? finish_attempt(rm) : 0;
 }
 
-/* --- packs --- */
-
-struct pack_list {
-	struct pack_info *p;
-	size_t n, cap;
-};
-
-static int list_pack(void *arg, const struct pack_info *info)
-{
-	struct pack_list *l = arg;
-
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? 2 * l->cap : 64;
-		struct pack_info *more = reallocarray(l->p, cap, sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		l->p = more;
-		l->cap = cap;
-	}
-	l->p[l->n++] = *info;
-	return 0;
-}
-
-static bool in_manifest(const struct remote *rm, const struct pack_info *info)
-{
-	const struct manifest_pack *p = manifest_find_pack(&rm->man, info->pack);
-
-	return p && !p->lost && !memcmp(p->id, info->id, sizeof(p->id));
-}
-
-/* In the bucket, or given up. */
-static bool is_done(const struct remote *rm, const struct pack_info *info)
-{
-	const struct remote_done *d = htab_get(&rm->done, info->pack);
-
-	return info->remote || in_manifest(rm, info) ||
-	       (d && (d->poisoned || !memcmp(d->id, info->id, sizeof(d->id))));
-}
-
-/* What a manifest put now says of the pack's bytes. */
-static enum pack_lost lost_now(const struct remote *rm, const struct pack_info *info)
-{
-	const struct remote_done *d = htab_get(&rm->done, info->pack);
-
-	if (info->lost)
-		return info->lost;
-	return is_done(rm, info) && !(d && d->poisoned) ? PACK_THERE : PACK_NOT_UPLOADED;
-}
-
-static int note_done(struct remote *rm, const struct pack_info *info, bool poisoned)
-{
-	struct remote_done *d = htab_get(&rm->done, info->pack);
-	int r;
-
-	if (!d) {
-		d = calloc(1, sizeof(*d));
-		if (!d)
-			return -ENOMEM;
-		r = htab_put(&rm->done, info->pack, d);
-		if (r < 0) {
-			free(d);
-			return r;
-		}
-	}
-	d->poisoned = poisoned;
-	memcpy(d->id, info->id, sizeof(d->id));
-	return 0;
-}
-
-static int give_up_pack(struct remote *rm, const struct pack_info *info)
-{
-	event_raise(rm->fs, "remote-pack-unreadable", 0,
-		    "pack %010" PRIx64
-		    " can't be read and is not uploaded: run ropefs-fsck "
-		    "on the unmounted store",
-		    info->pack);
-	return note_done(rm, info, true);
-}
-
-struct pack_body {
-	struct io_file *file;
-	int failed; /* what the disk said */
-};
-
-static int read_pack(void *arg, void *p, size_t n, uint64_t off)
-{
-	struct pack_body *b = arg;
-	int r = io_pread_all(b->file, p, n, off);
-
-	if (r < 0)
-		b->failed = r;
-	return r;
-}
-
-/* The hash of the file's footer: it may be another pack than the one listed by now. */
-static int file_id(struct io_file *file, uint64_t bytes, uint8_t ret[PACK_ID_BYTES])
-{
-	uint8_t footer[216], hash[32];
-	int r;
-
-	if (bytes < sizeof(footer))
-		return -E_CORRUPT;
-	r = io_pread_all(file, footer, sizeof(footer), bytes - sizeof(footer));
-	hash256(span_of(footer, sizeof(footer)), hash);
-	memcpy(ret, hash, PACK_ID_BYTES);
-	return r;
-}
-
-/* -ESTALE: the pack is another one by now, or gone. */
-static int put_pack(struct remote *rm, const struct pack_info *info)
-{
-	struct object_key key = key_of(rm->instance, 'p', info->pack, info->id);
-	_cleanup_(io_closep) struct io_file *file = NULL;
-	uint8_t id[PACK_ID_BYTES];
-	struct pack_body pb = { 0 };
-	struct object_body body = { 0, read_pack, &pb };
-	uint64_t there;
-	int r;
-
-	if (info->damaged)
-		return give_up_pack(rm, info);
-	r = packs_open_file(rm->fs->packs, info->pack, &file);
-	if (r == 0)
-		r = io_size(file, &body.bytes);
-	if (r == 0)
-		r = file_id(file, body.bytes, id);
-	if (r == -ENOENT || (r == 0 && memcmp(id, info->id, sizeof(id))))
-		return -ESTALE;
-	if (r < 0)
-		return give_up_pack(rm, info);
-	pb.file = file;
-	/* Before a crash it may have gone up whole. */
-	r = rm->map_trusted ? -ENOENT : object_head(rm->up.os, key.text, &there);
-	if (r != 0 || there != body.bytes)
-		r = r == 0 || r == -ENOENT ? object_put(rm->up.os, key.text, &body, 0)
-					   : r;
-	if (pb.failed)
-		return give_up_pack(rm, info);
-	return r < 0 ? r : note_done(rm, info, false);
-}
-
-/* It is still to go up. */
-static bool waits(const struct remote *rm, const struct pack_info *info)
-{
-	return lane_rank(info->lane) < LANE_RANKS && !is_done(rm, info);
-}
-
-static void tell_backlog(struct remote *rm, const struct pack_list *l)
-{
-	uint64_t packs = 0, bytes = 0;
-
-	for (size_t i = 0; i < l->n; i++)
-		if (waits(rm, &l->p[i])) {
-			packs++;
-			bytes += l->p[i].file_bytes;
-		}
-	lock_take(&rm->lock);
-	rm->packs_left = packs;
-	rm->bytes_left = bytes;
-	lock_drop(&rm->lock);
-}
-
-/* Those up to the rank, one rank after the other. Returns how many. */
-static int put_packs(struct remote *rm, const struct pack_list *l, unsigned rank)
-{
-	int r = 0, n = 0;
-
-	for (unsigned k = 0; k <= rank; k++)
-		for (size_t i = 0; i < l->n; i++) {
-			if (atomic_load(&rm->cancel))
-				return -ECANCELED;
-			if (lane_rank(l->p[i].lane) != k || !waits(rm, &l->p[i]))
-				continue;
-			r = put_pack(rm, &l->p[i]);
-			if (r < 0)
-				return r;
-			n++;
-			tell_backlog(rm, l);
-		}
-	return n;
-}
-
-static bool any_waits(const struct remote *rm, const struct pack_list *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		if (waits(rm, &l->p[i]))
-			return true;
-	return false;
-}
-
 /* --- the state to commit --- */
 
 struct held {
@@ -433,7 +237,7 @@ static int hold(struct remote *rm, struct held *h)
 	r = pagefile_hold(fs->pf, &h->pages);
 	if (r == 0) {
 		remote_note_changed(rm, &h->pages);
-		r = packs_each(fs->packs, list_pack, &h->packs);
+		r = packs_each(fs->packs, pack_list_add, &h->packs);
 		if (r < 0)
 			pagefile_unhold(fs->pf);
 	}
@@ -471,7 +275,8 @@ static int next_packs(struct remote *rm, const struct pack_list *l, struct manif
 					      .chunks = info->chunks,
 					      .rewrites = info->rewrites,
 					      .lane = info->lane,
-					      .lost = (uint8_t)lost_now(rm, info) };
+					      .lost = (uint8_t)remote_pack_lost(rm,
+										info) };
 		memcpy(p->id, info->id, sizeof(p->id));
 		next->n_packs++;
 	}
@@ -515,23 +320,6 @@ static void committed(struct remote *rm, uint64_t lsn)
 	rm->committed_ns = io_real_ns(rm->fs->io);
 	rm->packs_left = rm->bytes_left = 0;
 	lock_drop(&rm->lock);
-}
-
-static void forget_done(struct remote *rm)
-{
-	struct htab_slot *slot;
-	size_t at = 0;
-
-	while ((slot = htab_next(&rm->done, &at))) {
-		struct remote_done *d = slot->value;
-		const struct manifest_pack *p = manifest_find_pack(&rm->man, slot->key);
-
-		if (d->poisoned || !p)
-			continue;
-		free(d);
-		htab_del(&rm->done, slot->key);
-		at = 0;
-	}
 }
 
 static bool still_needed(const struct manifest *m, const struct manifest_drop *d)
@@ -592,7 +380,7 @@ static int commit(struct remote *rm, struct held *h)
 	if (r < 0)
 		return r;
 	remote_map_save(rm);
-	forget_done(rm);
+	remote_forget_done(rm);
 	return 0;
 }
 
@@ -606,7 +394,7 @@ static bool nothing_new(const struct remote *rm, const struct held *h)
 		const struct manifest_pack *p = manifest_find_pack(&rm->man, info->pack);
 
 		if (!p || memcmp(p->id, info->id, sizeof(p->id)) ||
-		    p->lost != lost_now(rm, info))
+		    p->lost != remote_pack_lost(rm, info))
 			return false;
 	}
 	return true;
@@ -621,10 +409,10 @@ static int put_state(struct remote *rm, unsigned rank)
 
 	if (r < 0)
 		return r;
-	r = put_packs(rm, &h.packs, rank);
+	r = remote_put_packs(rm, &h.packs, rank);
 	if (r >= 0)
 		r = nothing_new(rm, &h) ? 0 : commit(rm, &h);
-	if (r == 0 && !any_waits(rm, &h.packs))
+	if (r == 0 && remote_is_whole(rm, &h.packs))
 		committed(rm, h.pages.lsn);
 	unhold(rm, &h);
 	return r;
@@ -663,71 +451,6 @@ static int remove_oldest(struct remote *rm)
 	return 1;
 }
 
-/* --- eviction --- */
-
-static uint64_t over_limit(struct remote *rm)
-{
-	struct packs_stats ps;
-	struct io_space space = { 0 };
-	uint64_t over = 0;
-
-	packs_get_stats(rm->fs->packs, &ps);
-	if (rm->cfg.local_bytes && ps.file_bytes > rm->cfg.local_bytes)
-		over = ps.file_bytes - rm->cfg.local_bytes;
-	if (rm->cfg.min_free_bytes && rm->fs->io->ops->space(rm->fs->io, &space) >= 0 &&
-	    space.free_bytes < rm->cfg.min_free_bytes)
-		over = MAX(over, rm->cfg.min_free_bytes - space.free_bytes);
-	return over;
-}
-
-/* What goes up last leaves first; then the oldest. */
-static int leaves_before(const void *a, const void *b)
-{
-	const struct pack_info *x = a, *y = b;
-	unsigned xr = lane_rank(x->lane), yr = lane_rank(y->lane);
-
-	if (xr != yr)
-		return xr > yr ? -1 : 1;
-	return x->pack < y->pack ? -1 : x->pack > y->pack;
-}
-
-/* Packs that the committed manifest names leave. */
-static int evict(struct remote *rm)
-{
-	struct pack_list l = { 0 };
-	uint64_t over = over_limit(rm);
-	int r = over ? packs_each(rm->fs->packs, list_pack, &l) : 0;
-
-	if (l.n)
-		qsort(l.p, l.n, sizeof(*l.p), leaves_before);
-
-	for (size_t i = 0; r == 0 && over && i < l.n; i++) {
-		if (l.p[i].remote || lane_pinned(l.p[i].lane) ||
-		    !in_manifest(rm, &l.p[i]))
-			continue;
-		/* A collection may rewrite it: not at the same time. */
-		lock_take(&rm->fs->checkpoint);
-		r = packs_evict(rm->fs->packs, l.p[i].pack, l.p[i].id);
-		lock_drop(&rm->fs->checkpoint);
-		if (r == -ESTALE || r == -ENOENT) {
-			r = 0;
-			continue;
-		}
-		if (r < 0)
-			break;
-		over -= MIN(over, l.p[i].file_bytes);
-		lock_take(&rm->lock);
-		rm->evicted++;
-		lock_drop(&rm->lock);
-	}
-	free(l.p);
-	over = over_limit(rm);
-	lock_take(&rm->lock);
-	rm->full = r == 0 && over > rm->fs->hot_soft;
-	lock_drop(&rm->lock);
-	return r;
-}
-
 /* --- a cycle --- */
 
 static int first_look(struct remote *rm)
@@ -762,10 +485,10 @@ static int upload_rank(struct remote *rm, unsigned rank)
 	/* Most packs go up while nothing is held. */
 	for (unsigned i = 0; i < HOLD_TRIES && r == -ESTALE; i++) {
 		l.n = 0;
-		r = packs_each(rm->fs->packs, list_pack, &l);
+		r = packs_each(rm->fs->packs, pack_list_add, &l);
 		if (r == 0)
-			r = put_packs(rm, &l, rank);
-		more = any_waits(rm, &l);
+			r = remote_put_packs(rm, &l, rank);
+		more = remote_waits(rm, &l);
 	}
 	free(l.p);
 	if (r == -ESTALE)
@@ -786,9 +509,11 @@ static int upload(struct remote *rm)
 
 int remote_cycle(struct remote *rm)
 {
-	int r, left;
+	int r;
 
 	err_clear();
+	if (rm->retry_refused)
+		remote_retry_refused(rm);
 	r = first_look(rm);
 	if (r == 0)
 		r = check_writer(rm);
@@ -800,7 +525,5 @@ int remote_cycle(struct remote *rm)
 			break;
 		r = 0;
 	}
-	/* What the bucket has may leave even when it does not answer now. */
-	left = evict(rm);
-	return r < 0 ? r : left;
+	return r < 0 ? r : remote_evict(rm);
 }

@@ -653,6 +653,10 @@ struct ropefs_remote_opts {
 	uint64_t min_free_bytes; /* of the disk below it */
 	uint64_t bytes_per_s; /* going up; 0: no limit */
 	bool take_over; /* from whoever wrote there last */
+	const char *upload_hours; /* HH:MM-HH:MM, local time; NULL: always */
+	/* When the limits are passed and nothing goes up: drop what is least wanted and oldest,
+	 * instead of refusing new bytes. */
+	bool drop_oldest;
 };
 /* Probes the bucket and keeps it in the store, credentials sealed; what is there goes up from now
  * on. Without take_over -E_FENCED when the bucket has this store from another writer. */
@@ -660,6 +664,13 @@ int ropefs_remote_add(struct ropefs *fs, const struct ropefs_remote_opts *opts);
 /* The options as lines NAME=VALUE, names and units as above: what a mount is told. Texts point
  * into lines, which are cut up. -EINVAL with a sentence. */
 int ropefs_remote_opts_parse(char *lines, struct ropefs_remote_opts *ret);
+/* Changes settings of the bucket, lines as above; "NAME=" takes a text away. Not url, nor how
+ * requests are made (virtual_host, signature_v2). -EINVAL. */
+int ropefs_remote_set(struct ropefs *fs, char *lines);
+/* What the bucket refused is tried again. */
+int ropefs_remote_retry(struct ropefs *fs);
+/* What was dropped, a JSON object a line; *ret is the caller's to free. */
+int ropefs_remote_dropped(struct ropefs *fs, char **ret);
 /* Forgets the bucket; what is in it stays. -EBUSY when some bytes are only there. */
 int ropefs_remote_rm(struct ropefs *fs);
 struct ropefs_remote_status {
@@ -670,6 +681,10 @@ struct ropefs_remote_status {
 	int64_t committed_ns; /* 0: nothing since the store was opened */
 	uint64_t packs_left, bytes_left, evicted, local_bytes, remote_packs, remote_bytes;
 	uint64_t cycles, cycle_errors;
+	bool resting; /* it is not the hour */
+	uint64_t refused, dropped,
+		dropped_bytes; /* packs; the latter two since opening */
+	char refused_why[256];
 	uint64_t puts, gets, heads, lists, dels, failed, put_bytes,
 		got_bytes; /* requests */
 };

@@ -127,6 +127,8 @@ int ropefs_remote_status_json(struct ropefs *fs, char **ret)
 		cJSON_AddBoolToObject(o, "fenced", st.fenced);
 		cJSON_AddBoolToObject(o, "ended", st.ended);
 		cJSON_AddBoolToObject(o, "full", st.full);
+		cJSON_AddBoolToObject(o, "resting", st.resting);
+		cJSON_AddStringToObject(o, "refused_why", st.refused_why);
 #define NUMBER(field) cJSON_AddNumberToObject(o, #field, (double)st.field)
 		NUMBER(epoch);
 		NUMBER(manifest);
@@ -136,6 +138,9 @@ int ropefs_remote_status_json(struct ropefs *fs, char **ret)
 		NUMBER(packs_left);
 		NUMBER(bytes_left);
 		NUMBER(evicted);
+		NUMBER(refused);
+		NUMBER(dropped);
+		NUMBER(dropped_bytes);
 		NUMBER(local_bytes);
 		NUMBER(remote_packs);
 		NUMBER(remote_bytes);

@@ -31,6 +31,7 @@ static const struct {
 	{ .name = "txn", .ops = &txn_ops },
 	{ .name = "remote", .text = remote_text, .ioctl = remote_ioctl },
 	{ .name = "upload", .text = upload_text },
+	{ .name = "dropped", .text = dropped_text },
 };
 enum { FILES = sizeof(files) / sizeof(files[0]) };
 #define FILES_FIRST (DOT_SIZES + 1)

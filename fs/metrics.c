@@ -222,6 +222,9 @@ static void put_store_metrics(FILE *out, struct daemon *d)
 	X(packs_left, "remote_packs_left", "gauge", "packs to upload")                   \
 	X(bytes_left, "remote_bytes_left", "gauge", "their bytes")                       \
 	X(evicted, "remote_evicted_total", "counter", "packs that left the disk")        \
+	X(refused, "remote_refused_packs", "gauge", "packs that the bucket refuses")     \
+	X(dropped, "remote_dropped_total", "counter", "packs dropped for want of room")  \
+	X(dropped_bytes, "remote_dropped_bytes_total", "counter", "their bytes")         \
 	X(remote_packs, "remote_only_packs", "gauge", "packs only in the bucket")        \
 	X(remote_bytes, "remote_only_bytes", "gauge", "their bytes")                     \
 	X(local_bytes, "remote_local_bytes", "gauge", "bytes of packs on the disk")      \

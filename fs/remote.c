@@ -34,6 +34,15 @@ int upload_text(struct daemon *d, char **ret_text, size_t *ret_n)
 	return r < 0 ? r : remote_text(d, ret_text, ret_n);
 }
 
+int dropped_text(struct daemon *d, char **ret_text, size_t *ret_n)
+{
+	int r = ropefs_remote_dropped(d->fs, ret_text);
+
+	if (r >= 0)
+		*ret_n = strlen(*ret_text);
+	return r;
+}
+
 static int change(struct daemon *d, struct ropefs_ioc_remote *c)
 {
 	struct ropefs_remote_opts opts;
@@ -41,6 +50,10 @@ static int change(struct daemon *d, struct ropefs_ioc_remote *c)
 
 	if (c->verb == ROPEFS_IOC_REMOTE_RM)
 		return ropefs_remote_rm(d->fs);
+	if (c->verb == ROPEFS_IOC_REMOTE_RETRY)
+		return ropefs_remote_retry(d->fs);
+	if (c->verb == ROPEFS_IOC_REMOTE_SET)
+		return ropefs_remote_set(d->fs, c->text);
 	r = ropefs_remote_opts_parse(c->text, &opts);
 	return r < 0 ? r : ropefs_remote_add(d->fs, &opts);
 }
@@ -69,7 +82,7 @@ void remote_ioctl(fuse_req_t req, unsigned cmd, const void *in, size_t n_in)
 	if (cmd != ROPEFS_IOC_REMOTE)
 		r = -ENOTTY;
 	else if (n_in != sizeof(*c) || !memchr(c->text, 0, sizeof(c->text)) ||
-		 (c->verb != ROPEFS_IOC_REMOTE_ADD && c->verb != ROPEFS_IOC_REMOTE_RM))
+		 c->verb < ROPEFS_IOC_REMOTE_ADD || c->verb > ROPEFS_IOC_REMOTE_RETRY)
 		r = -EINVAL;
 	else if (uid != 0 && uid != geteuid())
 		r = -EPERM;

@@ -164,6 +164,8 @@ struct ropefs_ioc_remote {
 enum ropefs_ioc_remote_verb {
 	ROPEFS_IOC_REMOTE_ADD = 1,
 	ROPEFS_IOC_REMOTE_RM = 2,
+	ROPEFS_IOC_REMOTE_SET = 3,
+	ROPEFS_IOC_REMOTE_RETRY = 4,
 };
 enum { ROPEFS_IOC_NR_REMOTE = 70 };
 #define ROPEFS_IOC_REMOTE                                                                \

@@ -121,7 +121,7 @@ static const struct verb verbs[] = {
 	  "\n"
 	  "Example: echo \"insert /mnt/data/notes 0 'first line '\" | ropectl edit\n",
 	  verb_edit },
-	{ "remote", "add STORE|MOUNT URL [OPTIONS], show STORE|MOUNT, rm STORE|MOUNT",
+	{ "remote", "add|set|show|retry|dropped|rm STORE|MOUNT [URL] [OPTIONS]",
 	  "give a store a bucket to upload to",
 	  "add probes the bucket and keeps it in the store, mounted or not, with the\n"
 	  "credentials sealed; its mounts upload from then on. URL is\n"
@@ -129,6 +129,8 @@ static const struct verb verbs[] = {
 	  "variables AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,\n"
 	  "from ~/.aws/credentials or another file, or are asked for. show says how\n"
 	  "far the upload is; rm forgets the bucket and leaves what is in it.\n"
+	  "set changes options, a limit of 0 is none; retry tries again what the\n"
+	  "bucket refused; dropped lists what was given up for want of room.\n"
 	  "\n"
 	  "  -e, --endpoint URL          http[s]://HOST[:PORT] (else Amazon's)\n"
 	  "  -r, --region NAME           (else $AWS_REGION, us-east-1)\n"
@@ -144,6 +146,11 @@ static const struct verb verbs[] = {
 	  "      --keep TIME             what newer states don't need stays so long "
 	  "(1d)\n"
 	  "      --rate SIZE             bytes a second to upload at most\n"
+	  "      --hours HH:MM-HH:MM     when uploads may run, local time (always)\n"
+	  "      --when-full refuse|drop when over the limits and nothing goes up: "
+	  "refuse\n"
+	  "                              new bytes, or drop the oldest (refuse)\n"
+	  "      --new-credentials       with set: look for them again\n"
 	  "      --take-over             the bucket has this store from another writer,\n"
 	  "                              which is to stop\n"
 	  "  -k, --key-file FILE         the store's key\n"
@@ -210,7 +217,7 @@ static void print_verb_help(const struct verb *verb)
 	       verb->help);
 }
 
-#define MAX_OPTIONS 16
+#define MAX_OPTIONS 24
 
 /* getopt_long()'s own tables of the verb's options, and --help. */
 static void fill_tables(const struct verb_option *options, struct option *ret_long,

@@ -23,7 +23,7 @@
 struct words {
 	const char *key_file, *endpoint, *region, *credentials, *ca_file, *take_over;
 	const char *virtual_host, *signature_v2, *interval, *keep, *local, *min_free,
-		*rate, *profile;
+		*rate, *profile, *hours, *when_full, *new_credentials;
 	struct ropefs_credentials who; /* ours to release */
 };
 
@@ -85,6 +85,8 @@ static int take_words(const struct verb *verb, struct words *w, const char *url,
 		.virtual_host = w->virtual_host != NULL,
 		.signature_v2 = w->signature_v2 != NULL,
 		.take_over = w->take_over != NULL,
+		.upload_hours = w->hours,
+		.drop_oldest = w->when_full && !strcmp(w->when_full, "drop"),
 	};
 	if (!take_size(w->local, &ret->local_bytes))
 		return term_usage(verb->name, "'%s' is no size such as 50G", w->local);
@@ -92,6 +94,10 @@ static int take_words(const struct verb *verb, struct words *w, const char *url,
 		return term_usage(verb->name, "'%s' is no size such as 2G", w->min_free);
 	if (!take_size(w->rate, &ret->bytes_per_s))
 		return term_usage(verb->name, "'%s' is no rate such as 500K", w->rate);
+	if (w->when_full && strcmp(w->when_full, "drop") != 0 &&
+	    strcmp(w->when_full, "refuse") != 0)
+		return term_usage(verb->name, "--when-full is refuse or drop, not '%s'",
+				  w->when_full);
 	if (!take_time(w->interval, &ret->interval_s))
 		return term_usage(verb->name, "'%s' is no time such as 60s", w->interval);
 	if (!take_time(w->keep, &ret->keep_s))
@@ -140,12 +146,17 @@ static bool put_line(struct ropefs_ioc_remote *c, const char *name, const char *
 	return !value || snprintf(c->text + n, room, "%s=%s\n", name, value) < (int)room;
 }
 
-static bool put_number(struct ropefs_ioc_remote *c, const char *name, uint64_t value)
+static bool put_digits(struct ropefs_ioc_remote *c, const char *name, uint64_t value)
 {
 	char digits[24];
 
 	snprintf(digits, sizeof(digits), "%llu", (unsigned long long)value);
-	return !value || put_line(c, name, digits);
+	return put_line(c, name, digits);
+}
+
+static bool put_number(struct ropefs_ioc_remote *c, const char *name, uint64_t value)
+{
+	return !value || put_digits(c, name, value);
 }
 
 static bool put_options(struct ropefs_ioc_remote *c, const struct ropefs_remote_opts *o)
@@ -161,6 +172,7 @@ static bool put_options(struct ropefs_ioc_remote *c, const struct ropefs_remote_
 	TEXT(secret_key);
 	TEXT(session_token);
 	TEXT(ca_file);
+	TEXT(upload_hours);
 	NUMBER(virtual_host);
 	NUMBER(signature_v2);
 	NUMBER(take_over);
@@ -169,6 +181,7 @@ static bool put_options(struct ropefs_ioc_remote *c, const struct ropefs_remote_
 	NUMBER(local_bytes);
 	NUMBER(min_free_bytes);
 	NUMBER(bytes_per_s);
+	NUMBER(drop_oldest);
 #undef TEXT
 #undef NUMBER
 	return fits;
@@ -211,6 +224,8 @@ static void tell_added(const char *store, const char *url, bool creates)
 }
 
 static bool truth(const cJSON *o, const char *name);
+static double number(const cJSON *o, const char *name);
+static const char *string(const cJSON *o, const char *name);
 
 static int add_to_mount(const struct mount *m, const struct ropefs_remote_opts *opts)
 {
@@ -282,6 +297,122 @@ static int remote_rm(const struct verb *verb, struct words *w, char **argv)
 	return close_store(fs, argv[0], r < 0 ? term_fail(r, argv[0]) : EXIT_DONE);
 }
 
+/* Only what was said; a limit of 0 is none. */
+static bool put_changes(struct ropefs_ioc_remote *c, const struct words *w,
+			const struct ropefs_remote_opts *o)
+{
+	bool fits = true;
+
+#define TEXT(name, word)   fits = fits && (!(word) || put_line(c, #name, o->name))
+#define NUMBER(name, word) fits = fits && (!(word) || put_digits(c, #name, o->name))
+	TEXT(endpoint, w->endpoint);
+	TEXT(region, w->region);
+	TEXT(access_key, o->access_key);
+	TEXT(secret_key, o->access_key);
+	TEXT(ca_file, w->ca_file);
+	TEXT(upload_hours, w->hours);
+	NUMBER(interval_s, w->interval);
+	NUMBER(keep_s, w->keep);
+	NUMBER(local_bytes, w->local);
+	NUMBER(min_free_bytes, w->min_free);
+	NUMBER(bytes_per_s, w->rate);
+	NUMBER(drop_oldest, w->when_full);
+#undef TEXT
+#undef NUMBER
+	/* New keys may come without a token. */
+	if (o->access_key)
+		fits = fits && put_line(c, "session_token",
+					o->session_token ? o->session_token : "");
+	return fits;
+}
+
+/* With neither --credentials-file nor --profile nor --new-credentials they stay. */
+static int remote_set(const struct verb *verb, struct words *w, char **argv)
+{
+	struct ropefs_ioc_remote c = { .verb = ROPEFS_IOC_REMOTE_SET };
+	bool renews = w->credentials || w->profile || w->new_credentials;
+	struct mount m = MOUNT_INIT;
+	struct ropefs_remote_opts opts;
+	struct ropefs *fs;
+	int r, status = take_words(verb, w, renews ? "s3://" : "", &opts);
+
+	if (status)
+		return status;
+	if (!put_changes(&c, w, &opts))
+		return term_say("the options are too long");
+	if (!*c.text)
+		return term_usage(verb->name, "remote set: there is nothing to change");
+	if (is_mounted(argv[0], &m)) {
+		status = tell_mount(&m, &c, m.dir);
+		mount_release(&m);
+	} else {
+		status = open_store(argv[0], w, false, &fs);
+		if (status == EXIT_DONE) {
+			r = ropefs_remote_set(fs, c.text);
+			status = r < 0 ? term_fail(r, argv[0]) : EXIT_DONE;
+			status = close_store(fs, argv[0], status);
+		}
+	}
+	explicit_bzero(&c, sizeof(c));
+	return status;
+}
+
+static int remote_retry(const struct verb *verb, struct words *w, char **argv)
+{
+	struct ropefs_ioc_remote c = { .verb = ROPEFS_IOC_REMOTE_RETRY };
+	struct mount m = MOUNT_INIT;
+	int status;
+
+	(void)verb;
+	(void)w;
+	if (!is_mounted(argv[0], &m))
+		return term_say("%s is not mounted: what was refused is tried again when "
+				"it is",
+				argv[0]);
+	status = tell_mount(&m, &c, m.dir);
+	mount_release(&m);
+	return status;
+}
+
+static int print_dropped(char *text)
+{
+	char *save, *line;
+
+	for (line = strtok_r(text, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		cJSON *o = cJSON_Parse(line);
+
+		printf("%s  pack %s  %s  upload=%s\n", string(o, "time"),
+		       string(o, "pack"), term_bytes(number(o, "bytes")).s,
+		       string(o, "upload"));
+		cJSON_Delete(o);
+	}
+	free(text);
+	return EXIT_DONE;
+}
+
+static int remote_dropped(const struct verb *verb, struct words *w, char **argv)
+{
+	struct mount m = MOUNT_INIT;
+	char *text = NULL;
+	struct ropefs *fs;
+	int r, status;
+
+	(void)verb;
+	if (is_mounted(argv[0], &m)) {
+		text = mount_read_file(&m, "dropped");
+		status = text ? print_dropped(text) : term_fail_errno(errno, m.dir);
+		mount_release(&m);
+		return status;
+	}
+	status = open_store(argv[0], w, true, &fs);
+	if (status)
+		return status;
+	r = ropefs_remote_dropped(fs, &text);
+	status = r < 0 ? term_fail(r, argv[0]) : print_dropped(text);
+	return close_store(fs, argv[0], status);
+}
+
 static int print_state(const char *text);
 
 static int remote_show(const struct verb *verb, struct words *w, char **argv)
@@ -314,9 +445,9 @@ int verb_remote(const struct verb *verb, int argc, char **argv)
 		const char *name;
 		int operands;
 		int (*run)(const struct verb *verb, struct words *w, char **argv);
-	} subs[] = { { "add", 2, remote_add },
-		     { "show", 1, remote_show },
-		     { "rm", 1, remote_rm } };
+	} subs[] = { { "add", 2, remote_add },	       { "show", 1, remote_show },
+		     { "set", 1, remote_set },	       { "retry", 1, remote_retry },
+		     { "dropped", 1, remote_dropped }, { "rm", 1, remote_rm } };
 	struct words w = { 0 };
 	const struct verb_option options[] = {
 		{ "key-file", 'k', true, &w.key_file },
@@ -332,6 +463,9 @@ int verb_remote(const struct verb *verb, int argc, char **argv)
 		{ "local", 'l', true, &w.local },
 		{ "min-free", 0, true, &w.min_free },
 		{ "rate", 0, true, &w.rate },
+		{ "hours", 0, true, &w.hours },
+		{ "when-full", 0, true, &w.when_full },
+		{ "new-credentials", 0, false, &w.new_credentials },
 		{ "take-over", 0, false, &w.take_over },
 		{ 0 },
 	};
@@ -350,7 +484,8 @@ int verb_remote(const struct verb *verb, int argc, char **argv)
 		return status;
 	}
 	return term_usage(verb->name,
-			  "there is no 'remote %s'; there are add, show and rm",
+			  "there is no 'remote %s'; there are add, set, show, retry, "
+			  "dropped and rm",
 			  argv[first]);
 }
 
@@ -404,6 +539,15 @@ static int print_state(const char *text)
 	       number(o, "remote_packs"));
 	if (truth(o, "full"))
 		printf("full        over the local limit: new bytes are refused\n");
+	if (truth(o, "resting"))
+		printf("resting     it is not the hour for uploads\n");
+	if (number(o, "refused") > 0)
+		printf("refused     %.0f packs: %s\n", number(o, "refused"),
+		       string(o, "refused_why"));
+	if (number(o, "dropped") > 0)
+		printf("dropped     %s in %.0f packs; ropectl remote dropped lists "
+		       "them\n",
+		       term_bytes(number(o, "dropped_bytes")).s, number(o, "dropped"));
 	if (*error)
 		printf("last error  %s\n", error);
 	cJSON_Delete(o);
@@ -416,11 +560,12 @@ static int print_state(const char *text)
 int sync_remote(const struct mount *m)
 {
 	char *text = mount_read_file(m, "upload");
+	int status = EXIT_DONE, err = errno;
 	cJSON *o = text ? cJSON_Parse(text) : NULL;
 	double lsn = number(o, "wanted_lsn"), told = -1;
+	double cycles = number(o, "cycles");
 	const struct timespec pause = { .tv_nsec = 100000000 };
 	bool tells = isatty(STDERR_FILENO);
-	int status = EXIT_DONE, err = errno;
 
 	if (!text)
 		return err == EOPNOTSUPP
@@ -432,6 +577,10 @@ int sync_remote(const struct mount *m)
 		if (truth(o, "ended")) {
 			status = term_say("nothing goes up any more: %s",
 					  string(o, "last_error"));
+			break;
+		}
+		if (number(o, "refused") > 0 && number(o, "cycles") > cycles + 1) {
+			status = term_say("%s", string(o, "refused_why"));
 			break;
 		}
 		if (tells && left != told)

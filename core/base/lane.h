@@ -25,6 +25,14 @@ static inline unsigned lane_rank(unsigned lane)
 	return ranks[lane & LANE_UPLOAD];
 }
 
+/* As the policy says it. */
+static inline const char *lane_upload(unsigned lane)
+{
+	static const char *const words[] = { "normal", "first", "last", "never" };
+
+	return words[lane & LANE_UPLOAD];
+}
+
 static inline bool lane_pinned(unsigned lane)
 {
 	return lane & LANE_PINNED;

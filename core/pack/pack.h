@@ -149,9 +149,10 @@ int packs_note_remote(struct packs *ps, const struct pack_info *info);
 int packs_renew_remote(struct packs *ps, const struct pack_info *info);
 /* The newer state has it no more. */
 void packs_forget_remote(struct packs *ps, uint64_t pack);
-/* Removes the file of a pack whose very bytes (id) are in the bucket. Whoever has it pinned
- * goes on with the file. -ESTALE: it is another one by now. */
-int packs_evict(struct packs *ps, uint64_t pack, const uint8_t id[PACK_ID_BYTES]);
+/* Removes the file of a pack whose very bytes (id) are in the bucket, or are given up (lost).
+ * Whoever has it pinned goes on with the file. -ESTALE: it is another one by now. */
+int packs_evict(struct packs *ps, uint64_t pack, const uint8_t id[PACK_ID_BYTES],
+		enum pack_lost lost);
 /* The file of a pack that is here. -ENOENT. */
 int packs_open_file(struct packs *ps, uint64_t pack, struct io_file **ret);
 /* Reading the pack asks the network. */
@@ -164,6 +165,7 @@ struct packs_stats {
 	uint64_t packs, file_bytes, chunks_written, plain_bytes, sealed_bytes, hits,
 		misses, cache_bytes;
 };
+uint64_t packs_local_bytes(struct packs *ps); /* .file_bytes */
 void packs_get_stats(struct packs *ps, struct packs_stats *ret);
 
 /* For fsck: signature, directory, and every chunk opened and unpacked. Calls bad for each

@@ -272,7 +272,7 @@ void packs_forget_remote(struct packs *ps, uint64_t pack)
 }
 
 /* What reads the file from now on finds it in the bucket. */
-static void evict_swap(struct packs *ps, struct pack *p)
+static void evict_swap(struct packs *ps, struct pack *p, enum pack_lost lost)
 {
 	struct pack_info info = p->info;
 
@@ -283,12 +283,14 @@ static void evict_swap(struct packs *ps, struct pack *p)
 	if (p->image)
 		pack_retire_image_locked(ps, p);
 	info.remote = true;
+	info.lost = lost;
 	p->info = info;
 	p->info_known = true;
 	packs_lock_drop(ps);
 }
 
-int packs_evict(struct packs *ps, uint64_t pack, const uint8_t id[PACK_ID_BYTES])
+int packs_evict(struct packs *ps, uint64_t pack, const uint8_t id[PACK_ID_BYTES],
+		enum pack_lost lost)
 {
 	char name[PACK_NAME_BYTES];
 	struct pack *p = NULL;
@@ -304,7 +306,7 @@ int packs_evict(struct packs *ps, uint64_t pack, const uint8_t id[PACK_ID_BYTES]
 	if (r == 0)
 		r = ps->io->ops->unlink(ps->io, name);
 	if (r == 0)
-		evict_swap(ps, p);
+		evict_swap(ps, p, lost);
 	pack_put(ps, p);
 	return r;
 }

@@ -472,6 +472,16 @@ uint64_t packs_next(struct packs *ps)
 	return next;
 }
 
+uint64_t packs_local_bytes(struct packs *ps)
+{
+	uint64_t bytes;
+
+	lock_take(&ps->lock);
+	bytes = ps->stats.file_bytes;
+	packs_lock_drop(ps);
+	return bytes;
+}
+
 void packs_get_stats(struct packs *ps, struct packs_stats *ret)
 {
 	lock_take(&ps->lock);

@@ -36,6 +36,12 @@ is "is known" "$("$ROPECTL" policy get "$MNT/scratch" upload)" never
 head -c 300K /dev/urandom >"$MNT/scratch/c"
 echo after >"$MNT/b"
 ok "uploads go on" settled
+ok "settings change while it is mounted" remote set "$MNT" --local 2G --rate 50M --hours 22:00-06:00
+fails "those that make no sense don't" "no hours" remote set "$MNT" --hours 7-8
+fails "nor none" "nothing to change" remote set "$MNT"
+ok "what is waited for doesn't wait for the hour" settled
+ok "what was refused can be tried again" remote retry "$MNT"
+is "nothing was dropped" "$(remote dropped "$MNT")" ""
 fs_stop
 timeout 100 "$ROPECTL" clone "$URL" "$T/clone" --key-file "$KEY" >/dev/null
 STORE=$T/clone
@@ -43,7 +49,8 @@ fs_start
 is "all is there" "$(cat "$MNT/a" "$MNT/b")" "before
 after"
 fails "but for that" "Input/output error" cat "$MNT/scratch/c"
-grep -q 'was not uploaded by' <(timeout 5 cat "$MNT/.ropefs/events")
+timeout 2 cat "$MNT/.ropefs/events" >"$T/events"
+grep -q 'was not uploaded by' "$T/events"
 result $? "and events say why"
 fs_stop
 

@@ -450,6 +450,157 @@ START_TEST(a_bucket_with_the_store_of_another_writer_is_not_added_by_accident)
 }
 END_TEST
 
+/* --- when the bucket is away --- */
+
+START_TEST(without_room_and_bucket_new_bytes_are_refused_or_old_ones_dropped)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_at(&p, p.store);
+	struct ropefs_remote_opts opts = bucket_of(&p);
+	char away[4300], name[32], line[64];
+	_cleanup_free_ char *dropped = NULL;
+	struct ropefs_remote_status st;
+	struct ropefs_attr a;
+	unsigned i;
+	int r = 0;
+
+	opts.local_bytes = 8 << 20;
+	ck_ok(ropefs_remote_add(fs, &opts));
+	put_under(fs, "upload", "first", 4);
+	put_under(fs, "upload", "last", 5);
+	put_under(fs, "pin", "on", 6);
+	ck_ok(ropefs_checkpoint(fs));
+	snprintf(away, sizeof(away), "%s-away", p.bucket);
+	ck_ok(ropefs_close(fs));
+	ck_ok(rename(p.bucket, away));
+	fs = open_at(&p, p.store);
+	for (i = 0; i < 40 && r == 0; i++) { /* 8 MiB are the limit, 8 more the slack */
+		const struct ropefs_new what = { .mode = S_IFREG | 0600 };
+		uint8_t bytes[65536];
+
+		snprintf(name, sizeof(name), "f%u", i);
+		r = ropefs_create(fs, ROPEFS_ROOT_INO, ropefs_name(name), &what, &a);
+		for (unsigned k = 0; r == 0 && k < 16; k++) {
+			io_random(fs->io, bytes, sizeof(bytes));
+			r = (int)MIN(ropefs_write(fs, a.ino, 0, bytes, sizeof(bytes),
+						  ROPEFS_APPEND, NULL),
+				     0);
+		}
+		if (r == 0)
+			ck_ok(ropefs_checkpoint(fs));
+	}
+	ck_assert_int_eq(r, -ENOSPC);
+	ck_assert(status_of(fs).full);
+	ck_assert_uint_lt(status_of(fs).local_bytes, 20 << 20);
+	ck_assert_uint_eq(status_of(fs).dropped, 0);
+	ck_ok(ropefs_unlink(fs, ROPEFS_ROOT_INO, ropefs_name("f0"))); /* that works */
+
+	snprintf(line, sizeof(line), "drop_oldest=1\n");
+	ck_ok(ropefs_remote_set(fs, line));
+	for (unsigned tries = 0; tries < 600; tries++) {
+		st = status_of(fs);
+		if (st.dropped && !st.full && st.local_bytes <= 8 << 20)
+			break;
+		usleep(100000);
+	}
+	ck_assert_uint_le(st.local_bytes, 8 << 20);
+	put_file(fs, "new", 7, 1000);
+	ck_assert_int_eq(ropefs_error_errno(read_file(fs, "last/f", 5, MIB)), EIO);
+	ck_assert_msg(strstr(ropefs_error(), "was dropped"), "%s", ropefs_error());
+	ck_ok(read_file(fs, "first/f", 4, MIB));
+	ck_ok(read_file(fs, "on/f", 6, MIB));
+	ck_ok(ropefs_remote_dropped(fs, &dropped));
+	ck_assert_ptr_nonnull(strstr(dropped, "\"upload\": \"last\""));
+	ck_ok(ropefs_close(fs));
+
+	fs = open_at(&p, p.store); /* it is known after another opening */
+	ck_assert_int_eq(ropefs_error_errno(read_file(fs, "last/f", 5, MIB)), EIO);
+	ck_ok(rename(away, p.bucket));
+	ck_ok(ropefs_remote_sync(fs));
+	ck_assert_uint_eq(problems_of(fs), 0);
+	ck_ok(read_file(fs, "new", 7, 1000));
+	ck_ok(ropefs_close(fs));
+	ck_store_is_sound(&p, p.store);
+}
+END_TEST
+
+static int take_info(void *arg, const struct pack_info *info)
+{
+	*(struct pack_info *)arg = *info;
+	return 0;
+}
+
+START_TEST(a_pack_that_the_bucket_refuses_is_set_aside_until_somebody_asks)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_at(&p, p.store);
+	struct ropefs_remote_opts opts = bucket_of(&p);
+	struct pack_info info = { 0 };
+	char instance[INSTANCE_BYTES], command[10000], path[9000];
+
+	put_file(fs, "a", 1, 100000);
+	ck_ok(ropefs_checkpoint(fs));
+	ck_ok(packs_each(fs->packs, take_info, &info));
+	instance_id(fs->header.public_key, instance);
+	/* A folder stands where the object should. */
+	snprintf(path, sizeof(path), "%s/%s", p.bucket,
+		 key_of(instance, 'p', info.pack, info.id).text);
+	snprintf(command, sizeof(command), "mkdir -p '%s/x'", path);
+	ck_assert_int_eq(system(command), 0);
+	ck_ok(ropefs_remote_add(fs, &opts));
+	ck_assert_int_eq(ropefs_remote_sync(fs), -E_REMOTE);
+	ck_assert_msg(strstr(ropefs_error(), "refuses pack"), "%s", ropefs_error());
+	ck_assert_uint_eq(status_of(fs).refused, 1);
+	put_file(fs, "b", 2, 1000); /* the rest goes up */
+	ck_assert_int_eq(ropefs_remote_sync(fs), -E_REMOTE);
+	ck_assert_uint_ge(status_of(fs).manifest, 1);
+	snprintf(command, sizeof(command), "rm -r '%s'", path);
+	ck_assert_int_eq(system(command), 0);
+	ck_ok(ropefs_remote_retry(fs));
+	ck_ok(ropefs_remote_sync(fs));
+	ck_assert_uint_eq(status_of(fs).refused, 0);
+	ck_assert_uint_eq(problems_of(fs), 0);
+	ck_ok(ropefs_close(fs));
+}
+END_TEST
+
+START_TEST(uploads_keep_to_their_hours_but_for_who_waits)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_at(&p, p.store);
+	struct ropefs_remote_opts opts = bucket_of(&p);
+	time_t now = time(NULL);
+	char hours[64], line[80];
+	struct tm tm;
+
+	/* From two hours ahead to three. */
+	localtime_r(&now, &tm);
+	snprintf(hours, sizeof(hours), "%02d:00-%02d:00", (tm.tm_hour + 2) % 24,
+		 (tm.tm_hour + 3) % 24);
+	opts.interval_s = 1;
+	opts.upload_hours = "25:00-26:00";
+	ck_assert_int_eq(ropefs_remote_add(fs, &opts), -EINVAL);
+	opts.upload_hours = hours;
+	ck_ok(ropefs_remote_add(fs, &opts));
+	put_file(fs, "a", 1, 1000);
+	ck_ok(ropefs_checkpoint(fs));
+	for (unsigned tries = 0; tries < 600 && !status_of(fs).resting; tries++)
+		usleep(100000);
+	ck_assert(status_of(fs).resting);
+	ck_assert_uint_eq(status_of(fs).manifest, 0);
+	ck_ok(ropefs_remote_sync(fs));
+	ck_assert_uint_eq(status_of(fs).manifest, 1);
+	put_file(fs, "b", 2, 1000);
+	ck_ok(ropefs_checkpoint(fs));
+	snprintf(line, sizeof(line), "upload_hours=\ninterval_s=1\n");
+	ck_ok(ropefs_remote_set(fs, line));
+	for (unsigned tries = 0; tries < 600 && status_of(fs).manifest < 2; tries++)
+		usleep(100000);
+	ck_assert_uint_eq(status_of(fs).manifest, 2);
+	ck_ok(ropefs_close(fs));
+}
+END_TEST
+
 /* --- what lies in the bucket --- */
 
 static unsigned files_seen;
@@ -742,6 +893,11 @@ int main(void)
 	tcase_add_test(t, of_two_that_take_over_at_once_one_wins);
 	tcase_add_test(
 		t, a_bucket_with_the_store_of_another_writer_is_not_added_by_accident);
+	tcase_add_test(t,
+		       without_room_and_bucket_new_bytes_are_refused_or_old_ones_dropped);
+	tcase_add_test(t,
+		       a_pack_that_the_bucket_refuses_is_set_aside_until_somebody_asks);
+	tcase_add_test(t, uploads_keep_to_their_hours_but_for_who_waits);
 	tcase_add_test(t, nothing_in_the_bucket_can_be_read_without_the_key);
 	tcase_add_test(t, verify_notices_objects_removed_and_a_bucket_put_back);
 	tcase_add_test(t, verify_notices_a_manifest_that_is_gone_or_another_one);
