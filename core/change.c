@@ -147,12 +147,25 @@ static void reclaim(struct ropefs *fs)
 		lock_wait(&fs->engine, &fs->room, 0);
 }
 
+/* Waits while the bucket takes what must leave the disk first. */
+static int admit_remote(struct ropefs *fs, unsigned io_flags)
+{
+	int r;
+
+	while ((r = remote_admit(fs)) == -EAGAIN) {
+		if (io_flags & ROPEFS_NOWAIT || fs->read_only)
+			break;
+		lock_wait(&fs->engine, &fs->room, 0);
+	}
+	return r == -EAGAIN && fs->read_only ? -E_READ_ONLY : r;
+}
+
 static int admit(struct ropefs *fs, const struct op *op, unsigned io_flags, bool frees)
 {
 	int r = admit_memory(fs, io_flags);
 
 	if (r >= 0 && !frees)
-		r = remote_admit(fs);
+		r = admit_remote(fs, io_flags);
 	if (r >= 0 && !frees)
 		r = admit_space(fs, op->data.n);
 	return r < 0 ? r : wal_reserve(fs->wal, OP_HEAD_MAX + op->data.n);

@@ -364,6 +364,14 @@ static int turn(struct remote *rm, bool only_evict)
 	return r;
 }
 
+/* Who waits for room looks again. */
+static void tell_room(struct remote *rm)
+{
+	lock_take(&rm->fs->engine);
+	pthread_cond_broadcast(&rm->fs->room);
+	lock_drop(&rm->fs->engine);
+}
+
 static void *uploader_main(void *arg)
 {
 	struct remote *rm = arg;
@@ -384,6 +392,7 @@ static void *uploader_main(void *arg)
 		rm->evict_wanted = false;
 		lock_drop(&rm->lock);
 		r = turn(rm, !due);
+		tell_room(rm);
 		if (due) {
 			answer_waiters(rm, 0);
 			next = next_turn(rm);
@@ -394,6 +403,7 @@ static void *uploader_main(void *arg)
 		rm->kicked |= r == 0 && sync_wanted_locked(rm);
 	}
 	lock_drop(&rm->lock);
+	tell_room(rm);
 	answer_waiters(rm, rm->ended ? rm->ended : -ESHUTDOWN);
 	return NULL;
 }
@@ -450,7 +460,8 @@ void remote_kick(struct ropefs *fs)
 		return;
 	over = remote_over_limit(rm);
 	lock_take(&rm->lock);
-	rm->full = over > fs->hot_soft;
+	rm->crowded = over > fs->hot_soft;
+	rm->full &= rm->crowded;
 	/* A limit may be passed long before the interval is over; but while the bucket is away
 	 * its pauses stay as long as they are. */
 	rm->kicked |= over > 0 && !rm->fails;
@@ -483,18 +494,27 @@ void remote_await(struct remote *rm, struct sync_waiter *w)
 	free(w);
 }
 
+static bool is_full_locked(const struct remote *rm)
+{
+	bool works =
+		rm->started && !rm->stopping && !rm->ended && !rm->fails && !rm->refused;
+
+	return rm->full || (rm->crowded && !works);
+}
+
 int remote_admit(struct ropefs *fs)
 {
 	struct remote *rm = fs->remote;
-	bool full;
+	bool full, crowded;
 
 	if (!rm)
 		return 0;
 	lock_take(&rm->lock);
-	full = rm->full;
+	full = is_full_locked(rm);
+	crowded = rm->crowded;
 	lock_drop(&rm->lock);
 	if (!full)
-		return 0;
+		return crowded ? -EAGAIN : 0;
 	return err_set(ENOSPC,
 		       "the store is over its local limit or the disk too full, and "
 		       "the bucket does not take what would leave: ropectl remote "
@@ -531,7 +551,7 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	st.follows = rm->follow != NULL;
 	st.creates = rm->cfg.creates;
 	st.fenced = rm->fenced;
-	st.full = rm->full;
+	st.full = is_full_locked(rm);
 	st.resting = rm->resting;
 	st.refused = rm->refused;
 	st.dropped = rm->dropped;

@@ -109,7 +109,9 @@ int remote_evict(struct remote *rm)
 	free(l.p);
 	over = remote_over_limit(rm);
 	lock_take(&rm->lock);
-	rm->full = over > rm->fs->hot_soft;
+	rm->crowded = over > rm->fs->hot_soft;
+	/* With what came meanwhile the next turn deals. */
+	rm->full = rm->crowded && !(rm->kicked && !rm->fails);
 	lock_drop(&rm->lock);
 	return r;
 }

@@ -85,7 +85,9 @@ struct remote {
 	STAILQ_HEAD(, sync_waiter) waiters; /* for the bucket */
 	uint64_t wanted_lsn, committed_lsn, committed_ns, number;
 	int ended; /* why nothing goes up any more, or 0 */
-	bool fenced, full; /* full: over the local limit, and nothing may leave */
+	bool fenced;
+	/* Over the local limit: the uploader has work; and nothing may leave. */
+	bool crowded, full;
 	uint64_t packs_left, bytes_left, evicted, cycles, cycle_errors;
 	uint64_t refused, dropped, dropped_bytes;
 	bool resting; /* it is not the hour */
@@ -123,7 +125,7 @@ void remote_await(struct remote *rm, struct sync_waiter *w);
 bool remote_is_stuck(struct remote *rm);
 /* Whether an upload under way may go on with the next pack. -ECANCELED. */
 int remote_may_go_on(struct remote *rm);
-/* -ENOSPC when the local limit forbids new bytes. */
+/* -ENOSPC when the local limit forbids new bytes; -EAGAIN when the uploader makes room. */
 int remote_admit(struct ropefs *fs);
 /* patient: the uploader's. */
 int remote_way_open(struct remote *rm, bool patient, struct remote_way *way);

@@ -23,6 +23,7 @@
 
 #include <fuse_lowlevel.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 #include <time.h>
 
 #define CACHE_S 86400.0 /* only this daemon changes the tree */
@@ -140,6 +141,8 @@ struct task {
 	void (*step)(struct task *t);
 	int64_t r; /* result so far */
 	uint64_t unique; /* of the request (keep.h) */
+	TAILQ_ENTRY(task) far; /* far.c's, while far_listed */
+	bool far_listed;
 
 	fuse_ino_t ino;
 	uint64_t off, n;

@@ -4,6 +4,7 @@
  * with a copy of the request. The kernel sends one write of an inode at a time, so order
  * needs no care. */
 #include "fs/keep.h"
+#include "fs/far.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
@@ -181,6 +182,23 @@ static void read_waiting(struct task *t)
 	task_free(t);
 }
 
+static void read_far(struct task *t)
+{
+	bool big = t->n > ROPEFS_WRITE_MAX;
+	void *p;
+
+	if (!far_begin(t))
+		return;
+	p = big ? malloc(t->n) : loop_buffer();
+	t->r = p ? ropefs_read(t->d->fs, t->ino, t->off, p, t->n, 0) : -ENOMEM;
+	if (far_end(t)) {
+		reply_read(t->req, p, t->r);
+		task_free(t);
+	}
+	if (big)
+		free(p);
+}
+
 void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	       struct fuse_file_info *fi)
 {
@@ -204,7 +222,7 @@ void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	t->off = (uint64_t)off;
 	t->n = size;
 	if (r == -EREMOTE)
-		task_run_far(t, read_waiting);
+		far_run(t, read_far);
 	else
 		task_run(t, read_waiting);
 }

@@ -89,12 +89,15 @@ KEY=$T/second.key
 proxy refuse,slow,bare,late,cut,lost,wrongput,skew 6
 ok "a bucket behind a bad line is added" add "$PROXY_URL" --interval 1s --local 2M
 fs_start || exit 1
+mkdir "$MNT/q"
+"$ROPECTL" policy set "$MNT/q" kind=queue framing=line
+seq 50000 >"$MNT/q/lines"
 for i in 1 2 3; do
 	head -c 1M /dev/urandom >"$MNT/f$i"
 	timeout 150 "$ROPECTL" sync --remote "$MNT" || echo "# sync $i: $?"
 done
 ok "all goes up" timeout 150 "$ROPECTL" sync --remote "$MNT"
-before=$(cd "$MNT" && sha256sum -- *)
+before=$(cd "$MNT" && sha256sum -- f* q/*)
 fs_stop
 ok "nothing is missing" timeout 150 "$ROPECTL" verify "$STORE" --key-file "$KEY"
 proxy refuse,slow,bare,cut,lost,wrong 8
@@ -102,7 +105,15 @@ ok "it comes back" timeout 150 "$ROPECTL" clone s3://contract/store "$T/clone" \
 	--endpoint "$PROXY_URL" --key-file "$KEY"
 STORE=$T/clone
 fs_start
-is "as it was" "$(cd "$MNT" && sha256sum -- *)" "$before"
+is "as it was" "$(cd "$MNT" && sha256sum -- f* q/*)" "$before"
+fs_restart
+kill -STOP "$PROXY"
+# A reader that waits for the bucket dies of ^C, whether the kernel's cache is between or not.
+interrupted() { timeout 60 bash -c 'timeout -s INT 2 cat "$0" >"$1"; echo $?' "$MNT/$1" /dev/null; }
+is "a reader that waits can be interrupted" "$(interrupted f1)" 124
+is "one of a queue, too" "$(interrupted q/lines)" 124
+ok "what is local waits for nothing" timeout 10 ls -l "$MNT/q"
+kill -CONT "$PROXY"
 fs_stop
 stop_proxy
 rgw_stop

@@ -1,0 +1,69 @@
+#include "fs/far.h"
+
+#include "fs/daemon.h"
+
+#include <errno.h>
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static TAILQ_HEAD(, task) waiting = TAILQ_HEAD_INITIALIZER(waiting);
+
+static bool take_off_locked(struct task *t)
+{
+	bool listed = t->far_listed;
+
+	if (listed)
+		TAILQ_REMOVE(&waiting, t, far);
+	t->far_listed = false;
+	return listed;
+}
+
+static void interrupted(fuse_req_t req, void *arg)
+{
+	struct task *t;
+
+	(void)arg;
+	pthread_mutex_lock(&mutex);
+	TAILQ_FOREACH(t, &waiting, far)
+	if (t->req == req)
+		break;
+	if (t)
+		take_off_locked(t);
+	pthread_mutex_unlock(&mutex);
+	if (t)
+		fuse_reply_err(req, EINTR);
+}
+
+void far_run(struct task *t, void (*step)(struct task *t))
+{
+	pthread_mutex_lock(&mutex);
+	TAILQ_INSERT_TAIL(&waiting, t, far);
+	t->far_listed = true;
+	pthread_mutex_unlock(&mutex);
+	/* It is called right here when the signal has come already. */
+	fuse_req_interrupt_func(t->req, interrupted, NULL);
+	task_run_far(t, step);
+}
+
+bool far_begin(struct task *t)
+{
+	bool listed;
+
+	pthread_mutex_lock(&mutex);
+	listed = t->far_listed;
+	pthread_mutex_unlock(&mutex);
+	if (!listed)
+		task_free(t);
+	return listed;
+}
+
+bool far_end(struct task *t)
+{
+	bool listed;
+
+	pthread_mutex_lock(&mutex);
+	listed = take_off_locked(t);
+	pthread_mutex_unlock(&mutex);
+	if (!listed)
+		task_free(t);
+	return listed;
+}

@@ -1,0 +1,20 @@
+/* far.h - reads that may wait for the bucket: in threads of their own, and answered at once with
+ * EINTR when a signal comes for whoever reads.
+ *
+ * Invariant: a read on the list is answered by the one who takes it off: its thread or the
+ * signal. Locks: libfuse's lock of a request, then ours. */
+#ifndef ROPEFS_FS_FAR_H
+#define ROPEFS_FS_FAR_H
+
+#include <stdbool.h>
+
+struct task;
+
+/* step(t) will run in a thread that may wait long; it calls far_begin() first. */
+void far_run(struct task *t, void (*step)(struct task *t));
+/* False: a signal has come, the request was answered, and t is freed. */
+bool far_begin(struct task *t);
+/* The same when the result is there. True: the request is the caller's to answer. */
+bool far_end(struct task *t);
+
+#endif
