@@ -7,7 +7,7 @@
 
 #include "core/base/err.h"
 #include "core/base/time_text.h"
-#include "core/store_priv.h"
+#include "core/remote_priv.h"
 #include "core/txn.h"
 
 struct dumping {
@@ -143,6 +143,23 @@ static int dump_pack(void *arg, const char *name)
 	return pack_inspect(pd->io, pd->keys, path, pd->d->print, pd->d->arg);
 }
 
+/* What lies in the bucket, as the store's folder remembers it. */
+static int dump_manifest(struct dumping *d, const char *file, struct io *io,
+			 const struct keys *keys)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	int r = remote_file_read(io, file, &bytes);
+
+	say(d, "%s:", file);
+	return r < 0 ? r : manifest_inspect(buf_span(&bytes), keys, d->print, d->arg);
+}
+
+static bool is_manifest(const char *file)
+{
+	return !strcmp(file, REMOTE_FOLDER "/manifest") ||
+	       !strcmp(file, REMOTE_FOLDER "/next");
+}
+
 static int dump_some(struct dumping *d, const char *store, const char *file,
 		     struct io *io, const struct keys *keys, const char *key_file,
 		     const struct header *h, bool damaged)
@@ -160,13 +177,16 @@ static int dump_some(struct dumping *d, const char *store, const char *file,
 		return io->ops->list(io, "packs", dump_pack, &pd);
 	if (r >= 0 && !strncmp(file, "packs/", 6))
 		return pack_inspect(io, keys, file, d->print, d->arg);
+	if (r >= 0 && is_manifest(file))
+		return dump_manifest(d, file, io, keys);
 	return r;
 }
 
 static bool known_file(const char *file)
 {
 	return !file || !strcmp(file, "ropefs") || !strcmp(file, "pages") ||
-	       !strncmp(file, "wal", 3) || !strncmp(file, "packs/", 6);
+	       !strncmp(file, "wal", 3) || !strncmp(file, "packs/", 6) ||
+	       is_manifest(file);
 }
 
 static int file_there(struct io *io, const char *store, const char *name)
@@ -199,7 +219,8 @@ int ropefs_dump(const char *store, const char *file, const char *key_file,
 	if (!known_file(file))
 		return err_set(
 			EINVAL,
-			"a store has the files ropefs, pages, wal/... and packs/...");
+			"a store has the files ropefs, pages, wal/... and packs/..., "
+			"with a bucket remote/manifest and remote/next");
 	r = keys_init_library();
 	if (r >= 0)
 		r = store_open_dir(store, &io);

@@ -47,6 +47,9 @@ int manifest_encode(const struct manifest *m, struct io *io, const struct keys *
 		    struct buf *ret);
 /* *ret must be empty. -E_CORRUPT, -E_NEWER. */
 int manifest_decode(struct span bytes, const struct keys *keys, struct manifest *ret);
+/* In words, with ID for the instance; keys NULL: that it is one. As manifest_decode(). */
+int manifest_inspect(struct span bytes, const struct keys *keys,
+		     void (*print)(void *arg, const char *line), void *arg);
 /* NULL when the manifest doesn't name the pack. */
 const struct manifest_pack *manifest_find_pack(const struct manifest *m, uint64_t pack);
 

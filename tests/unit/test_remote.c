@@ -428,6 +428,33 @@ START_TEST(of_two_that_take_over_at_once_one_wins)
 }
 END_TEST
 
+static void note_line(void *arg, const char *line)
+{
+	char *all = arg;
+
+	strncat(all, line, 4000 - strlen(all));
+	strncat(all, "\n", 4000 - strlen(all));
+}
+
+START_TEST(a_manifest_can_be_printed_with_the_key_only)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_with_bucket(&p);
+	char sealed[4001] = "", text[4001] = "";
+
+	put_file(fs, "a", 1, 1000);
+	ck_ok(ropefs_remote_sync(fs));
+	ck_ok(ropefs_close(fs));
+	ck_ok(ropefs_dump(p.store, "remote/manifest", NULL, note_line, sealed));
+	ck_assert_ptr_nonnull(strstr(sealed, "sealed"));
+	ck_assert_ptr_null(strstr(sealed, "segments"));
+	ck_ok(ropefs_dump(p.store, "remote/manifest", p.key, note_line, text));
+	ck_assert_ptr_nonnull(strstr(text, "of writer epoch 1"));
+	ck_assert_ptr_nonnull(strstr(text, "  ID/p/0000000001-"));
+	ck_assert_ptr_nonnull(strstr(text, "  ID/s/"));
+}
+END_TEST
+
 START_TEST(a_bucket_with_the_store_of_another_writer_is_not_added_by_accident)
 {
 	struct place p = place_new();
@@ -891,6 +918,7 @@ int main(void)
 	tcase_add_test(
 		t, a_take_over_turns_the_first_writer_read_only_and_it_keeps_what_it_has);
 	tcase_add_test(t, of_two_that_take_over_at_once_one_wins);
+	tcase_add_test(t, a_manifest_can_be_printed_with_the_key_only);
 	tcase_add_test(
 		t, a_bucket_with_the_store_of_another_writer_is_not_added_by_accident);
 	tcase_add_test(t,
