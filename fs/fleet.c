@@ -38,7 +38,7 @@ enum {
 	MEMBER_FIRST = 2, /* node ids */
 	ARGS_MAX = 32,
 	WRONG_KEY_STATUS = 3,
-	AGAIN_S = 2, /* a walk anew comes at once */
+	AGAIN_S = 10, /* a walk anew comes at once, but machines may be slow */
 	FAILED_S = 3, /* so long a failure is not tried again */
 	PARENTS_MAX = 8,
 };
