@@ -109,6 +109,10 @@ int recover(struct ropefs *fs)
 			       "store was opened last is lost");
 	else if (r < 0)
 		return r;
+	if (r >= 0 && fs->repair)
+		r = repair_old_log(fs);
+	if (r < 0 && fs->repair)
+		return r;
 	fs->was_clean = fs->super.clean && stats.records == 0;
 	fs->recovery_ns = io_mono_ns(fs->io) - began;
 	if (fs->read_only) {

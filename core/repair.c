@@ -304,6 +304,20 @@ int repair_log(struct ropefs *fs)
 	return 0;
 }
 
+int repair_old_log(struct ropefs *fs)
+{
+	int r = fs->repair->log_rot ? 0
+				    : wal_inspect(fs->io, fs->keys, ignore_line, NULL, NULL);
+
+	if (r != -E_CORRUPT)
+		return r < 0 ? r : 0;
+	fs->repair->log_rot = true;
+	repair_say(fs->repair,
+		   "begin a new log: what is damaged in this one is not needed (%s)",
+		   err_detail());
+	return 0;
+}
+
 int repair_commit(struct ropefs *fs)
 {
 	int r;

@@ -38,6 +38,9 @@ int repair_trees(struct ropefs *fs);
 int repair_record(struct ropefs *fs, uint64_t lsn, const struct op *op);
 /* The log can't be read to its end. 0: what was replayed is what there is. */
 int repair_log(struct ropefs *fs);
+/* After the replay: damage in the log that did it no harm. */
+int repair_old_log(struct ropefs *fs);
+/* Keeps what goes and writes a checkpoint, when there were steps. */
 int repair_commit(struct ropefs *fs);
 
 /* --- repair_trees.c --- */

@@ -13,6 +13,9 @@
 #include "core/repair.h"
 #include "core/stored.h"
 
+/* More inodes than a log can make: those that it makes are not to be taken before it is replayed. */
+#define LOG_INODES_MAX ((uint64_t)1 << 24)
+
 /* --- bytes of files --- */
 
 struct giving_up {
@@ -270,6 +273,7 @@ int repair_names(struct ropefs *fs, struct catalog *cat, struct salvage *salvage
 		.cat = cat,
 		.now_ns = (int64_t)io_real_ns(fs->io),
 		.root = ROPEFS_ROOT_INO,
+		.new_ino = fs->next_ino + LOG_INODES_MAX,
 		.told = on_salvage,
 		.arg = &g,
 	};

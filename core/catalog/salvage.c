@@ -364,7 +364,8 @@ static int lost_found_make(struct salvage *s)
 	}
 	if (r != -ENOENT)
 		return r;
-	s->lost_found = ++s->last_ino;
+	s->lost_found = s->new_ino;
+	s->last_ino = MAX(s->last_ino, s->new_ino);
 	r = known_of(s, s->lost_found, &k);
 	if (r >= 0)
 		r = make_dir(s, s->lost_found, k);

@@ -30,6 +30,7 @@ struct salvage {
 	struct catalog *cat;
 	int64_t now_ns;
 	uint64_t root; /* number of the root directory */
+	uint64_t new_ino; /* number of lost+found, should it be made */
 	/* May look into the catalog, and not change it. */
 	void (*told)(void *arg, const struct salvage_note *note);
 	void *arg;

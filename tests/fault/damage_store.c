@@ -20,6 +20,9 @@ struct rng rng;
 char store[4200], key[4200];
 struct stored files[64];
 size_t n_files;
+struct stored old_files[64];
+struct version versions[1200];
+size_t n_versions;
 
 static struct state now;
 static struct blob *blobs;
@@ -57,6 +60,12 @@ static struct blob *blob_splice(const struct blob *b, size_t at, size_t del,
 	memcpy(to->p + at, p, n);
 	memcpy(to->p + at + n, b->p + at + del, b->n - at - del);
 	return to;
+}
+
+static void note_version(const struct item *it)
+{
+	ck_assert_uint_lt(n_versions, ARRAY_LEN(versions));
+	versions[n_versions++] = (struct version) { it->ino, it->data };
 }
 
 /* --- making the store --- */
@@ -107,6 +116,7 @@ static struct item *make(struct ropefs *fs, uint64_t dir, const char *name, uint
 static void fill(struct ropefs *fs, struct item *it, const struct blob *data)
 {
 	it->data = data;
+	note_version(it);
 	ck_ok(ropefs_write(fs, it->ino, 0, data->p, data->n, 0, NULL));
 }
 
@@ -125,6 +135,7 @@ static void insert(struct ropefs *fs, struct item *it, size_t at, const struct b
 
 	ck_ok(ropefs_insert(fs, it->ino, at, data->p, data->n, 0));
 	it->data = blob_splice(old, at, 0, data->p, data->n);
+	note_version(it);
 }
 
 static void set_xattr(struct ropefs *fs, struct item *it, size_t n)
@@ -190,6 +201,9 @@ static struct item *named(const char *name)
 	return NULL;
 }
 
+static void each_file(void (*fn)(const char *name));
+static void keep_old_file(const char *name);
+
 static void make_cold(struct ropefs *fs)
 {
 	struct item *a, *b, *copy, *holes;
@@ -206,9 +220,12 @@ static void make_cold(struct ropefs *fs)
 	ck_ok(ropefs_write(fs, holes->ino, 0, holes->data->p, 10000, 0, NULL));
 	ck_ok(ropefs_write(fs, holes->ino, 60000, holes->data->p + 60000, 10000, 0,
 			   NULL));
+	note_version(holes);
 	ck_ok(ropefs_checkpoint(fs));
+	each_file(keep_old_file);
 	copy = make(fs, ROPEFS_ROOT_INO, "clone", S_IFREG | 0600);
 	copy->data = a->data;
+	note_version(copy);
 	ck_ok(ropefs_copy(fs, (struct ropefs_range) { copy->ino, 0, 0 },
 			  (struct ropefs_range) { a->ino, 0, a->data->n }));
 	b = make_file(fs, ROPEFS_ROOT_INO, "more", 150000, false);
@@ -277,14 +294,12 @@ void stored_path(const char *name, char *ret, size_t n)
 	ck_assert_int_lt(snprintf(ret, n, "%s/%s", store, name), (int)n);
 }
 
-static void keep_file(const char *name)
+static void load_file(const char *name, struct stored *f)
 {
-	struct stored *f = &files[n_files++];
 	char path[4400];
 	FILE *in;
 	struct stat st;
 
-	ck_assert_uint_le(n_files, sizeof(files) / sizeof(files[0]));
 	snprintf(f->name, sizeof(f->name), "%s", name);
 	stored_path(name, path, sizeof(path));
 	in = fopen(path, "re");
@@ -294,6 +309,25 @@ static void keep_file(const char *name)
 	ck_assert(f->p);
 	ck_assert_uint_eq(fread(f->p, 1, f->n, in), f->n);
 	fclose(in);
+}
+
+static struct stored olds[64];
+static size_t n_olds;
+
+static void keep_old_file(const char *name)
+{
+	ck_assert_uint_lt(n_olds, ARRAY_LEN(olds));
+	load_file(name, &olds[n_olds++]);
+}
+
+static void keep_file(const char *name)
+{
+	ck_assert_uint_lt(n_files, ARRAY_LEN(files));
+	load_file(name, &files[n_files]);
+	for (size_t i = 0; i < n_olds; i++)
+		if (!strcmp(olds[i].name, name))
+			old_files[n_files] = olds[i];
+	n_files++;
 }
 
 static void each_name(const char *folder, void (*fn)(const char *name))
@@ -395,5 +429,8 @@ void damage_store_release(void)
 	}
 	for (size_t i = 0; i < n_files; i++)
 		free(files[i].p);
-	n_files = 0;
+	for (size_t i = 0; i < n_olds; i++)
+		free(olds[i].p);
+	n_files = n_olds = n_versions = 0;
+	memset(old_files, 0, sizeof(old_files));
 }

@@ -44,6 +44,17 @@ struct stored {
 
 extern struct stored files[64];
 extern size_t n_files;
+/* What some of them were some changes and checkpoints before, in the same order; p NULL: not
+ * there then. */
+extern struct stored old_files[64];
+
+/* All bytes that a file ever had. */
+struct version {
+	uint64_t ino;
+	const struct blob *data;
+};
+extern struct version versions[1200];
+extern size_t n_versions;
 
 /* Makes it: deep trees, packs of several chunks, and a log whose end was not synced. */
 void damage_store_make(void);

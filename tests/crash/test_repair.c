@@ -1,0 +1,420 @@
+/* test_repair.c - damage of every kind, and the repair of it: a bit flipped, a sector zeroed, there
+ * twice, or swapped with another of the same store, a file put back from an older copy, gone, or
+ * under another's name.
+ *
+ * What must hold for each: no read gives bytes that the file never had, before the repair and
+ * after; what could be read before can be read after, and is the same; fsck is content then; and
+ * a second repair finds nothing to do. The checker knows the bytes that each file ever had, and
+ * nothing of how they are stored. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/base/err.h"
+#include "tests/fault/damage_store.h"
+
+#define PIECE 4096u
+
+static char what[256]; /* the damage, for messages */
+
+/* --- what can be read --- */
+
+struct seen {
+	bool attr, named;
+	uint64_t size, good; /* bytes that could be read */
+	uint8_t *read; /* a byte a piece */
+	uint32_t *sums;
+};
+static struct seen before[ITEMS], after[ITEMS];
+static bool log_stops; /* before what it changes and can't; a repair goes on behind that */
+
+static uint32_t sum_of(const uint8_t *p, size_t n)
+{
+	uint32_t sum = 2166136261u;
+
+	for (size_t i = 0; i < n; i++)
+		sum = (sum ^ p[i]) * 16777619u;
+	return sum;
+}
+
+static bool is_error(long r, const char *of, const char *name)
+{
+	if (r >= 0)
+		return false;
+	ck_assert_msg(ropefs_error_errno((int)r) == EIO || r == -ENOENT,
+		      "%s: %s of %s gives %ld %s", what, of, name, r, err_detail());
+	return true;
+}
+
+/* Which versions of a file still explain what was read of it. */
+struct versions_left {
+	bool out[ARRAY_LEN(versions)];
+};
+
+static bool explained(const struct item *it, struct versions_left *left, uint64_t size,
+		      size_t at, const uint8_t *p, size_t n)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < n_versions; i++) {
+		const struct version *v = &versions[i];
+
+		if (v->ino != it->ino || left->out[i])
+			continue;
+		if (v->data->n != size || memcmp(v->data->p + at, p, n) != 0)
+			left->out[i] = true;
+		else
+			any = true;
+	}
+	return any;
+}
+
+static void see_bytes(struct ropefs *fs, const struct item *it, struct seen *s)
+{
+	static struct versions_left left;
+	uint8_t p[PIECE];
+
+	memset(&left, 0, sizeof(left));
+	s->read = calloc(s->size / PIECE + 1, 1);
+	s->sums = calloc(s->size / PIECE + 1, sizeof(*s->sums));
+	ck_assert(s->read && s->sums);
+	for (uint64_t at = 0; at < s->size; at += PIECE) {
+		size_t n = MIN(s->size - at, (uint64_t)PIECE);
+		ssize_t r = ropefs_read(fs, it->ino, at, p, n, 0);
+
+		if (is_error(r, "a read", it->name))
+			continue;
+		ck_assert_msg((size_t)r == n && explained(it, &left, s->size, at, p, n),
+			      "%s: wrong bytes in %s at %llu of %llu", what, it->name,
+			      (unsigned long long)at, (unsigned long long)s->size);
+		s->read[at / PIECE] = 1;
+		s->sums[at / PIECE] = sum_of(p, n);
+		s->good += n;
+	}
+}
+
+static void see_item(struct ropefs *fs, const struct item *it, struct seen *s)
+{
+	struct ropefs_attr attr;
+
+	free(s->read);
+	free(s->sums);
+	*s = (struct seen) { 0 };
+	if (!it->ino)
+		return;
+	s->named = it->ino == ROPEFS_ROOT_INO ||
+		   (!is_error(ropefs_lookup(fs, it->dir, ropefs_name(it->name), &attr),
+			      "a lookup", it->name) &&
+		    attr.ino == it->ino);
+	if (is_error(ropefs_getattr(fs, it->ino, &attr), "getattr", it->name))
+		return;
+	s->attr = true;
+	if (!S_ISREG(attr.mode))
+		return;
+	s->size = attr.size;
+	see_bytes(fs, it, s);
+}
+
+/* False: it can't be opened. */
+static bool see_all(struct seen *to)
+{
+	struct ropefs_opts opts = { .read_only = true, .key_file = key };
+	const struct state *last = &states[n_states - 1];
+	struct ropefs *fs;
+	int r = ropefs_open(store, &opts, &fs);
+
+	if (r < 0)
+		return false;
+	for (size_t i = 0; i < last->n; i++)
+		see_item(fs, &last->items[i], &to[i]);
+	log_stops = strcmp(fs->read_only_why, ROPEFS_READ_ONLY_ASKED) != 0;
+	store_abandon(fs, false);
+	return true;
+}
+
+/* Nothing that could be read is worse. */
+static void compare(bool stopped)
+{
+	const struct state *last = &states[n_states - 1];
+
+	for (size_t i = 0; i < last->n; i++) {
+		const struct item *it = &last->items[i];
+		const struct seen *b = &before[i], *a = &after[i];
+
+		if (S_ISLNK(it->mode))
+			continue; /* goes with its target */
+		ck_assert_msg(!b->named || !b->attr || a->named,
+			      "%s: the name %s is gone", what, it->name);
+		ck_assert_msg(!b->attr || a->attr, "%s: inode %llu (%s) is gone", what,
+			      (unsigned long long)it->ino, it->name);
+		if (!b->attr || stopped)
+			continue; /* of another time, perhaps, but what it had then */
+		ck_assert_msg(a->size == b->size, "%s: %s has another size", what,
+			      it->name);
+		for (uint64_t k = 0; k * PIECE < b->size; k++)
+			ck_assert_msg(!b->read[k] ||
+					      (a->read[k] && a->sums[k] == b->sums[k]),
+				      "%s: piece %llu of %s is worse", what,
+				      (unsigned long long)k, it->name);
+	}
+}
+
+/* --- repair --- */
+
+struct told {
+	unsigned n;
+	char first[300];
+};
+
+static void on_line(void *arg, const char *line)
+{
+	struct told *t = arg;
+
+	if (!t->n++)
+		snprintf(t->first, sizeof(t->first), "%s", line);
+}
+
+static int repair(bool apply, struct ropefs_repair *ret)
+{
+	*ret = (struct ropefs_repair) { .key_file = key, .apply = apply };
+	return ropefs_repair(store, ret);
+}
+
+static void check_clean(void)
+{
+	struct told told = { 0 };
+	struct ropefs_check c = { .key_file = key, .bad = on_line, .arg = &told };
+	int r = ropefs_check(store, &c);
+
+	ck_assert_msg(r == 0, "%s: after the repair: %d, %u problems: %s", what, r,
+		      told.n, told.first);
+}
+
+static unsigned n_repaired, n_hopeless, n_harmless;
+static uint64_t n_lost_bytes;
+
+/* For each damage; whole: what is there may be too old to be told from what should be. */
+static void endure(void)
+{
+	struct ropefs_repair plan, done, again;
+	bool opens = see_all(before), stopped = log_stops;
+	int r = repair(false, &plan);
+
+	if (!opens) { /* and a repair says so */
+		ck_assert_msg(r < 0, "%s: repaired, but can't be opened", what);
+		n_hopeless++;
+		return;
+	}
+	ck_assert_msg(r == 0, "%s: no plan: %d %s", what, r, err_detail());
+	if (!plan.steps) {
+		n_harmless++;
+		check_clean();
+		return;
+	}
+	r = repair(true, &done);
+	ck_assert_msg(r == 0, "%s: no repair: %d %s", what, r, err_detail());
+	ck_assert_msg(done.steps && *done.kept, "%s: nothing was kept", what);
+	ck_assert_uint_eq(done.lost_bytes, plan.lost_bytes);
+	n_repaired++;
+	n_lost_bytes += done.lost_bytes;
+	check_clean();
+	ck_assert_msg(see_all(after), "%s: can't be opened after the repair", what);
+	compare(stopped);
+	ck_ok(repair(false, &again));
+	ck_assert_msg(!again.steps, "%s: a second repair has %llu steps", what,
+		      (unsigned long long)again.steps);
+}
+
+/* --- damage --- */
+
+static int open_stored(const struct stored *f)
+{
+	char path[4400];
+	int fd;
+
+	stored_path(f->name, path, sizeof(path));
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+static void put_sector(const struct stored *f, size_t at, const uint8_t *p, size_t n)
+{
+	int fd = open_stored(f);
+
+	n = MIN(n, f->n - at);
+	ck_assert_int_eq(pwrite(fd, p, n, (off_t)at), (ssize_t)n);
+	close(fd);
+}
+
+static bool is_kind(const struct stored *f, const char *prefix)
+{
+	return !strncmp(f->name, prefix, strlen(prefix));
+}
+
+/* A file: the small ones as often as the large ones. */
+static size_t any_file(void)
+{
+	static const char *const kinds[] = { "pages",  "pages",	 "pages",
+					     "packs/", "packs/", "packs/",
+					     "wal/",   "wal/",	 "ropefs" };
+	const char *kind = kinds[rng_below(&rng, ARRAY_LEN(kinds))];
+
+	for (;;) {
+		size_t i = rng_below(&rng, n_files);
+
+		if (is_kind(&files[i], kind))
+			return i;
+	}
+}
+
+/* In what was ever written. */
+static size_t any_place(const struct stored *f)
+{
+	size_t n = f->n;
+
+	while (n > 1 && f->p[n - 1] == 0)
+		n--;
+	return rng_below(&rng, n);
+}
+
+static void flip_bit(void)
+{
+	const struct stored *f = &files[any_file()];
+	size_t at = any_place(f);
+	unsigned bit = (unsigned)rng_below(&rng, 8);
+
+	snprintf(what, sizeof(what), "bit %u of byte %zu of %s", bit, at, f->name);
+	poke(f, at, (uint8_t)(f->p[at] ^ 1u << bit));
+}
+
+static void spoil_sector(void)
+{
+	const struct stored *f = &files[any_file()];
+	size_t n = rng_below(&rng, 2) ? 512 : 4096, at = any_place(f) / n * n;
+	uint8_t zeros[4096] = { 0 };
+	bool twice = rng_below(&rng, 2) && at + 2 * n <= f->n;
+
+	snprintf(what, sizeof(what), "%zu bytes at %zu of %s %s", n, at, f->name,
+		 twice ? "there twice" : "zeroed");
+	if (twice)
+		put_sector(f, at + n, f->p + at, n);
+	else
+		put_sector(f, at, zeros, n);
+}
+
+static void swap_sectors(void)
+{
+	const struct stored *f = &files[any_file()], *g = &files[any_file()];
+	size_t n = rng_below(&rng, 2) ? 512 : 4096;
+	size_t at = any_place(f) / n * n, to = any_place(g) / n * n;
+
+	if (at + n > f->n || to + n > g->n)
+		return;
+	snprintf(what, sizeof(what),
+		 "%zu bytes at %zu of %s swapped with those at %zu of %s", n, at, f->name,
+		 to, g->name);
+	put_sector(f, at, g->p + to, n);
+	put_sector(g, to, f->p + at, n);
+}
+
+static void put_back_older(void)
+{
+	size_t i = any_file();
+
+	while (!old_files[i].p)
+		i = any_file();
+	snprintf(what, sizeof(what), "an older %s", files[i].name);
+	put_back(&old_files[i]);
+}
+
+static void lose_file(void)
+{
+	char path[4400], other[4400];
+	size_t i = any_file(), k = any_file();
+
+	while (!is_kind(&files[i], "packs/") && !is_kind(&files[i], "wal/"))
+		i = any_file();
+	while (!is_kind(&files[k], "packs/"))
+		k = any_file();
+	stored_path(files[i].name, path, sizeof(path));
+	stored_path(files[k].name, other, sizeof(other));
+	snprintf(what, sizeof(what), "%s gone", files[i].name);
+	if (rng_below(&rng, 2) && i != k && is_kind(&files[i], "packs/")) {
+		snprintf(what, sizeof(what), "%s under the name of %s", files[i].name,
+			 files[k].name);
+		ck_assert_int_eq(rename(path, other), 0);
+	} else {
+		ck_assert_int_eq(unlink(path), 0);
+	}
+}
+
+/* What repairs kept. */
+static void wipe_kept(void)
+{
+	struct dirent *e, *k;
+	char path[4500];
+	DIR *d = opendir(store), *in;
+
+	ck_assert(d);
+	while ((e = readdir(d))) {
+		if (strncmp(e->d_name, "damaged-", 8) != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", store, e->d_name);
+		in = opendir(path);
+		ck_assert(in);
+		while ((k = readdir(in)))
+			if (k->d_name[0] != '.')
+				ck_assert_int_eq(unlinkat(dirfd(in), k->d_name, 0), 0);
+		closedir(in);
+		ck_assert_int_eq(rmdir(path), 0);
+	}
+	closedir(d);
+}
+
+START_TEST(damage_is_confined_and_repaired)
+{
+	static void (*const ways[])(void) = { flip_bit,	      flip_bit,	    flip_bit,
+					      spoil_sector,   spoil_sector, swap_sectors,
+					      put_back_older, lose_file };
+	unsigned seconds = suite_seconds(8), n = 0;
+	time_t end;
+
+	damage_store_make();
+	end = time(NULL) + seconds;
+	while (n < 24 || time(NULL) < end) {
+		ways[n++ % ARRAY_LEN(ways)]();
+		endure();
+		wipe_kept();
+		put_all_back();
+	}
+	printf("# %u corruptions: %u repaired (%llu bytes given up), %u harmless, %u "
+	       "that "
+	       "can't be opened\n",
+	       n, n_repaired, (unsigned long long)n_lost_bytes, n_harmless, n_hopeless);
+	for (size_t i = 0; i < ITEMS; i++) {
+		free(before[i].read);
+		free(before[i].sums);
+		free(after[i].read);
+		free(after[i].sums);
+	}
+	damage_store_release();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("repair");
+	TCase *tc = tcase_create("damage");
+
+	tcase_set_timeout(tc, 3600);
+	tcase_add_test(tc, damage_is_confined_and_repaired);
+	suite_add_tcase(s, tc);
+	return suite_main(s);
+}
