@@ -19,6 +19,9 @@ struct checking {
 	uint64_t n_pages;
 	uint64_t done, total;
 	struct damage damage;
+	struct bad_copies {
+		uint64_t n, first;
+	} bad_first, bad_copy; /* pages of which another copy is whole */
 	char path[INODE_PATH_MAX + 32]; /* of who() */
 	/* The rows being checked: the live ones, or a snapshot's. */
 	struct catalog cat;
@@ -77,10 +80,18 @@ static void progress(struct checking *k, uint64_t bytes)
 
 /* --- the committed tree, page by page --- */
 
+static void note_copy(struct bad_copies *bad, uint64_t page)
+{
+	if (!bad->n++)
+		bad->first = page;
+}
+
 static int check_page(struct walk *w, const struct noderef *ref)
 {
 	struct checking *k = w->arg;
 	uint64_t page = le64_get(ref->at);
+	unsigned copies;
+	int r;
 
 	if (page >= k->n_pages) {
 		bad(k, "pages: a reference to page %llu, beyond the file's end",
@@ -91,6 +102,11 @@ static int check_page(struct walk *w, const struct noderef *ref)
 		return 1;
 	k->pages[page / 8] |= (uint8_t)(1u << page % 8);
 	k->c->pages++;
+	r = pagefile_check_page(k->fs->pf, ref, false, &copies);
+	if (r >= 0 && copies & PAGE_BAD_FIRST)
+		note_copy(&k->bad_first, page);
+	if (r >= 0 && copies & PAGE_BAD_COPY)
+		note_copy(&k->bad_copy, page);
 	progress(k, PAGE_BYTES);
 	return 0;
 }
@@ -133,6 +149,17 @@ static int check_extent(struct walk *w, const struct extent *e)
 	return 0;
 }
 
+static void tell_copies(struct checking *k, const char *file, const char *other,
+			const struct bad_copies *b)
+{
+	if (!b->n)
+		return;
+	k->c->copied++;
+	bad(k,
+	    "%s: %llu pages do not verify, the first is page %llu; they are whole in %s",
+	    file, (unsigned long long)b->n, (unsigned long long)b->first, other);
+}
+
 static int check_tree(struct checking *k)
 {
 	struct walk w = { .fs = k->fs,
@@ -144,6 +171,8 @@ static int check_tree(struct checking *k)
 
 	if (r < 0)
 		return r;
+	tell_copies(k, "pages", "pages.copy", &k->bad_first);
+	tell_copies(k, "pages.copy", "pages", &k->bad_copy);
 	r = pagefile_check_bitmap(k->fs->pf, k->pages, k->n_pages, &k->c->leaked_pages);
 	if (r == -E_CORRUPT) {
 		bad(k, "pages: %s", why(r));

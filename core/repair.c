@@ -8,6 +8,7 @@
 
 #include "core/base/err.h"
 #include "core/catalog/salvage.h"
+#include "core/page/page_format.h"
 
 void repair_say(struct repair *rp, const char *fmt, ...)
 {
@@ -80,13 +81,19 @@ static int look_at_page(struct walk *w, const struct noderef *ref)
 {
 	uint8_t *seen = w->arg;
 	uint64_t page = le64_get(ref->at);
+	struct repair *rp = w->fs->repair;
 	struct pagefile_stats st;
+	unsigned bad;
+	int r;
 
 	pagefile_get_stats(w->fs->pf, &st);
 	if (page >= st.pages || seen[page / 8] >> page % 8 & 1)
 		return 1;
 	seen[page / 8] |= (uint8_t)(1u << page % 8);
-	return 0;
+	r = pagefile_check_page(w->fs->pf, ref, !w->fs->opts.read_only, &bad);
+	if (r >= 0 && bad && !rp->copied++)
+		rp->first_copied = page;
+	return r == -E_CORRUPT ? 0 : r;
 }
 
 static int bad_page(struct walk *w, const struct noderef *ref, int r)
@@ -108,6 +115,13 @@ static int look_at_pages(struct ropefs *fs)
 	w.arg = calloc(1, st.pages / 8 + 1);
 	r = w.arg ? walk_tree(&w, &fs->super.catalog) : -ENOMEM;
 	free(w.arg);
+	if (r >= 0 && fs->repair->copied)
+		repair_say(
+			fs->repair,
+			"write %llu pages of the page file anew from their other copy, "
+			"the first is page %llu",
+			(unsigned long long)fs->repair->copied,
+			(unsigned long long)fs->repair->first_copied);
 	if (r >= 0)
 		r = pagefile_check_super(fs->pf, &copies);
 	if (r >= 0 && copies && fs->opts.read_only)
@@ -306,8 +320,9 @@ int repair_log(struct ropefs *fs)
 
 int repair_old_log(struct ropefs *fs)
 {
-	int r = fs->repair->log_rot ? 0
-				    : wal_inspect(fs->io, fs->keys, ignore_line, NULL, NULL);
+	int r = fs->repair->log_rot
+			? 0
+			: wal_inspect(fs->io, fs->keys, ignore_line, NULL, NULL);
 
 	if (r != -E_CORRUPT)
 		return r < 0 ? r : 0;
@@ -363,8 +378,29 @@ static int finish(struct ropefs *fs)
 	return r < 0 ? r : closed;
 }
 
+/* The page file, when it is gone and its copy is there. */
+static int rebuild_pages(struct io *io, struct repair *rp)
+{
+	_cleanup_(io_closep) struct io_file *f = NULL;
+	int r = io_open(io, PAGEFILE_NAME, IO_READ, &f);
+
+	if (r != -ENOENT)
+		return r < 0 ? r : 0;
+	r = io_open(io, PAGEFILE_COPY_NAME, IO_READ, &f);
+	if (r == -ENOENT)
+		return err_set(E_CORRUPT,
+			       "the files \"" PAGEFILE_NAME "\" and \"" PAGEFILE_COPY_NAME
+			       "\" are both gone, and packs don't say whose bytes they "
+			       "hold: bring one of them back from a backup, or the store "
+			       "from its bucket (ropectl clone)");
+	if (r < 0)
+		return r;
+	repair_say(rp, "make the page file anew from its copy");
+	return rp->pub->apply ? pagefile_begin_from_copy(io) : 0;
+}
+
 /* Damage that an opening mends by itself is a step of the plan, too. */
-static int look_at_header(const char *path, struct repair *rp)
+static int look_at_files(const char *path, struct repair *rp)
 {
 	bool damaged = false;
 	struct io *io = NULL;
@@ -375,6 +411,8 @@ static int look_at_header(const char *path, struct repair *rp)
 		r = header_read(io, &h, &damaged);
 	if (r >= 0 && damaged)
 		repair_say(rp, "write the damaged copy of the header anew");
+	if (r >= 0 && rp->pub->rebuild)
+		r = rebuild_pages(io, rp);
 	io_free(io);
 	return r;
 }
@@ -382,14 +420,14 @@ static int look_at_header(const char *path, struct repair *rp)
 int ropefs_repair(const char *path, struct ropefs_repair *pub)
 {
 	struct repair rp = { .pub = pub };
-	struct store_opts so = { .repair = &rp };
+	struct store_opts so = { .repair = &rp, .page_copy = true };
 	struct ropefs *fs = NULL;
 	int r;
 
 	err_clear();
 	so.pub.key_file = pub->key_file;
 	so.pub.read_only = !pub->apply;
-	r = look_at_header(path, &rp);
+	r = look_at_files(path, &rp);
 	if (r >= 0)
 		r = store_open_path(path, &so, &fs);
 	if (r >= 0)

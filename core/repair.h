@@ -20,6 +20,7 @@
 struct repair {
 	struct ropefs_repair *pub;
 	struct damage damage;
+	uint64_t copied, first_copied; /* pages that are whole in their other copy only */
 	struct buf bad_pages; /* u64: numbers of pages that can't be read */
 	struct buf report; /* the steps as lines */
 	uint64_t done; /* bytes of packs looked at */

@@ -13,7 +13,7 @@
 #include "core/repair.h"
 #include "core/stored.h"
 
-/* More inodes than a log can make: those that it makes are not to be taken before it is replayed. */
+/* More inodes than a log can make: it must find their numbers free. */
 #define LOG_INODES_MAX ((uint64_t)1 << 24)
 
 /* --- bytes of files --- */

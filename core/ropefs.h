@@ -498,9 +498,10 @@ struct ropefs_check {
 	void (*lost)(void *arg, const char *line);
 	void *arg;
 	/* Results. files: all but the root folder; opened: more than its header could be read;
-	 * mended: problems that the next mounting puts right; lost_bytes: given up by repairs. */
-	uint64_t files, bytes, pages, packs, chunks, problems, mended, leaked_pages,
-		lost_bytes;
+	 * mended: problems that the next mounting puts right; copied: of which a whole copy is
+	 * there, that a repair or a scrub uses; lost_bytes: given up by repairs. */
+	uint64_t files, bytes, pages, packs, chunks, problems, mended, copied,
+		leaked_pages, lost_bytes;
 	bool opened;
 };
 int ropefs_check(const char *path, struct ropefs_check *check);
@@ -510,6 +511,7 @@ int ropefs_check(const char *path, struct ropefs_check *check);
 struct ropefs_repair {
 	const char *key_file;
 	bool apply;
+	bool rebuild; /* the page file, too, when it is gone */
 	void (*step)(void *arg, const char *line);
 	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
 	void *arg;

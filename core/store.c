@@ -357,11 +357,20 @@ static void take_super(struct ropefs *fs)
 	fs->next_snap = fs->super.next_snap;
 }
 
-static int open_trees(struct ropefs *fs, bool read_only)
+static unsigned pagefile_flags(const struct store_opts *opts)
+{
+	return (opts->pub.read_only ? PAGEFILE_READ_ONLY : 0) |
+	       (opts->page_copy ? PAGEFILE_TWIN : 0) |
+	       (opts->pub.read_only && opts->repair && opts->repair->pub->rebuild
+			? PAGEFILE_FROM_COPY
+			: 0);
+}
+
+static int open_trees(struct ropefs *fs, const struct store_opts *opts)
 {
 	int r;
 
-	r = pagefile_open(fs->io, fs->keys, read_only, &fs->super, &fs->pf);
+	r = pagefile_open(fs->io, fs->keys, pagefile_flags(opts), &fs->super, &fs->pf);
 	if (r == 0)
 		r = open_nodes(fs, &fs->super, &fs->nodes);
 	if (r == 0)
@@ -453,7 +462,7 @@ static int open_layers(struct ropefs *fs, const struct key_file *kf,
 		return r;
 	if (fs->remote && remote_is_reader(fs->remote))
 		serve_copy(fs, opts);
-	r = open_trees(fs, opts->pub.read_only);
+	r = open_trees(fs, opts);
 	if (r < 0)
 		return r;
 	po = (struct packs_opts) {
@@ -654,7 +663,7 @@ int store_open_path(const char *path, const struct store_opts *opts, struct rope
 
 int ropefs_open(const char *path, const struct ropefs_opts *opts, struct ropefs **ret)
 {
-	struct store_opts so = { .threads = true };
+	struct store_opts so = { .threads = true, .page_copy = true };
 
 	err_clear();
 	if (opts)

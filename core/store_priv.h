@@ -174,6 +174,7 @@ struct store_opts { /* ropefs_opts and what tests want besides */
 	size_t frame_bytes; /* of the log, see wal_opts */
 	uint64_t hot_hard; /* 0: half of the memory */
 	struct repair *repair; /* NULL, or what this opening is for (repair.h) */
+	bool page_copy; /* the page file is kept twice */
 };
 /* Takes io over, but not on failure. The header must exist. */
 int store_open(struct io *io, const struct key_file *kf, const struct store_opts *opts,

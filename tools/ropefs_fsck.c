@@ -25,7 +25,7 @@ struct run {
 	cJSON *steps; /* likewise: of a repair */
 	const char *key_file;
 	enum { CHECK, REPAIR } job;
-	bool yes, dry_run;
+	bool yes, dry_run, rebuild;
 	bool applies; /* the repair does what it says */
 };
 
@@ -107,6 +107,10 @@ static const char *advice(const struct ropefs_check *check)
 		return "it can't be opened; put what is damaged back from a backup";
 	if (check->problems == check->mended)
 		return "nothing is lost, and mounting the store mends it";
+	if (check->problems == check->mended + check->copied)
+		return "nothing is lost: ropefs-fsck --repair, or ropectl scrub, writes "
+		       "it "
+		       "anew";
 	return "ropefs-fsck --repair --dry-run says what can be done; until then it can "
 	       "be mounted read-only (-o ro)";
 }
@@ -161,6 +165,7 @@ static void print_json(const struct ropefs_check *check, const char *store, int 
 	cJSON_AddNumberToObject(json, "chunks", (double)check->chunks);
 	cJSON_AddNumberToObject(json, "problem_count", (double)check->problems);
 	cJSON_AddNumberToObject(json, "mended_by_mounting", (double)check->mended);
+	cJSON_AddNumberToObject(json, "whole_elsewhere", (double)check->copied);
 	cJSON_AddItemToObject(json, "problems", run->problems);
 	cJSON_AddNumberToObject(json, "lost_bytes", (double)check->lost_bytes);
 	cJSON_AddItemToObject(json, "lost", run->lost);
@@ -240,6 +245,8 @@ static void print_repair(const struct ropefs_repair *repair, const char *store,
 
 	if (!repair->steps)
 		printf("%s: there is nothing to repair\n", name);
+	else if (run->applies && !*repair->kept)
+		printf("%s: repaired; nothing had to be removed\n", name);
 	else if (!run->applies)
 		printf("%s: %s steps; %s of %s files would be given up. Nothing was "
 		       "changed\n",
@@ -260,6 +267,7 @@ static int repair_once(const char *store, struct run *run, struct ropefs_repair 
 	*ret = (struct ropefs_repair) {
 		.key_file = run->key_file,
 		.apply = run->applies,
+		.rebuild = run->rebuild,
 		/* In words the plan has told them. */
 		.step = run->quiet || (run->applies && !run->steps) ? NULL : on_step,
 		.progress = on_progress,
@@ -275,6 +283,7 @@ static int repair_store(const char *store, struct run *run)
 	struct ropefs_repair repair;
 	bool json = run->steps != NULL;
 	int r = repair_once(store, run, &repair);
+	uint64_t steps = repair.steps;
 
 	erase_bar(run);
 	if (r >= 0 && repair.steps && !run->dry_run && confirmed(run)) {
@@ -284,6 +293,7 @@ static int repair_store(const char *store, struct run *run)
 			run->steps = cJSON_CreateArray();
 		}
 		r = repair_once(store, run, &repair);
+		repair.steps = steps; /* some are done by the opening itself */
 		erase_bar(run);
 	}
 	if (json)
@@ -312,6 +322,8 @@ static void print_help(void)
 	      "                       says what it would do, asks, does it; what it "
 	      "removes\n"
 	      "                       is kept in the folder damaged-TIME of the store\n"
+	      "  -R, --rebuild        the same, and makes the page file anew when it is "
+	      "gone\n"
 	      "  -y, --yes            doesn't ask\n"
 	      "  -n, --dry-run        only says what it would do\n"
 	      "  -k, --key-file FILE  the store's key (else its default place)\n"
@@ -334,6 +346,7 @@ static const struct option long_options[] = {
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ "repair", no_argument, NULL, 'r' },
+	{ "rebuild", no_argument, NULL, 'R' },
 	{ "yes", no_argument, NULL, 'y' },
 	{ "dry-run", no_argument, NULL, 'n' },
 	{ 0 },
@@ -370,7 +383,7 @@ int main(int argc, char **argv)
 	bool json = false;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "k:jqhVryn", long_options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "k:jqhVrRyn", long_options, NULL)) != -1) {
 		switch (c) {
 		case 'k':
 			run.key_file = optarg;
@@ -383,6 +396,10 @@ int main(int argc, char **argv)
 			break;
 		case 'r':
 			run.job = REPAIR;
+			break;
+		case 'R':
+			run.job = REPAIR;
+			run.rebuild = true;
 			break;
 		case 'y':
 			run.yes = true;
@@ -411,7 +428,8 @@ int main(int argc, char **argv)
 		run.steps = cJSON_CreateArray();
 	}
 	if (run.job == CHECK && (run.yes || run.dry_run))
-		return term_usage(NULL, "--yes and --dry-run belong to --repair");
+		return term_usage(NULL,
+				  "--yes and --dry-run belong to --repair and --rebuild");
 	return term_end(run.job == REPAIR ? repair_store(argv[optind], &run)
 					  : check_store(argv[optind], &run));
 }

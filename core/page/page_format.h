@@ -17,7 +17,8 @@
 #include "core/page/noderef.h"
 #include "core/page/pagefile.h"
 
-#define PAGEFILE_NAME "pages"
+#define PAGEFILE_NAME	   "pages"
+#define PAGEFILE_COPY_NAME "pages.copy" /* the same once more */
 
 /*	 0  store   16 B	store id
  *	16  page    le64	number of the page sealed

@@ -27,37 +27,13 @@
 
 #include "core/base/err.h"
 #include "core/base/mutant.h"
-#include "core/page/page_list.h"
-#include "core/page/superblock.h"
+#include "core/page/pagefile_priv.h"
+#include "core/page/twin.h"
 
 #define PAGES_FIRST 64u /* of a new file */
 #define GROW_MIN    64u /* pages */
 #define GROW_MAX    256u
 #define PAGES_MAX   ((uint64_t)1 << 48)
-
-struct pagefile {
-	struct io *io;
-	struct io_file *file;
-	struct aead *aead;
-	uint8_t store_id[STORE_ID_BYTES];
-	bool read_only;
-	bool needs_sweep;
-
-	struct super_state durable;
-	uint64_t *used; /* a bit each page */
-	size_t n_words;
-	size_t cursor; /* word where the last free page was found */
-	struct page_list fresh, given, limbo;
-	struct page_list bitmap; /* pages of the durable bitmap */
-	bool holding;
-	struct page_list held; /* free but for the state that is held */
-	uint64_t *changed; /* bits of pages written since the last hold, or NULL */
-
-	/* Only these are touched by more than the checkpointer. */
-	_Atomic uint64_t pages; /* in the file */
-	_Atomic uint64_t n_used;
-	_Atomic uint64_t written, read;
-};
 
 /* --- bits --- */
 
@@ -114,12 +90,21 @@ static struct page_aad page_aad(const uint8_t *store_id, uint64_t page)
 	return aad;
 }
 
-int pagefile_read(struct pagefile *pf, const struct noderef *ref, uint8_t *out)
+int page_unseal(const struct pagefile *pf, const struct noderef *ref,
+		const uint8_t sealed[PAGE_BYTES], uint8_t *out)
+{
+	struct page_aad aad = page_aad(pf->store_id, le64_get(ref->at));
+	struct nonce nonce;
+
+	memcpy(&nonce, sealed, sizeof(nonce));
+	return aead_open(pf->aead, &nonce, span_of(&aad, sizeof(aad)),
+			 sealed + sizeof(nonce), PAGE_PAYLOAD, ref->tag, out);
+}
+
+static int first_page(struct pagefile *pf, const struct noderef *ref, uint8_t *out)
 {
 	uint64_t page = le64_get(ref->at);
-	struct page_aad aad = page_aad(pf->store_id, page);
 	uint8_t sealed[PAGE_BYTES];
-	struct nonce nonce;
 	int r;
 
 	if (page < SUPER_SLOTS || page >= PAGES_MAX)
@@ -136,15 +121,21 @@ int pagefile_read(struct pagefile *pf, const struct noderef *ref, uint8_t *out)
 	if (r < 0)
 		return r;
 	atomic_fetch_add_explicit(&pf->read, 1, memory_order_relaxed);
-	memcpy(&nonce, sealed, sizeof(nonce));
-	r = aead_open(pf->aead, &nonce, span_of(&aad, sizeof(aad)),
-		      sealed + sizeof(nonce), PAGE_PAYLOAD, ref->tag, out);
-	if (r < 0)
+	if (page_unseal(pf, ref, sealed, out) < 0)
 		return err_set(E_CORRUPT,
 			       "page %" PRIu64 " of the page file does not verify"
 			       ": run ropefs-fsck",
 			       page);
 	return 0;
+}
+
+int pagefile_read(struct pagefile *pf, const struct noderef *ref, uint8_t *out)
+{
+	int r = first_page(pf, ref, out);
+
+	if (r < 0 && pf->twin && twin_page(pf, ref, out) == 0)
+		return 0;
+	return r;
 }
 
 int pagefile_write(struct pagefile *pf, uint64_t page, const uint8_t *payload,
@@ -376,13 +367,8 @@ static int bitmap_read(struct pagefile *pf)
 
 /* --- open, create, close --- */
 
-static struct super_env super_env(const struct pagefile *pf)
-{
-	return (struct super_env) { pf->io, pf->file, pf->aead, pf->store_id };
-}
-
-static int pagefile_new(struct io *io, const struct keys *keys, unsigned flags,
-			struct pagefile **ret)
+static int pagefile_new_of(struct io *io, const struct keys *keys, const char *name,
+			   unsigned flags, struct pagefile **ret)
 {
 	struct pagefile *pf = calloc(1, sizeof(*pf));
 	int r;
@@ -393,17 +379,24 @@ static int pagefile_new(struct io *io, const struct keys *keys, unsigned flags,
 	memcpy(pf->store_id, keys_store_id(keys), sizeof(pf->store_id));
 	r = keys_aead(keys, KEY_PAGE, NULL, &pf->aead);
 	if (r == 0)
-		r = io_open(io, PAGEFILE_NAME, flags, &pf->file);
+		r = io_open(io, name, flags, &pf->file);
 	if (r == -ENOENT)
 		r = err_set(E_CORRUPT,
-			    "the store's file \"" PAGEFILE_NAME "\" is missing: "
-			    "bring it back from a copy of the store");
+			    "the store's file \"%s\" is missing: ropefs-fsck --rebuild "
+			    "makes it anew",
+			    name);
 	if (r < 0) {
 		pagefile_close(pf);
 		return r;
 	}
 	*ret = pf;
 	return 0;
+}
+
+static int pagefile_new(struct io *io, const struct keys *keys, unsigned flags,
+			struct pagefile **ret)
+{
+	return pagefile_new_of(io, keys, PAGEFILE_NAME, flags, ret);
 }
 
 struct pagefile *pagefile_close(struct pagefile *pf)
@@ -558,21 +551,32 @@ int pagefile_mark_open(struct pagefile *pf)
 	return 0;
 }
 
-int pagefile_open(struct io *io, const struct keys *keys, bool read_only,
+int pagefile_open(struct io *io, const struct keys *keys, unsigned flags,
 		  struct super *ret, struct pagefile **ret_pf)
 {
 	_cleanup_(pagefile_closep) struct pagefile *pf = NULL;
+	bool read_only = flags & PAGEFILE_READ_ONLY;
 	struct super_env env;
 	int r;
 
 	r = pagefile_new(io, keys, read_only ? IO_READ : IO_WRITE, &pf);
+	if (r == -E_CORRUPT && flags & PAGEFILE_FROM_COPY)
+		r = pagefile_new_of(io, keys, PAGEFILE_COPY_NAME, IO_READ, &pf);
 	if (r < 0)
 		return r;
 	pf->read_only = read_only;
+	if (flags & PAGEFILE_TWIN)
+		r = pagefile_pair(pf);
+	if (r < 0)
+		return r;
 	env = super_env(pf);
 	r = superblock_newest(&env, &pf->durable);
+	if (pf->twin)
+		twin_newest(pf, &r, &pf->durable);
 	if (r == 0)
 		r = open_space(pf);
+	if (r == 0 && pf->twin && !read_only)
+		twin_bring_up(pf);
 	if (r == 0 && !read_only)
 		r = open_durably(pf);
 	if (r < 0)
@@ -899,10 +903,17 @@ int pagefile_check_bitmap(struct pagefile *pf, const uint8_t *marks, uint64_t n_
 
 int pagefile_check_super(struct pagefile *pf, unsigned *ret_copies)
 {
+	unsigned slot = (unsigned)(pf->durable.super.generation % SUPER_SLOTS);
 	struct super_env env = super_env(pf);
+	unsigned more = 0;
+	int r = superblock_damage(&env, slot, ret_copies);
 
-	return superblock_damage(
-		&env, (unsigned)(pf->durable.super.generation % SUPER_SLOTS), ret_copies);
+	if (r == 0 && pagefile_has_copy(pf)) {
+		env.file = twin_copy(pf->file);
+		if (superblock_damage(&env, slot, &more) == 0)
+			*ret_copies += more;
+	}
+	return r;
 }
 
 void pagefile_get_stats(struct pagefile *pf, struct pagefile_stats *ret)

@@ -43,11 +43,17 @@ struct super {
 
 /* Makes the file with an empty tree and both superblocks; fsyncs. -EEXIST. */
 int pagefile_create(struct io *io, const struct keys *keys, const struct super *first);
-/* Opens, takes the newest superblock that verifies, loads the bitmap; unless read_only,
+/* Opens, takes the newest superblock that verifies, loads the bitmap; unless PAGEFILE_READ_ONLY,
  * writes that superblock again and syncs, as it may not be durable. -E_CORRUPT when
  * neither verifies. A bitmap that doesn't verify is no error: nothing is reused until
  * pagefile_adopt(), and pagefile_needs_sweep() says so. */
-int pagefile_open(struct io *io, const struct keys *keys, bool read_only,
+#define PAGEFILE_READ_ONLY 1u
+/* The file is kept twice (twin.h): a page that does not verify is read from its copy. One that
+ * is absent, or not of the newest states, is made; for a read_only opening it may be absent. */
+#define PAGEFILE_TWIN 2u
+/* With both of these: where the file is not there its copy alone is opened. */
+#define PAGEFILE_FROM_COPY 4u
+int pagefile_open(struct io *io, const struct keys *keys, unsigned flags,
 		  struct super *ret, struct pagefile **ret_pf);
 struct pagefile *pagefile_close(struct pagefile *pf); /* NULL is fine; returns NULL */
 
@@ -57,6 +63,18 @@ int pagefile_mark_open(struct pagefile *pf);
 /* Reads and opens the page ref points at into out (PAGE_PAYLOAD bytes).
  * -E_CORRUPT names the page; -EIO as the disk said. */
 int pagefile_read(struct pagefile *pf, const struct noderef *ref, uint8_t *out);
+
+/* Whether both copies of a page verify: *ret_bad has bit 0 for the first, 1 for the other (never
+ * set when there is none). mend: one that doesn't is written again from one that does. -E_CORRUPT:
+ * none does. Nobody commits meanwhile. */
+#define PAGE_BAD_FIRST 1u
+#define PAGE_BAD_COPY  2u
+int pagefile_check_page(struct pagefile *pf, const struct noderef *ref, bool mend,
+			unsigned *ret_bad);
+bool pagefile_has_copy(struct pagefile *pf);
+/* Makes the file anew, empty, when it is not there but its copy is: an opening with
+ * PAGEFILE_TWIN and pagefile_check_page() fill it. -ENOENT: there is none to make it from. */
+int pagefile_begin_from_copy(struct io *io);
 
 /* A free page for this commit; grows the file. -ENOSPC. */
 int pagefile_alloc(struct pagefile *pf, uint64_t *ret_page);

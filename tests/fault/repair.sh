@@ -100,5 +100,29 @@ is "and all is there" "$(errors_in "$T/chunk")" 0
 is "json" "$(fsck "$T/gone" --repair --yes --json | jq -r '"\(.applied) \(.lost_files)"')" "true 3"
 is "without packs only empty names are left" "$(errors_in "$T/gone")" 3
 ok "and fsck is content" fsck "$T/gone"
+# --- the page file ---
+
+cp -r "$STORE" "$T/nopages"
+rm "$T/nopages/pages"
+fails "a store without its page file says what to do" "fsck --rebuild" fsck "$T/nopages"
+fails "a repair alone does not make it" "fsck --rebuild" fsck "$T/nopages" --repair --yes
+is "a dry run of --rebuild" "$(fsck "$T/nopages" --rebuild -n | grep -c 'anew from its copy')" 1
+ok "--rebuild makes the page file anew" fsck "$T/nopages" --rebuild --yes
+ok "fsck is content" fsck "$T/nopages"
+is "and all is there" "$(errors_in "$T/nopages")" 0
+cp -r "$STORE" "$T/zeros"
+head -c 262144 /dev/zero >"$T/zeros/pages"
+is "zeros for a page file: nothing is lost" "$(errors_in "$T/zeros")" 0
+is "fsck knows" "$(fsck "$T/zeros" | grep -c 'nothing is lost: ropefs-fsck --repair')" 1
+ok "and a repair writes it anew" fsck "$T/zeros" --repair --yes
+rm "$T/zeros/pages.copy"
+is "the copy is not needed" "$(fsck "$T/zeros" | tail -1)" clean
+mount_once() {	# STORE
+	STORE=$1 fs_start && fs_stop
+}
+ok "mounting" mount_once "$T/zeros"
+ok "makes it again" test -s "$T/zeros/pages.copy"
+rm "$T/zeros"/pages*
+fails "without both it is over" "both gone" fsck "$T/zeros" --rebuild --yes
 fails "a wrong key can't be repaired" "key" "$FSCK" -k "$T/nokey" --repair --yes "$STORE"
 finish
