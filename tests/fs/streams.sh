@@ -149,6 +149,16 @@ for ((i = 0; i < 200; i++)); do
 done
 is "trims in the background, at blocks" "$(tail -n 1 q/long) $(($(wc -l <q/long) >= 100)) \
 $(($(wc -l <q/long) < 500))" "5000 1 1"
+mkdir q/shared
+for i in 1 2 3; do seq 1 2000 >q/shared/$i; done
+ok "retention of a folder" "$ROPECTL" policy set q/shared 'retain=2500 records'
+shared() { cat q/shared/* | wc -l; }
+for ((i = 0; i < 200; i++)); do
+	[[ $(shared) -lt 4000 ]] && break
+	sleep 0.1
+done
+is "is of its queues together, the oldest first" "$(($(shared) >= 2500)) $(($(shared) < 3400)) \
+$(wc -l <q/shared/3)" "1 1 2000"
 ok "status tells" grep -q '"queue_trimmed_records":	*[1-9]' .ropefs/status
 ok "and metrics" grep -q '^ropefs_queue_seeks_total [1-9]' .ropefs/metrics
 

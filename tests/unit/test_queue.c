@@ -167,6 +167,41 @@ START_TEST(retention_keeps_what_it_says_and_no_more_than_a_block_besides)
 }
 END_TEST
 
+static uint64_t left_in(uint64_t queue)
+{
+	struct ropefs_queue q;
+
+	ck_ok(ropefs_queue_info(fs, queue, &q));
+	return q.next - q.first;
+}
+
+START_TEST(queues_of_a_folder_share_what_it_keeps)
+{
+	static const char *const retain[] = { "1000 records", "16K" };
+	struct ropefs_new new = { .mode = S_IFREG | 0600 };
+	uint64_t old = ino, own, young;
+	struct ropefs_attr a;
+
+	append_many(2000);
+	ck_ok(ropefs_create(fs, ROPEFS_ROOT_INO, ropefs_name("own"), &new, &a));
+	own = ino = a.ino;
+	ck_ok(ropefs_setxattr(fs, own, "user.ropefs.retain", "2000 records", 12, 0));
+	append_many(2000);
+	ck_ok(ropefs_create(fs, ROPEFS_ROOT_INO, ropefs_name("young"), &new, &a));
+	young = ino = a.ino;
+	append_many(600);
+	ck_ok(checkpoint_run(fs, false));
+	ck_ok(ropefs_setxattr(fs, ROPEFS_ROOT_INO, "user.ropefs.retain", retain[_i],
+			      strlen(retain[_i]), 0));
+	ck_ok(ropefs_retain(fs));
+	ck_assert_uint_eq(left_in(young), 600);
+	ck_assert_uint_eq(left_in(own), 2000);
+	ck_assert_uint_ge(left_in(old), 400);
+	ck_assert_uint_le(left_in(old), 400 + 2 * BLOCK_RECORDS_MAX);
+	ino = old;
+}
+END_TEST
+
 START_TEST(refused_records_are_counted_and_become_one)
 {
 	struct ropefs_record rec;
@@ -273,6 +308,7 @@ int main(void)
 	tcase_add_loop_test(tc,
 			    retention_keeps_what_it_says_and_no_more_than_a_block_besides,
 			    0, sizeof(kept) / sizeof(kept[0]));
+	tcase_add_loop_test(tc, queues_of_a_folder_share_what_it_keeps, 0, 2);
 	tcase_add_test(tc, refused_records_are_counted_and_become_one);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("pieces");
