@@ -83,7 +83,7 @@ is "what is here is read at once" "$(timeout 5 cat "$MNT/here")" here
 ok "the week is all here" same 107 1 day7
 full() {	# until it is
 	local i
-	for ((i = 0; i < 64; i++)); do
+	for ((i = 0; i < LOCAL + 2 * MEMORY; i++)); do
 		bytes $((200 + i)) 2 2>/dev/null >"$MNT/more$i" || return 0
 		sync "$MNT/more$i"
 	done 2>/dev/null
