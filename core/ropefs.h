@@ -499,7 +499,7 @@ struct ropefs_check {
 	void *arg;
 	/* Results. files: all but the root folder; opened: more than its header could be read;
 	 * mended: problems that the next mounting puts right; copied: of which a whole copy is
-	 * there, that a repair or a scrub uses; lost_bytes: given up by repairs. */
+	 * there, that a repair uses; lost_bytes: given up by repairs. */
 	uint64_t files, bytes, pages, packs, chunks, problems, mended, copied,
 		leaked_pages, lost_bytes;
 	bool opened;

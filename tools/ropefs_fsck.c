@@ -108,9 +108,7 @@ static const char *advice(const struct ropefs_check *check)
 	if (check->problems == check->mended)
 		return "nothing is lost, and mounting the store mends it";
 	if (check->problems == check->mended + check->copied)
-		return "nothing is lost: ropefs-fsck --repair, or ropectl scrub, writes "
-		       "it "
-		       "anew";
+		return "nothing is lost: ropefs-fsck --repair writes it anew";
 	return "ropefs-fsck --repair --dry-run says what can be done; until then it can "
 	       "be mounted read-only (-o ro)";
 }
