@@ -374,69 +374,58 @@ static int remote_retry(const struct verb *verb, struct words *w, char **argv)
 	return status;
 }
 
-static int print_dropped(char *text)
+static int print_dropped(const char *text)
 {
-	char *save, *line;
+	for (size_t n; *text; text += n + (text[n] == '\n')) {
+		cJSON *o;
 
-	for (line = strtok_r(text, "\n", &save); line;
-	     line = strtok_r(NULL, "\n", &save)) {
-		cJSON *o = cJSON_Parse(line);
-
+		n = strcspn(text, "\n");
+		o = cJSON_ParseWithLength(text, n);
 		printf("%s  pack %s  %s  upload=%s\n", string(o, "time"),
 		       string(o, "pack"), term_bytes(number(o, "bytes")).s,
 		       string(o, "upload"));
 		cJSON_Delete(o);
 	}
-	free(text);
 	return EXIT_DONE;
+}
+
+/* A text of the store, from the mount's file of that name or from the store itself. */
+static int tell(struct words *w, const char *where, const char *file,
+		int (*get)(struct ropefs *fs, char **ret), int (*print)(const char *text))
+{
+	char *text = NULL;
+	struct mount m = MOUNT_INIT;
+	struct ropefs *fs;
+	int r, status;
+
+	if (is_mounted(where, &m)) {
+		text = mount_read_file(&m, file);
+		status = text ? print(text) : term_fail_errno(errno, m.dir);
+		mount_release(&m);
+		free(text);
+		return status;
+	}
+	status = open_store(where, w, true, &fs);
+	if (status)
+		return status;
+	r = get(fs, &text);
+	status = r < 0 ? term_fail(r, where) : print(text);
+	free(text);
+	return close_store(fs, where, status);
 }
 
 static int remote_dropped(const struct verb *verb, struct words *w, char **argv)
 {
-	struct mount m = MOUNT_INIT;
-	char *text = NULL;
-	struct ropefs *fs;
-	int r, status;
-
 	(void)verb;
-	if (is_mounted(argv[0], &m)) {
-		text = mount_read_file(&m, "dropped");
-		status = text ? print_dropped(text) : term_fail_errno(errno, m.dir);
-		mount_release(&m);
-		return status;
-	}
-	status = open_store(argv[0], w, true, &fs);
-	if (status)
-		return status;
-	r = ropefs_remote_dropped(fs, &text);
-	status = r < 0 ? term_fail(r, argv[0]) : print_dropped(text);
-	return close_store(fs, argv[0], status);
+	return tell(w, argv[0], "dropped", ropefs_remote_dropped, print_dropped);
 }
 
 static int print_state(const char *text);
 
 static int remote_show(const struct verb *verb, struct words *w, char **argv)
 {
-	struct mount m = MOUNT_INIT;
-	char *text = NULL;
-	struct ropefs *fs;
-	int r, status;
-
 	(void)verb;
-	if (is_mounted(argv[0], &m)) {
-		text = mount_read_file(&m, "remote");
-		status = text ? print_state(text) : term_fail_errno(errno, m.dir);
-		mount_release(&m);
-		free(text);
-		return status;
-	}
-	status = open_store(argv[0], w, true, &fs);
-	if (status)
-		return status;
-	r = ropefs_remote_status_json(fs, &text);
-	status = r < 0 ? term_fail(r, argv[0]) : print_state(text);
-	free(text);
-	return close_store(fs, argv[0], status);
+	return tell(w, argv[0], "remote", ropefs_remote_status_json, print_state);
 }
 
 int verb_remote(const struct verb *verb, int argc, char **argv)

@@ -1,37 +1,10 @@
 #include "tests/fuzz/store.h"
 
-#include <sodium.h>
 #include <sys/stat.h>
 
 #include "core/keys/key_file.h"
+#include "tests/lib/fixed_random.h"
 #include "tests/lib/suite.h"
-
-static uint64_t fixed_state = 1;
-
-static const char *fixed_name(void)
-{
-	return "fixed";
-}
-
-static uint32_t fixed_word(void)
-{
-	struct rng rng = rng_seeded(fixed_state++);
-
-	return (uint32_t)rng_next(&rng);
-}
-
-static void fixed_fill(void *const p, const size_t n)
-{
-	struct rng rng = rng_seeded(fixed_state++);
-
-	rng_fill(&rng, p, n);
-}
-
-static struct randombytes_implementation fixed_source = {
-	.implementation_name = fixed_name,
-	.random = fixed_word,
-	.buf = fixed_fill,
-};
 
 static const uint8_t store_id[STORE_ID_BYTES] = "ropefs fuzz disk";
 static struct key_file key_file = { .key = "the key of a store that is made" };
@@ -72,7 +45,7 @@ static void prepare(void)
 
 	if (template)
 		return;
-	FUZZ_MUST(randombytes_set_implementation(&fixed_source));
+	fixed_random_use(1);
 	FUZZ_MUST(keys_init_library());
 	memcpy(key_file.store_id, store_id, sizeof(store_id));
 	FUZZ_MUST(io_sim_new(1, &template));

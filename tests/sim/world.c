@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <malloc.h>
-#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,39 +11,13 @@
 #include <unistd.h>
 
 #include "core/base/err.h"
+#include "tests/lib/fixed_random.h"
 
 struct sim_totals sim_totals;
 struct key_file *sim_key;
 uint64_t sim_queue_ino;
 
 /* --- what all worlds share --- */
-
-static uint64_t fixed_state;
-
-static const char *fixed_name(void)
-{
-	return "fixed";
-}
-
-static uint32_t fixed_word(void)
-{
-	struct rng rng = rng_seeded(fixed_state++);
-
-	return (uint32_t)rng_next(&rng);
-}
-
-static void fixed_fill(void *const p, const size_t n)
-{
-	struct rng rng = rng_seeded(fixed_state++);
-
-	rng_fill(&rng, p, n);
-}
-
-static struct randombytes_implementation fixed_source = {
-	.implementation_name = fixed_name,
-	.random = fixed_word,
-	.buf = fixed_fill,
-};
 
 #define LIES (IO_SIM_NAMES_ANY | IO_SIM_GARBAGE | IO_SIM_GARBAGE_SAME | IO_SIM_SPOIL_SOME)
 
@@ -165,7 +138,8 @@ void world_prepare(void)
 	mallopt(M_MMAP_THRESHOLD,
 		1 << 30); /* opening a store should not fault pages in */
 	mallopt(M_TRIM_THRESHOLD, 1 << 30);
-	if (randombytes_set_implementation(&fixed_source) != 0 || keys_init_library() < 0)
+	fixed_random_use(0);
+	if (keys_init_library() < 0)
 		abort();
 	key_prepare();
 	templates_make();
