@@ -481,6 +481,20 @@ static size_t op_bytes(const struct framing *framing, struct span data)
 	return n;
 }
 
+/* The operation that appends the first records of `rest`. False: nothing is left to append. */
+static bool append_next(const struct framing *framing, uint64_t ino, struct span rest,
+			struct op *ret)
+{
+	if (!rest.n && framing->mode != FRAMING_WRITE)
+		return false;
+	*ret = (struct op) { .type = OP_APPEND,
+			     .ino = ino,
+			     .flags = framing->mode,
+			     .n = framing->length,
+			     .data = span_of(rest.p, op_bytes(framing, rest)) };
+	return true;
+}
+
 static int append_check(struct ropefs *fs, uint64_t ino, size_t n,
 			struct framing *ret_framing, bool *ret_lost)
 {
@@ -518,14 +532,10 @@ ssize_t ropefs_append(struct ropefs *fs, uint64_t ino, const void *p, size_t n,
 		return r;
 	do {
 		struct span rest = span_of((const uint8_t *)p + done, n - done);
-		struct op op = { .type = OP_APPEND,
-				 .ino = ino,
-				 .flags = framing.mode,
-				 .n = framing.length };
+		struct op op;
 
-		if (!rest.n && framing.mode != FRAMING_WRITE)
+		if (!append_next(&framing, ino, rest, &op))
 			break;
-		op.data = span_of(rest.p, op_bytes(&framing, rest));
 		if (r >= 0)
 			r = append_op(fs, &op, flags, &id);
 		if (r == -ENOSPC)
@@ -568,14 +578,10 @@ ssize_t ropefs_txn_append(struct ropefs_txn *t, uint64_t ino, const void *p, siz
 	if (r < 0)
 		return r;
 	do {
-		struct op op = { .type = OP_APPEND,
-				 .ino = ino,
-				 .flags = framing.mode,
-				 .n = framing.length };
+		struct op op;
 
-		if (!rest.n && framing.mode != FRAMING_WRITE)
+		if (!append_next(&framing, ino, rest, &op))
 			break;
-		op.data = span_of(rest.p, op_bytes(&framing, rest));
 		r = txn_stage(t, &op);
 		rest = span_of(rest.p + op.data.n, rest.n - op.data.n);
 	} while (r >= 0 && rest.n);

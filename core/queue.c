@@ -360,6 +360,20 @@ int apply_append(struct ropefs *fs, const struct op *op)
 	return 0;
 }
 
+/* A full block of the queue's table, and the key of its row. */
+static int block_get_key(uint64_t ino, struct span value, struct block *ret,
+			 struct block_key *ret_key)
+{
+	int r = block_get(value, ret);
+
+	if (r < 0)
+		return r;
+	*ret_key = (struct block_key) { .ino = ino,
+					.last_id = ret->first + ret->n - 1,
+					.last_time = ret->last_time };
+	return 0;
+}
+
 /* Blocks that were full only after it go; the tail is the one that grew then. */
 static int drop_new_blocks(struct ropefs *fs, uint64_t ino, uint64_t from)
 {
@@ -368,13 +382,11 @@ static int drop_new_blocks(struct ropefs *fs, uint64_t ino, uint64_t from)
 	int r;
 
 	while ((r = catalog_find_block(&fs->catalog, ino, from, &value)) > 0) {
-		struct block_key key = { .ino = ino };
+		struct block_key key;
 
-		r = block_get(value, &b);
+		r = block_get_key(ino, value, &b, &key);
 		if (r < 0)
 			return r;
-		key.last_id = b.first + b.n - 1;
-		key.last_time = b.last_time;
 		r = catalog_del_block(&fs->catalog, &key);
 		if (r < 0)
 			return r;
@@ -453,13 +465,11 @@ static int drop_blocks(struct ropefs *fs, uint64_t ino, uint64_t id)
 	int r;
 
 	while ((r = catalog_find_block(&fs->catalog, ino, 0, &value)) > 0) {
-		struct block_key key = { .ino = ino };
+		struct block_key key;
 
-		r = block_get(value, &b);
+		r = block_get_key(ino, value, &b, &key);
 		if (r < 0)
 			return r;
-		key.last_id = b.first + b.n - 1;
-		key.last_time = b.last_time;
 		if (key.last_id >= id)
 			return 0;
 		r = catalog_del_block(&fs->catalog, &key);

@@ -131,6 +131,14 @@ static double append_us(const char *folder, size_t bytes, unsigned times)
 	return us;
 }
 
+static void row_beside_ext4(const char *work, const char *unit, const struct series *base,
+			    const struct series *own)
+{
+	if (own->n)
+		row_print(&(struct row) {
+			work, unit, "ext4", NULL, base, NULL, own, { TARGET_NONE, 0 } });
+}
+
 static void measure_appends(const struct queue_bench *b, const char *queues,
 			    const char *only)
 {
@@ -148,15 +156,7 @@ static void measure_appends(const struct queue_bench *b, const char *queues,
 			series_add(&base, append_us(b->plain, sizes[i], times));
 			series_add(&own, append_us(queues, sizes[i], times));
 		}
-		if (own.n)
-			row_print(&(struct row) { work,
-						  "us",
-						  "ext4",
-						  NULL,
-						  &base,
-						  NULL,
-						  &own,
-						  { TARGET_NONE, 0 } });
+		row_beside_ext4(work, "us", &base, &own);
 	}
 	for (int i = 0; i < 12; i++) {
 		struct series base = { 0 }, own = { 0 };
@@ -171,15 +171,7 @@ static void measure_appends(const struct queue_bench *b, const char *queues,
 			series_add(&own,
 				   append_rate(queues, writers[i / 4], bytes, sync, ns));
 		}
-		if (own.n)
-			row_print(&(struct row) { work,
-						  "/s",
-						  "ext4",
-						  NULL,
-						  &base,
-						  NULL,
-						  &own,
-						  { TARGET_NONE, 0 } });
+		row_beside_ext4(work, "/s", &base, &own);
 	}
 }
 
