@@ -1,13 +1,13 @@
 #!/bin/bash
 # A user without rights reads, names, follows, snapshots and edits nothing that plain permissions
-# deny: by views, ioctls, cursors, transactions, snapshots and .ropefs. With TEST_SECONDS the random
+# deny: by views, ioctls, cursors, transactions, snapshots and .ropefs. With tools/test --long the random
 # calls are more, and others each time; SEED and STEPS say which.
 TEST_LIMIT_S=${TEST_LIMIT_S:-170}
 . "$(dirname "$0")/../lib/mount.sh"
 needs setfacl
 here=$(cd "$(dirname "$0")" && pwd)
-seed=${SEED:-${TEST_SECONDS:+$RANDOM$RANDOM}} seed=${seed:-1}
-steps=${STEPS:-${TEST_SECONDS:+20000}} steps=${steps:-1500}
+long=$((${TEST_SECONDS:-0} >= 60))
+seed=${SEED:-$((long ? RANDOM * RANDOM + 1 : 1))} steps=${STEPS:-$((long ? 20000 : 1500))}
 echo "# SEED=$seed"
 
 in_mount() { (cd "$MNT" && timeout 120 python3 "$here/rights.py" "$@"); }
