@@ -45,7 +45,8 @@ static bool is_damage(int r)
 }
 
 /* Inodes that lost their last name while in use, and whose user is gone. One that can't be
- * read stays: it must not keep the others from being served. */
+ * read stays: it must not keep the others from being served. On a disk too full even for a
+ * segment of the log all stay, until the next opening. */
 static int reap_orphans(struct ropefs *fs)
 {
 	uint64_t after = 0;
@@ -56,7 +57,7 @@ static int reap_orphans(struct ropefs *fs)
 
 		r = change_begin(fs, &op, 0, true);
 		if (r < 0)
-			return r;
+			return r == -ENOSPC ? 0 : r;
 		r = catalog_next_orphan(&fs->catalog, after, &op.ino);
 		if (r <= 0)
 			return change_abort(fs, is_damage(r) ? 0 : r);
@@ -76,7 +77,8 @@ static void serve_only(struct ropefs *fs, const char *why)
 }
 
 /* This opening may have taken the last spare segment of a full disk; a checkpoint makes one of
- * those before it, for the next opening. Best effort: without it all works but that. */
+ * those before it, for the next opening. Best effort: without it nothing is changed until there
+ * is room. */
 static void keep_spare(struct ropefs *fs)
 {
 	uint64_t lack = wal_spare_lack(fs->wal);

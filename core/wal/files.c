@@ -231,6 +231,7 @@ static struct log_file *spare_pop(struct wal *w)
 		TAILQ_REMOVE(&w->spares, f, link);
 		w->n_spares--;
 		w->room = w->segment_bytes - WAL_BLOCK; /* it is as good as begun */
+		w->spare_refused = false;
 	}
 	lock_drop(&w->lock);
 	return f;

@@ -100,6 +100,39 @@ static int folder_make(struct io *io)
 	return io->ops->sync_dir(io, "");
 }
 
+/* The disk is full: the first append that finds room for a segment begins one. Until then what
+ * was found stays where it is, and nothing new comes. */
+static int start_without_segment(struct wal *w, bool moves)
+{
+	int r;
+
+	if (TAILQ_EMPTY(&w->segments)) /* a log without files counts as lost */
+		return -ENOSPC;
+	r = moves ? tail_write_in_place(w) : 0;
+	if (r == 0)
+		r = wal_sync_recovered(w);
+	w->pos = w->segment_bytes; /* no frame fits: so a push begins one */
+	return r;
+}
+
+/* One segment's worth of disk ahead of need: no append has to wait for it, and a store that
+ * is killed when the disk is full can be opened. That it can't be had is told by the
+ * wal_reserve() that needs it. */
+static void spare_ahead_locked(struct wal *w)
+{
+	bool soon = w->room <= w->segment_bytes / 4;
+	int r;
+
+	if (w->sparing || w->n_spares > 0 || (w->spare_refused && !soon) || w->failed)
+		return;
+	w->sparing = true;
+	lock_drop(&w->lock);
+	r = spare_make(w);
+	lock_take(&w->lock);
+	w->spare_refused = r < 0;
+	w->sparing = false;
+}
+
 int wal_start(struct wal *w, uint64_t next_lsn)
 {
 	bool moves;
@@ -118,13 +151,21 @@ int wal_start(struct wal *w, uint64_t next_lsn)
 	if (r < 0)
 		return r;
 	w->tail.end_lsn = moves ? next_lsn : 0;
-	r = segment_begin(w, moves ? w->tail.first_lsn : next_lsn);
+	if (!w->n_spares)
+		r = spare_make(w);
+	if (r == 0)
+		r = segment_begin(w, moves ? w->tail.first_lsn : next_lsn);
+	else if (r == -ENOSPC)
+		r = start_without_segment(w, moves);
 	w->tail = (struct log_tail) { 0 };
 	if (r < 0)
 		return r;
+	lock_take(&w->lock);
 	w->room = w->segment_bytes - w->pos;
 	w->last_lsn = w->pushed_lsn = w->durable_lsn = w->written_lsn = next_lsn - 1;
 	w->started = true;
+	spare_ahead_locked(w);
+	lock_drop(&w->lock);
 	return 0;
 }
 
@@ -364,10 +405,12 @@ static int next_segment(struct wal *w, uint64_t first_lsn)
 	if (r < 0)
 		return r;
 	assert(w->durable_lsn + 1 == first_lsn);
-	lock_take(&w->lock);
-	note_pos_locked(w);
-	lock_drop(&w->lock);
-	segment_release(&w->seg);
+	if (w->seg.file) {
+		lock_take(&w->lock);
+		note_pos_locked(w);
+		lock_drop(&w->lock);
+		segment_release(&w->seg);
+	}
 	return segment_begin(w, first_lsn);
 }
 
@@ -551,19 +594,6 @@ static void flush_locked(struct wal *w, bool sync)
 		w->stats.pushes++;
 	}
 	pthread_cond_broadcast(&w->done);
-}
-
-/* One segment's worth of disk ahead of need, so that no append has to wait for it. That
- * it can't be had is told by the wal_reserve() that needs it. */
-static void spare_ahead_locked(struct wal *w)
-{
-	if (w->sparing || w->n_spares > 0 || w->room > w->segment_bytes / 4 || w->failed)
-		return;
-	w->sparing = true;
-	lock_drop(&w->lock);
-	spare_make(w);
-	lock_take(&w->lock);
-	w->sparing = false;
 }
 
 int wal_push(struct wal *w)

@@ -63,7 +63,9 @@ int wal_replay(struct wal *w, uint64_t from_lsn, wal_record_fn fn, void *arg,
  * so far need not rely on it (the end of the log may be lost yet: short_end), but should. */
 int wal_sync_recovered(struct wal *w);
 /* Opens a fresh segment and accepts appends; the next record gets next_lsn. All before is durable
- * then: the segments read are fdatasynced, and the new one holds what no frame tells to be so. */
+ * then: the segments read are fdatasynced, and the new one holds what no frame tells to be so.
+ * Where a full disk has no room for one, not even in a spare, the first append that finds room
+ * begins it: wal_reserve() is -ENOSPC until then. A log without any segment is -ENOSPC here. */
 int wal_start(struct wal *w, uint64_t next_lsn);
 
 #define WAL_MORE 1u /* the next record belongs to the same transaction */

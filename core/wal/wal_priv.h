@@ -58,6 +58,7 @@ struct wal {
 	bool replayed, started;
 	bool busy; /* a thread writes or syncs */
 	bool trimming, sparing; /* a thread trims; a thread makes a spare ahead of need */
+	bool spare_refused; /* the last try to make one, in this segment, failed */
 	struct frame *cur; /* fills; NULL, or holds a record at least */
 	struct frame_list full; /* to be written, oldest first */
 	struct frame_list pool; /* empty ones */

@@ -211,6 +211,7 @@ START_TEST(a_collection_for_a_full_disk_is_tried_again_after_it_failed)
 	ck_ok(ropefs_checkpoint(f.fs));
 	drop("goes");
 	ck_ok(ropefs_checkpoint(f.fs));
+	wal_drop_spares(f.fs->wal, 1); /* which would be enough */
 	io_sim_set_free(f.io, MIB);
 	f.fs->space_left = 0; /* to be looked at */
 	io_sim_fail_at(f.io, IO_SIM_PREAD, 1, EIO, true);
@@ -219,6 +220,41 @@ START_TEST(a_collection_for_a_full_disk_is_tried_again_after_it_failed)
 	ck_ok(ropefs_checkpoint(f.fs));
 	ck_ok(ropefs_write(f.fs, ino, 0, bytes, 100, 0, NULL));
 	free(bytes);
+	fixture_release();
+}
+END_TEST
+
+/* Others took the last byte. The first opening has a spare segment, the next ones begin none;
+ * what is not known to be durable has no other place then than its own. */
+START_TEST(a_store_opens_on_a_full_disk_as_often_as_it_is_killed)
+{
+	enum { BYTES = 100000 };
+	uint8_t *model = malloc(BYTES), byte = 1;
+	uint64_t ino, more;
+
+	fixture_init(false);
+	ino = make("file");
+	fill(ino, model, BYTES, 1000);
+	ck_ok(ropefs_sync(f.fs));
+	wal_drop_spares(f.fs->wal, 1);
+	io_sim_set_free(f.io, 0);
+	for (unsigned life = 0; life < 6; life++) {
+		fixture_crash(life % 2);
+		fixture_open();
+		expect_bytes(ino, model, BYTES);
+		ck_assert_int_eq(ropefs_write(f.fs, ino, 0, &byte, 1, 0, NULL), -ENOSPC);
+		ck_ok(ropefs_sync(f.fs));
+	}
+	ck_assert_uint_gt(wal_spare_lack(f.fs->wal), 0);
+	io_sim_set_free(f.io, 200 * MIB);
+	f.fs->space_left = 0; /* to be looked at */
+	more = make("more");
+	fill(more, model, BYTES, 1000);
+	ck_ok(ropefs_sync(f.fs));
+	fixture_crash(true);
+	fixture_open();
+	expect_bytes(more, model, BYTES);
+	free(model);
 	fixture_release();
 }
 END_TEST
@@ -630,6 +666,7 @@ int main(void)
 	tcase_add_test(tc, bytes_that_go_with_whole_nodes_are_counted_dead);
 	tcase_add_test(tc, bytes_that_defragmentation_leaves_behind_are_counted_dead);
 	tcase_add_test(tc, a_collection_for_a_full_disk_is_tried_again_after_it_failed);
+	tcase_add_test(tc, a_store_opens_on_a_full_disk_as_often_as_it_is_killed);
 	tcase_add_test(tc, a_copy_behind_the_end_copies_what_there_was);
 	tcase_add_test(tc, an_orphan_among_damage_does_not_keep_the_store_shut);
 	tcase_add_test(tc, what_is_dead_is_known_after_reopening);
