@@ -9,10 +9,11 @@
 
 /* --- which records --- */
 
+/* Ids as if nothing had been trimmed. */
 struct selection {
 	struct ropefs_queue q;
 	uint64_t from, to;
-	bool trimmed; /* some of what was asked for is not there any more */
+	bool some; /* not just all that are there */
 };
 
 static uint64_t place(uint64_t n, bool from_end, uint64_t next)
@@ -42,9 +43,9 @@ static int by_number(const struct ropefs_view *v, struct selection *s)
 			       "records %llu..%llu were trimmed; the first left is %llu",
 			       (unsigned long long)from, (unsigned long long)to,
 			       (unsigned long long)s->q.first);
-	s->trimmed |= v->range.has_from && from < s->q.first;
-	s->from = MAX(from, s->from);
-	s->to = MIN(to, s->to);
+	s->some |= v->range.has_from || v->range.has_to;
+	s->from = from;
+	s->to = to;
 	return 0;
 }
 
@@ -53,38 +54,54 @@ static struct ropefs_time when(const struct ropefs_when *w, int64_t now)
 	return (struct ropefs_time) { w->relative ? now - w->ns : w->ns };
 }
 
+static int from_time(struct ropefs *fs, uint64_t ino, struct ropefs_time from,
+		     struct selection *s)
+{
+	bool left = s->q.first < s->q.next;
+	uint64_t id;
+	int r = ropefs_queue_find_time(fs, ino, from, &id);
+
+	if (r < 0)
+		return r;
+	/* How many of those that were trimmed were not older, nobody knows. */
+	if (id <= s->q.first && (!left || from.ns < s->q.first_time.ns))
+		id = 0;
+	s->from = MAX(s->from, id);
+	return 0;
+}
+
+static int to_time(struct ropefs *fs, uint64_t ino, struct ropefs_time to,
+		   struct selection *s)
+{
+	uint64_t id;
+	int r = ropefs_queue_find_time(fs, ino, to, &id);
+
+	if (r < 0)
+		return r;
+	if (id == s->q.first && s->q.first)
+		return err_set(ERANGE,
+			       "what was before that time was trimmed; the first "
+			       "record left is of %s",
+			       time_text(s->q.first_time.ns).s);
+	s->to = MIN(s->to, id);
+	return 0;
+}
+
 static int by_time(struct ropefs *fs, uint64_t ino, const struct ropefs_view *v,
 		   struct selection *s)
 {
 	int64_t now = (int64_t)io_real_ns(fs->io);
-	uint64_t id;
 	int r = 0;
 
 	if (v->from_time.given && v->to_time.given &&
 	    when(&v->from_time, now).ns > when(&v->to_time, now).ns)
 		return err_set(ERANGE, "the times are reversed");
-	if (v->from_time.given) {
-		struct ropefs_time from = when(&v->from_time, now);
-
-		r = ropefs_queue_find_time(fs, ino, from, &id);
-		if (r < 0)
-			return r;
-		s->trimmed |=
-			id == s->q.first && s->q.first && from.ns < s->q.first_time.ns;
-		s->from = MAX(s->from, id);
-	}
-	if (v->to_time.given) {
-		r = ropefs_queue_find_time(fs, ino, when(&v->to_time, now), &id);
-		if (r < 0)
-			return r;
-		if (id == s->q.first && s->q.first)
-			return err_set(ERANGE,
-				       "what was before that time was trimmed; the first "
-				       "record left is of %s",
-				       time_text(s->q.first_time.ns).s);
-		s->to = MIN(s->to, id);
-	}
-	return 0;
+	if (v->from_time.given)
+		r = from_time(fs, ino, when(&v->from_time, now), s);
+	if (r >= 0 && v->to_time.given)
+		r = to_time(fs, ino, when(&v->to_time, now), s);
+	s->some |= v->from_time.given || v->to_time.given;
+	return r;
 }
 
 static int by_cursor(struct ropefs *fs, uint64_t ino, const struct ropefs_view *v,
@@ -93,9 +110,9 @@ static int by_cursor(struct ropefs *fs, uint64_t ino, const struct ropefs_view *
 	struct ropefs_cursor c = { 0 };
 	int r = ropefs_cursor_get(fs, ino, v->cursor, &c);
 
-	if (r < 0 && r != -ENOENT)
-		return r;
-	s->trimmed |= r >= 0 && c.id < s->q.first;
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	s->some = true;
 	s->from = MAX(s->from, c.id);
 	return 0;
 }
@@ -108,7 +125,6 @@ int ropefs_view_records(struct ropefs *fs, uint64_t ino, const struct ropefs_vie
 
 	if (r < 0)
 		return r;
-	s.from = s.q.first;
 	s.to = s.q.next;
 	if (v->has & (ROPEFS_SEL_RECORDS | ROPEFS_SEL_LINES))
 		r = by_number(v, &s);
@@ -118,16 +134,18 @@ int ropefs_view_records(struct ropefs *fs, uint64_t ino, const struct ropefs_vie
 		r = by_cursor(fs, ino, v, &s);
 	if (r < 0)
 		return r;
-	if (v->has & ROPEFS_SEL_LAST && s.to > v->last)
-		s.from = MAX(s.from, s.to - v->last);
-	if (!(v->has & ROPEFS_SEL_FOLLOW))
-		s.from = MIN(s.from, s.to);
+	if (v->has & ROPEFS_SEL_LAST) {
+		s.from = MAX(s.from, s.to - MIN(s.to, v->last));
+		s.some = true;
+	}
 	*ret = (struct ropefs_selected) {
-		.from = s.from,
-		.to = s.to,
-		.trimmed = s.trimmed,
+		.from = MAX(s.from, s.q.first),
+		.to = MAX(s.to, s.q.first),
+		.trimmed = s.some && s.from < MIN(s.to, s.q.first),
 		.queue = s.q,
 	};
+	if (!(v->has & ROPEFS_SEL_FOLLOW))
+		ret->from = MIN(ret->from, ret->to);
 	return 0;
 }
 

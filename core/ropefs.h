@@ -397,7 +397,7 @@ int ropefs_expire(struct ropefs *fs, const struct ropefs_expire *how,
 /* --- strides: `size` bytes out of every `step`, from `at` on --- */
 struct ropefs_stride {
 	uint64_t at, size, step; /* step >= size > 0: else -EINVAL */
-	uint64_t count; /* pieces; 0: to the end of the file */
+	uint64_t end; /* no byte from there on is of a piece; 0: the file's end */
 };
 /* Bytes of the pieces together in a file of `size` bytes; the last piece may be cut short. */
 int ropefs_stride_bytes(const struct ropefs_stride *s, uint64_t size, uint64_t *ret);
@@ -406,7 +406,7 @@ ssize_t ropefs_stride_read(struct ropefs *fs, uint64_t ino, const struct ropefs_
 			   uint64_t from, void *p, size_t n, unsigned flags);
 /* One step each, O(log size) a piece. write: n is ropefs_stride_bytes() (-EINVAL), and piece
  * for piece is overwritten. insert: n bytes are put in, in pieces of `size`, so that each begins
- * at its place in the new file (-ERANGE where that is beyond the end); count is not used. cut:
+ * at its place in the new file (-ERANGE where that is beyond the end); `end` is not used. cut:
  * takes the pieces out. */
 int ropefs_stride_write(struct ropefs *fs, uint64_t ino, const struct ropefs_stride *s,
 			const void *p, size_t n);

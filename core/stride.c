@@ -18,12 +18,18 @@ static int check(const struct ropefs_stride *s)
 	return 0;
 }
 
+/* Where the last piece ends at the latest. */
+static uint64_t end_of(const struct ropefs_stride *s, uint64_t size)
+{
+	return s->end ? MIN(s->end, size) : size;
+}
+
 /* Pieces that begin within a file of `size` bytes. */
 static uint64_t pieces(const struct ropefs_stride *s, uint64_t size)
 {
-	uint64_t n = s->at >= size ? 0 : (size - s->at - 1) / s->step + 1;
+	uint64_t end = end_of(s, size);
 
-	return s->count ? MIN(s->count, n) : n;
+	return s->at >= end ? 0 : (end - s->at - 1) / s->step + 1;
 }
 
 static uint64_t bytes_in(const struct ropefs_stride *s, uint64_t size)
@@ -33,7 +39,7 @@ static uint64_t bytes_in(const struct ropefs_stride *s, uint64_t size)
 	if (!n)
 		return 0;
 	last = s->at + (n - 1) * s->step;
-	return (n - 1) * s->size + MIN(s->size, size - last);
+	return (n - 1) * s->size + MIN(s->size, end_of(s, size) - last);
 }
 
 int ropefs_stride_bytes(const struct ropefs_stride *s, uint64_t size, uint64_t *ret)
@@ -190,7 +196,7 @@ static int cut_pieces(struct ropefs_txn *t, uint64_t ino, const struct ropefs_st
 	for (uint64_t i = end; r >= 0 && i-- > 0;) {
 		uint64_t at = s->at + i * s->step;
 
-		r = ropefs_txn_cut(t, ino, at, MIN(s->size, size - at));
+		r = ropefs_txn_cut(t, ino, at, MIN(s->size, end_of(s, size) - at));
 	}
 	return r;
 }

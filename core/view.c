@@ -367,10 +367,9 @@ int ropefs_view_stride(const struct ropefs_view *v, uint64_t size,
 	*ret = (struct ropefs_stride) { .at = from,
 					.size = v->stride_size,
 					.step = v->stride_step };
-	if (v->range.has_to) {
-		ret->count = (to - from + ret->step - 1) / ret->step;
-		if (!ret->count) /* no piece, rather than all */
-			ret->at = size;
-	}
+	if (v->range.has_to)
+		ret->end = to;
+	if (from == to) /* no piece, rather than all */
+		ret->at = size;
 	return 0;
 }

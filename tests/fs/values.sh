@@ -78,6 +78,7 @@ printf 'aa--bb--cc--d' >s
 is "reads" "$(cat s@stride=2:4)" aabbccd
 is "its size" "$(stat -c %s s@stride=2:4)" 7
 is "of a range" "$(cat s@bytes=2..,stride=2:4; cat s@stride=2:4,bytes=..6)" ------aabb
+is "of a range that ends in a piece" "$(cat s@bytes=..9,stride=2:4)" aabbc
 is "writes as many bytes" "$(printf AABBCCD >s@stride=2:4; cat s)" AA--BB--CC--D
 printf 12345678 >"$T/8"
 fails "no more" "Invalid argument" cp "$T/8" s@stride=2:4

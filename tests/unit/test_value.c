@@ -313,7 +313,8 @@ START_TEST(strides_are_read_written_inserted_and_cut)
 	uint64_t ino = make("s", "aa--bb--cc--d");
 	struct ropefs_stride s = { 0, 2, 4, 0 }, dashes = { 2, 2, 4, 0 };
 	struct ropefs_stride beyond = { 12, 2, 4, 0 };
-	struct ropefs_stride bad = { 0, 5, 4, 0 }, two = { 4, 2, 4, 2 };
+	struct ropefs_stride bad = { 0, 5, 4, 0 }, two = { 4, 2, 4, 10 };
+	struct ropefs_stride short_one = { 4, 2, 4, 9 };
 	char got[32] = "";
 	uint64_t n;
 
@@ -325,6 +326,9 @@ START_TEST(strides_are_read_written_inserted_and_cut)
 	ck_assert_mem_eq(got, "bc", 2);
 	ck_assert_int_eq(ropefs_stride_read(fs, ino, &two, 0, got, sizeof(got), 0), 4);
 	ck_assert_mem_eq(got, "bbcc", 4);
+	ck_assert_int_eq(ropefs_stride_read(fs, ino, &short_one, 0, got, sizeof(got), 0),
+			 3);
+	ck_assert_mem_eq(got, "bbc", 3);
 	ck_assert_int_eq(ropefs_stride_read(fs, ino, &bad, 0, got, 1, 0), -EINVAL);
 
 	ck_ok(ropefs_stride_write(fs, ino, &s, "AABBCCD", 7));
