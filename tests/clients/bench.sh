@@ -16,8 +16,9 @@ rows() {	# DESCRIPTION ROWS COMMAND...
 		return
 	fi
 	FAILED=$((FAILED + 1))
-	echo "not ok $N - $what"
-	printf 'status %s, %s rows\n%s\n' "$status" "$count" "$out" | sed 's/^/# /'
+	what="not ok $N - $what"$'\n'$(sed 's/^/# /' <<<"status $status, $count rows"$'\n'"$out")
+	echo "$what"
+	echo "$what" >&2
 }
 rows "queues and transactions in-process" 20 "$BENCH_STORE" --smoke queue find scan txn
 if [[ $(id -u) == 0 && -c /dev/fuse ]]; then

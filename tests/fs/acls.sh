@@ -62,6 +62,7 @@ ok "and gives as it takes" as 1235 rm -f "$MNT/v@bytes=0..2"
 is "the bytes are gone" "$(cat "$MNT/v")" 23456789
 
 before=$(cd "$MNT" && getfacl -Rcpn . && stat -c '%n %a' ./* | sort)
+sync "$MNT"
 fs_kill || exit 1
 fs_start -o allow_other || exit 1
 is "the log has them" "$(cd "$MNT" && getfacl -Rcpn . && stat -c '%n %a' ./* | sort)" "$before"

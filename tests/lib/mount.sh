@@ -98,18 +98,33 @@ cleanup() {
 	rm -rf "$T"
 }
 trap cleanup EXIT
-trap 'exit 1' TERM INT
+
+# At the time limit: how far it came, and what each thread in the test's namespace waits in.
+tell_stuck() {
+	local here task
+	here=$(readlink /proc/self/ns/mnt)
+	echo "# out of time behind check $N; pid, name, state, where in the kernel:"
+	for task in /proc/[0-9]*/task/[0-9]*; do
+		[[ $(readlink "$task/ns/mnt" 2>/dev/null) == "$here" ]] || continue
+		echo "# ${task##*/} $(<"$task/comm") $(awk '/^State/ { print $2 }' "$task/status")" \
+			"$(<"$task/wchan")"
+	done 2>/dev/null
+}
+trap 'tell_stuck >&2; exit 1' TERM INT
 
 # --- TAP ---
 
 result() {	# OK? DESCRIPTION [DETAIL]
+	local told
 	N=$((N + 1))
 	if [[ $1 == 0 ]]; then
 		echo "ok $N - $2"
 	else
 		FAILED=$((FAILED + 1))
-		echo "not ok $N - $2"
-		[[ -z ${3-} ]] || printf '%s\n' "$3" | sed 's/^/# /'
+		told="not ok $N - $2"
+		[[ -z ${3-} ]] || told+=$'\n'$(sed 's/^/# /' <<<"$3")
+		echo "$told"
+		echo "$told" >&2	# meson shows no more than that of a test that failed
 	fi
 }
 
@@ -122,9 +137,12 @@ ok() {		# DESCRIPTION COMMAND...: it succeeds
 }
 
 is() {		# DESCRIPTION GOT WANTED
-	[[ $2 == "$3" ]]
-	result $? "$1" "got:    $2
+	local told="got:    $2
 wanted: $3"
+	[[ $2 == "$3" ]] && { result 0 "$1"; return; }
+	(($(wc -l <<<"$told") < 10)) || told="wanted, and got:
+$(diff <(echo "$3") <(echo "$2"))"
+	result 1 "$1" "$told"
 }
 
 fails() {	# DESCRIPTION MESSAGE COMMAND...: it fails, saying MESSAGE

@@ -10,6 +10,18 @@
 static char tmpdir[4096];
 static pid_t tmpdir_owner;
 
+/* What TAP on stdout says of them; of a test that failed meson shows stderr only. */
+static void tell_failures(SRunner *runner)
+{
+	int n = srunner_ntests_failed(runner);
+	TestResult **failures = srunner_failures(runner);
+
+	for (int i = 0; i < n; i++)
+		fprintf(stderr, "%s: %s:%d: %s\n", tr_tcname(failures[i]),
+			tr_lfile(failures[i]), tr_lno(failures[i]), tr_msg(failures[i]));
+	free(failures);
+}
+
 int suite_main(Suite *suite)
 {
 	SRunner *runner = srunner_create(suite);
@@ -22,6 +34,7 @@ int suite_main(Suite *suite)
 	srunner_set_tap(runner, "-");
 	srunner_run_all(runner, CK_SILENT);
 	failed = srunner_ntests_failed(runner);
+	tell_failures(runner);
 	srunner_free(runner);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
