@@ -45,7 +45,7 @@ struct client {
 /* Shared by all processes. */
 struct oracle {
 	_Atomic uint64_t clock;
-	_Atomic bool killed;
+	_Atomic bool killed, cut; /* the daemon; what is below it */
 	struct client client[CLIENTS];
 };
 
@@ -214,7 +214,7 @@ static void client_main(uint64_t round, unsigned c)
 			client_failed(c, &s, r);
 		me->end[i] = atomic_fetch_add(&oracle->clock, 1);
 		atomic_store(&me->finished, i + 1);
-		if (sync)
+		if (sync && !atomic_load(&oracle->cut))
 			atomic_store(&me->durable, i + 1);
 		for (unsigned part = 0; part < step_parts(&s); part++)
 			step_apply(&s, part, f);
@@ -241,6 +241,7 @@ static void clients_start(uint64_t round, pid_t pids[CLIENTS])
 {
 	atomic_store(&oracle->clock, 0);
 	atomic_store(&oracle->killed, false);
+	atomic_store(&oracle->cut, false);
 	fflush(stdout);
 	for (unsigned c = 0; c < CLIENTS; c++) {
 		atomic_store(&oracle->client[c].begun, 0);
@@ -372,8 +373,12 @@ static bool all_check(uint64_t round)
 
 static bool cut(void)
 {
-	bool ok = !lower_given() || lower_cut();
+	bool ok = true;
 
+	if (lower_given()) {
+		atomic_store(&oracle->cut, true);
+		ok = lower_cut();
+	}
 	daemon_kill();
 	return ok && (!lower_given() || lower_back());
 }
