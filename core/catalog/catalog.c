@@ -7,6 +7,7 @@
 
 #include "core/base/err.h"
 #include "core/catalog/row.h"
+#include "core/rope/extent.h"
 
 /* --- node types --- */
 
@@ -67,14 +68,25 @@ static int leaf_each_extent(uint8_t *image, node_extent_fn fn, void *arg)
 	return btree_each_value(image, row_extents, &each);
 }
 
+static int extent_in_memory(void *arg, struct extent *slot)
+{
+	(void)arg;
+	return extent_kind(slot) == EXTENT_HOT;
+}
+
+/* Of one that was read from a page. */
 static int leaf_check(const uint8_t *image)
 {
 	int r;
 
 	r = btree_check_image(image);
+	if (r >= 0)
+		r = btree_check_values(image, row_check);
 	if (r < 0)
 		return r;
-	return btree_check_values(image, row_check);
+	if (leaf_each_extent((uint8_t *)(uintptr_t)image, extent_in_memory, NULL))
+		return err_set(E_CORRUPT, "catalog: a row points into memory");
+	return 0;
 }
 
 void catalog_register(struct nodes *ns)

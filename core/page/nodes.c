@@ -108,11 +108,18 @@ void nodes_reset_leaked(struct nodes *ns)
 	ns->leaked_pages = ns->kept_pages = 0;
 }
 
+static int child_in_memory(void *arg, struct noderef *slot)
+{
+	(void)arg;
+	return noderef_in_memory(slot);
+}
+
 /* What was read is what ref's tag was made for; is it a node as well? */
 static int node_check(const struct nodes *ns, const struct noderef *ref, struct node *n)
 {
 	const struct node_type *type = nodes_type(ns, n->image);
 	unsigned long long page = le64_get(ref->at);
+	int r;
 
 	if (!type)
 		return err_set(E_CORRUPT,
@@ -124,7 +131,14 @@ static int node_check(const struct nodes *ns, const struct noderef *ref, struct 
 			       "page %llu of the page file holds a node of another "
 			       "epoch than its parent says: run ropefs-fsck",
 			       page);
-	return type->check ? type->check(n->image) : 0;
+	r = type->check ? type->check(n->image) : 0;
+	if (r == 0 && type->each_child &&
+	    type->each_child(n->image, child_in_memory, NULL))
+		r = err_set(E_CORRUPT,
+			    "page %llu of the page file holds a node that points into "
+			    "memory: run ropefs-fsck",
+			    page);
+	return r;
 }
 
 static int node_load(struct nodes *ns, const struct noderef *ref, struct node **ret)

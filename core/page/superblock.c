@@ -126,7 +126,8 @@ static int copy_open(const struct super_env *env, unsigned slot,
 	if (aead_open(env->aead, &sb->nonce, span_of(&aad, sizeof(aad)), sb->sealed,
 		      sizeof(sb->sealed), sb->tag, (uint8_t *)&body) < 0)
 		return -EBADMSG;
-	if (le64_get(body.generation) % SUPER_SLOTS != slot)
+	if (le64_get(body.generation) % SUPER_SLOTS != slot ||
+	    noderef_in_memory(&body.catalog) || noderef_in_memory(&body.bitmap))
 		return -EBADMSG;
 	super_decode(&body, ret);
 	return 0;

@@ -197,6 +197,36 @@ static void give_tree(fuzz_give_fn give, void *arg)
 	give_input(&m, give, arg, "tree");
 }
 
+/* A root whose child is said to be in memory, as only nodes that were never written have it. */
+static void give_memory(fuzz_give_fn give, void *arg)
+{
+	struct noderef ref = { .at = le64_put(NODEREF_MEMORY | 1001),
+			       .birth = le64_put(1) };
+	struct making m = { 0 };
+
+	begin(&m, NODE_BTREE_INNER, 1);
+	bnode_insert(m.image, 0, span_of("", 0), span_of(&ref, sizeof(ref)));
+	end(&m);
+	give_input(&m, give, arg, "tree_memory");
+}
+
+/* The same of a file's bytes. */
+static void give_hot(fuzz_give_fn give, void *arg)
+{
+	struct inode_row small = inode(S_IFREG | 0644, 100);
+	struct inode_row dir = inode(S_IFDIR | 0755, 0);
+	struct making m = { 0 };
+
+	begin(&m, NODE_BTREE_LEAF, 0);
+	small.rope.n_inline = 1;
+	small.rope.u.ext[0] = extent_hole(100);
+	small.rope.u.ext[0].ref = le64_put((uint64_t)EXTENT_HOT << 62 | 1);
+	add_inode(&m, 0, 1, &dir);
+	add_inode(&m, 1, 3, &small);
+	end(&m);
+	give_input(&m, give, arg, "tree_hot");
+}
+
 /* A superblock, but for one byte. */
 static void give_super(fuzz_give_fn give, void *arg, const char *name, unsigned at,
 		       uint8_t byte)
@@ -228,6 +258,8 @@ static void give_bitmap(fuzz_give_fn give, void *arg, const char *name, uint64_t
 void fuzz_seeds(fuzz_give_fn give, void *arg)
 {
 	give_tree(give, arg);
+	give_memory(give, arg);
+	give_hot(give, arg);
 	give_super(give, arg, "super", 0, 8);
 	give_super(give, arg, "super_epochs", offsetof(struct super_body, snap_epoch),
 		   51);
