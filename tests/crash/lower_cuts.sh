@@ -22,7 +22,8 @@ disk() {	# TYPE
 	LOWER_TYPE=$1
 	rm -f "$T/image"
 	truncate -s 320M "$T/image" && "mkfs.$1" -q "$T/image" >/dev/null 2>&1 &&
-		LOWER_DEVICE=$(losetup -f --show "$T/image") && mount -t "$1" "$LOWER_DEVICE" "$T/disk"
+		LOWER_DEVICE=$(losetup -f --show "$T/image") &&
+		mount -t "$1" "$LOWER_DEVICE" "$T/disk"
 }
 
 for type in ext4 xfs; do
