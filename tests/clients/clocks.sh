@@ -34,6 +34,7 @@ near() {	# TIME SECONDS: within what a machine may stop for
 }
 
 set_clock 0
+export ROPEFS MNT STORE KEY
 fs_start || exit 1
 mkdir "$MNT/random"
 ok "as the list says" python3 "$here/selected.py" "$MNT/random" $rounds "$seed" "$T/clock"

@@ -2,9 +2,9 @@
 """Compares what views of a mount give with what a plain list says, for random data and random
 selectors. It knows the words of docs/VIEWS.md and docs/QUEUES.md, and nothing of the program.
 
-usage: selected.py FOLDER ROUNDS SEED [CLOCK]
+usage: selected.py FOLDER ROUNDS SEED [CLOCK] (and see mounted.py)
 
-FOLDER is an empty one in a mount; ROPECTL names ropectl. CLOCK is a file from which the daemon
+FOLDER is an empty one in the mount, which is mounted anew at times. CLOCK is a file from which the daemon
 takes its clock's offset (libfaketime): then the clock is set forward and back meanwhile."""
 import base64
 import bisect
@@ -14,13 +14,13 @@ import json
 import os
 import random
 import re
-import subprocess
 import sys
 import time
 
+from mounted import MNT, mount, ropectl, unmount
+
 NS = 1000000000
 UNITS = {'': 1, 'K': 1 << 10, 'M': 1 << 20, 'G': 1 << 30}
-ROPECTL = os.environ['ROPECTL']
 CLOCK_SLACK_NS = 60 * NS  # how long a machine may stop between two calls
 
 
@@ -51,10 +51,8 @@ def read_all(path, flags=0):
 class Events:
     """What .ropefs/events has said since the last question."""
 
-    def __init__(self, folder):
-        while not os.path.ismount(folder):
-            folder = os.path.dirname(folder)
-        self.fd = os.open(folder + '/.ropefs/events', os.O_RDONLY | os.O_NONBLOCK)
+    def __init__(self):
+        self.fd = os.open(MNT + '/.ropefs/events', os.O_RDONLY | os.O_NONBLOCK)
 
     def new(self):
         out = b''
@@ -410,10 +408,6 @@ def check_bad(q, events):
 
 # --- what happens between rounds ---
 
-def ropectl(*words):
-    subprocess.run([ROPECTL, *words], check=True, stdout=subprocess.DEVNULL)
-
-
 def trim(q):
     """By hand, at a record or a time; or by the policy, in the background."""
     kind = random.randrange(3)
@@ -455,6 +449,14 @@ def move_cursor(q):
     q.cursors[name] = to
 
 
+def mount_again(events):
+    """What was written is in packs now."""
+    os.close(events.fd)
+    unmount()
+    mount()
+    return Events()
+
+
 def step_clock(clock):
     if clock.path:
         clock.set(clock.offset_s + random.choice((-86400 * 3, -3600, -77, 77, 3600, 86400 * 5)))
@@ -464,7 +466,7 @@ def main():
     folder, rounds, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     clock = Clock(sys.argv[4] if len(sys.argv) > 4 else None)
     random.seed(seed)
-    events = Events(os.path.realpath(folder))
+    events = Events()
     queues = []
     for framing in ('line', 'write', 'length:7'):
         path = '%s/%s' % (folder, framing.replace(':', ''))
@@ -476,6 +478,8 @@ def main():
     with open(folder + '/rope', 'wb') as f:
         f.write(data)
     for n in range(rounds):
+        if n % 3 == 1:
+            events = mount_again(events)
         for q in queues:
             step_clock(clock)
             q.append(random.choice((1, 30, 300, 700)) if n else 700)

@@ -1,7 +1,6 @@
 #!/bin/bash
 # Every selector against a list in another language (selected.py): random data, random
-# selectors, in rounds; then the same with a clock that is set forward and back, and after a
-# kill. SEED= says where it begins.
+# selectors, in rounds. SEED= says where it begins.
 . "$(dirname "$0")/../lib/mount.sh"
 needs python3
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
@@ -10,6 +9,7 @@ rounds=3
 seed=${SEED:-$RANDOM}
 echo "# SEED=$seed"
 
+export MNT STORE KEY
 fs_start || exit 1
 mkdir "$MNT/steady"
 ok "as the list says" python3 "$here/selected.py" "$MNT/steady" $rounds "$seed"
