@@ -4,8 +4,8 @@ selectors. It knows the words of docs/VIEWS.md and docs/QUEUES.md, and nothing o
 
 usage: selected.py FOLDER ROUNDS SEED [CLOCK] (and see mounted.py)
 
-FOLDER is an empty one in the mount, which is mounted anew at times. CLOCK is a file from which the daemon
-takes its clock's offset (libfaketime): then the clock is set forward and back meanwhile."""
+FOLDER is an empty one in the mount, which is mounted anew at times. CLOCK is a file from which
+the daemon takes its clock's offset (libfaketime): then it is set forward and back meanwhile."""
 import base64
 import bisect
 import calendar
