@@ -159,7 +159,8 @@ int ropefs_resolve(struct ropefs *fs, const char *path, struct ropefs_attr *ret)
 
 struct ropefs_entry {
 	uint64_t ino;
-	uint64_t cookie; /* pass as `after` to go on behind this entry; always > 15 */
+	/* Pass as `after` to go on behind this entry. At least 256; bit 7 is clear. */
+	uint64_t cookie;
 	uint8_t type; /* DT_REG ... */
 	char name[ROPEFS_NAME_MAX + 1];
 	size_t name_len;

@@ -14,6 +14,7 @@
 #include "fs/copies.h"
 #include "fs/follow.h"
 #include "fs/inodes.h"
+#include "fs/listings.h"
 #include "fs/queue_file.h"
 #include "fs/sizes.h"
 #include "fs/txn.h"
@@ -87,6 +88,7 @@ struct daemon {
 	struct sizes sizes;
 	struct waits waits;
 	struct copies copies;
+	struct listings listings;
 	struct events events;
 	struct txns txns;
 	struct expirer expirer;

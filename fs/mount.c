@@ -256,6 +256,7 @@ static void init_daemon(struct daemon *d, const struct options *o,
 	d->inodes.cache_s = d->cache_s;
 	views_init(&d->views);
 	copies_init(&d->copies);
+	listings_init(&d->listings);
 	waits_init(&d->waits);
 	txns_init(&d->txns);
 	follows_init(&d->follows);
@@ -275,6 +276,7 @@ static void release_daemon(struct daemon *d, bool leaves)
 	view_values_end(d);
 	txns_release(&d->txns);
 	views_release(&d->views);
+	listings_release(&d->listings);
 	copies_release(&d->copies);
 	inodes_release(&d->inodes);
 	queue_files_release(&d->queues);

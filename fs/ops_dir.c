@@ -1,5 +1,5 @@
-/* ops_dir.c - listing directories. Offsets: 0 the start, 1 behind ".", 2 behind "..", then
- * the store's cookies, which are all above 15. */
+/* ops_dir.c - listing directories. Offsets: 0 the start, then those of listings.h. */
+#include "fs/listings.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
 #include "fs/snap.h"
@@ -8,13 +8,23 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 
 enum { BATCH = 64 };
+
+static int64_t now_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return t.tv_sec;
+}
 
 struct listing {
 	fuse_req_t req;
 	struct daemon *d;
 	fuse_ino_t dir;
+	unsigned tag; /* of the offsets */
 	bool plus;
 	char *p; /* of size bytes, n filled */
 	size_t size, n;
@@ -43,29 +53,23 @@ static bool add_dot(struct listing *l, const char *name, uint64_t ino, uint64_t 
 	return add(l, name, &e, next);
 }
 
-/* The two that the store doesn't list. */
-static int add_dots(struct listing *l, uint64_t *at)
+/* The two that the store doesn't list. 0: no more has room, or there is no more. */
+static int add_dots(struct listing *l, enum listing_place at)
 {
 	uint64_t parent;
-	int r;
+	int r = 0;
 
-	if (*at == 0) {
-		if (!add_dot(l, ".", l->dir, 1))
-			return 0;
-		*at = 1;
-	}
-	if (*at == 1) {
-		if (snap_is_folder(l->dir)) {
+	if (at == LISTING_START && !add_dot(l, ".", l->dir, listing_after_dot(l->tag)))
+		return 0;
+	if (at == LISTING_START || at == LISTING_DOT) {
+		if (snap_is_folder(l->dir))
 			parent = snap_dir_of(l->dir);
-			r = 0;
-		} else {
+		else
 			r = ropefs_parent(l->d->fs, l->dir, &parent);
-		}
 		if (r < 0)
 			return r == -ENOENT ? 0 : r; /* the directory was removed */
-		if (!add_dot(l, "..", parent, 2))
+		if (!add_dot(l, "..", parent, listing_after_dots(l->tag)))
 			return 0;
-		*at = 2;
 	}
 	return 1;
 }
@@ -79,7 +83,7 @@ static bool add_entry(struct listing *l, const struct ropefs_entry *entry,
 
 	if (l->plus && entry_fill(l->d, a, &e) >= 0)
 		counted_lookup = true;
-	if (add(l, entry->name, &e, entry->cookie))
+	if (add(l, entry->name, &e, listing_after(entry->cookie, l->tag)))
 		return true;
 	if (counted_lookup)
 		inodes_put(&l->d->inodes, entry->ino, 1);
@@ -95,15 +99,14 @@ static int some(struct listing *l, uint64_t at, struct ropefs_entry *ret,
 	return ropefs_readdir(l->d->fs, l->dir, at, ret, attrs, BATCH);
 }
 
-static int fill(struct listing *l, uint64_t at)
+static int fill(struct listing *l, enum listing_place place, uint64_t at)
 {
 	struct ropefs_entry entries[BATCH];
 	struct ropefs_attr attrs[BATCH];
-	int r = add_dots(l, &at);
+	int r = add_dots(l, place);
 
 	if (r <= 0)
 		return r;
-	at = at < 16 ? 0 : at;
 	for (;;) {
 		r = some(l, at, entries, l->plus ? attrs : NULL);
 		if (r <= 0)
@@ -114,6 +117,32 @@ static int fill(struct listing *l, uint64_t at)
 			at = entries[i].cookie;
 		}
 	}
+}
+
+/* The tag of a reader that has none yet. */
+static unsigned begin(struct listing *l)
+{
+	uint64_t dir = snap_is_folder(l->dir) ? snap_dir_of(l->dir) : l->dir;
+	struct ropefs_attr a = { 0 };
+
+	ropefs_getattr(l->d->fs, dir, &a); /* one that is gone has no entries */
+	return listings_begin(&l->d->listings, l->dir, a.ctime.ns, now_s());
+}
+
+static int list_from(struct listing *l, uint64_t off)
+{
+	uint64_t at;
+	enum listing_place place = listing_place(off, &at, &l->tag);
+	int r;
+
+	if (l->tag)
+		listings_go_on(&l->d->listings, l->dir, l->tag, now_s());
+	else
+		l->tag = begin(l);
+	r = fill(l, place, at);
+	if (r >= 0 && !l->n)
+		listings_end(&l->d->listings, l->dir, l->tag);
+	return r;
 }
 
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
@@ -132,7 +161,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	r = fill(&l, (uint64_t)off);
+	r = list_from(&l, (uint64_t)off);
 	/* What was filled before an error is given first; the next call meets it again. */
 	if (r < 0 && !l.n)
 		reply_err(req, r);

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { COOKIE_BEFORE = 15 }; /* a snapshot's id less its cookie */
+enum { COOKIE_SHIFT = 8 }; /* a snapshot's cookie is its id with eight zeros behind it */
 
 /* As its directory now: who may enter and change that may enter and change this. */
 static void folder_stat(const struct ropefs_attr *dir, struct stat *ret)
@@ -165,7 +165,7 @@ int snap_entries(struct daemon *d, fuse_ino_t folder, uint64_t after,
 	unsigned n = 0;
 	int r = 0;
 
-	after = after < COOKIE_BEFORE ? 0 : after - COOKIE_BEFORE;
+	after >>= COOKIE_SHIFT;
 	while (n < max) {
 		r = ropefs_snapshot_list(d->fs, snap_dir_of(folder), after, &s, 1);
 		if (r <= 0)
@@ -175,7 +175,7 @@ int snap_entries(struct daemon *d, fuse_ino_t folder, uint64_t after,
 			continue; /* dropped meanwhile */
 		ret[n] = (struct ropefs_entry) {
 			.ino = s.root,
-			.cookie = COOKIE_BEFORE + s.id,
+			.cookie = (uint64_t)s.id << COOKIE_SHIFT,
 			.type = DT_DIR,
 			.name_len = s.name_len,
 		};

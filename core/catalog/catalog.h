@@ -73,7 +73,7 @@ struct entry {
 	char name[CATALOG_NAME_MAX + 1]; /* with a NUL behind it */
 };
 int catalog_lookup(struct catalog *c, uint64_t dir, struct span name, struct entry *ret);
-/* -EEXIST, -ENOSPC when 256 names share a hash. */
+/* -EEXIST, -ENOSPC when 128 names share a hash. */
 int catalog_add_entry(struct catalog *c, uint64_t dir, struct span name, uint64_t ino,
 		      uint8_t type);
 int catalog_del_entry(struct catalog *c, uint64_t dir, struct span name); /* -ENOENT */

@@ -2,7 +2,7 @@
  *
  * Entries of a directory lie in the order of their cookies. A name's cookie is its hash
  * with the low byte replaced by the first number no entry of the same hash has, so
- * finding a name looks at the up to 256 rows of that hash (nearly always one). An entry
+ * finding a name looks at the up to 128 rows of that hash (nearly always one). An entry
  * keeps its cookie while it lives; a number is used again once its entry is gone. */
 #include "core/catalog/dirent.h"
 
@@ -12,8 +12,8 @@
 #include "core/base/err.h"
 #include "core/catalog/row.h"
 
-#define SAME_HASH_MAX 256u
-#define COOKIE_FIRST  SAME_HASH_MAX /* 0..15 are . and .. and what else comes */
+#define SAME_HASH_MAX 128u /* bit 7 is whose who shows cookies */
+#define COOKIE_FIRST  256u /* below: . and .. and what else comes */
 
 /* 63 bits with the lowest eight 0. */
 static uint64_t cookie_of_hash(uint64_t hash)

@@ -27,6 +27,8 @@ for i in {1..30}; do
 	exec 5<&-
 done
 is "a cut by : > is seen by who has the file open" "$i" 30
+ok "on ext4 a name removed before a listing began is not in it" "$COHERENT" list "$PLAIN/names"
+is "nor here, though another listing ends meanwhile that has it" "$("$COHERENT" list names)" ok
 is "the directory behind it can't be used" \
 	"$(ls .ropefs/.sizes; touch .ropefs/.sizes/1 2>&1)" \
 	"touch: cannot touch '.ropefs/.sizes/1': Operation not permitted"

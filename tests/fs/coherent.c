@@ -6,7 +6,9 @@
  *   rotate FILE MS         another cuts the log's older half all the time
  *   cut-append FILE N      cuts, appends, reads across the end, by one program
  *   map FILE view|ioctl    inserts before a page that a map has changed
- *   map-cut FILE           cuts before such a page, and a page */
+ *   map-cut FILE           cuts before such a page, and a page
+ *   list DIR               a listing that is old when it ends, beside one that began since */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -309,6 +311,65 @@ static int cmd_map_cut(char **a)
 	return check_file(a[0], map, want, MAPPED - 15000);
 }
 
+enum { LISTED = 600, LIST_BYTES = 4096 };
+
+/* The next names of a listing, about a hundred, in p; their number, 0 at the end. Counts those
+ * called name. */
+static int list_some(int fd, struct dirent64 *p, const char *name, int *named)
+{
+	ssize_t n = getdents64(fd, p, LIST_BYTES);
+	int entries = 0;
+
+	for (ssize_t at = 0; at < n; entries++) {
+		struct dirent64 *e = (struct dirent64 *)((char *)p + at);
+
+		*named += strcmp(e->d_name, name) == 0;
+		at += e->d_reclen;
+	}
+	return n < 0 ? -1 : entries;
+}
+
+static int list_rest(int fd, const char *name, int *named)
+{
+	static char p[LIST_BYTES] __attribute__((aligned(8)));
+	int n, entries = 0;
+
+	while ((n = list_some(fd, (struct dirent64 *)p, name, named)) > 0)
+		entries += n;
+	return n < 0 ? -1 : entries;
+}
+
+static int cmd_list(char **a)
+{
+	static char p[LIST_BYTES] __attribute__((aligned(8)));
+	struct dirent64 *some = (struct dirent64 *)p;
+	char gone[sizeof(some->d_name)];
+	int old, new, named = 0, n;
+
+	if (mkdir(a[0], 0755) < 0 || chdir(a[0]) < 0)
+		return wrong("%s: %s", a[0], strerror(errno));
+	for (int i = 0; i < LISTED; i++) {
+		snprintf(gone, sizeof(gone), "file %d", i);
+		if (mknod(gone, S_IFREG | 0644, 0) < 0)
+			return wrong("%s: %s", gone, strerror(errno));
+	}
+	old = open(".", O_RDONLY | O_DIRECTORY);
+	if (list_some(old, some, "", &named) <= 0 ||
+	    list_some(old, some, "", &named) <= 0)
+		return wrong("no listing");
+	memcpy(gone, some->d_name, sizeof(gone));
+	if (unlink(gone) < 0)
+		return wrong("%s: %s", gone, strerror(errno));
+	new = open(".", O_RDONLY | O_DIRECTORY);
+	n = list_some(new, some, gone, &named);
+	list_rest(old, "", &(int) { 0 });
+	n += list_rest(new, gone, &named);
+	if (n != LISTED + 1 || named)
+		return wrong("%d entries, %d of them removed", n, named);
+	puts("ok");
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int args;
@@ -319,6 +380,7 @@ static const struct {
 	{ "cut-append", 2, cmd_cut_append },
 	{ "map", 2, cmd_map },
 	{ "map-cut", 1, cmd_map_cut },
+	{ "list", 1, cmd_list },
 };
 
 int main(int argc, char **argv)

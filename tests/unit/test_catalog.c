@@ -273,28 +273,30 @@ START_TEST(an_entry_is_added_once_and_repointed_in_place)
 }
 END_TEST
 
+enum { SAME_HASH = 128 }; /* names at most */
+
 /* In one directory, fills a hash, and replaces an entry of it. */
 static void check_full_hash(struct fixture *f, uint64_t hash)
 {
-	char name[32], name_256[32], name_77[32];
-	struct dirent_name one_more = { 1, number_name(256, name_256), hash };
+	char name[32], name_more[32], name_77[32];
+	struct dirent_name one_more = { 1, number_name(SAME_HASH, name_more), hash };
 	struct dirent_name gone = { 1, number_name(77, name_77), hash };
 	struct entry e, was;
 
-	for (uint64_t i = 0; i < 256; i++) {
+	for (uint64_t i = 0; i < SAME_HASH; i++) {
 		struct dirent_name at = { 1, number_name(i, name), hash };
 
 		ck_ok(dirent_add(&f->c, &at, i + 1, DT_REG));
 		ck_assert_int_eq(dirent_add(&f->c, &at, i + 1, DT_REG), -EEXIST);
 	}
-	ck_assert_int_eq(dirent_add(&f->c, &one_more, 257, DT_REG), -ENOSPC);
+	ck_assert_int_eq(dirent_add(&f->c, &one_more, SAME_HASH + 1, DT_REG), -ENOSPC);
 	ck_assert_int_eq(dirent_lookup(&f->c, &one_more, &e), -ENOENT);
 	ck_ok(dirent_lookup(&f->c, &gone, &was));
 	ck_ok(dirent_del(&f->c, &gone));
 	ck_assert_int_eq(dirent_del(&f->c, &gone), -ENOENT);
-	ck_ok(dirent_add(&f->c, &one_more, 257, DT_REG));
+	ck_ok(dirent_add(&f->c, &one_more, SAME_HASH + 1, DT_REG));
 	ck_ok(dirent_lookup(&f->c, &one_more, &e));
-	ck_assert_uint_eq(e.ino, 257);
+	ck_assert_uint_eq(e.ino, SAME_HASH + 1);
 	ck_assert_uint_eq(e.cookie, was.cookie);
 }
 
@@ -309,7 +311,7 @@ START_TEST(names_of_one_hash_live_side_by_side)
 	for (size_t h = 0; h < ARRAY_LEN(hashes); h++)
 		check_full_hash(&f, hashes[h]);
 	for (size_t h = 0; h < ARRAY_LEN(hashes); h++)
-		for (uint64_t i = 0; i <= 256; i++) {
+		for (uint64_t i = 0; i <= SAME_HASH; i++) {
 			struct dirent_name at = { 1, number_name(i, name), hashes[h] };
 
 			ck_assert_int_eq(dirent_lookup(&f.c, &at, &e),
@@ -319,7 +321,7 @@ START_TEST(names_of_one_hash_live_side_by_side)
 			ck_assert_uint_eq(e.ino, i + 1);
 			ck_assert_uint_eq(e.cookie >> 8, MAX(hashes[h] >> 9, 1));
 		}
-	ck_assert_uint_eq(count_rows(&f.c, 'D', 1), 4 * 256);
+	ck_assert_uint_eq(count_rows(&f.c, 'D', 1), 4 * SAME_HASH);
 	fixture_release(&f);
 }
 END_TEST
