@@ -157,23 +157,52 @@ static cJSON *detach(cJSON **doc, const struct place *p)
 	return value;
 }
 
-/* The text of a member of an operation. */
+/* A member of an operation, NULL: it is missing. Two of one name are refused: which of them
+ * was meant, nobody knows. */
+static int one_member(const cJSON *op, const char *name, const cJSON **ret)
+{
+	const cJSON *m;
+
+	*ret = NULL;
+	cJSON_ArrayForEach(m, op)
+	{
+		if (!m->string || strcmp(m->string, name))
+			continue;
+		if (*ret)
+			return err_set(EINVAL, "its \"%s\" is there twice", name);
+		*ret = m;
+	}
+	return 0;
+}
+
+/* The text of a member. */
 static int member(const cJSON *op, const char *name, const char **ret)
 {
-	const cJSON *m = cJSON_GetObjectItemCaseSensitive(op, name);
+	const cJSON *m;
+	int r = one_member(op, name, &m);
 
+	if (r < 0)
+		return r;
 	if (!cJSON_IsString(m))
 		return err_set(EINVAL, "its \"%s\" is missing, or no string", name);
 	*ret = m->valuestring;
 	return 0;
 }
 
+static int value_member(const cJSON *op, const cJSON **ret)
+{
+	int r = one_member(op, "value", ret);
+
+	return r < 0 || *ret ? r : err_set(EINVAL, "its \"value\" is missing");
+}
+
 static int op_copy(const cJSON *op, cJSON **ret)
 {
-	const cJSON *value = cJSON_GetObjectItemCaseSensitive(op, "value");
+	const cJSON *value;
+	int r = value_member(op, &value);
 
-	if (!value)
-		return err_set(EINVAL, "its \"value\" is missing");
+	if (r < 0)
+		return r;
 	*ret = cJSON_Duplicate(value, true);
 	return *ret ? 0 : -ENOMEM;
 }
@@ -216,11 +245,11 @@ static int op_replace(cJSON **doc, const cJSON *op, const struct place *p,
 static int op_test(cJSON **doc, const cJSON *op, const struct place *p,
 		   const char *pointer)
 {
-	const cJSON *want = cJSON_GetObjectItemCaseSensitive(op, "value");
-	const cJSON *is = at(*doc, p);
+	const cJSON *is = at(*doc, p), *want;
+	int r = value_member(op, &want);
 
-	if (!want)
-		return err_set(EINVAL, "its \"value\" is missing");
+	if (r < 0)
+		return r;
 	if (is && cJSON_Compare(is, want, true))
 		return 0;
 	return err_set(EINVAL, "\"%.80s\" is not what it tests for", pointer);

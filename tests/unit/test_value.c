@@ -206,84 +206,19 @@ START_TEST(no_addition_is_lost_among_many)
 }
 END_TEST
 
-/* --- JSON Patch; most are the examples of RFC 6902, appendix A --- */
+/* --- JSON Patch: what it does with JSON is in test_patch.c --- */
 
 static const struct {
 	const char *doc, *patch, *want; /* want NULL: refused */
 } patches[] = {
-	{ "{\"foo\":\"bar\"}", "[{\"op\":\"add\",\"path\":\"/baz\",\"value\":\"qux\"}]",
-	  "{\"foo\":\"bar\",\"baz\":\"qux\"}\n" },
-	{ "{\"foo\":[\"bar\",\"baz\"]}",
-	  "[{\"op\":\"add\",\"path\":\"/foo/1\",\"value\":\"qux\"}]",
-	  "{\"foo\":[\"bar\",\"qux\",\"baz\"]}\n" },
-	{ "{\"baz\":\"qux\",\"foo\":\"bar\"}", "[{\"op\":\"remove\",\"path\":\"/baz\"}]",
-	  "{\"foo\":\"bar\"}\n" },
-	{ "{\"foo\":[\"bar\",\"qux\",\"baz\"]}",
-	  "[{\"op\":\"remove\",\"path\":\"/foo/1\"}]", "{\"foo\":[\"bar\",\"baz\"]}\n" },
-	{ "{\"baz\":\"qux\",\"foo\":\"bar\"}",
-	  "[{\"op\":\"replace\",\"path\":\"/baz\",\"value\":\"boo\"}]",
-	  "{\"baz\":\"boo\",\"foo\":\"bar\"}\n" },
-	{ "{\"foo\":{\"bar\":\"baz\",\"waldo\":\"fred\"},\"qux\":{\"corge\":\"grault\"}}",
-	  "[{\"op\":\"move\",\"from\":\"/foo/waldo\",\"path\":\"/qux/thud\"}]",
-	  "{\"foo\":{\"bar\":\"baz\"},\"qux\":{\"corge\":\"grault\",\"thud\":\"fred\"}}"
-	  "\n" },
-	{ "{\"foo\":[\"all\",\"grass\",\"cows\",\"eat\"]}",
-	  "[{\"op\":\"move\",\"from\":\"/foo/1\",\"path\":\"/foo/3\"}]",
-	  "{\"foo\":[\"all\",\"cows\",\"eat\",\"grass\"]}\n" },
-	{ "{\"baz\":\"qux\",\"foo\":[\"a\",2,\"c\"]}",
-	  "[{\"op\":\"test\",\"path\":\"/baz\",\"value\":\"qux\"},"
-	  "{\"op\":\"test\",\"path\":\"/foo/1\",\"value\":2}]",
-	  "{\"baz\":\"qux\",\"foo\":[\"a\",2,\"c\"]}\n" },
-	{ "{\"baz\":\"qux\"}", "[{\"op\":\"test\",\"path\":\"/baz\",\"value\":\"bar\"}]",
-	  NULL },
-	{ "{\"foo\":\"bar\"}",
-	  "[{\"op\":\"add\",\"path\":\"/child\",\"value\":{\"grandchild\":{}}}]",
-	  "{\"foo\":\"bar\",\"child\":{\"grandchild\":{}}}\n" },
-	{ "{\"foo\":\"bar\"}",
-	  "[{\"op\":\"add\",\"path\":\"/baz\",\"value\":\"qux\",\"xyz\":123}]",
-	  "{\"foo\":\"bar\",\"baz\":\"qux\"}\n" },
-	{ "{\"foo\":\"bar\"}",
-	  "[{\"op\":\"add\",\"path\":\"/baz/bat\",\"value\":\"qux\"}]", NULL },
-	{ "{\"/\":9,\"~1\":10}", "[{\"op\":\"test\",\"path\":\"/~01\",\"value\":10}]",
-	  "{\"/\":9,\"~1\":10}\n" },
-	{ "{\"/\":9,\"~1\":10}", "[{\"op\":\"test\",\"path\":\"/~01\",\"value\":\"10\"}]",
-	  NULL },
-	{ "{\"foo\":[\"bar\"]}",
-	  "[{\"op\":\"add\",\"path\":\"/foo/-\",\"value\":[\"abc\",\"def\"]}]",
-	  "{\"foo\":[\"bar\",[\"abc\",\"def\"]]}\n" },
-	/* all or nothing */
+	{ "{\"a\":1}", "[{\"op\":\"add\",\"path\":\"/b\",\"value\":2}]",
+	  "{\"a\":1,\"b\":2}\n" },
 	{ "{\"a\":1}",
 	  "[{\"op\":\"add\",\"path\":\"/b\",\"value\":2},"
 	  "{\"op\":\"test\",\"path\":\"/a\",\"value\":2}]",
 	  NULL },
-	/* the whole document, names that differ in case, and what adding on top does */
-	{ "{\"a\":1}", "[{\"op\":\"replace\",\"path\":\"\",\"value\":[1]}]", "[1]\n" },
-	{ "{\"a\":1,\"A\":2}", "[{\"op\":\"add\",\"path\":\"/A\",\"value\":3}]",
-	  "{\"a\":1,\"A\":3}\n" },
-	{ "{\"a\":[1]}", "[{\"op\":\"copy\",\"from\":\"\",\"path\":\"/b\"}]",
-	  "{\"a\":[1],\"b\":{\"a\":[1]}}\n" },
-	{ "{\"a\":{\"b\":1}}", "[{\"op\":\"move\",\"from\":\"/a\",\"path\":\"/a/b\"}]",
-	  NULL },
-	{ "[1,2]", "[{\"op\":\"add\",\"path\":\"/3\",\"value\":0}]", NULL },
-	{ "[1,2]", "[{\"op\":\"add\",\"path\":\"/01\",\"value\":0}]", NULL },
-	{ "[1,2]", "[{\"op\":\"replace\",\"path\":\"/-\",\"value\":0}]", NULL },
-	{ "[1,2]", "[{\"op\":\"replace\",\"path\":\"/0\",\"value\":0}]", "[0,2]\n" },
-	{ "[1,2]", "[{\"op\":\"remove\",\"path\":\"\"}]", NULL },
-	{ "[1]", "[{\"op\":\"add\",\"path\":\"x\",\"value\":0}]", NULL },
-	{ "[1]", "[{\"op\":\"add\",\"path\":\"/~2\",\"value\":0}]", NULL },
-	{ "[1]", "[{\"op\":\"frob\",\"path\":\"/0\",\"value\":0}]", NULL },
-	{ "[1]", "[{\"op\":\"add\",\"path\":\"/0\"}]", NULL },
-	{ "[1]", "{\"op\":\"add\",\"path\":\"/0\",\"value\":0}", NULL },
 	{ "[1]", "[{\"op\":\"add\",", NULL },
-	{ "[1", "[]", NULL },
-	{ "[1]", "[]", "[1]\n" },
-	{ "[1] 2", "[]", NULL },
 	{ "", "[]", NULL },
-	/* numbers that a double does not hold are not touched */
-	{ "[9007199254740993]", "[]", NULL },
-	{ "[\"9007199254740993123456789\",0.5,1e300]", "[]",
-	  "[\"9007199254740993123456789\",0.5,1e+300]\n" },
-	{ "[\"\\u0000\"]", "[]", NULL },
 };
 
 START_TEST(a_patch_is_applied_whole_or_not_at_all)
