@@ -1,8 +1,7 @@
 #!/bin/bash
-# Parts of queues by id, time and cursor; followers; retention; every command of docs/QUEUES.md.
+# Parts of queues by id, time and cursor; followers; retention.
 export TEST_LIMIT_S=${TEST_LIMIT_S:-170}
 . "$(dirname "$0")/../lib/mount.sh"
-docs=$(cd "$(dirname "$0")/../../docs" && pwd) || exit 1
 fs_start || exit 1
 cd "$MNT" || exit 1
 mkdir q w
@@ -162,13 +161,6 @@ $(wc -l <q/shared/3)" "1 1 2000"
 ok "status tells" grep -q '"queue_trimmed_records":	*[1-9]' .ropefs/status
 ok "and metrics" grep -q '^ropefs_queue_seeks_total [1-9]' .ropefs/metrics
 
-# Documentation: every line of its sh blocks.
-commands=$(awk '/^```sh/ { on = 1; next } /^```/ { on = 0 } on' "$docs/QUEUES.md")
-is "docs/QUEUES.md has commands" "$(($(wc -l <<<"$commands") > 15))" 1
-PATH=$(dirname "$ROPECTL"):$PATH
-mkdir doc
-ok "docs/QUEUES.md does what it says" bash -c "cd doc && set -e
-$commands"
 cd /
 fs_stop
 ok "fsck finds nothing" "$FSCK" --key-file "$KEY" "$STORE"
