@@ -156,6 +156,19 @@ static int makes_queue(struct ropefs *fs, const struct op *op, struct inode *dir
 	return r < 0 || !dir ? r : queue_wanted(fs, dir, ret);
 }
 
+/* A number for a new inode. What has it already must not be written over. */
+static int number_check(struct ropefs *fs, uint64_t ino)
+{
+	if (!ino || ino >= ROPEFS_SNAPSHOT_BIT)
+		return -EINVAL;
+	if (htab_get(&fs->inodes, ino))
+		return err_set(E_CORRUPT,
+			       "the number of a new inode, %llu, has another one: run "
+			       "ropefs-fsck",
+			       (unsigned long long)ino);
+	return 0;
+}
+
 int apply_create(struct ropefs *fs, const struct op *op)
 {
 	_cleanup_(buf_release) struct buf acl = BUF_INIT;
@@ -164,8 +177,9 @@ int apply_create(struct ropefs *fs, const struct op *op)
 	struct inode_row row;
 	int r, queue = 0;
 
-	r = op->ino && op->ino < ROPEFS_SNAPSHOT_BIT ? create_check(fs, op, &dir, &acl)
-						     : -EINVAL;
+	r = number_check(fs, op->ino);
+	if (r >= 0)
+		r = create_check(fs, op, &dir, &acl);
 	if (r >= 0)
 		r = queue = makes_queue(fs, op, dir, &framing);
 	if (r < 0)
@@ -425,7 +439,9 @@ static int whiteout_add(struct ropefs *fs, const struct op *op, struct inode **r
 
 	make.mode = S_IFCHR;
 	fill_row(&make, &row);
-	r = catalog_put_inode(&fs->catalog, op->ino, &row);
+	r = number_check(fs, op->ino);
+	if (r >= 0)
+		r = catalog_put_inode(&fs->catalog, op->ino, &row);
 	if (r < 0)
 		return r;
 	r = inode_add(fs, op->ino, &row, ret);

@@ -76,6 +76,22 @@ static void serve_only(struct ropefs *fs, const char *why)
 	lock_drop(&fs->engine);
 }
 
+/* New inodes get numbers above all there are: else they would take the place of others. */
+static void check_numbers(struct ropefs *fs)
+{
+	struct inode_row row;
+	uint64_t ino;
+	int r;
+
+	lock_take(&fs->engine);
+	nodes_trim(fs->nodes);
+	r = catalog_next_inode(&fs->catalog, fs->next_ino - 1, &ino, &row);
+	lock_drop(&fs->engine);
+	if (r > 0)
+		serve_only(fs, "there are inodes beyond the next free number: run "
+			       "ropefs-fsck");
+}
+
 /* This opening may have taken the last spare segment of a full disk; a checkpoint makes one of
  * those before it, for the next opening. Best effort: without it nothing is changed until there
  * is room. */
@@ -115,6 +131,8 @@ int recover(struct ropefs *fs)
 		r = repair_old_log(fs);
 	if (r < 0 && fs->repair)
 		return r;
+	if (!fs->repair && !fs->read_only)
+		check_numbers(fs);
 	fs->was_clean = fs->super.clean && stats.records == 0;
 	fs->recovery_ns = io_mono_ns(fs->io) - began;
 	if (fs->read_only) {

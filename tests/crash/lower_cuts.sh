@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Power cuts of ext4 and xfs below the store, at any moment of work of several programs and of
-# recovery: ROUNDS of each (8; with --long 150). mount_kill.c tells what must be there afterwards.
+# recovery: ROUNDS of each (5; with --long 150). mount_kill.c tells what must be there afterwards.
 # shellcheck source-path=SCRIPTDIR disable=SC2317
 long=$((${TEST_SECONDS:-0} >= 60))
 TEST_LIMIT_S=$((long ? 5400 : 280))
 . "$(dirname "$0")/../lib/mount.sh"
 needs mkfs.ext4 mkfs.xfs losetup
-export ROUNDS=${ROUNDS:-$((long ? 150 : 8))}
+export ROUNDS=${ROUNDS:-$((long ? 150 : 5))}
 export LOWER_DEVICE LOWER_TYPE LOWER_DIR=$T/disk
 
 mkdir "$T/disk"

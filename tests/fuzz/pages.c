@@ -95,6 +95,7 @@ void fuzz_put_pages(struct io *io, const struct fuzz_pages *pages)
 	}
 	if (pages->n)
 		super.catalog = refs[0];
+	super.next_ino = (uint64_t)1 << 40; /* above most that an input has */
 	FUZZ_MUST(pagefile_commit(pf, &super));
 	pagefile_close(pf);
 	if (pages->super || pages->bitmap)

@@ -259,6 +259,28 @@ START_TEST(a_store_opens_on_a_full_disk_as_often_as_it_is_killed)
 }
 END_TEST
 
+START_TEST(a_new_inode_does_not_take_the_number_of_another)
+{
+	struct ropefs_new what = { .mode = S_IFREG | 0600 };
+	uint8_t model[1000];
+	uint64_t ino;
+
+	fixture_init(false);
+	ino = make("there");
+	fill(ino, model, sizeof(model), 100);
+	f.fs->next_ino = ino; /* as a superblock that was tampered with says */
+	ck_assert_int_eq(
+		ropefs_create(f.fs, ROPEFS_ROOT_INO, ropefs_name("new"), &what, NULL),
+		-E_CORRUPT);
+	ck_ok(ropefs_checkpoint(f.fs));
+	fixture_crash(false);
+	fixture_open();
+	ck_assert(f.fs->read_only);
+	expect_bytes(ino, model, sizeof(model));
+	fixture_release();
+}
+END_TEST
+
 /* The gap is made first, and is not part of what there was to copy. */
 START_TEST(a_copy_behind_the_end_copies_what_there_was)
 {
@@ -667,6 +689,7 @@ int main(void)
 	tcase_add_test(tc, bytes_that_defragmentation_leaves_behind_are_counted_dead);
 	tcase_add_test(tc, a_collection_for_a_full_disk_is_tried_again_after_it_failed);
 	tcase_add_test(tc, a_store_opens_on_a_full_disk_as_often_as_it_is_killed);
+	tcase_add_test(tc, a_new_inode_does_not_take_the_number_of_another);
 	tcase_add_test(tc, a_copy_behind_the_end_copies_what_there_was);
 	tcase_add_test(tc, an_orphan_among_damage_does_not_keep_the_store_shut);
 	tcase_add_test(tc, what_is_dead_is_known_after_reopening);
