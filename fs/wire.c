@@ -16,6 +16,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#define NO_RESEND_ENV "ROPEFS_TEST_NO_RESEND" /* for tests: as on Linux before 6.9 */
+
 /* Of 64 bits of INIT flags; newer than this machine's header may be. */
 #define WIRE_KILLPRIV_V2       ((uint64_t)1 << 28)
 #define WIRE_SETXATTR_EXT      ((uint64_t)1 << 29)
@@ -68,6 +70,8 @@ static void note_init(struct daemon *d, const struct fuse_in_header *in, const v
 	d->init_offered = init.flags;
 	if (init.flags & WIRE_INIT_EXT)
 		d->init_offered |= (uint64_t)init.flags2 << 32;
+	if (getenv(NO_RESEND_ENV))
+		d->init_offered &= ~WIRE_HAS_RESEND;
 	atomic_store(&d->init_unique, in->unique);
 }
 

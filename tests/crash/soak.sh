@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Ten minutes (SOAK_SECONDS) of kill -9 about every 200 ms, in recovery too, of the daemon of a supervised
-# mount, while fio --verify, sqlite, rsync and a ROS bag recorder work on it: none of them is
+# Ten minutes (SOAK_SECONDS) of kill -9 about every 200 ms, in recovery too, of the daemon of a
+# supervised mount, while fio --verify, sqlite, rsync and a ROS bag recorder work on it: none is
 # started again, and none sees an error. Only with --long, or SOAK_SECONDS.
 # shellcheck source-path=SCRIPTDIR disable=SC2317
 seconds=${SOAK_SECONDS:-$((${TEST_SECONDS:-0} >= 60 ? 600 : 0))}
@@ -47,7 +47,10 @@ while ((SECONDS < ends)); do
 	pid=$(timeout 120 sed -n 's/.*"pid": \([0-9]*\), "uptime.*/\1/p' "$MNT/.ropefs/status")
 	waited=$((($(date +%s%N) - began) / 1000000))
 	((waited > longest)) && longest=$waited
-	[[ -n $pid ]] || { echo "# status can't be read: $(cat "$MNT/.ropefs/status" 2>&1)"; break; }
+	if [[ -z $pid ]]; then
+		echo "# the status can't be read: $(cat "$MNT/.ropefs/status" 2>&1)"
+		break
+	fi
 	kill -KILL "$pid" && kills=$((kills + 1))
 	if ((RANDOM % 8 == 0)); then
 		sleep "0.0$((RANDOM % 90 + 10))"
@@ -55,7 +58,7 @@ while ((SECONDS < ends)); do
 		[[ -n $next && $next != "$pid" ]] && kill -KILL "$next" && early=$((early + 1))
 	fi
 done
-echo "# $kills kills in $seconds s, $early of them more before the daemon served; the longest wait $longest ms"
+echo "# $kills kills in $seconds s, and $early before the next one served; longest wait $longest ms"
 for i in "${!jobs[@]}"; do
 	wait "${pids[i]}"
 	result $? "${jobs[i]} saw no error" "$(tail -n 30 "$T/${jobs[i]}.out")"
