@@ -57,7 +57,7 @@ rsyslog_start() {	# FILE
 	SYNC_NOTES=$T/notes LD_PRELOAD=$SYNC_NOTES_SO \
 		rsyslogd -n -f "$T/rsyslog.conf" -i "$T/rsyslog.pid" 2>"$T/rsyslog.err" &
 	rsyslog_pid=$!
-	wait_for 10 test -S "$T/log.sock"
+	wait_for 60 test -S "$T/log.sock"
 }
 
 rsyslog_synced() {	# FILE: its length that rsyslog has last seen made durable

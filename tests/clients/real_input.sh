@@ -39,8 +39,8 @@ tail_start "$MNT/log" "$T/tailed"
 logger_start cat "$PLAIN/log"
 wait "$logger_pid"
 logger_pid=
-ok "rsyslog logs all lines" wait_for 30 has_size "$MNT/log" "$(stat -c %s "$PLAIN/log")"
-ok "a reader has followed" wait_for 10 has_size "$T/tailed" "$(stat -c %s "$PLAIN/log")"
+ok "rsyslog logs all lines" wait_for 60 has_size "$MNT/log" "$(stat -c %s "$PLAIN/log")"
+ok "a reader has followed" wait_for 60 has_size "$T/tailed" "$(stat -c %s "$PLAIN/log")"
 stop TERM "$rsyslog_pid" "$tail_pid"
 rsyslog_pid='' tail_pid=''
 ok "the log is what was logged" cmp "$MNT/log" "$PLAIN/log"

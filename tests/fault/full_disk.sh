@@ -59,7 +59,7 @@ kill_daemon() {
 	local pid
 	pid=$(fs_pid)
 	kill -9 "$pid"
-	wait_gone "$pid" 10
+	wait_gone "$pid" 60
 	umount "$MNT"
 }
 
@@ -71,7 +71,7 @@ again_and_again() {
 }
 
 status_lines() {
-	timeout 10 cat "$MNT/.ropefs/status"
+	timeout 60 cat "$MNT/.ropefs/status"
 }
 
 rounds() {	# KIND

@@ -5,7 +5,7 @@
 status() {	# DESCRIPTION WANTED MESSAGE COMMAND...
 	local what=$1 wanted=$2 message=$3 out got
 	shift 3
-	out=$(timeout 30 "$@" 2>&1)
+	out=$(timeout 60 "$@" 2>&1)
 	got=$?
 	[[ $got == "$wanted" && $out == *"$message"* && $(wc -l <<<"$out") -le 1 ]]
 	result $? "$what" "status $got: $out"
@@ -43,7 +43,7 @@ is "no other may read its memory" "$(stat -c %u "/proc/$pid/mem" 2>&1)" 0
 is "no core" "$(awk '/Max core/ { print $5 $6 }' "/proc/$pid/limits")" 00
 is "its working directory is free" "$(readlink "/proc/$pid/cwd")" /
 kill -TERM "$pid"
-ok "SIGTERM ends it" wait_gone "$pid" 20
+ok "SIGTERM ends it" wait_gone "$pid" 60
 is "and unmounts" "$(findmnt -no FSTYPE "$MNT")" ""
 ok "mounts again" fs_start
 is "what was written is there" "$(cat "$MNT/f")" data
@@ -52,17 +52,17 @@ pid=$(fs_pid)
 exec 7>"$MNT/open"
 echo more >&7
 kill -TERM "$pid"
-ok "SIGTERM ends it with a file open" wait_gone "$pid" 30
+ok "SIGTERM ends it with a file open" wait_gone "$pid" 60
 exec 7>&-
 ok "and the mount point is free" fs_start
 is "what the open file got is there" "$(cat "$MNT/open")" more
 pid=$(fs_pid)
 ok "fusermount3 -u unmounts" fusermount3 -u "$MNT"
-ok "and ends the daemon" wait_gone "$pid" 20
+ok "and ends the daemon" wait_gone "$pid" 60
 
 timeout 60 "${fs[@]}" -f "$STORE" "$MNT" &
 front=$!
-for ((i = 0; i < 200; i++)); do [[ -e $MNT/.ropefs/status ]] && break; sleep 0.05; done
+for ((i = 0; i < 1200; i++)); do [[ -e $MNT/.ropefs/status ]] && break; sleep 0.05; done
 is "-f stays in front" "$(cat "$MNT/f")" data
 umount "$MNT"
 wait "$front"
@@ -72,7 +72,7 @@ ok "-o ro" fs_start -o ro
 fails "takes no writes" "Read-only file system" touch "$MNT/x"
 is "but reads" "$(cat "$MNT/f")" data
 fs_stop
-ok "options of mount(8), behind the arguments" timeout 30 "${fs[@]}" "$STORE" "$MNT" -o \
+ok "options of mount(8), behind the arguments" timeout 60 "${fs[@]}" "$STORE" "$MNT" -o \
 	rw,nosuid,nodev,noexec,noatime,relatime,nofail,noauto,user,_netdev,user_xattr,acl \
 	-o x-systemd.automount,memory=64M,window=50
 is "reach the kernel" "$(findmnt -no OPTIONS "$MNT" | grep -o noexec)" noexec
@@ -82,7 +82,7 @@ echo s >"$MNT/sync"
 is "works" "$(cat "$MNT/sync")" s
 pid=$(fs_pid)
 kill -9 "$pid"
-wait_gone "$pid" 10
+wait_gone "$pid" 60
 fails "a dead daemon's mount is named" "fusermount3 -u" "${fs[@]}" "$STORE" "$MNT"
 umount -l "$MNT"
 ok "after kill -9 it mounts" fs_start
@@ -92,7 +92,7 @@ fs_stop
 killed_and_mounted() {
 	local i
 	for i in 1 2 3 4 5; do
-		head -c 30000000 /dev/urandom >"$MNT/big"
+		dd if=/dev/urandom of="$MNT/big" bs=1M count=30 status=none
 		kill -9 "$(fs_pid)" && umount -l "$MNT" && fs_start || return 1
 	done
 	umount -l "$MNT" && fs_start && fs_stop
@@ -105,7 +105,7 @@ umount -l .
 status "a store that a daemon no mount shows has" 4 "in use by process $pid" \
 	"${fs[@]}" "$STORE" "$MNT"
 cd / || exit 1
-ok "which ends with its last user" wait_gone "$pid" 20
+ok "which ends with its last user" wait_gone "$pid" 60
 
 # --- damage ---
 
@@ -171,7 +171,7 @@ umount /dev/fuse
 fs=("$ROPEFS" --key-file "$KEY")
 mount --bind "$(dirname "$ROPEFS")" /usr/local/bin	# mount(8) has a PATH of its own
 if type mount.fuse3 >/dev/null 2>&1; then
-	ok "mount -t fuse.ropefs" timeout 30 mount -t fuse.ropefs "$STORE" "$MNT" -o "key=$KEY"
+	ok "mount -t fuse.ropefs" timeout 60 mount -t fuse.ropefs "$STORE" "$MNT" -o "key=$KEY"
 	is "mounts it" "$(cat "$MNT/f")" data
 	fs_stop
 fi

@@ -7,7 +7,6 @@ cd "$MNT" || exit 1
 mkdir q w
 "$ROPECTL" policy set q kind=queue || exit 1
 "$ROPECTL" policy set w kind=queue framing=write || exit 1
-now() { timeout 2 cat "$MNT/.ropefs/events"; }
 seq -f 'line %g' 0 99 >"$T/all"
 cp "$T/all" q/a
 
@@ -41,7 +40,7 @@ fails "times that are reversed" "Numerical result out of range" cat q/a@time=202
 fails "following to an end" "Invalid argument" cat q/a@records=1..2,follow
 echo plain >f
 fails "records of an ordinary file" "Invalid argument" cat f@records=0..1
-now >"$T/events"
+events_so_far >"$T/events"
 ok "the events say why" grep -q 'is for queues' "$T/events"
 is "which part is wrong, once" "$(grep -c 'since=.*\\"yesterday\\" is no time' "$T/events")" 1
 printf 'a\nb\nc' >f
@@ -142,7 +141,7 @@ is "of what is partly gone, the rest" "$(cat q/a@records=38..42 | xargs)" "line 
 fails "nothing but the head" "Operation not permitted" rm q/a@records=50..60
 seq 1 5000 >q/long
 ok "retention by count" "$ROPECTL" policy set q/long 'retain=100 records'
-for ((i = 0; i < 200; i++)); do
+for ((i = 0; i < 600; i++)); do
 	[[ $(wc -l <q/long) -lt 1000 ]] && break
 	sleep 0.1
 done
@@ -152,7 +151,7 @@ mkdir q/shared
 for i in 1 2 3; do seq 1 2000 >q/shared/$i; done
 ok "retention of a folder" "$ROPECTL" policy set q/shared 'retain=2500 records'
 shared() { cat q/shared/* | wc -l; }
-for ((i = 0; i < 200; i++)); do
+for ((i = 0; i < 600; i++)); do
 	[[ $(shared) -lt 4000 ]] && break
 	sleep 0.1
 done

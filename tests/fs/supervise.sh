@@ -43,7 +43,7 @@ after"
 exec 7>&-
 supervisor=$(sed -n 's/.*"supervisor": \([0-9]*\),.*/\1/p' "$MNT/.ropefs/status")
 ok "umount" timeout 60 "$ROPECTL" umount "$MNT"
-ok "nothing is left behind" wait_gone "${supervisor:-1}" 20
+ok "nothing is left behind" wait_gone "${supervisor:-1}" 60
 
 fs_start -o supervise=on || exit 1
 

@@ -80,14 +80,14 @@ is "records in pieces are not torn" "$(edit <<<"append logs/q < $T/lines"; \
 	wc -l <logs/q@as=json)" "9004"
 chmod 755 done; chmod 1777 logs
 fails "a folder one may not write" "Permission denied" \
-	setpriv --reuid 1234 --regid 1234 --clear-groups timeout 20 "$(for_others "$ROPECTL")" \
+	setpriv --reuid 1234 --regid 1234 --clear-groups timeout 60 "$(for_others "$ROPECTL")" \
 	edit <<<'create done/theirs'
 fails "somebody else's in a sticky one" "Operation not permitted" \
-	setpriv --reuid 1234 --regid 1234 --clear-groups timeout 20 "$(for_others "$ROPECTL")" \
+	setpriv --reuid 1234 --regid 1234 --clear-groups timeout 60 "$(for_others "$ROPECTL")" \
 	edit <<<'unlink logs/q'
 is "what is made among queues is one" \
 	"$(edit <<<$'create logs/new\nappend logs/new "a\\nb\\n"'; cat logs/new@last=1)" b
-is "one may where one may" "$(setpriv --reuid 1234 --regid 1234 --clear-groups timeout 20 \
+is "one may where one may" "$(setpriv --reuid 1234 --regid 1234 --clear-groups timeout 60 \
 	"$(for_others "$ROPECTL")" edit <<<'create logs/mine'; stat -c '%u %a' logs/mine)" "1234 644"
 rm -r logs done made
 rm -f more
@@ -96,7 +96,7 @@ rm -f more
 mkfifo "$T/pipe"
 open_script() { "$ROPECTL" edit "$T/pipe" >"$T/out" 2>&1 & editor=$!; exec 7>"$T/pipe"; }
 # Waits until the line before has been done: a comment of a page can only be written then.
-seen() { timeout 20 sh -c 'printf "#%70000s\n#%70000s\n" "" "" >&7'; }
+seen() { timeout 60 sh -c 'printf "#%70000s\n#%70000s\n" "" "" >&7'; }
 
 files; cat a b >/dev/null
 open_script
@@ -143,13 +143,13 @@ chmod 644 a; chmod 666 b; files
 theirs=$(for_others "$ROPECTL")
 as() { setpriv --reuid 1234 --regid 1234 --clear-groups "$@"; }
 fails "a file one may not write" "a: Permission denied" \
-	as timeout 20 "$theirs" edit <<<$'cut b 0..1\ncut a 0..1'
+	as timeout 60 "$theirs" edit <<<$'cut b 0..1\ncut a 0..1'
 is "one that one may only read can be copied from" \
-	"$(as timeout 20 "$theirs" edit <<<'copy a 0..2 to b 0'; cat b)" 01abcdef
+	"$(as timeout 60 "$theirs" edit <<<'copy a 0..2 to b 0'; cat b)" 01abcdef
 fails "but not moved from" "a: Permission denied" \
-	as timeout 20 "$theirs" edit <<<'move a 0..2 to b 0'
+	as timeout 60 "$theirs" edit <<<'move a 0..2 to b 0'
 chmod 4777 b
-is "set-id bits go as by a write" "$(as timeout 20 "$theirs" edit <<<'cut b 0..2'; stat -c %a b)" 777
+is "set-id bits go as by a write" "$(as timeout 60 "$theirs" edit <<<'cut b 0..2'; stat -c %a b)" 777
 
 files
 is "by ioctl" "$("$FSOP" txn a b; cat a; echo " $(cat b)")" "use 10 6

@@ -53,7 +53,7 @@ fails "no number" "Invalid argument" bash -c 'echo one >n@add'
 echo text >t
 fails "onto no number" "Invalid argument" bash -c 'echo 1 >t@add'
 fails "read of no number" "Invalid argument" cat t@add
-is "an event says why" "$(timeout 20 grep -m1 -c 'holds no whole number' .ropefs/events)" 1
+is "an event says why" "$(timeout 60 grep -m1 -c 'holds no whole number' .ropefs/events)" 1
 is "of a file that is not there it is a name" "$(echo 1 >new@add; ls new*; rm new@add)" new@add
 
 # --- @patch ---

@@ -16,7 +16,7 @@ if [[ $(id -u) != 0 || ! -e /dev/fuse ]]; then
 fi
 if [[ -z ${MOUNT_SH_INNER-} ]]; then
 	export MOUNT_SH_INNER=1
-	exec timeout -k 20 "${TEST_LIMIT_S:-110}" unshare -m --propagation private \
+	exec timeout -k 20 "${TEST_LIMIT_S:-170}" unshare -m --propagation private \
 		bash "$0" "$@"
 fi
 
@@ -41,26 +41,36 @@ needs() {	# PROGRAM...: without one of them the whole test is skipped
 # --- the mount ---
 
 fs_start() {	# [option...]: in the background; returns the daemon's status
-	timeout 30 "$ROPEFS" --key-file "$KEY" "$@" "$STORE" "$MNT"
+	timeout 60 "$ROPEFS" --key-file "$KEY" "$@" "$STORE" "$MNT"
 }
 
 fs_pid() {
 	sed -n 's/.*"pid": \([0-9]*\), "uptime.*/\1/p' "$MNT/.ropefs/status"
 }
 
+# A process that has ended stays there, as a zombie without threads, until the machine's init
+# takes note of it, which may do so only every other second.
+has_ended() {	# PID
+	local line tasks
+	read -r line 2>/dev/null <"/proc/$1/stat" || return 0
+	line=${line##*) }
+	tasks=("/proc/$1/task"/*)
+	[[ $line == [ZX]* && ${#tasks[@]} -le 1 ]]
+}
+
 wait_gone() {	# PID SECONDS: waits until the process has ended
 	local i
-	for ((i = 0; i < $2 * 20; i++)); do
-		[[ -d /proc/$1 ]] || return 0
-		sleep 0.05
+	for ((i = 0; i < $2 * 50; i++)); do
+		has_ended "$1" && return 0
+		sleep 0.02
 	done
 	return 1
 }
 
 fs_stop() {
 	local pid
-	pid=$(timeout 10 cat "$MNT/.ropefs/status" | sed -n 's/.*"pid": \([0-9]*\), "uptime.*/\1/p')
-	timeout 20 umount "$MNT" && wait_gone "${pid:-0}" 30
+	pid=$(timeout 60 cat "$MNT/.ropefs/status" | sed -n 's/.*"pid": \([0-9]*\), "uptime.*/\1/p')
+	timeout 60 umount "$MNT" && wait_gone "${pid:-0}" 60
 }
 
 # The build may lie where only its owner gets: a copy that other users can run. Prints its path.
@@ -78,7 +88,21 @@ fs_restart() {
 fs_kill() {	# by SIGKILL; and its mount goes
 	local pid
 	pid=$(fs_pid)
-	[[ -n $pid ]] && kill -KILL "$pid" && wait_gone "$pid" 20 && umount -l "$MNT"
+	[[ -n $pid ]] && kill -KILL "$pid" && wait_gone "$pid" 60 && umount -l "$MNT"
+}
+
+# The lines of .ropefs/events so far: a reader that does not wait for more.
+events_so_far() {
+	python3 -c '
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK)
+out = b""
+try:
+    while True:
+        out += os.read(fd, 100000)
+except BlockingIOError:
+    pass
+sys.stdout.buffer.write(out)' "$MNT/.ropefs/events"
 }
 
 # A stuck daemon's requests end when its connection is aborted.

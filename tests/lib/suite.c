@@ -10,6 +10,13 @@
 static char tmpdir[4096];
 static pid_t tmpdir_owner;
 
+/* Check's own limit is 4 s, which a disk that stalls takes for one sync. Suites with more to do say
+ * how long they take (tcase_set_timeout()). */
+__attribute__((constructor)) static void limit_tests(void)
+{
+	setenv("CK_DEFAULT_TIMEOUT", "60", 0);
+}
+
 /* What TAP on stdout says of them; of a test that failed meson shows stderr only. */
 static void tell_failures(SRunner *runner)
 {

@@ -62,13 +62,14 @@ is "it says what it is" "$(state follows)" true
 # An open file, a blocked view and tail -f go on with what comes.
 exec 5<"$FAR/log"
 is "an open file is read" "$(head -n1 <&5)" one
-timeout 100 cat "$FAR/q/records@last=1,follow" > >(head -n3 >"$T/followed") &
+timeout 100 cat "$FAR/q/records@last=1,follow" > >(sed -u 3q >"$T/followed") &
 follower=$!
 timeout 100 tail -f -n+1 -s 0.1 "$FAR/log" >"$T/tailed" 2>/dev/null &
 tailer=$!
 rm_inode=$FAR/d/big
 exec 6<"$rm_inode"
-sleep 0.3
+until_true grep -q r0 "$T/followed"
+until_true grep -q one "$T/tailed"
 for i in 2 3; do
 	echo "line $i" >>"$MNT/log"
 	echo "r$i" >>"$MNT/q/records"

@@ -782,7 +782,7 @@ END_TEST
 static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("io_sim");
-	TCase *t = tcase_create("io_sim");
+	TCase *t = tcase_create("io_sim"), *threads = tcase_create("threads");
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, cut_leaves_of_a_file_what_the_contract_allows);
@@ -802,8 +802,10 @@ static Suite *make_suite(void)
 	tcase_add_test(t, same_seed_same_outcome);
 	tcase_add_test(t, time_is_virtual);
 	tcase_add_test(t, large_files_are_shared_not_copied);
-	tcase_add_test(t, threads_may_share_it);
 	suite_add_tcase(suite, t);
+	tcase_set_timeout(threads, 60);
+	tcase_add_test(threads, threads_may_share_it);
+	suite_add_tcase(suite, threads);
 	return suite;
 }
 

@@ -456,7 +456,7 @@ END_TEST
 static Suite *make_suite(void)
 {
 	Suite *s = suite_create("nodes");
-	TCase *t = tcase_create("nodes");
+	TCase *t = tcase_create("nodes"), *threads = tcase_create("threads");
 
 	tcase_set_timeout(t, 100);
 	tcase_add_loop_test(t, edits_and_checkpoints_equal_the_model, 0, 2);
@@ -472,8 +472,10 @@ static Suite *make_suite(void)
 	tcase_add_test(t, flip_fails_exactly_the_reads_through_its_page);
 	tcase_add_test(t, cache_keeps_to_its_budget);
 	tcase_add_test(t, memory_alone_works_without_a_page_file);
-	tcase_add_test(t, edits_run_beside_a_thread_that_writes_out);
 	suite_add_tcase(s, t);
+	tcase_set_timeout(threads, 100);
+	tcase_add_test(threads, edits_run_beside_a_thread_that_writes_out);
+	suite_add_tcase(s, threads);
 	return s;
 }
 

@@ -697,13 +697,13 @@ int main(void)
 	tcase_add_test(tc, an_upgrade_cut_by_power_loss_is_done_by_the_next_opening);
 	tcase_add_test(tc, a_full_disk_gives_back_what_was_removed_here_and_there);
 	tcase_add_test(tc, a_log_larger_than_memory_is_replayed_with_checkpoints);
-	tcase_add_test(tc, an_opening_that_filled_memory_makes_room_itself);
 	tcase_add_test(tc, edits_of_the_largest_files_are_made_or_refused);
 	tcase_add_test(tc, a_disk_full_of_what_was_removed_takes_writes_again);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("threads");
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, writes_that_fail_do_not_fill_the_memory_for_good);
+	tcase_add_test(tc, an_opening_that_filled_memory_makes_room_itself);
 	suite_add_tcase(s, tc);
 	return suite_main(s);
 }

@@ -890,6 +890,7 @@ static Suite *make_suite(void)
 	Suite *s = suite_create("wal");
 	TCase *t = tcase_create("records"), *damage = tcase_create("damage");
 	TCase *segments = tcase_create("segments"), *lives = tcase_create("lives");
+	TCase *threads = tcase_create("threads");
 
 	tcase_add_test(t, synced_records_survive_a_power_cut_with_all_lengths);
 	tcase_add_test(t, pushed_records_survive_a_kill_and_unpushed_ones_do_not);
@@ -925,15 +926,17 @@ static Suite *make_suite(void)
 		a_disk_that_fails_for_good_fails_the_log_and_keeps_what_was_synced);
 	tcase_add_test(segments, a_log_in_a_real_folder_is_read_back);
 	tcase_add_test(lives, nothing_acknowledged_is_lost_over_many_lives);
-	tcase_add_test(lives, threads_share_syncs_and_each_finds_its_records_in_order);
+	tcase_add_test(threads, threads_share_syncs_and_each_finds_its_records_in_order);
 	tcase_set_timeout(t, 60);
 	tcase_set_timeout(damage, 60);
 	tcase_set_timeout(segments, 60);
 	tcase_set_timeout(lives, 60);
+	tcase_set_timeout(threads, 60);
 	suite_add_tcase(s, t);
 	suite_add_tcase(s, damage);
 	suite_add_tcase(s, segments);
 	suite_add_tcase(s, lives);
+	suite_add_tcase(s, threads);
 	return s;
 }
 
