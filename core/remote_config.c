@@ -1,11 +1,4 @@
-/* remote_config.c - the file remote/config: lines NAME=VALUE, sealed.
- *
- *	 0  magic   8	"ROPEREMO"
- *	 8  salt    16
- *	24  sealed  text
- *	    tag     16
- *
- * Key: KEY_REMOTE with the salt, nonce 0, AAD: magic and salt. */
+/* remote_config.c - the file remote/config: lines NAME=VALUE, sealed (sealed_file.h). */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,18 +6,14 @@
 
 #include "core/base/err.h"
 #include "core/base/json.h"
+#include "core/keys/sealed_file.h"
 #include "core/remote_priv.h"
 
 #define CONFIG_NAME REMOTE_FOLDER "/config"
 #define CONFIG_MAX  65536u
 
-struct config_head {
-	uint8_t magic[8];
-	uint8_t salt[KEY_SALT_BYTES];
-};
-static_assert(sizeof(struct config_head) == 24, "config head is 24 bytes on disk");
-
-static const uint8_t magic[8] = { 'R', 'O', 'P', 'E', 'R', 'E', 'M', 'O' };
+static const struct sealed_kind kind = { CONFIG_NAME, "ROPEREMO", KEY_REMOTE,
+					 CONFIG_MAX };
 
 /* X(name): fields that are text, and that are numbers. */
 #define TEXTS(X)                                                                         \
@@ -52,26 +41,6 @@ void remote_config_release(struct remote_config *c)
 	*c = (struct remote_config) { 0 };
 }
 
-int remote_file_read(struct io *io, const char *name, struct buf *ret)
-{
-	_cleanup_(io_closep) struct io_file *f = NULL;
-	uint64_t bytes;
-	int r;
-
-	r = io_open(io, name, IO_READ, &f);
-	if (r == 0)
-		r = io_size(f, &bytes);
-	if (r == 0 && bytes > OBJECT_BYTES_MAX)
-		r = -EFBIG;
-	if (r == 0)
-		r = buf_reserve(ret, bytes + 1);
-	if (r == 0)
-		r = io_pread_all(f, ret->p + ret->n, bytes, 0);
-	if (r == 0)
-		ret->n += bytes;
-	return r;
-}
-
 static int put_line(struct buf *b, const char *name, const char *value)
 {
 	return value ? buf_printf(b, "%s=%s\n", name, value) : 0;
@@ -80,11 +49,8 @@ static int put_line(struct buf *b, const char *name, const char *value)
 int remote_config_write(struct io *io, const struct keys *keys,
 			const struct remote_config *c)
 {
-	_cleanup_(buf_release) struct buf text = BUF_INIT, file = BUF_INIT;
-	struct nonce nonce = nonce_counter(0);
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
 	char writer[2 * sizeof(c->writer) + 1];
-	struct config_head head;
-	struct aead *aead = NULL;
 	int r = 0;
 
 	hex_put(c->writer, sizeof(c->writer), writer);
@@ -100,20 +66,8 @@ int remote_config_write(struct io *io, const struct keys *keys,
 #undef X
 	if (r >= 0)
 		r = put_line(&text, "writer", writer);
-	memcpy(head.magic, magic, sizeof(magic));
-	io_random(io, head.salt, sizeof(head.salt));
 	if (r >= 0)
-		r = keys_aead(keys, KEY_REMOTE, head.salt, &aead);
-	if (r >= 0)
-		r = buf_reserve(&file, sizeof(head) + text.n + AEAD_TAG_BYTES);
-	if (r >= 0) {
-		memcpy(file.p, &head, sizeof(head));
-		file.n = sizeof(head) + text.n + AEAD_TAG_BYTES;
-		aead_seal(aead, &nonce, span_of(&head, sizeof(head)), text.p, text.n,
-			  file.p + sizeof(head), file.p + sizeof(head) + text.n);
-		r = io_publish(io, CONFIG_NAME, file.p, file.n);
-	}
-	aead_free(aead);
+		r = sealed_file_write(io, keys, &kind, buf_span(&text));
 	if (text.p)
 		explicit_bzero(text.p, text.n);
 	return r;
@@ -158,35 +112,19 @@ static int take_text(struct remote_config *c, char *text)
 
 int remote_config_read(struct io *io, const struct keys *keys, struct remote_config *ret)
 {
-	_cleanup_(buf_release) struct buf file = BUF_INIT;
-	struct nonce nonce = nonce_counter(0);
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
 	struct remote_config c = { 0 };
-	struct config_head head;
-	struct aead *aead;
-	size_t n;
 	int r;
 
-	r = remote_file_read(io, CONFIG_NAME, &file);
-	if (r < 0)
-		return r;
-	if (file.n < sizeof(head) + AEAD_TAG_BYTES || file.n > CONFIG_MAX)
-		return err_set(E_CORRUPT,
-			       "the store's file " CONFIG_NAME " has an odd size");
-	memcpy(&head, file.p, sizeof(head));
-	n = file.n - sizeof(head) - AEAD_TAG_BYTES;
-	r = keys_aead(keys, KEY_REMOTE, head.salt, &aead);
-	if (r < 0)
-		return r;
-	r = aead_open(aead, &nonce, span_of(&head, sizeof(head)), file.p + sizeof(head),
-		      n, file.p + sizeof(head) + n, file.p + sizeof(head));
-	aead_free(aead);
-	if (r < 0)
+	r = sealed_file_read(io, keys, &kind, &text);
+	if (r == -E_CORRUPT)
 		return err_set(E_CORRUPT, "the store's file " CONFIG_NAME
 					  " does not verify: give the bucket anew with "
 					  "ropectl remote add");
-	file.p[sizeof(head) + n] = '\0';
-	r = take_text(&c, (char *)file.p + sizeof(head));
-	explicit_bzero(file.p, file.n);
+	if (r < 0)
+		return r;
+	r = take_text(&c, (char *)text.p);
+	explicit_bzero(text.p, text.n);
 	if (r < 0) {
 		remote_config_release(&c);
 		return r;

@@ -154,7 +154,10 @@ int remote_config_write(struct io *io, const struct keys *keys,
 void remote_config_release(struct remote_config *c);
 int remote_config_fill(struct remote_config *c, const struct ropefs_remote_opts *opts);
 int remote_config_change(struct remote_config *c, char *lines);
-int remote_file_read(struct io *io, const char *name, struct buf *ret);
+static inline int remote_file_read(struct io *io, const char *name, struct buf *ret)
+{
+	return io_read_file(io, name, OBJECT_BYTES_MAX, ret);
+}
 
 /* --- remote_upload.c (uploader) --- */
 int remote_cycle(struct remote *rm);

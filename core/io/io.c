@@ -49,6 +49,26 @@ int io_pread_all(struct io_file *f, void *p, size_t n, uint64_t off)
 	return (size_t)got == n ? 0 : -ENODATA;
 }
 
+int io_read_file(struct io *io, const char *name, size_t max, struct buf *ret)
+{
+	_cleanup_(io_closep) struct io_file *f = NULL;
+	uint64_t bytes;
+	int r;
+
+	r = io_open(io, name, IO_READ, &f);
+	if (r == 0)
+		r = io_size(f, &bytes);
+	if (r == 0 && bytes > max)
+		r = -EFBIG;
+	if (r == 0)
+		r = buf_reserve(ret, bytes + 1);
+	if (r == 0)
+		r = io_pread_all(f, ret->p + ret->n, bytes, 0);
+	if (r == 0)
+		ret->n += bytes;
+	return r;
+}
+
 /* A leftover of an earlier try is thrown away, not reused: what a failed sync has spoilt
  * stays behind with it. */
 static int create_afresh(struct io *io, const char *name, struct io_file **ret)

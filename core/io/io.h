@@ -15,7 +15,7 @@
 
 #include <sys/types.h>
 
-#include "core/base/util.h"
+#include "core/base/buf.h"
 
 struct io;
 struct io_file;
@@ -135,6 +135,8 @@ static inline struct io *io_free(struct io *io)
 
 /* Reads exactly n bytes: -ENODATA when the file ends before. */
 int io_pread_all(struct io_file *f, void *p, size_t n, uint64_t off);
+/* Appends a whole small file to ret, with room for a NUL behind it. -EFBIG: more than max. */
+int io_read_file(struct io *io, const char *name, size_t max, struct buf *ret);
 /* Writes a whole small file so that a power cut leaves the old one or the new one:
  * temporary name, sync, rename, sync of the folder. */
 int io_publish(struct io *io, const char *name, const void *p, size_t n);

@@ -26,6 +26,7 @@ enum key_purpose { /* sub-key ids: never renumber */
 			   6, /* with a manifest's salt: one manifest in a bucket */
 		   KEY_REMOTE =
 			   7, /* with its salt: where the bucket is, and its credentials */
+		   KEY_SCRUB = 8, /* with its salt: how far a scrub is */
 };
 
 struct keys;

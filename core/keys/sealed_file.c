@@ -1,0 +1,82 @@
+#include "core/keys/sealed_file.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/base/err.h"
+
+struct sealed_head {
+	uint8_t magic[8];
+	uint8_t salt[KEY_SALT_BYTES];
+};
+static_assert(sizeof(struct sealed_head) == 24, "the head is 24 bytes on disk");
+
+int sealed_file_write(struct io *io, const struct keys *keys,
+		      const struct sealed_kind *kind, struct span text)
+{
+	_cleanup_(buf_release) struct buf file = BUF_INIT;
+	struct nonce nonce = nonce_counter(0);
+	struct aead *aead = NULL;
+	struct sealed_head head;
+	int r;
+
+	memcpy(head.magic, kind->magic, sizeof(head.magic));
+	io_random(io, head.salt, sizeof(head.salt));
+	r = keys_aead(keys, kind->purpose, head.salt, &aead);
+	if (r >= 0)
+		r = buf_reserve(&file, sizeof(head) + text.n + AEAD_TAG_BYTES);
+	if (r >= 0) {
+		memcpy(file.p, &head, sizeof(head));
+		file.n = sizeof(head) + text.n + AEAD_TAG_BYTES;
+		aead_seal(aead, &nonce, span_of(&head, sizeof(head)), text.p, text.n,
+			  file.p + sizeof(head), file.p + sizeof(head) + text.n);
+		r = io_publish(io, kind->name, file.p, file.n);
+	}
+	aead_free(aead);
+	return r;
+}
+
+static int unseal(const struct keys *keys, const struct sealed_kind *kind,
+		  struct buf *file)
+{
+	struct nonce nonce = nonce_counter(0);
+	struct sealed_head head;
+	struct aead *aead;
+	size_t n;
+	int r;
+
+	if (file->n < sizeof(head) + AEAD_TAG_BYTES)
+		return -EBADMSG;
+	memcpy(&head, file->p, sizeof(head));
+	n = file->n - sizeof(head) - AEAD_TAG_BYTES;
+	r = keys_aead(keys, kind->purpose, head.salt, &aead);
+	if (r < 0)
+		return r;
+	r = aead_open(aead, &nonce, span_of(&head, sizeof(head)), file->p + sizeof(head),
+		      n, file->p + sizeof(head) + n, file->p + sizeof(head));
+	aead_free(aead);
+	if (r < 0)
+		return -EBADMSG;
+	memmove(file->p, file->p + sizeof(head), n);
+	explicit_bzero(file->p + n, file->n - n); /* the text may hold secrets */
+	file->n = n;
+	return memcmp(head.magic, kind->magic, sizeof(head.magic)) ? -EBADMSG : 0;
+}
+
+int sealed_file_read(struct io *io, const struct keys *keys,
+		     const struct sealed_kind *kind, struct buf *ret)
+{
+	_cleanup_(buf_release) struct buf file = BUF_INIT;
+	int r = io_read_file(
+		io, kind->name,
+		kind->bytes_max + sizeof(struct sealed_head) + AEAD_TAG_BYTES, &file);
+
+	if (r == 0)
+		r = unseal(keys, kind, &file);
+	if (r == -EBADMSG || r == -EFBIG)
+		return err_set(E_CORRUPT, "the store's file %s does not verify",
+			       kind->name);
+	if (r == 0)
+		buf_swap(ret, &file);
+	return r;
+}
