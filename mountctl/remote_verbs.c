@@ -1,7 +1,6 @@
 /* remote_verbs.c - the bucket of a store: remote, clone and verify, and the part of sync that
  * waits for it. Credentials come from the environment, a file or a prompt, never from argv. */
 #include <cjson/cJSON.h>
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -26,29 +25,6 @@ struct words {
 		*rate, *profile, *hours, *when_full, *new_credentials;
 	struct ropefs_credentials who; /* ours to release */
 };
-
-/* 20G, 500M, 4096; false when it is none. */
-static bool take_size(const char *word, uint64_t *ret)
-{
-	static const char units[] = "KMGT";
-	unsigned shift = 0;
-	const char *unit;
-	char *end;
-	double n;
-
-	if (!word)
-		return true;
-	n = strtod(word, &end);
-	unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
-	if (unit) {
-		shift = 10 * (unsigned)(unit - units + 1);
-		end++;
-	}
-	if (end == word || *end || n < 0 || n > 1e18 / (double)((uint64_t)1 << shift))
-		return false;
-	*ret = (uint64_t)(n * (double)((uint64_t)1 << shift));
-	return true;
-}
 
 /* 30s, 5m, 2h, 7d, 90; false when it is none, or nothing. */
 static bool take_time(const char *word, unsigned *ret)
@@ -88,11 +64,11 @@ static int take_words(const struct verb *verb, struct words *w, const char *url,
 		.upload_hours = w->hours,
 		.drop_oldest = w->when_full && !strcmp(w->when_full, "drop"),
 	};
-	if (!take_size(w->local, &ret->local_bytes))
+	if (!term_take_size(w->local, &ret->local_bytes))
 		return term_usage(verb->name, "'%s' is no size such as 50G", w->local);
-	if (!take_size(w->min_free, &ret->min_free_bytes))
+	if (!term_take_size(w->min_free, &ret->min_free_bytes))
 		return term_usage(verb->name, "'%s' is no size such as 2G", w->min_free);
-	if (!take_size(w->rate, &ret->bytes_per_s))
+	if (!term_take_size(w->rate, &ret->bytes_per_s))
 		return term_usage(verb->name, "'%s' is no rate such as 500K", w->rate);
 	if (w->when_full && strcmp(w->when_full, "drop") != 0 &&
 	    strcmp(w->when_full, "refuse") != 0)

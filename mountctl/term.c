@@ -1,5 +1,6 @@
 #include "mountctl/term.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -166,6 +167,79 @@ static void print_line(const char *what, const char *sentence)
 		name ? name : "", name ? ": " : "", text);
 	free(name);
 	free(text);
+}
+
+bool term_take_size(const char *word, uint64_t *ret)
+{
+	static const char units[] = "KMGT";
+	unsigned shift = 0;
+	const char *unit;
+	char *end;
+	double n;
+
+	if (!word)
+		return true;
+	n = strtod(word, &end);
+	unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+	if (unit) {
+		shift = 10 * (unsigned)(unit - units + 1);
+		end++;
+	}
+	if (end == word || *end || n < 0 || n > 1e18 / (double)((uint64_t)1 << shift))
+		return false;
+	*ret = (uint64_t)(n * (double)((uint64_t)1 << shift));
+	return true;
+}
+
+/* --- the progress bar --- */
+
+#define BAR_CELLS   24
+#define BAR_AFTER_S 1.0 /* shorter work shows no bar */
+#define BAR_EVERY_S 0.1
+
+double term_seconds_since(struct timespec then)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)(now.tv_sec - then.tv_sec) +
+	       (double)(now.tv_nsec - then.tv_nsec) / 1e9;
+}
+
+struct term_bar term_bar_begin(bool wanted)
+{
+	struct term_bar bar = { .is_on = wanted && isatty(STDERR_FILENO) };
+
+	clock_gettime(CLOCK_MONOTONIC, &bar.start);
+	return bar;
+}
+
+void term_bar_erase(struct term_bar *bar)
+{
+	if (bar->drawn_s > 0)
+		fputs("\r\033[K", stderr);
+	bar->drawn_s = 0;
+}
+
+void term_bar_show(struct term_bar *bar, uint64_t done, uint64_t total)
+{
+	double now = term_seconds_since(bar->start);
+	double part = total ? (double)done / (double)total : 0;
+	char cells[BAR_CELLS + 1];
+
+	if (!bar->is_on || now < BAR_AFTER_S || now - bar->drawn_s < BAR_EVERY_S)
+		return;
+	if (part > 1)
+		part = 1;
+	for (int i = 0; i < BAR_CELLS; i++)
+		cells[i] = i < part * BAR_CELLS ? '#' : '.';
+	cells[BAR_CELLS] = '\0';
+	fprintf(stderr, "\r\033[K[%s] %3.0f %%  %s of %s", cells, part * 100,
+		term_bytes((double)done).s, term_bytes((double)total).s);
+	if (part > 0.01)
+		fprintf(stderr, ", %s left", term_seconds(now / part - now).s);
+	fflush(stderr);
+	bar->drawn_s = now;
 }
 
 int term_fail(int r, const char *what)

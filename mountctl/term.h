@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <time.h>
 
 /* Exit statuses that are not an error of the store (those: ropefs_error_exit_status()). */
 enum exit_status {
@@ -42,6 +43,20 @@ struct term_text {
 struct term_text term_bytes(double bytes); /* "0 bytes", "4.0 KiB", "1.2 GiB" */
 struct term_text term_count(uint64_t n); /* "1,234,567" */
 struct term_text term_seconds(double s); /* "0.42 s", "3 min 5 s", "2 days 3 h" */
+
+/* 20G, 500M, 4096; false when it is none. NULL: *ret stays. */
+bool term_take_size(const char *word, uint64_t *ret);
+
+/* A bar on stderr, with what is left of the time, for work that takes longer than a second. */
+struct term_bar {
+	struct timespec start;
+	double drawn_s; /* when it was drawn last; 0: it is not there */
+	bool is_on;
+};
+struct term_bar term_bar_begin(bool wanted); /* off where stderr is no terminal */
+void term_bar_show(struct term_bar *bar, uint64_t done, uint64_t total);
+void term_bar_erase(struct term_bar *bar); /* before anything else is printed */
+double term_seconds_since(struct timespec then); /* CLOCK_MONOTONIC */
 
 /* Prints "PROGRAM: what: sentence" for a negative result of libropefs and returns its exit
  * status. what may be NULL, and is left out where the sentence begins with it. */

@@ -11,14 +11,8 @@
 #include "core/ropefs.h"
 #include "mountctl/term.h"
 
-#define BAR_CELLS   24
-#define BAR_AFTER_S 1.0 /* shorter checks show no bar */
-#define BAR_EVERY_S 0.1
-
 struct run {
-	struct timespec start;
-	double drawn_s; /* when the bar was drawn last; 0: it is not there */
-	bool has_bar;
+	struct term_bar bar;
 	bool quiet;
 	cJSON *problems; /* with --json: an array of lines; else NULL */
 	cJSON *lost; /* likewise: ranges that a repair gave up */
@@ -29,42 +23,11 @@ struct run {
 	bool applies; /* the repair does what it says */
 };
 
-static double seconds_since(struct timespec then)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)(now.tv_sec - then.tv_sec) +
-	       (double)(now.tv_nsec - then.tv_nsec) / 1e9;
-}
-
-static void erase_bar(struct run *run)
-{
-	if (run->drawn_s > 0)
-		fputs("\r\033[K", stderr);
-	run->drawn_s = 0;
-}
-
 static void on_progress(void *arg, uint64_t done, uint64_t total)
 {
 	struct run *run = arg;
-	double now = seconds_since(run->start);
-	double part = total ? (double)done / (double)total : 0;
-	char bar[BAR_CELLS + 1];
 
-	if (!run->has_bar || now < BAR_AFTER_S || now - run->drawn_s < BAR_EVERY_S)
-		return;
-	if (part > 1)
-		part = 1;
-	for (int i = 0; i < BAR_CELLS; i++)
-		bar[i] = i < part * BAR_CELLS ? '#' : '.';
-	bar[BAR_CELLS] = '\0';
-	fprintf(stderr, "\r\033[K[%s] %3.0f %%  %s of %s", bar, part * 100,
-		term_bytes((double)done).s, term_bytes((double)total).s);
-	if (part > 0.01)
-		fprintf(stderr, ", %s left", term_seconds(now / part - now).s);
-	fflush(stderr);
-	run->drawn_s = now;
+	term_bar_show(&run->bar, done, total);
 }
 
 static void on_problem(void *arg, const char *line)
@@ -76,7 +39,7 @@ static void on_problem(void *arg, const char *line)
 		text = term_escape(line);
 		cJSON_AddItemToArray(run->problems, cJSON_CreateString(text));
 	} else {
-		erase_bar(run);
+		term_bar_erase(&run->bar);
 		text = term_name(stdout, line);
 		printf("%sbad%s  %s\n", term_paint(stdout, TERM_BAD),
 		       term_paint(stdout, TERM_PLAIN), text);
@@ -93,7 +56,7 @@ static void on_lost(void *arg, const char *line)
 		text = term_escape(line);
 		cJSON_AddItemToArray(run->lost, cJSON_CreateString(text));
 	} else {
-		erase_bar(run);
+		term_bar_erase(&run->bar);
 		text = term_name(stdout, line);
 		printf("lost %s\n", text);
 	}
@@ -186,7 +149,7 @@ static void on_step(void *arg, const char *line)
 		text = term_escape(line);
 		cJSON_AddItemToArray(run->steps, cJSON_CreateString(text));
 	} else {
-		erase_bar(run);
+		term_bar_erase(&run->bar);
 		text = term_name(stdout, line);
 		printf("would  %s\n", text);
 	}
@@ -271,7 +234,7 @@ static int repair_once(const char *store, struct run *run, struct ropefs_repair 
 		.progress = on_progress,
 		.arg = run,
 	};
-	clock_gettime(CLOCK_MONOTONIC, &run->start);
+	run->bar = term_bar_begin(!run->quiet);
 	return ropefs_repair(store, ret);
 }
 
@@ -283,7 +246,7 @@ static int repair_store(const char *store, struct run *run)
 	int r = repair_once(store, run, &repair);
 	uint64_t steps = repair.steps;
 
-	erase_bar(run);
+	term_bar_erase(&run->bar);
 	if (r >= 0 && repair.steps && !run->dry_run && confirmed(run)) {
 		run->applies = true;
 		if (json) {
@@ -292,7 +255,7 @@ static int repair_store(const char *store, struct run *run)
 		}
 		r = repair_once(store, run, &repair);
 		repair.steps = steps; /* some are done by the opening itself */
-		erase_bar(run);
+		term_bar_erase(&run->bar);
 	}
 	if (json)
 		print_repair_json(&repair, store, run, r);
@@ -362,10 +325,10 @@ static int check_store(const char *store, struct run *run)
 	double seconds;
 	int r;
 
-	clock_gettime(CLOCK_MONOTONIC, &run->start);
+	run->bar = term_bar_begin(!run->quiet);
 	r = ropefs_check(store, &check);
-	seconds = seconds_since(run->start);
-	erase_bar(run);
+	seconds = term_seconds_since(run->bar.start);
+	term_bar_erase(&run->bar);
 	if (run->problems)
 		print_json(&check, store, r, seconds, run);
 	else if (r < 0 && check.problems == 0)
@@ -418,7 +381,6 @@ int main(int argc, char **argv)
 	}
 	if (argc - optind != 1)
 		return term_usage(NULL, "one STORE is wanted");
-	run.has_bar = !run.quiet && isatty(STDERR_FILENO);
 	if (json && run.job == CHECK) {
 		run.problems = cJSON_CreateArray();
 		run.lost = cJSON_CreateArray();
