@@ -200,13 +200,19 @@ static bool plan_is_far(const struct plan *plan)
 /* Bytes that do not verify: whoever looks at the store's state is to know. */
 static void note_damage(struct ropefs *fs, uint64_t ino)
 {
-	const char *what = *err_detail() ? err_detail() : err_text(-E_CORRUPT);
+	char what[256], text[300], path[INODE_PATH_MAX];
+
+	snprintf(what, sizeof(what), "%s",
+		 *err_detail() ? err_detail() : err_text(-E_CORRUPT));
+	snprintf(text, sizeof(text), "it can't be read whole: %s", what);
 
 	lock_take(&fs->engine);
-	snprintf(fs->damage, sizeof(fs->damage), "inode %llu can't be read whole: %s",
-		 (unsigned long long)ino, what);
+	fs->damage_ino = ino;
+	snprintf(fs->damage, sizeof(fs->damage), "%s", what);
+	inode_shown_path(fs, ino, fs->damage_path);
+	snprintf(path, sizeof(path), "%s", fs->damage_path);
 	lock_drop(&fs->engine);
-	event_raise(fs, "damage", ino, "%s", what);
+	event_raise_named(fs, "damage", ino, path, text);
 }
 
 ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,

@@ -198,7 +198,7 @@ static void bad_chunk(void *arg, uint64_t pack, uint32_t index)
 static int check_pack(void *arg, const struct pack_info *info)
 {
 	struct checking *k = arg;
-	struct pack_judge judge = { bad_line, bad_chunk, k };
+	struct pack_judge judge = { .bad = bad_line, .bad_chunk = bad_chunk, .arg = k };
 	int r = damage_add_pack(&k->damage, info);
 
 	if (r >= 0 && !info->remote)

@@ -43,7 +43,7 @@ bool damage_has(const struct damage *d, const struct extent *e)
 	uint32_t index = extent_chunk_index(e);
 	const struct pack_damage *pd;
 
-	if (extent_kind(e) != EXTENT_CHUNK)
+	if (extent_kind(e) != EXTENT_CHUNK || (d->newer && extent_pack(e) >= d->newer))
 		return false;
 	pd = htab_get(&d->packs, extent_pack(e));
 	if (!pd)

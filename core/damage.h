@@ -9,6 +9,7 @@
 /* All packs that are there, each with its bad chunks; what it doesn't know is missing. */
 struct damage {
 	struct htab packs;
+	uint64_t newer; /* packs from this number on are not judged; 0: all are */
 };
 
 /* A pack that is there. -ENOMEM. */

@@ -35,11 +35,22 @@ int ropefs_event_line(const struct ropefs_event *ev, char **ret_line)
 	return 0;
 }
 
+static void tell(struct ropefs *fs, struct ropefs_event *ev,
+		 void (*fn)(void *arg, const char *line))
+{
+	_cleanup_free_ char *line = NULL;
+
+	if (!fn)
+		return;
+	ev->time.ns = (int64_t)io_real_ns(fs->io);
+	if (ropefs_event_line(ev, &line) >= 0)
+		fn(fs->opts.event_arg, line);
+}
+
 void event_raise(struct ropefs *fs, const char *kind, uint64_t ino, const char *fmt, ...)
 {
 	char text[512];
 	struct ropefs_event ev = { .kind = kind, .ino = ino, .text = text };
-	_cleanup_free_ char *line = NULL;
 	va_list ap;
 
 	if (!fs->opts.event)
@@ -47,7 +58,13 @@ void event_raise(struct ropefs *fs, const char *kind, uint64_t ino, const char *
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	ev.time.ns = (int64_t)io_real_ns(fs->io);
-	if (ropefs_event_line(&ev, &line) >= 0)
-		fs->opts.event(fs->opts.event_arg, line);
+	tell(fs, &ev, fs->opts.event);
+}
+
+void event_raise_named(struct ropefs *fs, const char *kind, uint64_t ino,
+		       const char *path, const char *text)
+{
+	struct ropefs_event ev = { .kind = kind, .ino = ino, .name = path, .text = text };
+
+	tell(fs, &ev, fs->opts.event_named ? fs->opts.event_named : fs->opts.event);
 }

@@ -64,3 +64,42 @@ void inode_path(struct catalog *cat, uint64_t ino, char ret[INODE_PATH_MAX])
 	else
 		snprintf(ret, INODE_PATH_MAX, "%s", path[at] ? path + at : "/");
 }
+
+/* Of a file in a snapshot: what follows the path of its folder. NULL: it is not below that. */
+static const char *below(const char *path, const char *dir)
+{
+	size_t n = strcmp(dir, "/") ? strlen(dir) : 0;
+
+	return !strncmp(path, dir, n) && (path[n] == '/' || path[n] == '\0') ? path + n
+									     : NULL;
+}
+
+bool inode_shown_path(struct ropefs *fs, uint64_t ino, char ret[INODE_PATH_MAX])
+{
+	char path[INODE_PATH_MAX], then[INODE_PATH_MAX], now[INODE_PATH_MAX];
+	struct catalog cat = fs->catalog;
+	const char *rest;
+	struct snapshot s;
+	int n;
+
+	assert(lock_held(&fs->engine));
+	if (!ropefs_in_snapshot(ino)) {
+		inode_path(&cat, ino, ret);
+		return true;
+	}
+	if (snapshots_get(&fs->snaps, ino_snapshot(ino), &s) < 0) {
+		snprintf(ret, INODE_PATH_MAX, "inode %llu", (unsigned long long)ino);
+		return true;
+	}
+	cat.bt.root = s.catalog;
+	inode_path(&cat, ino_base(ino), path);
+	inode_path(&cat, s.dir, then);
+	inode_path(&fs->catalog, s.dir, now);
+	rest = below(path, then);
+	n = rest ? snprintf(ret, INODE_PATH_MAX, "%s/.snap/%s%s",
+			    strcmp(now, "/") ? now : "", s.name, rest)
+		 : INODE_PATH_MAX;
+	if (n >= INODE_PATH_MAX)
+		snprintf(ret, INODE_PATH_MAX, "snapshot %.255s: %.300s", s.name, path);
+	return rest || path[0] != '/';
+}

@@ -47,7 +47,9 @@ static int look_at_pack(void *arg, const struct pack_info *info)
 {
 	struct ropefs *fs = arg;
 	struct repair *rp = fs->repair;
-	struct pack_judge judge = { ignore_line, bad_chunk, rp };
+	struct pack_judge judge = { .bad = ignore_line,
+				    .bad_chunk = bad_chunk,
+				    .arg = rp };
 	struct packs_stats st;
 	int r = damage_add_pack(&rp->damage, info);
 

@@ -64,6 +64,12 @@ struct ropefs_opts {
 	 * possibly in the midst of a call: it must return soon and not call back. */
 	void (*event)(void *arg, const char *line);
 	void *event_arg;
+	/* Likewise of those that name a file by its path, which not everybody may see; NULL: event
+	 * is told of them, too. */
+	void (*event_named)(void *event_arg, const char *line);
+	/* All that is stored is read and verified once in so many seconds, in slices; 0: only
+	 * when asked (ropefs_scrub_start()). */
+	unsigned scrub_s;
 	/* NULL, or told of each change of what ropefs_watch() named, by the thread that made it,
 	 * without locks of the store: it may call back. ino 0: any of them. */
 	void (*changed)(void *event_arg, uint64_t ino);
@@ -473,10 +479,29 @@ struct ropefs_status {
 	uint64_t queue_trimmed_records, queue_trimmed_bytes, queue_refused;
 	char last_error
 		[256]; /* of a background job, or damage met by a read; "" when none */
+	/* Of the scrub under way, or of the last one. */
+	bool scrub_running;
+	uint64_t scrub_bytes, scrub_total_bytes, scrub_mended;
+	uint64_t scrub_problems,
+		scrub_files; /* things that don't verify; damaged files */
+	double scrub_ended_s; /* when the last one ended, since 1970; 0: never */
+	uint64_t scrub_passes; /* since the opening */
 };
 void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret);
-/* The same as one JSON object; *ret is the caller's to free. */
-int ropefs_status_json(struct ropefs *fs, char **ret);
+/* The same as one JSON object, with what scrubs found; *ret is the caller's to free. names: with
+ * the paths of damaged files, which not everybody may see. */
+int ropefs_status_json(struct ropefs *fs, bool names, char **ret);
+
+/* --- scrub (docs/REPAIR.md) --- */
+/* Begins to read and verify all that is stored, packs in this folder, pages and snapshots, at
+ * so many bytes a second (0: no limit), in a thread of the store. What is found is in the status
+ * and in events; what another copy is whole of is written anew. It goes on after the store was
+ * closed and opened. One that is under way begins again. -EROFS: a store read from a bucket. */
+int ropefs_scrub_start(struct ropefs *fs, uint64_t bytes_per_s);
+/* "scrub" of the status alone. */
+int ropefs_scrub_json(struct ropefs *fs, bool names, char **ret);
+/* Ends it without a result; one by the clock (ropefs_opts.scrub_s) begins again. */
+int ropefs_scrub_stop(struct ropefs *fs);
 
 /* Reads a store's header without a key: id in hex, cipher, format version. */
 struct ropefs_store_info {

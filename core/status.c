@@ -1,10 +1,13 @@
 /* status.c - what a store says of itself, as a struct and as JSON. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cjson/cJSON.h>
 
 #include "core/base/err.h"
+#include "core/base/json.h"
+#include "core/scrub.h"
 #include "core/store_priv.h"
 
 /* Free is what changes may bring before one is refused (more, if it compresses). */
@@ -63,6 +66,24 @@ static void status_layers(struct ropefs *fs, struct ropefs_status *st)
 	st->cache_bytes = packs.cache_bytes + nodes.clean * PAGE_BYTES;
 }
 
+static void status_scrub(const struct scrub *s, struct ropefs_status *st)
+{
+	const struct scrub_report *rep;
+
+	if (!s)
+		return;
+	rep = s->under_way ? &s->now : &s->last;
+	st->scrub_running = s->under_way;
+	st->scrub_bytes = rep->bytes;
+	st->scrub_total_bytes =
+		s->under_way ? MAX(s->total_bytes, rep->bytes) : rep->bytes;
+	st->scrub_mended = rep->mended;
+	st->scrub_problems = rep->problems;
+	st->scrub_files = rep->files;
+	st->scrub_ended_s = (double)s->last.ended_ns / 1e9;
+	st->scrub_passes = s->passes;
+}
+
 void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret)
 {
 	struct ropefs_status st = { 0 };
@@ -103,8 +124,13 @@ void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret)
 	st.queue_refused = fs->queue_refused;
 	st.snapshots = fs->n_snaps;
 	st.snapshot_bytes = fs->snap_held;
-	memcpy(st.last_error, *fs->last_error ? fs->last_error : fs->damage,
-	       sizeof(st.last_error));
+	status_scrub(fs->scrub, &st);
+	if (*fs->last_error)
+		memcpy(st.last_error, fs->last_error, sizeof(st.last_error));
+	else if (*fs->damage)
+		snprintf(st.last_error, sizeof(st.last_error),
+			 "inode %llu can't be read whole: %.200s",
+			 (unsigned long long)fs->damage_ino, fs->damage);
 	lock_drop(&fs->engine);
 	*ret = st;
 }
@@ -164,7 +190,53 @@ int ropefs_remote_status_json(struct ropefs *fs, char **ret)
 	return 0;
 }
 
-int ropefs_status_json(struct ropefs *fs, char **ret)
+void status_add_text(cJSON *o, const char *name, const char *text)
+{
+	_cleanup_(buf_release) struct buf b = BUF_INIT;
+
+	if (json_add_string(&b, SPAN_STR(text)) >= 0 && buf_append(&b, "", 1) >= 0)
+		cJSON_AddRawToObject(o, name, (const char *)b.p);
+}
+
+/* What the public struct says, but with the path of a damaged file for those who may know it. */
+static void add_last_error(struct ropefs *fs, cJSON *o, const char *last, bool names)
+{
+	char text[sizeof(fs->damage) + sizeof(fs->damage_path) + 40];
+
+	lock_take(&fs->engine);
+	if (names && !*fs->last_error && *fs->damage)
+		snprintf(text, sizeof(text), "%s can't be read whole: %s",
+			 fs->damage_path, fs->damage);
+	else
+		snprintf(text, sizeof(text), "%s", last);
+	lock_drop(&fs->engine);
+	status_add_text(o, "last_error", text);
+}
+
+static void add_scrub(struct ropefs *fs, cJSON *o, bool names)
+{
+	lock_take(&fs->engine);
+	cJSON_AddItemToObject(o, "scrub", scrub_to_json(fs, names));
+	lock_drop(&fs->engine);
+}
+
+int ropefs_scrub_json(struct ropefs *fs, bool names, char **ret)
+{
+	cJSON *o;
+	char *text;
+
+	lock_take(&fs->engine);
+	o = scrub_to_json(fs, names);
+	lock_drop(&fs->engine);
+	text = cJSON_Print(o);
+	cJSON_Delete(o);
+	if (!text)
+		return -ENOMEM;
+	*ret = text;
+	return 0;
+}
+
+int ropefs_status_json(struct ropefs *fs, bool names, char **ret)
 {
 	struct ropefs_status st;
 	cJSON *o = cJSON_CreateObject();
@@ -179,7 +251,8 @@ int ropefs_status_json(struct ropefs *fs, char **ret)
 	cJSON_AddBoolToObject(o, "read_only", st.read_only);
 	cJSON_AddStringToObject(o, "read_only_why", st.read_only_why);
 	cJSON_AddBoolToObject(o, "was_clean", st.was_clean);
-	cJSON_AddStringToObject(o, "last_error", st.last_error);
+	add_last_error(fs, o, st.last_error, names);
+	add_scrub(fs, o, names);
 #define NUMBER(field) cJSON_AddNumberToObject(o, #field, (double)st.field)
 	NUMBER(recovery_s);
 	NUMBER(recovered_records);

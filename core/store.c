@@ -9,6 +9,7 @@
 #include "core/page/superblock.h"
 #include "core/remote_priv.h"
 #include "core/repair.h"
+#include "core/scrub.h"
 #include "core/store_priv.h"
 
 #define MEMORY_DEFAULT	    (256 * MIB)
@@ -582,6 +583,8 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 		r = background_start(fs);
 	if (r >= 0 && !fs->repair)
 		r = remote_start(fs);
+	if (r >= 0 && fs->threads && !fs->repair)
+		r = scrub_open(fs);
 	if (r < 0) {
 		store_abandon(fs, true);
 		return r;
@@ -682,6 +685,7 @@ struct io *store_abandon(struct ropefs *fs, bool keep_io)
 {
 	struct io *io = fs->io;
 
+	fs->scrub = scrub_close(fs->scrub);
 	background_stop(fs);
 	remote_stop(fs);
 	inode_free_all(fs);
@@ -707,6 +711,7 @@ int ropefs_close(struct ropefs *fs)
 	int r = 0;
 
 	err_clear();
+	fs->scrub = scrub_close(fs->scrub);
 	background_stop(fs);
 	remote_stop(fs);
 	if (!fs->read_only) {

@@ -69,7 +69,10 @@ struct sync_waiter {
 	void *arg;
 };
 
+#define INODE_PATH_MAX 600 /* of what inode_path() gives */
+
 struct remote;
+struct scrub;
 
 struct ropefs {
 	/* Set when opened, never changed. */
@@ -145,6 +148,7 @@ struct ropefs {
 	struct buf txn_gone; /* u64: inodes that lost their last name in a transaction */
 	struct super super; /* the last committed one; the checkpointer's */
 
+	struct scrub *scrub; /* NULL: never was one (scrub.h) */
 	pthread_t flusher, checkpointer;
 	bool threads_started, stopping;
 	pthread_cond_t flusher_wake, checkpointer_wake, room;
@@ -162,7 +166,9 @@ struct ropefs {
 	uint64_t checkpoints, checkpoint_errors, checkpoint_last_ns, freeze_max_ns;
 	uint64_t collections, packs_removed, packs_rewritten, leaves_defragmented;
 	char last_error[256];
-	char damage[256]; /* met by a read since the opening; "": none */
+	/* Met by a read since the opening; "": none. */
+	char damage[256], damage_path[INODE_PATH_MAX];
+	uint64_t damage_ino;
 	int checkpoint_result; /* of the last one: 0, or why it failed */
 };
 
@@ -194,9 +200,11 @@ int store_writable(struct ropefs *fs);
 void store_fail_locked(struct ropefs *fs, int r, const char *what);
 
 /* --- path.c (engine lock held) --- */
-#define INODE_PATH_MAX 600
 /* Its path in that catalog; "inode 12" when it has none, or one too long, or damage hides it. */
 void inode_path(struct catalog *cat, uint64_t ino, char ret[INODE_PATH_MAX]);
+/* Its path in a mount, of an inode in a snapshot as well: /DIR/.snap/NAME/...; false: no mount
+ * shows it, as its snapshot is of another folder. */
+bool inode_shown_path(struct ropefs *fs, uint64_t ino, char ret[INODE_PATH_MAX]);
 
 /* A newer state of a store that is only read. */
 struct store_renewal {
@@ -355,6 +363,9 @@ bool collect_due_locked(struct ropefs *fs);
 /* Tells of something in a sentence; ino 0: of no inode. With or without the engine lock. */
 void event_raise(struct ropefs *fs, const char *kind, uint64_t ino, const char *fmt, ...)
 	_printf_(4, 5);
+/* Likewise, of a file by its path: for those who may know all names. */
+void event_raise_named(struct ropefs *fs, const char *kind, uint64_t ino,
+		       const char *path, const char *text);
 
 /* --- recover.c --- */
 int recover(struct ropefs *fs);
@@ -382,6 +393,8 @@ struct walk {
 	int (*extent)(struct walk *w, const struct extent *e);
 	/* A page that can't be read; 0 goes on without what is below it. */
 	int (*broken)(struct walk *w, const struct noderef *ref, int r);
+	/* All of a page that page() did not skip was visited. */
+	void (*left)(struct walk *w, const struct noderef *ref);
 };
 int walk_tree(struct walk *w, const struct noderef *root);
 

@@ -73,6 +73,8 @@ static int walk_page(struct walk *w, const struct noderef *ref, unsigned depth)
 		r = type->each_child(image, walk_child, &step);
 out:
 	free(image);
+	if (r >= 0 && w->left)
+		w->left(w, ref);
 	return r;
 }
 

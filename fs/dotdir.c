@@ -5,6 +5,7 @@
 #include "fs/ops.h"
 #include "fs/remote.h"
 #include "fs/reply.h"
+#include "fs/scrub.h"
 #include "fs/txn.h"
 
 #include <errno.h>
@@ -20,7 +21,8 @@
  * order. */
 static const struct {
 	const char *name;
-	int (*text)(struct daemon *d, char **ret_text, size_t *ret_n);
+	/* names: the reader may know all names of files. */
+	int (*text)(struct daemon *d, bool names, char **ret_text, size_t *ret_n);
 	const struct fuse_lowlevel_ops *ops; /* in the place of a text */
 	/* Of a text. */
 	void (*ioctl)(fuse_req_t req, unsigned cmd, const void *in, size_t n_in);
@@ -32,6 +34,7 @@ static const struct {
 	{ .name = "remote", .text = remote_text, .ioctl = remote_ioctl },
 	{ .name = "upload", .text = upload_text },
 	{ .name = "dropped", .text = dropped_text },
+	{ .name = "scrub", .text = scrub_text, .ioctl = scrub_ioctl },
 };
 enum { FILES = sizeof(files) / sizeof(files[0]) };
 #define FILES_FIRST (DOT_SIZES + 1)
@@ -140,6 +143,7 @@ static const struct fuse_lowlevel_ops *ops_of(fuse_ino_t ino)
 
 static void dot_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	uid_t uid = fuse_req_ctx(req)->uid;
 	uint64_t i = ino - FILES_FIRST;
 	struct text *t;
 	int r;
@@ -153,7 +157,8 @@ static void dot_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	t = calloc(1, sizeof(*t));
-	r = t ? files[i].text(daemon_of(req), &t->p, &t->n) : -ENOMEM;
+	r = t ? files[i].text(daemon_of(req), uid == 0 || uid == geteuid(), &t->p, &t->n)
+	      : -ENOMEM;
 	if (r < 0) {
 		free(t);
 		reply_err(req, r);

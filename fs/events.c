@@ -100,12 +100,22 @@ static void keep(struct daemon *d, uint32_t uid, char *line)
 	}
 }
 
-void events_line(void *arg, const char *text)
+static void keep_text(struct daemon *d, uint32_t uid, const char *text)
 {
 	char *line;
 
 	if (asprintf(&line, "%s\n", text) >= 0)
-		keep(arg, EVENT_ALL, line);
+		keep(d, uid, line);
+}
+
+void events_line(void *arg, const char *text)
+{
+	keep_text(arg, EVENT_ALL, text);
+}
+
+void events_named_line(void *arg, const char *text)
+{
+	keep_text(arg, 0, text);
 }
 
 void event_say(struct daemon *d, uint32_t uid, const char *kind, uint64_t ino,
@@ -113,14 +123,13 @@ void event_say(struct daemon *d, uint32_t uid, const char *kind, uint64_t ino,
 {
 	struct ropefs_event ev = { .kind = kind, .ino = ino, .name = name, .text = text };
 	struct timespec now;
-	char *line, *whole;
+	char *line;
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	ev.time.ns = now.tv_sec * 1000000000 + now.tv_nsec;
 	if (ropefs_event_line(&ev, &line) < 0)
 		return;
-	if (asprintf(&whole, "%s\n", line) >= 0)
-		keep(d, uid, whole);
+	keep_text(d, uid, line);
 	free(line);
 }
 

@@ -34,6 +34,8 @@ void events_stop(struct events *e);
 
 /* For ropefs_opts.event; arg is the daemon. Everybody may read it: there is no name in it. */
 void events_line(void *arg, const char *line);
+/* Likewise of those that name a file: for root and whoever runs the daemon. */
+void events_named_line(void *arg, const char *line);
 /* An event of the daemon's own, for the user uid, as names are nobody else's business; EVENT_ALL:
  * for everybody. name may be NULL. */
 #define EVENT_ALL UINT32_MAX

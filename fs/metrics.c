@@ -69,14 +69,14 @@ static int text_end(FILE *out, char **text, size_t *n, char **ret_text, size_t *
 	return 0;
 }
 
-int status_text(struct daemon *d, char **ret_text, size_t *ret_n)
+int status_text(struct daemon *d, bool names, char **ret_text, size_t *ret_n)
 {
 	char *store, *end, *text = NULL;
 	size_t n = 0;
 	FILE *out;
 	int r;
 
-	r = ropefs_status_json(d->fs, &store);
+	r = ropefs_status_json(d->fs, names, &store);
 	if (r < 0)
 		return r;
 	end = strrchr(store, '}');
@@ -193,7 +193,16 @@ static void put_mount_metrics(FILE *out, struct daemon *d)
 	X(queue_refused, "queue_refused_total", "counter",                               \
 	  "records refused for want of space")                                           \
 	X(packs_rewritten, "packs_rewritten_total", "counter",                           \
-	  "packs copied for their living")
+	  "packs copied for their living")                                               \
+	X(scrub_running, "scrub_running", "gauge", "1 while a scrub is under way")       \
+	X(scrub_bytes, "scrub_bytes", "gauge", "read by it, or by the last one")         \
+	X(scrub_total_bytes, "scrub_total_bytes", "gauge", "that it is to read, about")  \
+	X(scrub_mended, "scrub_mended", "gauge", "written anew from a whole copy")       \
+	X(scrub_problems, "scrub_problems", "gauge", "things found that don't verify")   \
+	X(scrub_files, "scrub_damaged_files", "gauge", "files they belong to")           \
+	X(scrub_ended_s, "scrub_last_end_seconds", "gauge",                              \
+	  "when the last scrub ended, since 1970; 0: never")                             \
+	X(scrub_passes, "scrub_passes_total", "counter", "scrubs that ended")
 
 static void put_store_metrics(FILE *out, struct daemon *d)
 {
@@ -245,7 +254,7 @@ static void put_remote_metrics(FILE *out, struct daemon *d)
 		put_metric(out, &list[i]);
 }
 
-int metrics_text(struct daemon *d, char **ret_text, size_t *ret_n)
+int metrics_text(struct daemon *d, bool names, char **ret_text, size_t *ret_n)
 {
 	char *text = NULL;
 	size_t n = 0;

@@ -5,7 +5,7 @@
 #include "fs/daemon.h"
 
 /* Each makes one text, the caller's to free. */
-int status_text(struct daemon *d, char **ret_text, size_t *ret_n);
-int metrics_text(struct daemon *d, char **ret_text, size_t *ret_n);
+int status_text(struct daemon *d, bool names, char **ret_text, size_t *ret_n);
+int metrics_text(struct daemon *d, bool names, char **ret_text, size_t *ret_n);
 
 #endif

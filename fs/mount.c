@@ -153,6 +153,7 @@ static int open_store(const struct options *o, const struct seat *seat, struct d
 
 	opts.key_file = o->key_file;
 	opts.event = events_line;
+	opts.event_named = events_named_line;
 	opts.event_arg = d;
 	opts.changed = follow_changed;
 	opts.blocks = blocks_changed;

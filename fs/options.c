@@ -40,7 +40,9 @@ static const char usage[] =
 	"  -o OPTION[,...]      durability=async|sync|remote, window=MS (100), "
 	"memory=SIZE,\n"
 	"                       key=FILE, views=off, allow_other, supervise=on,\n"
-	"                       watchdog=S (60), and those of mount(8)\n"
+	"                       watchdog=S (60), scrub=TIME (7d: all is read and "
+	"verified\n"
+	"                       once in 7 days; off), and those of mount(8)\n"
 	"  -h, --help           say this\n"
 	"  -V, --version        say the version\n"
 	"\n"
@@ -50,9 +52,10 @@ static const char usage[] =
 	"/mnt/r7\n"
 	"  fusermount3 -u /mnt/data\n";
 
-#define MEMORY_MIN ((uint64_t)32 << 20)
-#define MEMORY_MAX ((uint64_t)1 << 40)
-#define WATCHDOG_S 60
+#define MEMORY_MIN   ((uint64_t)32 << 20)
+#define MEMORY_MAX   ((uint64_t)1 << 40)
+#define WATCHDOG_S   60
+#define PERIOD_MAX_S (365u * 86400)
 
 struct parser {
 	struct options o;
@@ -154,6 +157,35 @@ static void opt_watchdog(struct parser *p, const char *value)
 		complain(p, "no seconds from 1 to 86400, nor 0", value);
 	else
 		p->o.watchdog_s = (unsigned)s;
+}
+
+/* Digits and one letter of s, m, h, d, w. */
+static bool parse_period(const char *s, unsigned *ret)
+{
+	static const char units[] = "smhdw";
+	static const unsigned seconds[] = { 1, 60, 3600, 86400, 604800 };
+	const char *unit;
+	unsigned long n;
+	char *end;
+
+	errno = 0;
+	n = strtoul(s, &end, 10);
+	if (errno || end == s || *s < '0' || *s > '9' || n == 0 || !*end || end[1])
+		return false;
+	unit = strchr(units, *end);
+	if (!unit || n > PERIOD_MAX_S / seconds[unit - units])
+		return false;
+	*ret = (unsigned)n * seconds[unit - units];
+	return true;
+}
+
+static void opt_scrub(struct parser *p, const char *value)
+{
+	if (strcmp(value, "off") == 0)
+		p->o.opts.scrub_s = 0;
+	else if (!parse_period(value, &p->o.opts.scrub_s))
+		complain(p, "scrub is off, or a time such as 12h or 30d, at most 365d",
+			 value);
 }
 
 static void opt_key(struct parser *p, const char *value)
@@ -272,6 +304,7 @@ static const struct opt {
 	{ "views=", opt_views },
 	{ "supervise=", opt_supervise },
 	{ "watchdog=", opt_watchdog },
+	{ "scrub=", opt_scrub },
 	{ "key=", opt_key },
 	{ "endpoint=", opt_endpoint },
 	{ "region=", opt_region },

@@ -14,7 +14,7 @@
 static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
 
 /* Without a bucket an empty object: "no" is an answer, too. */
-int remote_text(struct daemon *d, char **ret_text, size_t *ret_n)
+int remote_text(struct daemon *d, bool names, char **ret_text, size_t *ret_n)
 {
 	char *text;
 	int r = ropefs_remote_status_json(d->fs, &text);
@@ -26,15 +26,15 @@ int remote_text(struct daemon *d, char **ret_text, size_t *ret_n)
 	return 0;
 }
 
-int upload_text(struct daemon *d, char **ret_text, size_t *ret_n)
+int upload_text(struct daemon *d, bool names, char **ret_text, size_t *ret_n)
 {
 	uint64_t lsn;
 	int r = ropefs_remote_kick(d->fs, &lsn);
 
-	return r < 0 ? r : remote_text(d, ret_text, ret_n);
+	return r < 0 ? r : remote_text(d, names, ret_text, ret_n);
 }
 
-int dropped_text(struct daemon *d, char **ret_text, size_t *ret_n)
+int dropped_text(struct daemon *d, bool names, char **ret_text, size_t *ret_n)
 {
 	int r = ropefs_remote_dropped(d->fs, ret_text);
 

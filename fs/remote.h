@@ -8,10 +8,10 @@
 
 #include "fs/daemon.h"
 
-int remote_text(struct daemon *d, char **ret_text, size_t *ret_n);
-int upload_text(struct daemon *d, char **ret_text, size_t *ret_n);
+int remote_text(struct daemon *d, bool names, char **ret_text, size_t *ret_n);
+int upload_text(struct daemon *d, bool names, char **ret_text, size_t *ret_n);
 /* What was dropped, a JSON object a line. */
-int dropped_text(struct daemon *d, char **ret_text, size_t *ret_n);
+int dropped_text(struct daemon *d, bool names, char **ret_text, size_t *ret_n);
 /* The bucket is given or taken away (ropefs_ioctl.h). */
 void remote_ioctl(fuse_req_t req, unsigned cmd, const void *in, size_t n_in);
 

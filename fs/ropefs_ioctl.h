@@ -171,4 +171,18 @@ enum { ROPEFS_IOC_NR_REMOTE = 70 };
 #define ROPEFS_IOC_REMOTE                                                                \
 	_IOWR(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_REMOTE, struct ropefs_ioc_remote)
 
+/* --- a scrub of the store, on MOUNT/.ropefs/scrub (docs/REPAIR.md): for root and whoever runs the
+ * daemon (EPERM). The file tells how far it is. --- */
+struct ropefs_ioc_scrub {
+	uint64_t bytes_per_s; /* 0: no limit */
+};
+enum {
+	ROPEFS_IOC_NR_SCRUB_START = 80,
+	ROPEFS_IOC_NR_SCRUB_STOP = 81,
+};
+/* Begins at the beginning, also where one is under way. */
+#define ROPEFS_IOC_SCRUB_START                                                           \
+	_IOW(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_SCRUB_START, struct ropefs_ioc_scrub)
+#define ROPEFS_IOC_SCRUB_STOP _IO(ROPEFS_IOC_TYPE, ROPEFS_IOC_NR_SCRUB_STOP)
+
 #endif

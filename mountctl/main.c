@@ -181,6 +181,23 @@ static const struct verb verbs[] = {
 	  "\n"
 	  "Example: ropectl verify /data/store\n",
 	  verb_verify },
+	{ "scrub", "MOUNT|STORE [--rate SIZE]", "read and verify all that is stored",
+	  "Reads each pack and page of a store, mounted or not, and names the files of\n"
+	  "which something does not verify. In a mount its daemon does it, at low\n"
+	  "priority; it goes on there when this is interrupted, and after a restart.\n"
+	  "What another copy is whole of is written anew; nothing else is changed.\n"
+	  "\n"
+	  "  -r, --rate SIZE      bytes a second at most, with K, M or G (no limit)\n"
+	  "  -b, --background     don't wait for the end: ropectl status tells it\n"
+	  "  -s, --stop           end one that is under way\n"
+	  "  -j, --json           the result as a JSON object\n"
+	  "  -k, --key-file FILE  the key of an unmounted store\n"
+	  "\n"
+	  "Exit status 5: something does not verify. The mount option scrub=7d does the\n"
+	  "same by itself, once in 7 days.\n"
+	  "\n"
+	  "Example: ropectl scrub /mnt/data --rate 20M\n",
+	  verb_scrub },
 	{ "sync", "MOUNT [--remote]", "wait until all that was written is on the disk",
 	  "MOUNT is a mount, or any file in it. What was written before is durable\n"
 	  "when this returns: it survives a power cut.\n"

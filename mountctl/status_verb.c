@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <time.h>
 
 #include "core/ropefs.h"
 #include "mountctl/mounts.h"
@@ -86,6 +87,17 @@ static bool is_full(const cJSON *json, const char *store, const struct mount *m,
 	       strstr(last, "store is full");
 }
 
+/* What the scrub under way, or else the last one, found. */
+static double scrub_found(const cJSON *json)
+{
+	const cJSON *scrub = cJSON_GetObjectItemCaseSensitive(json, "scrub");
+	const cJSON *now = cJSON_GetObjectItemCaseSensitive(scrub, "now");
+	const cJSON *last = cJSON_GetObjectItemCaseSensitive(scrub, "last");
+	double found = number(now, "files") + number(now, "problems");
+
+	return found > 0 ? found : number(last, "files") + number(last, "problems");
+}
+
 static void print_health(const cJSON *json, const char *store, const struct mount *m)
 {
 	uint64_t left;
@@ -103,6 +115,8 @@ static void print_health(const cJSON *json, const char *store, const struct moun
 	else if (*string(json, "last_error"))
 		line("state", TERM_BAD,
 		     "FAILING: see the last error; what was synced is safe in the log");
+	else if (scrub_found(json) > 0)
+		line("state", TERM_BAD, "DAMAGED: see the scrub below");
 	else if (m && is_true(json, "read_only"))
 		line("state", TERM_GOOD, "mounted read-only, as asked");
 	else
@@ -154,6 +168,72 @@ static void print_errors(const cJSON *json)
 		line("last error", TERM_BAD, "%s", last);
 	else
 		line("last error", TERM_PLAIN, "none");
+}
+
+/* --- scrub --- */
+
+/* "3 h ago". */
+static struct term_text ago(double since_1970)
+{
+	struct timespec now;
+	struct term_text t;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if ((double)now.tv_sec < since_1970 + 1)
+		snprintf(t.s, sizeof(t.s), "just now");
+	else
+		snprintf(t.s, sizeof(t.s), "%.40s ago",
+			 term_seconds((double)now.tv_sec - since_1970).s);
+	return t;
+}
+
+static void print_findings(const cJSON *report)
+{
+	const cJSON *one;
+
+	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(report, "found"))
+	{
+		const char *path = string(one, "path");
+
+		line("", TERM_BAD, "%s%s%s", path, *path ? ": " : "",
+		     string(one, "what"));
+	}
+}
+
+/* Of the scrub under way, or of the last one; found: how many things. */
+static void print_scrub_result(const cJSON *report, double found, const char *when)
+{
+	if (found > 0)
+		line("scrub", TERM_BAD,
+		     "%s: DAMAGED in %s places, of %s files; unmounted, ropefs-fsck "
+		     "--repair --dry-run says what can be done",
+		     when, count_of(report, "problems").s, count_of(report, "files").s);
+	else
+		line("scrub", TERM_PLAIN, "%s: all is whole", when);
+	print_findings(report);
+}
+
+static void print_scrub(const cJSON *json)
+{
+	const cJSON *scrub = cJSON_GetObjectItemCaseSensitive(json, "scrub");
+	const cJSON *now = cJSON_GetObjectItemCaseSensitive(scrub, "now");
+	const cJSON *last = cJSON_GetObjectItemCaseSensitive(scrub, "last");
+	double found = number(now, "files") + number(now, "problems");
+	char when[100];
+
+	if (now)
+		line("scrub", TERM_PLAIN, "%s of %s read, began %s",
+		     bytes_of(now, "bytes").s, bytes_of(scrub, "total_bytes").s,
+		     ago(number(now, "began")).s);
+	if (found > 0) {
+		print_scrub_result(now, found, "so far");
+	} else if (last) {
+		snprintf(when, sizeof(when), "the last ended %s",
+			 ago(number(last, "ended")).s);
+		print_scrub_result(last, scrub_found(json), when);
+	} else if (!now) {
+		line("scrub", TERM_PLAIN, "never; to read and verify all: ropectl scrub");
+	}
 }
 
 /* Of what packs take; the engine counts it as files see it, before compression. */
@@ -220,6 +300,7 @@ static void print_words(const cJSON *json, const char *store, const struct mount
 	print_durable(json);
 	print_errors(json);
 	print_sizes(json);
+	print_scrub(json);
 	if (m)
 		print_daemon(json);
 	line("cipher", TERM_PLAIN, "%s", string(json, "cipher"));
@@ -321,7 +402,7 @@ static int store_status(const char *store, const char *key_file, bool as_json)
 	r = ropefs_open(store, &opts, &fs);
 	if (r < 0)
 		return term_fail(r, store);
-	r = ropefs_status_json(fs, &text);
+	r = ropefs_status_json(fs, true, &text);
 	status = r < 0 ? term_fail(r, store) : print(text, store, NULL, as_json);
 	free(text);
 	ropefs_close(fs);

@@ -31,6 +31,7 @@ int verb_init(const struct verb *verb, int argc, char **argv);
 int verb_mount(const struct verb *verb, int argc, char **argv);
 int verb_umount(const struct verb *verb, int argc, char **argv);
 int verb_restart(const struct verb *verb, int argc, char **argv);
+int verb_scrub(const struct verb *verb, int argc, char **argv);
 int verb_status(const struct verb *verb, int argc, char **argv);
 int verb_insert(const struct verb *verb, int argc, char **argv);
 int verb_cut(const struct verb *verb, int argc, char **argv);

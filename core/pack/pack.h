@@ -175,6 +175,9 @@ void packs_get_stats(struct packs *ps, struct packs_stats *ret);
 struct pack_judge {
 	void (*bad)(void *arg, const char *line);
 	void (*bad_chunk)(void *arg, uint64_t pack, uint32_t index);
+	/* NULL, or called after each chunk with the bytes it takes, without locks; a negative
+	 * return stops and is returned. */
+	int (*pace)(void *arg, uint64_t bytes);
 	void *arg;
 };
 int packs_verify(struct packs *ps, uint64_t pack, const struct pack_judge *judge);

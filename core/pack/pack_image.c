@@ -47,8 +47,8 @@ static int pack_unusable(const struct pack_image_source *src, const char *what)
 
 int chunk_unusable(uint64_t pack, uint32_t index, const char *what)
 {
-	return err_set(E_CORRUPT, "pack %010llx, chunk %u: %s; fsck lists what it held",
-		       (unsigned long long)pack, index, what);
+	return err_set(E_CORRUPT, "pack %010llx, chunk %u: %s", (unsigned long long)pack,
+		       index, what);
 }
 
 bool pack_header_sane(const struct pack_header *h)

@@ -94,8 +94,11 @@ static int chunks_verify(const struct pack_image *img, struct judge *j)
 	int r;
 
 	r = plain ? chunk_scratch_new(&s) : -ENOMEM;
-	for (uint32_t i = 0; r == 0 && i < img->n; i++)
+	for (uint32_t i = 0; r == 0 && i < img->n; i++) {
 		r = chunk_verify(img, i, s, plain, j);
+		if (r == 0 && j->to->pace)
+			r = j->to->pace(j->to->arg, img->chunks[i].sealed);
+	}
 	return r;
 }
 
@@ -286,6 +289,7 @@ int pack_inspect(struct io *io, const struct keys *keys, const char *name,
 		return r;
 	if (whole && r == 0)
 		return 0;
-	return err_set(E_CORRUPT, "%s is damaged; fsck tells which chunks are lost",
+	return err_set(E_CORRUPT,
+		       "%s is damaged; ropefs-fsck tells which files it belongs to",
 		       name);
 }
