@@ -150,32 +150,40 @@ int queue_flush(struct ropefs *fs, struct inode *in)
 
 /* --- finding --- */
 
+static int no_entry(struct inode *in, uint64_t id)
+{
+	return err_set(E_CORRUPT, "queue %llu: the table has no entry for record %llu",
+		       (unsigned long long)in->ino, (unsigned long long)id);
+}
+
+/* The row of the full block with record id. */
+static int find_row(struct ropefs *fs, struct inode *in, uint64_t id, struct span *ret)
+{
+	struct catalog cat;
+	int r = catalog_of(fs, in->ino, &cat);
+
+	assert(id >= in->q->first && id < in->q->tail.first);
+	fs->queue_blocks_read++;
+	if (r >= 0)
+		r = catalog_find_block(&cat, ino_base(in->ino), id, ret);
+	return r ? r : no_entry(in, id);
+}
+
 int queue_block(struct ropefs *fs, struct inode *in, uint64_t id, struct block *ret)
 {
 	const struct queue *q = in->q;
-	struct catalog cat;
 	struct span value;
 	int r;
 
-	assert(id >= q->first && id < q->next);
 	if (id >= q->tail.first) {
 		*ret = q->tail;
 		return 0;
 	}
-	fs->queue_blocks_read++;
-	r = catalog_of(fs, in->ino, &cat);
+	r = find_row(fs, in, id, &value);
 	if (r >= 0)
-		r = catalog_find_block(&cat, ino_base(in->ino), id, &value);
-	if (r > 0)
 		r = block_get(value, ret);
-	else if (r == 0)
-		r = -E_CORRUPT;
 	if (r >= 0 && (id < ret->first || id - ret->first >= ret->n))
-		r = -E_CORRUPT;
-	if (r == -E_CORRUPT)
-		return err_set(E_CORRUPT,
-			       "queue %llu: the table has no entry for record %llu",
-			       (unsigned long long)in->ino, (unsigned long long)id);
+		r = no_entry(in, id);
 	return r;
 }
 
@@ -189,21 +197,23 @@ void queue_skip(struct block_cursor *c, uint64_t id)
 
 int queue_find(struct ropefs *fs, struct inode *in, uint64_t id, struct record *ret)
 {
-	struct block b;
+	struct span value;
 	int r;
 
-	if (id >= in->q->tail.first) { /* the usual place, without a copy */
+	if (id >= in->q->tail.first) {
 		block_find(&in->q->tail, id, ret);
 		return 0;
 	}
-	r = queue_block(fs, in, id, &b);
+	r = find_row(fs, in, id, &value);
 	if (r >= 0)
-		block_find(&b, id, ret);
-	return r;
+		r = block_seek(value, id, 0, ret);
+	if (r == 0 || (r > 0 && ret->id != id))
+		r = no_entry(in, id);
+	return MIN(r, 0);
 }
 
-/* The first record of a block with at least that time; 0: none. */
-static bool find_in_block(const struct block *b, int64_t time, uint64_t *ret_id)
+/* The first record of the tail with at least that time; without one, nothing. */
+static void find_in_tail(const struct block *b, int64_t time, uint64_t *ret_id)
 {
 	struct block_cursor c = block_walk(b);
 	struct record rec;
@@ -212,33 +222,34 @@ static bool find_in_block(const struct block *b, int64_t time, uint64_t *ret_id)
 		if (rec.time < time)
 			continue;
 		*ret_id = rec.id;
-		return true;
+		return;
 	}
-	return false;
 }
 
 int queue_find_time(struct ropefs *fs, struct inode *in, int64_t time, uint64_t *ret_id)
 {
 	const struct queue *q = in->q;
-	uint64_t id = q->next, last;
+	struct record rec = { .id = q->next };
+	struct span value;
+	uint64_t last;
 	struct catalog cat;
-	struct block b;
 	int r = catalog_of(fs, in->ino, &cat);
 
 	fs->queue_seeks++;
 	if (r >= 0)
 		r = catalog_find_time(&cat, ino_base(in->ino), time, &last);
-	if (r > 0 && last >= q->first && last < q->next) {
-		r = queue_block(fs, in, last, &b);
-		if (r >= 0 && !find_in_block(&b, time, &id))
-			id = last + 1;
+	if (r > 0 && last >= q->first && last < q->tail.first) {
+		r = find_row(fs, in, last, &value);
+		if (r >= 0)
+			r = block_seek(value, 0, time, &rec);
+		if (r == 0)
+			rec.id = last + 1;
 	} else if (r >= 0) {
-		find_in_block(&q->tail, time, &id);
-		r = 0;
+		find_in_tail(&q->tail, time, &rec.id);
 	}
 	if (r < 0)
 		return r;
-	*ret_id = MAX(id, q->first);
+	*ret_id = MAX(rec.id, q->first);
 	return 0;
 }
 

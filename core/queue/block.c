@@ -24,8 +24,7 @@ static unsigned put_varint(uint8_t *to, uint64_t v)
 	return n;
 }
 
-/* 0: there is none. */
-static unsigned get_varint(const uint8_t *p, const uint8_t *end, uint64_t *ret)
+static unsigned get_long_varint(const uint8_t *p, const uint8_t *end, uint64_t *ret)
 {
 	uint64_t v = 0;
 
@@ -37,6 +36,22 @@ static unsigned get_varint(const uint8_t *p, const uint8_t *end, uint64_t *ret)
 		}
 	}
 	return 0;
+}
+
+/* 0: there is none. Most have one byte, or two. */
+static inline unsigned get_varint(const uint8_t *p, const uint8_t *end, uint64_t *ret)
+{
+	if (end - p < 2)
+		return get_long_varint(p, end, ret);
+	if (!(p[0] & 0x80)) {
+		*ret = p[0];
+		return 1;
+	}
+	if (!(p[1] & 0x80)) {
+		*ret = (uint64_t)(p[0] & 0x7f) | (uint64_t)p[1] << 7;
+		return 2;
+	}
+	return get_long_varint(p, end, ret);
 }
 
 bool block_is_full(const struct block *b)
@@ -71,20 +86,21 @@ struct block_cursor block_walk(const struct block *b)
 	return (struct block_cursor) { .b = b, .at = b->at, .time = b->time };
 }
 
-/* 0 when the entries are no entries. */
-static unsigned next_entry(struct block_cursor *c, struct record *ret)
+/* The entry at p, of the record behind the one before: *ret has that one's id, its time, and
+ * where it ends. 0 when it is no entry. */
+static inline unsigned next_entry(const uint8_t *p, const uint8_t *end,
+				  struct record *ret)
 {
-	const uint8_t *p = c->b->entries + c->off, *end = c->b->entries + c->b->bytes;
 	uint64_t n, delta;
 	unsigned a, b;
 
 	a = get_varint(p, end, &n);
 	b = a ? get_varint(p + a, end, &delta) : 0;
-	if (!b || n >> 1 > UINT32_MAX || delta > (uint64_t)(INT64_MAX - c->time))
+	if (!b || n >> 1 > UINT32_MAX || delta > (uint64_t)(INT64_MAX - ret->time))
 		return 0;
-	c->time += (int64_t)delta;
-	*ret = (struct record) { c->b->first + c->i, c->at, c->time, (uint32_t)(n >> 1),
-				 n & 1 };
+	ret->time += (int64_t)delta;
+	ret->n = (uint32_t)(n >> 1);
+	ret->gap = n & 1;
 	return a + b;
 }
 
@@ -94,10 +110,12 @@ bool block_next(struct block_cursor *c, struct record *ret)
 
 	if (c->i == c->b->n)
 		return false;
-	len = next_entry(c, ret);
+	*ret = (struct record) { .id = c->b->first + c->i, .at = c->at, .time = c->time };
+	len = next_entry(c->b->entries + c->off, c->b->entries + c->b->bytes, ret);
 	assert(len);
 	c->off += len;
 	c->at += ret->n;
+	c->time = ret->time;
 	c->i++;
 	return true;
 }
@@ -125,12 +143,10 @@ size_t block_put(const struct block *b, uint8_t to[BLOCK_ROW_MAX])
 	return sizeof(row) + b->bytes;
 }
 
-int block_get(struct span value, struct block *ret)
+/* The head of a row, but for its entries. */
+static int get_head(struct span value, struct block *ret)
 {
 	const struct block_row *row = (const void *)value.p;
-	struct block_cursor c = { .b = ret };
-	struct record rec;
-	unsigned len;
 
 	if (value.n < sizeof(*row) || value.n > BLOCK_ROW_MAX ||
 	    le16_get(row->n) > BLOCK_RECORDS_MAX || (int64_t)le64_get(row->time) < 0)
@@ -140,20 +156,66 @@ int block_get(struct span value, struct block *ret)
 	ret->time = (int64_t)le64_get(row->time);
 	ret->n = le16_get(row->n);
 	ret->bytes = (unsigned)(value.n - sizeof(*row));
-	memcpy(ret->entries, row->entries, ret->bytes);
-	c.at = ret->at;
-	c.time = ret->time;
-	for (; c.i < ret->n; c.i++) {
-		len = next_entry(&c, &rec);
-		if (!len || c.at > INT64_MAX - (uint64_t)rec.n)
-			return err_set(E_CORRUPT,
-				       "a block of a queue's table has a wrong entry");
-		c.off += len;
-		c.at += rec.n;
+	return 0;
+}
+
+static int wrong_entry(void)
+{
+	return err_set(E_CORRUPT, "a block of a queue's table has a wrong entry");
+}
+
+int block_get(struct span value, struct block *ret)
+{
+	const uint8_t *p = ret->entries, *end;
+	struct record rec = { 0 };
+	int r = get_head(value, ret);
+
+	if (r < 0)
+		return r;
+	memcpy(ret->entries, value.p + sizeof(struct block_row), ret->bytes);
+	end = p + ret->bytes;
+	rec.at = ret->at;
+	rec.time = ret->time;
+	for (unsigned i = 0; i < ret->n; i++) {
+		unsigned len = next_entry(p, end, &rec);
+
+		if (!len || rec.at > INT64_MAX - (uint64_t)rec.n)
+			return wrong_entry();
+		p += len;
+		rec.at += rec.n;
 	}
-	if (c.off != ret->bytes)
+	if (p != end)
 		return err_set(E_CORRUPT, "a block of a queue's table is too long");
-	ret->end = c.at;
-	ret->last_time = c.time;
+	ret->end = rec.at;
+	ret->last_time = rec.time;
+	return 0;
+}
+
+int block_seek(struct span value, uint64_t id, int64_t time, struct record *ret)
+{
+	const uint8_t *p, *end = value.p + value.n;
+	struct block head;
+	struct record rec = { 0 };
+	int r = get_head(value, &head);
+
+	if (r < 0)
+		return r;
+	p = value.p + sizeof(struct block_row);
+	rec.id = head.first;
+	rec.at = head.at;
+	rec.time = head.time;
+	for (unsigned i = 0; i < head.n; i++) {
+		unsigned len = next_entry(p, end, &rec);
+
+		if (!len || rec.at > INT64_MAX - (uint64_t)rec.n)
+			return wrong_entry();
+		if (rec.id >= id && rec.time >= time) {
+			*ret = rec;
+			return 1;
+		}
+		p += len;
+		rec.at += rec.n;
+		rec.id++;
+	}
 	return 0;
 }

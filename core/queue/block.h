@@ -51,5 +51,8 @@ void block_find(const struct block *b, uint64_t id, struct record *ret);
 size_t block_put(const struct block *b, uint8_t to[BLOCK_ROW_MAX]);
 /* -E_CORRUPT when the value is no block. */
 int block_get(struct span value, struct block *ret);
+/* In a row's value, without taking all of it over: the first record with at least that id and at
+ * least that time. 1; 0: there is none; -E_CORRUPT. */
+int block_seek(struct span value, uint64_t id, int64_t time, struct record *ret);
 
 #endif

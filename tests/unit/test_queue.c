@@ -253,6 +253,35 @@ START_TEST(a_full_block_says_so_and_comes_back_as_it_was)
 }
 END_TEST
 
+START_TEST(a_record_is_found_in_a_row_by_id_and_by_time)
+{
+	static struct block b;
+	uint8_t value[BLOCK_ROW_MAX];
+	struct span row;
+	struct record rec, want;
+	unsigned n = 0;
+
+	block_begin(&b, 1000, 5000);
+	while (block_add(&b, n % 3 ? n * 100 : 70000 * n, n % 7 == 0,
+			 n < 50 ? 1000 + n / 2 : (int64_t)n * n * n * n))
+		n++;
+	row = span_of(value, block_put(&b, value));
+	for (unsigned i = 0; i < n; i++) {
+		block_find(&b, 1000 + i, &want);
+		ck_assert_int_eq(block_seek(row, 1000 + i, 0, &rec), 1);
+		ck_assert(rec.id == want.id && rec.at == want.at && rec.n == want.n &&
+			  rec.time == want.time && rec.gap == want.gap);
+		ck_assert_int_eq(block_seek(row, 0, want.time, &rec), 1);
+		ck_assert_int_eq(rec.time, want.time);
+		ck_assert_uint_le(rec.id, want.id);
+	}
+	ck_assert_int_eq(block_seek(row, 0, want.time + 1, &rec), 0);
+	ck_assert_int_eq(block_seek(row, 1000 + n, 0, &rec), 0);
+	for (size_t cut = 0; cut < row.n; cut++)
+		ck_assert_int_lt(block_seek(span_of(value, cut), 1000 + n, 0, &rec), 0);
+}
+END_TEST
+
 static const struct {
 	const char *text;
 	bool given, relative;
@@ -313,6 +342,7 @@ int main(void)
 	suite_add_tcase(s, tc);
 	tc = tcase_create("pieces");
 	tcase_add_test(tc, a_full_block_says_so_and_comes_back_as_it_was);
+	tcase_add_test(tc, a_record_is_found_in_a_row_by_id_and_by_time);
 	tcase_add_loop_test(tc, times_are_read_as_documented, 0,
 			    sizeof(times) / sizeof(times[0]));
 	suite_add_tcase(s, tc);

@@ -31,6 +31,9 @@ const char *bench_store_text(void);
 /* Inserts 100 bytes at a random place of a file of *size bytes, which grows. */
 void bench_insert(struct ropefs *fs, uint64_t ino, uint64_t *size, uint64_t *seed);
 
+/* The most memory this process has had. */
+double bench_peak_mib(void);
+
 void part_edits(const struct bench_env *env);
 void part_durable(const struct bench_env *env);
 void part_checkpoint(const struct bench_env *env);

@@ -314,21 +314,6 @@ void part_recovery(const struct bench_env *env)
 #define SPARSE_STEP  ((uint64_t)128 << 10)
 #define SPARSE_BLOCK ((size_t)4096)
 
-/* The most memory this process has had, in MiB. */
-static double peak_mib(void)
-{
-	FILE *f = fopen("/proc/self/status", "re");
-	unsigned long kib = 0;
-	char line[256];
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "VmHWM: %lu", &kib) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return (double)kib / 1024;
-}
-
 static void random_block(char *p, uint64_t *seed)
 {
 	for (size_t i = 0; i < SPARSE_BLOCK; i += sizeof(uint64_t)) {
@@ -396,7 +381,7 @@ void part_memory(const struct bench_env *env)
 
 	for (unsigned round = 0; round < env->rounds; round++)
 		sparse_use(fs, ino, env->quick ? 2000 : 20000, &reads, &edits);
-	series_add(&peak, peak_mib());
+	series_add(&peak, bench_peak_mib());
 	snprintf(work, sizeof(work), "%llu GiB sparse, memory=64M: VmHWM",
 		 (unsigned long long)gib);
 	row_print(&(struct row) { .work = work,
