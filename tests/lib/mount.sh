@@ -123,16 +123,16 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# At the time limit: how far it came, and what each thread in the test's namespace waits in.
+# At the time limit: how far it came, and what the threads in the test's namespace wait in.
 tell_stuck() {
 	local here task
 	here=$(readlink /proc/self/ns/mnt)
-	echo "# out of time behind check $N; pid, name, state, where in the kernel:"
+	echo "# out of time behind check $N; how many, process, name, state, where in the kernel:"
 	for task in /proc/[0-9]*/task/[0-9]*; do
 		[[ $(readlink "$task/ns/mnt" 2>/dev/null) == "$here" ]] || continue
-		echo "# ${task##*/} $(<"$task/comm") $(awk '/^State/ { print $2 }' "$task/status")" \
-			"$(<"$task/wchan")"
-	done 2>/dev/null
+		echo "$(cut -d/ -f3 <<<"$task") $(<"$task/comm")" \
+			"$(awk '/^State/ { print $2 }' "$task/status") $(<"$task/wchan")"
+	done 2>/dev/null | sort | uniq -c | sed 's/^/# /'
 }
 trap 'tell_stuck >&2; exit 1' TERM INT
 
