@@ -148,11 +148,11 @@ static void reclaim(struct ropefs *fs)
 }
 
 /* Waits while the bucket takes what must leave the disk first. */
-static int admit_remote(struct ropefs *fs, unsigned io_flags)
+static int admit_remote(struct ropefs *fs, uint64_t n, unsigned io_flags)
 {
 	int r;
 
-	while ((r = remote_admit(fs)) == -EAGAIN) {
+	while ((r = remote_admit(fs, n)) == -EAGAIN) {
 		if (io_flags & ROPEFS_NOWAIT || fs->read_only)
 			break;
 		lock_wait(&fs->engine, &fs->room, 0);
@@ -165,7 +165,7 @@ static int admit(struct ropefs *fs, const struct op *op, unsigned io_flags, bool
 	int r = admit_memory(fs, io_flags);
 
 	if (r >= 0 && !frees)
-		r = admit_remote(fs, io_flags);
+		r = admit_remote(fs, op->data.n, io_flags);
 	if (r >= 0 && !frees)
 		r = admit_space(fs, op->data.n);
 	return r < 0 ? r : wal_reserve(fs->wal, OP_HEAD_MAX + op->data.n);

@@ -31,7 +31,7 @@ struct packing {
 	struct ropefs *fs;
 	struct pack_writer *writer;
 	bool defrag; /* the leaf under way: its cold bytes are packed too */
-	uint64_t leaves_defragmented, moved_bytes; /* moved: cold ones */
+	uint64_t leaves_defragmented, moved_bytes, may_move; /* moved: cold ones */
 	struct stored *stored;
 	uint8_t cold[HOT_BLOCK_MAX];
 };
@@ -85,7 +85,8 @@ static void begin_node(void *arg, const uint8_t *image)
 		return;
 	nodes_type(pk->fs->nodes, image)
 		->each_extent((uint8_t *)(uintptr_t)image, add_bytes, &bytes);
-	pk->defrag = bytes < (uint64_t)le16_get(head->n) * DEFRAG_MEAN_BYTES;
+	pk->defrag = bytes < (uint64_t)le16_get(head->n) * DEFRAG_MEAN_BYTES &&
+		     pk->moved_bytes + bytes <= pk->may_move;
 	pk->leaves_defragmented += pk->defrag;
 }
 
@@ -237,6 +238,7 @@ static int write_frozen(struct ropefs *fs, struct frozen *fz)
 	if (!pk)
 		return -ENOMEM;
 	pk->fs = fs;
+	pk->may_move = remote_may_move(fs);
 	pk->stored = &fz->stored;
 
 	r = fs->replaying ? wal_sync_recovered(fs->wal) : log_sync(fs, fz->lsn);

@@ -18,7 +18,7 @@
 
 #include "core/base/err.h"
 #include "core/base/mutant.h"
-#include "core/store_priv.h"
+#include "core/remote_priv.h"
 
 #define COLLECT_BYTES_MIN (16 * MIB)
 #define COLLECT_PAGES_MIN 1024u
@@ -306,7 +306,7 @@ static int sweep(struct marking *m, uint64_t want)
 		const struct pack_marks *pm = htab_get(&m->packs, p->pack);
 		uint64_t dead = p->stored - MIN(p->live, p->stored);
 
-		r = worth_rewriting(m, p, want)
+		r = worth_rewriting(m, p, want) && remote_may_write(fs, p->live)
 			    ? packs_rewrite(fs->packs, p->pack, pm->bits)
 			    : -ENOSPC;
 		if (r < 0 && r != -ENOSPC)

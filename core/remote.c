@@ -7,7 +7,6 @@
 
 #include "core/base/err.h"
 #include "core/remote_priv.h"
-#include "core/tier/object_file.h"
 
 #define SECOND_NS     1000000000u
 #define MANIFEST_NAME REMOTE_FOLDER "/manifest"
@@ -75,6 +74,7 @@ static int reading_way(struct remote *rm, struct object_store **ret)
 	struct remote_way way;
 	int r = 0;
 
+	remote_cache_open(rm);
 	lock_take(&rm->lock);
 	if (!rm->down.os) {
 		r = remote_way_open(rm, false, &way);
@@ -92,7 +92,9 @@ int remote_open_pack(void *arg, const struct pack_info *info, struct io_file **r
 {
 	struct ropefs *fs = arg;
 	struct remote *rm = fs->remote;
+	struct object_file_opts fo;
 	struct object_store *os;
+	struct object_key key;
 	int r;
 
 	if (info->lost)
@@ -113,8 +115,14 @@ int remote_open_pack(void *arg, const struct pack_info *info, struct io_file **r
 	r = reading_way(rm, &os);
 	if (r < 0)
 		return r;
-	return object_file_new(os, key_of(rm->instance, 'p', info->pack, info->id).text,
-			       info->file_bytes, ret);
+	key = key_of(rm->instance, 'p', info->pack, info->id);
+	fo = (struct object_file_opts) { .os = os,
+					 .key = key.text,
+					 .bytes = info->file_bytes,
+					 .room = &rm->room,
+					 .cache = rm->cache };
+	memcpy(fo.id, info->id, sizeof(fo.id));
+	return object_file_new(&fo, ret);
 }
 
 /* --- open, close --- */
@@ -145,6 +153,7 @@ int remote_new(struct ropefs *fs, struct remote **ret)
 	lock_cond_init(&rm->wake);
 	lock_cond_init(&rm->done_cond);
 	STAILQ_INIT(&rm->waiters);
+	remote_room_open(rm);
 	rm->man.next_segment = 1;
 	rm->attempted = true;
 	*ret = rm;
@@ -210,6 +219,8 @@ struct remote *remote_free(struct remote *rm)
 	remote_free(rm->gone);
 	remote_way_close(&rm->up);
 	remote_way_close(&rm->down);
+	range_cache_close(rm->cache);
+	object_room_release(&rm->room);
 	while ((slot = htab_next(&rm->done, &at)))
 		free(slot->value);
 	htab_release(&rm->done);
@@ -253,18 +264,19 @@ static void answer_waiters(struct remote *rm, int r)
 	}
 }
 
-/* What somebody waits for must be in packs and pages first. */
+/* What somebody waits for must be in packs and pages first; and bytes in memory must be packs to
+ * leave. */
 static int checkpoint_for(struct remote *rm)
 {
+	bool is_short = remote_short_of(rm) > 0, due;
 	struct ropefs *fs = rm->fs;
 	uint64_t lsn;
-	bool due;
 
 	lock_take(&rm->lock);
 	lsn = rm->wanted_lsn;
 	lock_drop(&rm->lock);
 	lock_take(&fs->engine);
-	due = lsn > fs->checkpoint_lsn;
+	due = lsn > fs->checkpoint_lsn || (is_short && hot_total(fs->hot));
 	lock_drop(&fs->engine);
 	return due ? checkpoint_run(fs, false) : 0;
 }
@@ -319,7 +331,7 @@ static bool may_upload(struct remote *rm)
 	lock_take(&rm->lock);
 	wanted = sync_wanted_locked(rm);
 	lock_drop(&rm->lock);
-	return wanted || remote_over_limit(rm) > 0;
+	return wanted || remote_over_limit(rm) > 0 || remote_short_of(rm) > 0;
 }
 
 int remote_may_go_on(struct remote *rm)
@@ -341,6 +353,26 @@ static uint64_t next_turn(struct remote *rm)
 	return now + SECOND_NS / 10 + random % bound;
 }
 
+/* Who waits for room looks again. */
+static void tell_room(struct remote *rm)
+{
+	lock_take(&rm->fs->engine);
+	pthread_cond_broadcast(&rm->fs->room);
+	lock_drop(&rm->fs->engine);
+}
+
+/* Packs leave for those who wait for room; what is in memory becomes packs, if it must leave,
+ * too. */
+static int make_room(struct remote *rm)
+{
+	if (remote_short_of(rm)) {
+		remote_evict(rm);
+		remote_answer_short(rm, false);
+		tell_room(rm);
+	}
+	return checkpoint_for(rm);
+}
+
 /* One turn of the uploader: an upload where one may be, and the disk's limits held. */
 static int turn(struct remote *rm, bool only_evict)
 {
@@ -352,9 +384,9 @@ static int turn(struct remote *rm, bool only_evict)
 	rm->retry_refused |= rm->retry_wanted;
 	rm->retry_wanted = false;
 	lock_drop(&rm->lock);
+	r = make_room(rm);
 	if (!may)
-		return remote_evict(rm);
-	r = checkpoint_for(rm);
+		return r < 0 ? r : remote_evict(rm);
 	if (r == 0)
 		r = remote_cycle(rm);
 	if (r != -ECANCELED)
@@ -362,14 +394,6 @@ static int turn(struct remote *rm, bool only_evict)
 	if (r < 0)
 		remote_evict(rm); /* again: now it is known that nothing goes up */
 	return r;
-}
-
-/* Who waits for room looks again. */
-static void tell_room(struct remote *rm)
-{
-	lock_take(&rm->fs->engine);
-	pthread_cond_broadcast(&rm->fs->room);
-	lock_drop(&rm->fs->engine);
 }
 
 static void *uploader_main(void *arg)
@@ -392,6 +416,7 @@ static void *uploader_main(void *arg)
 		rm->evict_wanted = false;
 		lock_drop(&rm->lock);
 		r = turn(rm, !due);
+		remote_answer_short(rm, due || remote_is_stuck(rm));
 		tell_room(rm);
 		if (due) {
 			answer_waiters(rm, 0);
@@ -421,6 +446,7 @@ int remote_start(struct ropefs *fs)
 	lock_take(&rm->lock);
 	r = pthread_create(&rm->thread, NULL, uploader_main, rm);
 	rm->started = r == 0;
+	rm->stopping = false;
 	lock_drop(&rm->lock);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return -r;
@@ -460,8 +486,6 @@ void remote_kick(struct ropefs *fs)
 		return;
 	over = remote_over_limit(rm);
 	lock_take(&rm->lock);
-	rm->crowded = over > fs->hot_soft;
-	rm->full &= rm->crowded;
 	/* A limit may be passed long before the interval is over; but while the bucket is away
 	 * its pauses stay as long as they are. */
 	rm->kicked |= over > 0 && !rm->fails;
@@ -494,33 +518,6 @@ void remote_await(struct remote *rm, struct sync_waiter *w)
 	free(w);
 }
 
-static bool is_full_locked(const struct remote *rm)
-{
-	bool works =
-		rm->started && !rm->stopping && !rm->ended && !rm->fails && !rm->refused;
-
-	return rm->full || (rm->crowded && !works);
-}
-
-int remote_admit(struct ropefs *fs)
-{
-	struct remote *rm = fs->remote;
-	bool full, crowded;
-
-	if (!rm)
-		return 0;
-	lock_take(&rm->lock);
-	full = is_full_locked(rm);
-	crowded = rm->crowded;
-	lock_drop(&rm->lock);
-	if (!full)
-		return crowded ? -EAGAIN : 0;
-	return err_set(ENOSPC,
-		       "the store is over its local limit or the disk too full, and "
-		       "the bucket does not take what would leave: ropectl remote "
-		       "show says why");
-}
-
 /* --- for callers --- */
 
 static int no_remote(void)
@@ -534,11 +531,13 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	struct remote *rm = fs->remote;
 	struct object_counts up = { 0 }, down = { 0 };
 	struct packs_stats ps;
+	struct range_cache_stats cache;
 	struct ropefs_remote_status st = { 0 };
 
 	if (!rm)
 		return no_remote();
 	packs_get_stats(fs->packs, &ps);
+	cache = remote_cache_stats(rm);
 	lock_take(&rm->lock);
 	if (rm->down.meter)
 		object_meter_read(rm->down.meter, &down);
@@ -551,7 +550,7 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	st.follows = rm->follow != NULL;
 	st.creates = rm->cfg.creates;
 	st.fenced = rm->fenced;
-	st.full = is_full_locked(rm);
+	st.full = rm->full_for > 0;
 	st.resting = rm->resting;
 	st.refused = rm->refused;
 	st.dropped = rm->dropped;
@@ -580,6 +579,8 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	st.failed = up.failed + down.failed;
 	st.put_bytes = up.put_bytes;
 	st.got_bytes = up.got_bytes + down.got_bytes;
+	st.cache_bytes = cache.bytes;
+	st.cache_hits = cache.hits;
 	*ret = st;
 	return 0;
 }

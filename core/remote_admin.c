@@ -258,7 +258,6 @@ static void renew_ways(struct remote *rm)
 			rm->down = (struct remote_way) { .before = before };
 		}
 	}
-	rm->stopping = false;
 	rm->fails = 0;
 	lock_drop(&rm->lock);
 	atomic_store(&rm->up_cancel, false);

@@ -392,6 +392,8 @@ int ropefs_open_bucket(const struct ropefs_bucket *bucket, const struct ropefs_o
 	r = remote_clone_to(folder, &c);
 	if (r >= 0)
 		r = open_copy(folder, opts, ret);
+	if (r >= 0 && bucket->cache) /* elsewhere it would be in memory */
+		remote_cache_open((*ret)->remote);
 	/* What is open stays; nothing is left behind however this process ends. */
 	nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	if (r == -ENOSPC)

@@ -15,10 +15,12 @@
 #include "core/store_priv.h"
 #include "core/tier/manifest.h"
 #include "core/tier/object.h"
+#include "core/tier/object_file.h"
 
-#define SEGMENT_PAGES 1024u
-#define REMOTE_FOLDER "remote"
-#define WRONG_TRIES   3u /* more, when bytes come that don't verify */
+#define SEGMENT_PAGES	 1024u
+#define REMOTE_FOLDER	 "remote"
+#define LOCAL_CACHE_PART 4u /* of the local limit: for fetched bytes */
+#define WRONG_TRIES	 3u /* more, when bytes come that don't verify */
 
 /* How the bucket is reached, and by whom: the sealed file remote/config. */
 struct remote_config {
@@ -59,6 +61,10 @@ struct remote {
 	struct remote_config cfg;
 	char instance[INSTANCE_BYTES];
 	atomic_bool cancel, up_cancel; /* of all ways, and of the uploader's */
+	struct object_room room; /* for bytes fetched ahead */
+	/* Of fetched bytes, on the disk; or NULL. Set once, by whoever opens the first pack. */
+	struct range_cache *_Atomic cache;
+	atomic_bool cache_tried;
 	struct remote
 		*gone; /* the one before, forgotten: somebody may still look at it */
 
@@ -86,8 +92,10 @@ struct remote {
 	uint64_t wanted_lsn, committed_lsn, committed_ns, number;
 	int ended; /* why nothing goes up any more, or 0 */
 	bool fenced;
-	/* Over the local limit: the uploader has work; and nothing may leave. */
-	bool crowded, full;
+	/* At the local limit, in bytes: the largest change that waits for room; and one for
+	 * which there was none when the uploader had done what it can. */
+	uint64_t short_of, full_for;
+	int64_t disk_room; /* free bytes and those of packs, less min_free_bytes */
 	uint64_t packs_left, bytes_left, evicted, cycles, cycle_errors;
 	uint64_t refused, dropped, dropped_bytes;
 	bool resting; /* it is not the hour */
@@ -125,11 +133,17 @@ void remote_await(struct remote *rm, struct sync_waiter *w);
 bool remote_is_stuck(struct remote *rm);
 /* Whether an upload under way may go on with the next pack. -ECANCELED. */
 int remote_may_go_on(struct remote *rm);
-/* -ENOSPC when the local limit forbids new bytes; -EAGAIN when the uploader makes room. */
-int remote_admit(struct ropefs *fs);
 /* patient: the uploader's. */
 int remote_way_open(struct remote *rm, bool patient, struct remote_way *way);
 void remote_way_close(struct remote_way *way);
+
+/* --- remote_cache.c --- */
+void remote_room_open(struct remote *rm);
+/* What was there of an earlier life goes. Where it can't be, there is none. */
+void remote_cache_open(struct remote *rm);
+struct range_cache_stats remote_cache_stats(struct remote *rm);
+/* After limits changed, and whenever packs left. */
+void remote_cache_fit(struct remote *rm);
 
 /* --- remote_clone.c --- */
 /* As ropefs_clone(), with the library of keys ready. */
@@ -202,8 +216,19 @@ int remote_dropped_add(struct ropefs *fs, const struct pack_info *info);
 int remote_dropped_note(struct ropefs *fs);
 
 /* --- remote_evict.c --- */
-/* Bytes by which the packs here are over the limit, or the disk below its least. */
+/* Bytes by which the packs here are more than is to be, or the disk below its least. */
 uint64_t remote_over_limit(struct remote *rm);
+/* With checkpoint held: whether the limits let a collection write so many bytes. */
+bool remote_may_write(struct ropefs *fs, uint64_t bytes);
+/* What a checkpoint may write beside new bytes. */
+uint64_t remote_may_move(struct ropefs *fs);
+/* With the engine lock: n more bytes? -ENOSPC when the limits forbid it; -EAGAIN when the
+ * uploader makes room, and tells by fs->room. */
+int remote_admit(struct ropefs *fs, uint64_t n);
+/* The uploader's: what somebody waits for, and there is no room for; 0: nothing. */
+uint64_t remote_short_of(struct remote *rm);
+/* Who waits is refused if there is no room now; tried_all: the uploader could do no more. */
+void remote_answer_short(struct remote *rm, bool tried_all);
 /* What the bucket has leaves, and when nothing goes up what may be dropped (uploader). */
 int remote_evict(struct remote *rm);
 

@@ -715,6 +715,7 @@ struct ropefs_remote_status {
 	char refused_why[256];
 	uint64_t puts, gets, heads, lists, dels, failed, put_bytes,
 		got_bytes; /* requests */
+	uint64_t cache_bytes, cache_hits; /* got before, and read from the disk */
 };
 /* -E_REMOTE (10040): there is none. */
 int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret);

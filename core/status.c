@@ -180,6 +180,8 @@ int ropefs_remote_status_json(struct ropefs *fs, char **ret)
 		NUMBER(failed);
 		NUMBER(put_bytes);
 		NUMBER(got_bytes);
+		NUMBER(cache_bytes);
+		NUMBER(cache_hits);
 #undef NUMBER
 	}
 	text = cJSON_Print(o);

@@ -13,6 +13,7 @@ enum lock_rank {
 	RANK_WAL, /* wal: buffers and positions */
 	RANK_PACK, /* pack: open packs and the chunk cache */
 	RANK_REMOTE, /* remote: what the uploader tells and is asked */
+	RANK_OBJECT, /* tier: bytes fetched ahead */
 	RANK_IO, /* io: inside an io */
 };
 

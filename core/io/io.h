@@ -38,6 +38,9 @@ struct io_file_ops {
 	int (*allocate)(struct io_file *f, uint64_t len);
 	int (*truncate)(struct io_file *f, uint64_t len);
 	int (*size)(struct io_file *f, uint64_t *ret_bytes);
+	/* The bytes that a pread at off gave were wrong: the next one there gets them anew, past
+	 * what is kept nearer. NULL: nothing is kept. */
+	void (*forget)(struct io_file *f, uint64_t off);
 	void (*close)(struct io_file *f);
 };
 

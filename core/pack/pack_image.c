@@ -238,7 +238,9 @@ static int ends_read(const struct pack_image_source *src, struct pack_image *img
 	bool header_ok;
 	int r;
 
-	header_ok = image_pread(img, &h, sizeof(h), 0) == 0 && pack_header_sane(&h);
+	/* In the bucket the footer is enough, and has come with the directory. */
+	header_ok = !img->remote && image_pread(img, &h, sizeof(h), 0) == 0 &&
+		    pack_header_sane(&h);
 	if (header_ok && le32_get(h.version) > PACK_VERSION)
 		return err_set(E_NEWER,
 			       "pack %010llx has format version %u, this ropefs "
@@ -265,7 +267,8 @@ static int ends_read(const struct pack_image_source *src, struct pack_image *img
 	       KEY_SALT_BYTES);
 	memcpy(img->home.store_id, keys_store_id(src->keys), STORE_ID_BYTES);
 	img->home.pack = src->pack;
-	if (!header_ok || memcmp(h.salt, img->home.salt, KEY_SALT_BYTES))
+	if (!img->remote &&
+	    (!header_ok || memcmp(h.salt, img->home.salt, KEY_SALT_BYTES)))
 		complain(src, "the header does not verify (the footer stands in for it)");
 	if (!img->footer_ok)
 		complain(src, "the footer does not verify (chunks are found without it)");
@@ -289,6 +292,32 @@ static int chunks_find(const struct pack_image_source *src, struct pack_image *i
 	return frames_walk(img, count);
 }
 
+static int image_read(const struct pack_image_source *src, struct pack_image *img)
+{
+	int r = ends_read(src, img);
+
+	if (r == 0)
+		r = keys_aead(src->keys, KEY_PACK, img->home.salt, &img->home.aead);
+	if (r == 0)
+		r = chunks_find(src, img);
+	if (r == 0 && img->remote && pack_image_damaged(img))
+		r = pack_unusable(src, "what the bucket gave does not verify");
+	return r;
+}
+
+/* What a bad line gave may be kept somewhere near: not the next time. */
+static void ends_forget(struct pack_image *img)
+{
+	void (*forget)(struct io_file * f, uint64_t off) = img->file->ops->forget;
+
+	forget(img->file, img->file_bytes - sizeof(img->footer));
+	if (img->footer_ok)
+		forget(img->file, le64_get(img->footer.directory));
+	aead_free(img->home.aead);
+	img->home.aead = NULL;
+	img->footer_ok = false;
+}
+
 int pack_image_open(const struct pack_image_source *src, struct pack_image **ret)
 {
 	_cleanup_(pack_image_closep) struct pack_image *img = calloc(1, sizeof(*img));
@@ -305,15 +334,14 @@ int pack_image_open(const struct pack_image_source *src, struct pack_image **ret
 	if (r == 0)
 		r = io_size(img->file, &img->file_bytes);
 	if (r == 0)
-		r = ends_read(src, img);
-	if (r == 0)
-		r = keys_aead(src->keys, KEY_PACK, img->home.salt, &img->home.aead);
-	if (r == 0)
-		r = chunks_find(src, img);
+		r = image_read(src, img);
+	if ((r == -E_CORRUPT || r == -EBADMSG) && img->file->ops->forget &&
+	    img->file_bytes >= sizeof(img->footer)) {
+		ends_forget(img);
+		r = image_read(src, img);
+	}
 	if (r < 0)
 		return r;
-	if (img->remote && pack_image_damaged(img))
-		return pack_unusable(src, "what the bucket gave does not verify");
 	*ret = img;
 	img = NULL;
 	return 0;
@@ -402,8 +430,9 @@ int pack_image_chunk(const struct pack_image *img, uint32_t index,
 		return r;
 	r = chunk_open(s->zstd, &img->home, index, &img->chunks[index],
 		       s->frame + sizeof(struct frame_head), out);
-	/* A bad line, perhaps: what is asked for again right after is fetched again. */
-	if (r == -EBADMSG && img->remote) {
+	if (r == -EBADMSG && img->file->ops->forget) { /* a bad line, perhaps */
+		img->file->ops->forget(img->file, img->chunks[index].off +
+							  sizeof(struct frame_head));
 		r = pack_image_frame(img, index, s->frame);
 		if (r < 0)
 			return r;

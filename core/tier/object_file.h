@@ -3,12 +3,38 @@
 #ifndef ROPEFS_TIER_OBJECT_FILE_H
 #define ROPEFS_TIER_OBJECT_FILE_H
 
+#include <sys/queue.h>
+
+#include "core/base/lock.h"
 #include "core/io/io.h"
 #include "core/tier/object.h"
+#include "core/tier/range_cache.h"
 
-/* Asks for nothing yet. os outlives the file. Each pread is at most one ranged get; reads that
- * follow one another fetch ahead. */
-int object_file_new(struct object_store *os, const char *key, uint64_t bytes,
-		    struct io_file **ret);
+struct object_file;
+
+/* The memory that files of one store may fill with bytes fetched ahead. When there is none left
+ * the file that was read longest ago gives up its own. Outlives the files. */
+struct object_room {
+	struct lock lock; /* RANK_OBJECT; guards what follows, and the files' windows */
+	size_t bytes, bytes_max;
+	TAILQ_HEAD(object_files, object_file)
+	files; /* that have some; the last read first */
+};
+
+void object_room_init(struct object_room *room, size_t bytes_max);
+void object_room_release(struct object_room *room);
+
+struct object_file_opts {
+	struct object_store *os; /* outlives the file, as all that is pointed at */
+	const char *key;
+	uint64_t bytes; /* of the whole object */
+	uint8_t id[RANGE_ID_BYTES]; /* another one for other bytes */
+	struct object_room *room;
+	struct range_cache *cache; /* or NULL */
+};
+
+/* Asks for nothing yet. A pread is at most one ranged get; reads that follow one another fetch
+ * ahead, each time twice as far. Its forget() makes the next read of those bytes ask again. */
+int object_file_new(const struct object_file_opts *opts, struct io_file **ret);
 
 #endif

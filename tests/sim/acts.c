@@ -17,7 +17,7 @@ void step_expect(struct world *w, int r)
 {
 	int err = ropefs_error_errno(r);
 
-	if (r < 0 && err == ENOSPC && w->fs->remote && w->fs->remote->full)
+	if (r < 0 && err == ENOSPC && w->fs->remote && w->fs->remote->full_for)
 		return; /* the local limit */
 	world_check(w, r >= 0 || w->faulty, "fails without a fault: %d", r);
 	if (w->budget->fail_at)
