@@ -1,22 +1,17 @@
 /* api_queue.c - the public functions on queues: records, times, cursors, and waiting. */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "core/base/err.h"
 #include "core/catalog/queue_rows.h"
 #include "core/queue.h"
-#include "core/txn.h"
 
-#define MS_NS		1000000
-#define STEP_NS		(10 * MS_NS) /* a wall clock that moved by so much was set */
-#define TRIM_RECORDS	32768u /* a slice: some hundred blocks */
-#define GAP_RECORD_TEXT 128u
+#define MS_NS	     1000000
+#define TRIM_RECORDS 32768u /* a slice: some hundred blocks */
 
 /* --- looking --- */
 
-static int look(struct ropefs *fs, uint64_t ino, struct inode **ret_in,
-		struct queue **ret)
+int queue_look(struct ropefs *fs, uint64_t ino, struct inode **ret_in, struct queue **ret)
 {
 	int r;
 
@@ -28,7 +23,7 @@ static int look(struct ropefs *fs, uint64_t ino, struct inode **ret_in,
 	return r < 0 ? r : queue_get(fs, *ret_in, ret);
 }
 
-static int look_end(struct ropefs *fs, int r)
+int queue_look_end(struct ropefs *fs, int r)
 {
 	lock_drop(&fs->engine);
 	return r;
@@ -39,7 +34,7 @@ int ropefs_queue_info(struct ropefs *fs, uint64_t ino, struct ropefs_queue *ret)
 	struct record first = { 0 };
 	struct inode *in;
 	struct queue *q;
-	int r = look(fs, ino, &in, &q);
+	int r = queue_look(fs, ino, &in, &q);
 
 	if (r >= 0 && q->first < q->next)
 		r = queue_find(fs, in, q->first, &first);
@@ -57,7 +52,7 @@ int ropefs_queue_info(struct ropefs *fs, uint64_t ino, struct ropefs_queue *ret)
 			.refused = q->refused + q->lost,
 			.crashes = q->crashes,
 		};
-	return look_end(fs, r);
+	return queue_look_end(fs, r);
 }
 
 int ropefs_queue_find_time(struct ropefs *fs, uint64_t ino, struct ropefs_time time,
@@ -65,11 +60,11 @@ int ropefs_queue_find_time(struct ropefs *fs, uint64_t ino, struct ropefs_time t
 {
 	struct inode *in;
 	struct queue *q;
-	int r = look(fs, ino, &in, &q);
+	int r = queue_look(fs, ino, &in, &q);
 
 	if (r >= 0)
 		r = queue_find_time(fs, in, time.ns, ret_id);
-	return look_end(fs, r);
+	return queue_look_end(fs, r);
 }
 
 int ropefs_queue_offset(struct ropefs *fs, uint64_t ino, uint64_t id, uint64_t *ret_at)
@@ -77,7 +72,7 @@ int ropefs_queue_offset(struct ropefs *fs, uint64_t ino, uint64_t id, uint64_t *
 	struct record rec = { 0 };
 	struct inode *in;
 	struct queue *q;
-	int r = look(fs, ino, &in, &q);
+	int r = queue_look(fs, ino, &in, &q);
 
 	if (r >= 0 && (id < q->first || id > q->next))
 		r = -ERANGE;
@@ -89,7 +84,7 @@ int ropefs_queue_offset(struct ropefs *fs, uint64_t ino, uint64_t id, uint64_t *
 	}
 	if (r >= 0)
 		*ret_at = rec.at - q->base;
-	return look_end(fs, r);
+	return queue_look_end(fs, r);
 }
 
 int ropefs_queue_true_time(struct ropefs *fs, uint64_t ino,
@@ -101,7 +96,7 @@ int ropefs_queue_true_time(struct ropefs *fs, uint64_t ino,
 	struct queue *q;
 	struct span value;
 	uint64_t id;
-	int r = look(fs, ino, &in, &q);
+	int r = queue_look(fs, ino, &in, &q);
 
 	if (r >= 0)
 		r = catalog_of(fs, ino, &cat);
@@ -115,12 +110,13 @@ int ropefs_queue_true_time(struct ropefs *fs, uint64_t ino,
 		ret->ns = rec->time.ns - (int64_t)le64_get(mark->time) +
 			  (int64_t)le64_get(mark->wall);
 		/* What the clocks differ by without having been set. */
-		if (ret->ns - rec->time.ns < STEP_NS && rec->time.ns - ret->ns < STEP_NS)
+		if (ret->ns - rec->time.ns < QUEUE_STEP_NS &&
+		    rec->time.ns - ret->ns < QUEUE_STEP_NS)
 			*ret = rec->time;
 	} else if (r == 0) {
 		*ret = rec->time;
 	}
-	return look_end(fs, MIN(r, 0));
+	return queue_look_end(fs, MIN(r, 0));
 }
 
 /* --- reading --- */
@@ -253,7 +249,7 @@ int ropefs_queue_wait(struct ropefs *fs, uint64_t ino, uint64_t id, int timeout_
 				 : io_mono_ns(fs->io) + (uint64_t)timeout_ms * MS_NS + 1;
 	struct inode *in;
 	struct queue *q;
-	int r = look(fs, ino, &in, &q);
+	int r = queue_look(fs, ino, &in, &q);
 
 	while (r >= 0 && q->next <= id) {
 		fs->append_waiters++;
@@ -264,328 +260,7 @@ int ropefs_queue_wait(struct ropefs *fs, uint64_t ino, uint64_t id, int timeout_
 		if (r >= 0)
 			r = queue_get(fs, in, &q);
 	}
-	return look_end(fs, r);
-}
-
-/* --- time --- */
-
-struct clocks {
-	uint64_t wall, mono;
-	int64_t time; /* of the queue */
-	unsigned mark; /* MARK_*, 0: goes on as the last mark says */
-};
-
-static bool is_step(const struct queue *q, const struct clocks *c)
-{
-	int64_t moved = (int64_t)(c->wall - c->mono - q->offset);
-
-	return moved > STEP_NS || moved < -STEP_NS;
-}
-
-/* The queue's time is the wall clock's as long as that does not go back; then it goes on with the
- * monotonic one. */
-static void read_clocks(struct ropefs *fs, struct queue *q, struct clocks *c)
-{
-	c->mark = 0;
-	/* A thread that is stopped between the two readings sees a step: so three times. */
-	for (int i = 0; i < 3; i++) {
-		c->mono = io_mono_ns(fs->io);
-		c->wall = io_real_ns(fs->io);
-		if (q->life != fs->life || !is_step(q, c))
-			break;
-		c->mark = i == 2 ? MARK_STEP : 0;
-	}
-	if (q->life != fs->life) {
-		c->mark = MARK_BOOT;
-		if (q->life && !fs->was_clean)
-			c->mark |= MARK_UNCLEAN;
-	}
-	if (!q->clock_mono) {
-		q->clock_mono = c->mono;
-		q->clock_time = q->time;
-	}
-	c->time = q->clock_time + (int64_t)(c->mono - q->clock_mono);
-	c->time = MAX(c->time, (int64_t)c->wall);
-	q->clock_time = c->time;
-	q->clock_mono = c->mono;
-}
-
-static int write_mark(struct ropefs *fs, uint64_t ino)
-{
-	struct op op = { .type = OP_MARK,
-			 .ino = ino,
-			 .name = span_of(fs->boot_id, sizeof(fs->boot_id)),
-			 .src = fs->life };
-	struct clocks c = { 0 };
-	struct inode *in;
-	struct queue *q;
-	int r = change_begin(fs, &op, 0, false);
-
-	if (r < 0)
-		return r;
-	r = inode_get(fs, ino, &in);
-	if (r >= 0)
-		r = queue_get(fs, in, &q);
-	if (r >= 0)
-		read_clocks(fs, q, &c);
-	if (r < 0 || !c.mark)
-		return change_abort(fs, r);
-	op.flags = c.mark;
-	op.time = c.time;
-	op.atime = (int64_t)c.wall;
-	op.mtime = (int64_t)c.mono;
-	if (c.mark & MARK_STEP)
-		event_raise(fs, "clock", ino,
-			    "the wall clock was set by %+.3f s; records of this queue "
-			    "keep their order",
-			    (double)(int64_t)(c.wall - c.mono - q->offset) / 1e9);
-	if (c.mark & MARK_UNCLEAN)
-		event_raise(fs, "gap", ino,
-			    "the store was not closed: records before %llu that were "
-			    "not synced may be missing",
-			    (unsigned long long)q->next);
-	return change_end(fs, &op, 0, NULL);
-}
-
-/* --- appending --- */
-
-/* Fills in what depends on the queue. 1: a mark has to come first. */
-static int prepare(struct ropefs *fs, struct op *op, uint64_t *ret_id)
-{
-	struct clocks c;
-	struct inode *in;
-	struct queue *q;
-	int r = inode_get(fs, op->ino, &in);
-
-	if (r >= 0)
-		r = queue_get(fs, in, &q);
-	if (r < 0)
-		return r;
-	read_clocks(fs, q, &c);
-	if (c.mark)
-		return 1;
-	op->time = c.time;
-	op->at = q->lost;
-	*ret_id = q->next;
-	fs->queue_appends++;
-	return 0;
-}
-
-/* One op: at most APPEND_RECORDS_MAX records. */
-static int append_op(struct ropefs *fs, struct op *op, unsigned flags, uint64_t *ret_id)
-{
-	int r = change_begin(fs, op, flags, false);
-
-	if (r < 0)
-		return r;
-	r = prepare(fs, op, ret_id);
-	if (r == 1) {
-		change_abort(fs, 0);
-		r = write_mark(fs, op->ino);
-		return r < 0 ? r : append_op(fs, op, flags, ret_id);
-	}
-	return r < 0 ? change_abort(fs, r) : change_end(fs, op, 0, NULL);
-}
-
-static size_t count_records(const struct framing *framing, struct span data)
-{
-	size_t n = 0;
-
-	if (framing->mode == FRAMING_LENGTH)
-		return data.n / framing->length;
-	if (framing->mode == FRAMING_WRITE)
-		return 1;
-	for (; data.n; n++) {
-		const uint8_t *newline = memchr(data.p, '\n', data.n);
-		size_t len = newline ? (size_t)(newline - data.p) + 1 : data.n;
-
-		data = span_of(data.p + len, data.n - len);
-	}
-	return n;
-}
-
-/* What was refused for want of space is counted with the next record that is taken. */
-static void note_refused(struct ropefs *fs, uint64_t ino, size_t n)
-{
-	struct inode *in;
-	struct queue *q;
-	int r = look(fs, ino, &in, &q);
-
-	if (r >= 0) {
-		if (!q->lost)
-			event_raise(fs, "gap", ino,
-				    "records are refused for want of space, from %llu on",
-				    (unsigned long long)q->next);
-		q->lost += n;
-		fs->queue_refused += n;
-	}
-	look_end(fs, r);
-}
-
-static int policy_wants_gaps(struct ropefs *fs, uint64_t ino, uint64_t *ret_lost)
-{
-	_cleanup_(buf_release) struct buf gap = BUF_INIT;
-	struct inode *in;
-	struct queue *q;
-	uint64_t from;
-	int r = look(fs, ino, &in, &q);
-
-	*ret_lost = 0;
-	if (r >= 0 && q->lost && q->framing.mode != FRAMING_LENGTH) {
-		r = policy_get(fs, in, "gap", &gap, &from);
-		if (r >= 0 && gap.n == 6)
-			*ret_lost = q->lost;
-		r = r == -ENODATA ? 0 : r;
-	}
-	return look_end(fs, r);
-}
-
-/* If the policy asks for it, a gap becomes a record of its own. */
-static int append_gap(struct ropefs *fs, uint64_t ino, unsigned flags)
-{
-	char text[GAP_RECORD_TEXT];
-	uint64_t lost, id;
-	struct op op = { .type = OP_APPEND,
-			 .ino = ino,
-			 .flags = FRAMING_WRITE | OP_FLAG_GAP };
-	int r = policy_wants_gaps(fs, ino, &lost);
-
-	if (r < 0 || !lost)
-		return r;
-	op.data = span_of(text, (size_t)snprintf(text, sizeof(text),
-						 "gap: %llu records were refused for "
-						 "want of space\n",
-						 (unsigned long long)lost));
-	return append_op(fs, &op, flags, &id);
-}
-
-/* How much of data one op takes: whole records, unless one is too long. */
-static size_t op_bytes(const struct framing *framing, struct span data)
-{
-	size_t n = 0, max = MIN(data.n, (size_t)ROPEFS_WRITE_MAX);
-
-	if (framing->mode == FRAMING_LENGTH) {
-		n = MIN(max / framing->length, (size_t)APPEND_RECORDS_MAX);
-		return n * framing->length;
-	}
-	if (framing->mode == FRAMING_WRITE)
-		return max;
-	for (unsigned i = 0; n < max && i < APPEND_RECORDS_MAX; i++) {
-		const uint8_t *newline = memchr(data.p + n, '\n', data.n - n);
-		size_t end = newline ? (size_t)(newline - data.p) + 1 : data.n;
-
-		if (end > max)
-			return n ? n : max;
-		n = end;
-	}
-	return n;
-}
-
-/* The operation that appends the first records of `rest`. False: nothing is left to append. */
-static bool append_next(const struct framing *framing, uint64_t ino, struct span rest,
-			struct op *ret)
-{
-	if (!rest.n && framing->mode != FRAMING_WRITE)
-		return false;
-	*ret = (struct op) { .type = OP_APPEND,
-			     .ino = ino,
-			     .flags = framing->mode,
-			     .n = framing->length,
-			     .data = span_of(rest.p, op_bytes(framing, rest)) };
-	return true;
-}
-
-static int append_check(struct ropefs *fs, uint64_t ino, size_t n,
-			struct framing *ret_framing, bool *ret_lost)
-{
-	struct inode *in;
-	struct queue *q;
-	int r = look(fs, ino, &in, &q);
-
-	if (r >= 0) {
-		*ret_framing = q->framing;
-		*ret_lost = q->lost;
-		if (q->framing.mode == FRAMING_LENGTH && n % q->framing.length)
-			r = err_set(EINVAL,
-				    "records of this queue have %u bytes, so %zu bytes "
-				    "are no whole records",
-				    q->framing.length, n);
-		if (q->framing.mode == FRAMING_WRITE && n > ROPEFS_WRITE_MAX)
-			r = err_set(EMSGSIZE, "a record has at most %u bytes",
-				    ROPEFS_WRITE_MAX);
-	}
-	return look_end(fs, r);
-}
-
-ssize_t ropefs_append(struct ropefs *fs, uint64_t ino, const void *p, size_t n,
-		      unsigned flags, uint64_t *ret_id)
-{
-	struct framing framing = { 0 };
-	uint64_t id = 0;
-	size_t done = 0;
-	bool lost;
-	int r = append_check(fs, ino, n, &framing, &lost);
-
-	if (r >= 0 && lost)
-		r = append_gap(fs, ino, flags);
-	if (r < 0 && r != -ENOSPC)
-		return r;
-	do {
-		struct span rest = span_of((const uint8_t *)p + done, n - done);
-		struct op op;
-
-		if (!append_next(&framing, ino, rest, &op))
-			break;
-		if (r >= 0)
-			r = append_op(fs, &op, flags, &id);
-		if (r == -ENOSPC)
-			note_refused(fs, ino, count_records(&framing, rest));
-		if (r < 0)
-			return done ? (ssize_t)done : r;
-		if (!done && ret_id)
-			*ret_id = id;
-		done += op.data.n;
-	} while (done < n);
-	return (ssize_t)n;
-}
-
-int queue_time(struct ropefs *fs, uint64_t ino, int64_t *ret_ns)
-{
-	struct clocks c = { 0 };
-	struct inode *in;
-	struct queue *q;
-	int r = write_mark(fs, ino);
-
-	if (r >= 0) {
-		r = look(fs, ino, &in, &q);
-		if (r >= 0)
-			read_clocks(fs, q, &c);
-		look_end(fs, r);
-	}
-	if (r >= 0)
-		*ret_ns = c.time;
-	return r;
-}
-
-ssize_t ropefs_txn_append(struct ropefs_txn *t, uint64_t ino, const void *p, size_t n)
-{
-	struct ropefs *fs = txn_store(t);
-	struct span rest = span_of(p, n);
-	struct framing framing = { 0 };
-	bool lost;
-	int r = append_check(fs, ino, n, &framing, &lost);
-
-	if (r < 0)
-		return r;
-	do {
-		struct op op;
-
-		if (!append_next(&framing, ino, rest, &op))
-			break;
-		r = txn_stage(t, &op);
-		rest = span_of(rest.p + op.data.n, rest.n - op.data.n);
-	} while (r >= 0 && rest.n);
-	return r < 0 ? r : (ssize_t)n;
+	return queue_look_end(fs, r);
 }
 
 /* --- trimming --- */
@@ -702,7 +377,7 @@ int ropefs_cursor_get(struct ropefs *fs, uint64_t ino, const char *name,
 	struct inode *in;
 	struct queue *q;
 	struct span value;
-	int r = look(fs, ino, &in, &q);
+	int r = queue_look(fs, ino, &in, &q);
 
 	if (r >= 0 && (!*name || strlen(name) > CURSOR_NAME_MAX))
 		r = -ENOENT;
@@ -712,7 +387,7 @@ int ropefs_cursor_get(struct ropefs *fs, uint64_t ino, const char *name,
 		r = catalog_get_cursor(&cat, ino_base(ino), SPAN_STR(name), &value);
 	if (r >= 0)
 		cursor_of(q, SPAN_STR(name), value, ret);
-	return look_end(fs, r);
+	return queue_look_end(fs, r);
 }
 
 int ropefs_cursor_next(struct ropefs *fs, uint64_t ino, const char *after,
@@ -722,7 +397,7 @@ int ropefs_cursor_next(struct ropefs *fs, uint64_t ino, const char *after,
 	struct inode *in;
 	struct queue *q;
 	struct span name, value;
-	int r = look(fs, ino, &in, &q);
+	int r = queue_look(fs, ino, &in, &q);
 
 	if (r >= 0)
 		r = catalog_of(fs, ino, &cat);
@@ -731,7 +406,7 @@ int ropefs_cursor_next(struct ropefs *fs, uint64_t ino, const char *after,
 					&value);
 	if (r > 0)
 		cursor_of(q, name, value, ret);
-	return look_end(fs, r);
+	return queue_look_end(fs, r);
 }
 
 /* --- being told --- */

@@ -15,6 +15,7 @@
 #include "core/store_priv.h"
 
 #define APPEND_RECORDS_MAX 1024u /* one op brings at most so many */
+#define QUEUE_STEP_NS	   10000000 /* a wall clock that moved by so much was set */
 
 struct queue {
 	uint64_t next, first, base;
@@ -42,6 +43,11 @@ int queue_wanted(struct ropefs *fs, struct inode *dir, struct framing *ret);
 int queue_make(struct ropefs *fs, struct inode *in, struct framing framing);
 /* The queue of a file that is one. -EINVAL: it is none. */
 int queue_get(struct ropefs *fs, struct inode *in, struct queue **ret);
+/* The queue of a file, with the engine lock held from then on; queue_look_end() drops it,
+ * and returns r. Also after an error. */
+int queue_look(struct ropefs *fs, uint64_t ino, struct inode **ret_in,
+	       struct queue **ret);
+int queue_look_end(struct ropefs *fs, int r);
 /* Rows of what changed since the last time; with the inode's own row. */
 int queue_flush(struct ropefs *fs, struct inode *in);
 

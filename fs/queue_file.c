@@ -282,7 +282,7 @@ static void write_waiting(struct task *t)
 	follow_hold();
 	keep_arm();
 	r = write_now(t->d, t->ino, &t->fi, t->data, t->n, t->off, false);
-	if (r >= 0 && t->fi.flags & O_DSYNC) {
+	if (r >= 0 && (t->d->sync || t->fi.flags & O_DSYNC)) {
 		int synced = sync_all(t->d, t->ino, t->fi.fh);
 
 		r = synced < 0 ? synced : r;

@@ -104,6 +104,20 @@ cd "$MNT" || exit 1
 is "and after kill -9 what was synced" "$(grep -c crash lines/many) $(tail -n 1 lines/many)" \
 	"50 crash 50"
 cd /
+fs_restart -o durability=sync || exit 1
+mkfifo "$T/told"
+timeout 100 python3 - "$MNT/lines/sure" "$T/told" <<'END' &
+import os, sys, time
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+os.write(fd, b"whole\npart")
+open(sys.argv[2], "w").close()
+time.sleep(100)
+END
+holder=$!
+timeout 100 cat "$T/told"
+fs_kill; kill $holder; fs_start || exit 1
+is "durability=sync covers a line without end" "$(cat "$MNT/lines/sure")" "whole
+part"
 fs_stop
 ok "fsck finds nothing" "$(dirname "$ROPECTL")/../tools/ropefs-fsck" --key-file "$KEY" "$STORE"
 finish

@@ -219,7 +219,7 @@ static void make_records(struct finding *f)
 /* The store anew, without what it and the kernel keep in memory (if we may). */
 static void reopen_cold(struct finding *f)
 {
-	struct ropefs_opts opts = { .memory_bytes = 64 * STORE_MIB };
+	struct ropefs_opts opts = { 0 };
 	struct ropefs_queue q;
 	struct ropefs_attr a;
 	int fd;
@@ -446,7 +446,7 @@ static void print_found(const struct found *r)
 		{ .work = "queue: append to a follower's return, p50",
 		  .unit = "us",
 		  .own = &r->follow },
-		{ .work = "queue: memory=64M while finding: VmHWM",
+		{ .work = "queue: memory=256M, appending and finding: VmHWM",
 		  .unit = "MiB",
 		  .own = &r->resident },
 	};
@@ -464,8 +464,7 @@ void part_find(const struct bench_env *env)
 	struct found found = { 0 };
 
 	samples_new(&f.s, 100000);
-	f.fs = bench_store_open(env, "finding",
-				&(struct ropefs_opts) { .memory_bytes = 64 * STORE_MIB });
+	f.fs = bench_store_open(env, "finding", &(struct ropefs_opts) { 0 });
 	f.ino = make_queue(f.fs, "q", "line");
 	make_records(&f);
 	find_rounds(&f, &found);
