@@ -299,7 +299,8 @@ int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
 	op_encode(op, &head);
 	iov[0] = (struct iovec) { head.b, head.n };
 	iov[1] = (struct iovec) { (void *)(uintptr_t)op->data.p, op->data.n };
-	if (op->type != OP_MARK) { /* one comes before the change that was asked for */
+	/* Some come before the change that was asked for. */
+	if (op->type != OP_MARK && !(op->type == OP_APPEND && op->flags & OP_FLAG_GAP)) {
 		/* Before: what is in the log but not noted would be done twice. */
 		if (noted_lsn)
 			__atomic_store_n(noted_lsn, wal_last_lsn(fs->wal) + 1,

@@ -14,8 +14,9 @@
 #include "core/queue/block.h"
 #include "core/store_priv.h"
 
-#define APPEND_RECORDS_MAX 1024u /* one op brings at most so many */
-#define QUEUE_STEP_NS	   10000000 /* a wall clock that moved by so much was set */
+#define APPEND_RECORDS_MAX                                                               \
+	((unsigned)ROPEFS_APPEND_MAX) /* one op brings at most so many */
+#define QUEUE_STEP_NS 10000000 /* a wall clock that moved by so much was set */
 
 struct queue {
 	uint64_t next, first, base;

@@ -580,10 +580,11 @@ struct ropefs_record {
 	size_t n; /* bytes */
 	bool gap; /* says how many others were lost (policy gap=record) */
 };
-/* Adds the records in p, whole or not at all; more than 1024 are several steps. A last line
- * without a newline is a record as it is. *ret_id (may be NULL): of the first. Returns n, fewer
- * when a later step failed, or an error: -EINVAL: no whole records (ROPEFS_LENGTH);
+/* Adds the records in p, whole or not at all; more than ROPEFS_APPEND_MAX are several steps. A last
+ * line without a newline is a record as it is. *ret_id (may be NULL): of the first. Returns n,
+ * fewer when a later step failed, or an error: -EINVAL: no whole records (ROPEFS_LENGTH);
  * -EMSGSIZE: more than ROPEFS_WRITE_MAX (ROPEFS_WRITE). */
+enum { ROPEFS_APPEND_MAX = 1024 };
 ssize_t ropefs_append(struct ropefs *fs, uint64_t ino, const void *p, size_t n,
 		      unsigned flags, uint64_t *ret_id);
 

@@ -2,18 +2,14 @@
 
 #include "fs/daemon.h"
 #include "fs/keep.h"
+#include "fs/kept.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
 #include "fs/snap.h"
 
-static bool was_done(fuse_req_t req)
-{
-	return keep_was_done(daemon_of(req)->opened_lsn);
-}
-
 bool again_done(fuse_req_t req)
 {
-	if (!was_done(req))
+	if (!keep_was_done())
 		return false;
 	fuse_reply_err(req, 0);
 	return true;
@@ -24,7 +20,7 @@ bool again_entry(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct ropefs_attr a;
 	int r;
 
-	if (!was_done(req))
+	if (!keep_was_done())
 		return false;
 	if (snap_is_folder(parent))
 		r = ropefs_snapshot_lookup(daemon_of(req)->fs, snap_dir_of(parent),
@@ -46,7 +42,7 @@ bool again_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 	struct ropefs_attr a;
 	int r;
 
-	if (!was_done(req))
+	if (!keep_was_done())
 		return false;
 	r = ropefs_lookup(d->fs, parent, ropefs_name(name), &a);
 	if (r >= 0)
@@ -55,7 +51,8 @@ bool again_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 		reply_err(req, r);
 		return true;
 	}
-	file_opened(req, fi, a.is_queue);
+	if (!kept_was_opened(fi))
+		file_opened(req, fi, a.is_queue);
 	if (fuse_reply_create(req, &e, fi) < 0)
 		inodes_put(&d->inodes, a.ino, 1);
 	return true;
@@ -63,7 +60,7 @@ bool again_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 
 bool again_write(fuse_req_t req, size_t n)
 {
-	if (!was_done(req))
+	if (!keep_was_done())
 		return false;
 	fuse_reply_write(req, n);
 	return true;
@@ -71,8 +68,16 @@ bool again_write(fuse_req_t req, size_t n)
 
 bool again_ioctl(fuse_req_t req)
 {
-	if (!was_done(req))
+	if (!keep_was_done())
 		return false;
 	fuse_reply_ioctl(req, 0, NULL, 0);
+	return true;
+}
+
+bool again_open(fuse_req_t req, struct fuse_file_info *fi)
+{
+	if (!kept_was_opened(fi))
+		return false;
+	fuse_reply_open(req, fi);
 	return true;
 }

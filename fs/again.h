@@ -12,6 +12,8 @@ bool again_done(fuse_req_t req);
 bool again_entry(fuse_req_t req, fuse_ino_t parent, const char *name);
 bool again_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 		  struct fuse_file_info *fi);
+/* Any file that has a row (kept.h). */
+bool again_open(fuse_req_t req, struct fuse_file_info *fi);
 bool again_write(fuse_req_t req, size_t n);
 bool again_ioctl(fuse_req_t req);
 

@@ -61,7 +61,7 @@ enum {
 	FH_HELD = 32, /* in a snapshot, held by snap_opened() */
 	FH_COPY = 64, /* perhaps a copy of another file (copies.h) */
 	FH_QUEUE = 128, /* of a queue, open for writing; above: a number (queue_file.h) */
-	FH_BITS = 8,
+	FH_BITS = 8, /* above, of FH_RUN and FH_HELD: its row (kept_number()) */
 };
 
 enum { EDIT_THREADS = 4 };
@@ -111,7 +111,6 @@ struct daemon {
 	/* Of a supervised mount (supervise.h). */
 	bool took_over; /* from a worker that ended: the kernel knows what we don't */
 	atomic_bool init_read; /* then */
-	uint64_t opened_lsn; /* of the store: all up to it had been done before */
 	int queue; /* our own queue of requests; -1: the connection's */
 
 	pthread_mutex_t idle_mutex;

@@ -1,6 +1,8 @@
 #include "fs/dotdir.h"
 
 #include "fs/events.h"
+#include "fs/handles.h"
+#include "fs/kept.h"
 #include "fs/metrics.h"
 #include "fs/ops.h"
 #include "fs/remote.h"
@@ -42,8 +44,8 @@ enum { FILES = sizeof(files) / sizeof(files[0]) };
 /* What an open file shows. On a list, as the last RELEASE may not come before the end. */
 struct text {
 	LIST_ENTRY(text) link;
-	char *p;
-	size_t n;
+	struct kept kept;
+	uint64_t n; /* bytes, in its area */
 };
 
 static pthread_mutex_t texts_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -61,7 +63,7 @@ static void text_free(struct text *t)
 	pthread_mutex_lock(&texts_mutex);
 	LIST_REMOVE(t, link);
 	pthread_mutex_unlock(&texts_mutex);
-	free(t->p);
+	kept_free(&t->kept);
 	free(t);
 }
 
@@ -141,6 +143,44 @@ static const struct fuse_lowlevel_ops *ops_of(fuse_ino_t ino)
 	return ino - FILES_FIRST < FILES ? files[ino - FILES_FIRST].ops : NULL;
 }
 
+/* Its text, where the next daemon finds it. */
+static int text_make(struct daemon *d, uint64_t i, bool names, struct text *t)
+{
+	char *text;
+	size_t n;
+	void *p;
+	int r = files[i].text(d, names, &text, &n);
+
+	if (r < 0)
+		return r;
+	t->n = n;
+	kept_new(&t->kept, &t->n, sizeof(t->n));
+	p = kept_area(&t->kept, n + 1);
+	if (p)
+		memcpy(p, text, n);
+	else
+		kept_free(&t->kept);
+	free(text);
+	return p ? 0 : -ENOMEM;
+}
+
+int dot_text_restore(struct daemon *d, const struct kept_file *k)
+{
+	struct text *t = calloc(1, sizeof(*t));
+	int r;
+
+	(void)d;
+	if (!t)
+		return -ENOMEM;
+	t->kept = k->k;
+	memcpy(&t->n, k->fixed, sizeof(t->n));
+	text_add(t);
+	r = handle_put(k->fh, t);
+	if (r < 0)
+		text_free(t);
+	return r;
+}
+
 static void dot_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	uid_t uid = fuse_req_ctx(req)->uid;
@@ -157,8 +197,7 @@ static void dot_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	t = calloc(1, sizeof(*t));
-	r = t ? files[i].text(daemon_of(req), uid == 0 || uid == geteuid(), &t->p, &t->n)
-	      : -ENOMEM;
+	r = t ? text_make(daemon_of(req), i, uid == 0 || uid == geteuid(), t) : -ENOMEM;
 	if (r < 0) {
 		free(t);
 		reply_err(req, r);
@@ -167,7 +206,8 @@ static void dot_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	text_add(t);
 	fi->direct_io = 1;
 	fi->noflush = 1;
-	if (reply_open_file(req, fi, t) < 0)
+	if (reply_open_file(req, fi, &(struct opened) { t, &t->kept, KEPT_TEXT, ino }) <
+	    0)
 		text_free(t);
 }
 
@@ -191,7 +231,7 @@ static void dot_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	memcpy(copy, t->p + at, n);
+	memcpy(copy, (const char *)t->kept.area + at, n);
 	fuse_reply_buf(req, copy, n);
 	free(copy);
 }

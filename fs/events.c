@@ -1,6 +1,7 @@
 #include "fs/events.h"
 
 #include "fs/daemon.h"
+#include "fs/handles.h"
 #include "fs/reply.h"
 
 #include <errno.h>
@@ -11,19 +12,46 @@
 #include <string.h>
 #include <unistd.h>
 
+#define TOO_LONG "{\"event\":\"missed\",\"text\":\"an event was too long to be kept\"}"
+
 struct event_file {
 	struct source source; /* first: they are one */
 	LIST_ENTRY(event_file) link;
-	uint64_t next; /* line */
-	uint32_t uid; /* who reads */
-	size_t at; /* bytes of it given */
+	struct kept kept;
+	struct event_place {
+		uint64_t next; /* line */
+		uint64_t at; /* bytes of it given */
+		uint32_t uid; /* who reads */
+	} now, given; /* given: as of the last reply */
 };
+
+/* Those of the daemon before, or new ones. */
+static void init_lines(struct events *e)
+{
+	const struct fuse_file_info none = { 0 };
+	struct kept_file k;
+	unsigned at = 0;
+
+	while (kept_next(&at, &k)) {
+		if (k.kind != KEPT_EVENTS) {
+			kept_drop(&k.k);
+			continue;
+		}
+		e->kept = k.k;
+		e->lines = k.k.area;
+		return;
+	}
+	kept_new(&e->kept, NULL, 0);
+	e->lines = kept_area(&e->kept, sizeof(*e->lines));
+	kept_opened(&e->kept, KEPT_EVENTS, 0, &none);
+}
 
 void events_init(struct events *e)
 {
 	*e = (struct events) { 0 };
 	pthread_mutex_init(&e->mutex, NULL);
 	LIST_INIT(&e->files);
+	init_lines(e);
 }
 
 void events_release(struct events *e)
@@ -34,8 +62,7 @@ void events_release(struct events *e)
 		LIST_REMOVE(f, link);
 		source_put(&f->source);
 	}
-	for (size_t i = 0; i < EVENTS_KEPT; i++)
-		free(e->lines[i].text);
+	kept_free(&e->kept);
 	pthread_mutex_destroy(&e->mutex);
 }
 
@@ -77,17 +104,22 @@ static void wake_readers(struct task *t)
 	task_free(t);
 }
 
-/* Takes the line over. */
-static void keep(struct daemon *d, uint32_t uid, char *line)
+static void keep(struct daemon *d, uint32_t uid, const char *text)
 {
 	struct events *e = &d->events;
-	struct event_line *slot;
+	size_t n = strlen(text);
+	struct event_line *line;
+	uint64_t i;
 	bool wake;
 
+	if (!e->lines)
+		return;
 	pthread_mutex_lock(&e->mutex);
-	slot = &e->lines[e->next++ % EVENTS_KEPT];
-	free(slot->text);
-	*slot = (struct event_line) { line, uid };
+	i = atomic_load(&e->lines->next);
+	line = &e->lines->lines[i % EVENTS_KEPT];
+	line->uid = uid;
+	snprintf(line->text, EVENT_BYTES, "%s\n", n < EVENT_BYTES - 1 ? text : TOO_LONG);
+	atomic_store(&e->lines->next, i + 1);
 	wake = !e->stopped && !e->waking && !LIST_EMPTY(&e->files);
 	e->waking |= wake;
 	pthread_mutex_unlock(&e->mutex);
@@ -100,22 +132,14 @@ static void keep(struct daemon *d, uint32_t uid, char *line)
 	}
 }
 
-static void keep_text(struct daemon *d, uint32_t uid, const char *text)
-{
-	char *line;
-
-	if (asprintf(&line, "%s\n", text) >= 0)
-		keep(d, uid, line);
-}
-
 void events_line(void *arg, const char *text)
 {
-	keep_text(arg, EVENT_ALL, text);
+	keep(arg, EVENT_ALL, text);
 }
 
 void events_named_line(void *arg, const char *text)
 {
-	keep_text(arg, 0, text);
+	keep(arg, 0, text);
 }
 
 void event_say(struct daemon *d, uint32_t uid, const char *kind, uint64_t ino,
@@ -129,7 +153,7 @@ void event_say(struct daemon *d, uint32_t uid, const char *kind, uint64_t ino,
 	ev.time.ns = now.tv_sec * 1000000000 + now.tv_nsec;
 	if (ropefs_event_line(&ev, &line) < 0)
 		return;
-	keep_text(d, uid, line);
+	keep(d, uid, line);
 	free(line);
 }
 
@@ -139,22 +163,25 @@ static ssize_t say_missed(struct event_file *f, uint64_t oldest, char *p, size_t
 	int len = snprintf(p, n,
 			   "{\"event\":\"missed\",\"text\":\"%" PRIu64
 			   " events came before this reader read them\"}\n",
-			   oldest - f->next);
+			   oldest - f->now.next);
 
 	if (len < 0 || (size_t)len >= n)
 		return -EINVAL; /* a read too small for a line */
-	f->next = oldest;
-	f->at = 0;
+	f->now.next = oldest;
+	f->now.at = 0;
 	return len;
 }
 
 /* Stands on the next line that this reader may have; false: there is none yet. */
-static bool next_line(struct event_file *f, const struct events *e)
+static bool next_line(struct event_file *f, const struct event_lines *lines)
 {
-	for (; f->next < e->next; f->next++) {
-		uint32_t uid = e->lines[f->next % EVENTS_KEPT].uid;
+	struct event_place *at = &f->now;
 
-		if (uid == EVENT_ALL || uid == f->uid || !f->uid || f->uid == geteuid())
+	for (; at->next < atomic_load(&lines->next); at->next++) {
+		uint32_t uid = lines->lines[at->next % EVENTS_KEPT].uid;
+
+		if (uid == EVENT_ALL || uid == at->uid || !at->uid ||
+		    at->uid == geteuid())
 			return true;
 	}
 	return false;
@@ -165,24 +192,26 @@ static ssize_t fill(struct source *s, void *to, size_t n, bool nowait)
 	struct event_file *f = (struct event_file *)s;
 	struct events *e = &s->d->events;
 	ssize_t done = 0;
-	uint64_t oldest;
+	uint64_t oldest, next;
 
 	(void)nowait;
 	pthread_mutex_lock(&e->mutex);
-	oldest = e->next > EVENTS_KEPT ? e->next - EVENTS_KEPT : 0;
-	if (f->next < oldest)
+	next = atomic_load(&e->lines->next);
+	oldest = next > EVENTS_KEPT ? next - EVENTS_KEPT : 0;
+	if (f->now.next < oldest)
 		done = say_missed(f, oldest, to, n);
-	while (done >= 0 && (size_t)done < n && next_line(f, e)) {
-		const char *line = e->lines[f->next % EVENTS_KEPT].text + f->at;
+	while (done >= 0 && (size_t)done < n && next_line(f, e->lines)) {
+		const char *line =
+			e->lines->lines[f->now.next % EVENTS_KEPT].text + f->now.at;
 		size_t len = strlen(line), room = n - (size_t)done;
 		size_t some = len < room ? len : room;
 
 		memcpy((char *)to + done, line, some);
 		done += (ssize_t)some;
-		f->at += some;
+		f->now.at += some;
 		if (some == len) {
-			f->next++;
-			f->at = 0;
+			f->now.next++;
+			f->now.at = 0;
 		}
 	}
 	pthread_mutex_unlock(&e->mutex);
@@ -193,18 +222,39 @@ static bool ready(struct source *s)
 {
 	struct event_file *f = (struct event_file *)s;
 	struct events *e = &s->d->events;
+
+	uint64_t next;
 	bool more;
 
 	pthread_mutex_lock(&e->mutex);
 	/* Of lines that are lost by now, it is told how many. */
-	more = e->next > EVENTS_KEPT && f->next < e->next - EVENTS_KEPT;
-	more = more || next_line(f, e);
+	next = atomic_load(&e->lines->next);
+	more = next > EVENTS_KEPT && f->now.next < next - EVENTS_KEPT;
+	more = more || next_line(f, e->lines);
 	pthread_mutex_unlock(&e->mutex);
 	return more;
 }
 
+static void giving(struct source *s, uint64_t unique)
+{
+	struct event_file *f = (struct event_file *)s;
+
+	kept_step(&f->kept, unique, &f->given, &f->now, sizeof(f->now));
+	f->given = f->now;
+}
+
+static void again(struct source *s)
+{
+	struct event_file *f = (struct event_file *)s;
+	bool done;
+
+	if (kept_resent(&f->kept, &done, &f->given, sizeof(f->given)))
+		f->now = f->given;
+}
+
 static void event_file_free(struct source *s)
 {
+	kept_drop(&((struct event_file *)s)->kept);
 	free(s);
 }
 
@@ -215,33 +265,89 @@ static void event_file_end(struct event_file *f)
 	pthread_mutex_lock(&e->mutex);
 	LIST_REMOVE(f, link);
 	pthread_mutex_unlock(&e->mutex);
+	pthread_mutex_lock(&f->source.mutex);
+	kept_free(&f->kept);
+	pthread_mutex_unlock(&f->source.mutex);
 	source_put(&f->source);
+}
+
+static struct event_file *event_file_new(struct daemon *d)
+{
+	struct event_file *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	source_init(&f->source, d);
+	f->source.fill = fill;
+	f->source.ready = ready;
+	f->source.free = event_file_free;
+	f->source.giving = giving;
+	f->source.again = again;
+	return f;
+}
+
+static void event_file_begin(struct event_file *f)
+{
+	struct events *e = &f->source.d->events;
+
+	pthread_mutex_lock(&e->mutex);
+	LIST_INSERT_HEAD(&e->files, f, link);
+	pthread_mutex_unlock(&e->mutex);
+}
+
+int events_restore(struct daemon *d, const struct kept_file *k)
+{
+	struct event_file *f = d->events.lines ? event_file_new(d) : NULL;
+	int r;
+
+	if (!f)
+		return -ENOMEM;
+	events_stop(&d->events);
+	f->kept = k->k;
+	memcpy(&f->now, k->state ? k->state : k->fixed, sizeof(f->now));
+	f->given = f->now;
+	event_file_begin(f);
+	r = handle_put(k->fh, f);
+	if (r < 0)
+		event_file_end(f);
+	return r;
+}
+
+void events_go_on(struct daemon *d)
+{
+	struct events *e = &d->events;
+	struct task *t = task_new(d, NULL, NULL, 0);
+
+	pthread_mutex_lock(&e->mutex);
+	e->stopped = false;
+	e->waking = t;
+	pthread_mutex_unlock(&e->mutex);
+	if (t)
+		task_run(t, wake_readers);
 }
 
 static void events_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct daemon *d = daemon_of(req);
-	struct event_file *f = calloc(1, sizeof(*f));
+	struct event_file *f = d->events.lines ? event_file_new(d) : NULL;
+	uint64_t next;
 
-	(void)ino;
 	if (!f) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	source_init(&f->source, d);
-	f->uid = fuse_req_ctx(req)->uid;
-	f->source.fill = fill;
-	f->source.ready = ready;
-	f->source.free = event_file_free;
-	pthread_mutex_lock(&d->events.mutex);
-	if (d->events.next > EVENTS_KEPT)
-		f->next = d->events.next - EVENTS_KEPT;
-	LIST_INSERT_HEAD(&d->events.files, f, link);
-	pthread_mutex_unlock(&d->events.mutex);
+	next = atomic_load(&d->events.lines->next);
+	if (next > EVENTS_KEPT)
+		f->now.next = next - EVENTS_KEPT;
+	f->now.uid = fuse_req_ctx(req)->uid;
+	f->given = f->now;
+	kept_new(&f->kept, &f->now, sizeof(f->now));
+	event_file_begin(f);
 	fi->direct_io = 1;
 	fi->nonseekable = 1;
 	fi->noflush = 1;
-	if (reply_open_file(req, fi, f) < 0)
+	if (reply_open_file(req, fi,
+			    &(struct opened) { f, &f->kept, KEPT_EVENT_FILE, ino }) < 0)
 		event_file_end(f);
 }
 

@@ -5,23 +5,38 @@
 #ifndef ROPEFS_FS_EVENTS_H
 #define ROPEFS_FS_EVENTS_H
 
+#include "fs/kept.h"
+
 #include <fuse_lowlevel.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
-enum { EVENTS_KEPT = 1024 };
+enum {
+	EVENTS_KEPT = 1024,
+	EVENT_BYTES = 4096, /* a line at most, with a NUL */
+};
 
 struct daemon;
 struct event_file;
+struct kept_file;
+
+/* What the next daemon goes on with, too. */
+struct event_lines {
+	atomic_ullong next; /* how many there ever were; set last */
+	/* Line i is in i % EVENTS_KEPT. */
+	struct event_line {
+		uint32_t uid; /* who may read it besides root and the daemon's user */
+		char text[EVENT_BYTES]; /* with its newline */
+	} lines[EVENTS_KEPT];
+};
 
 struct events {
 	pthread_mutex_t mutex; /* a leaf */
-	struct event_line {
-		char *text; /* with its newline */
-		uint32_t uid; /* who may read it besides root and the daemon's user */
-	} lines[EVENTS_KEPT]; /* line i is in lines[i % EVENTS_KEPT] */
-	uint64_t next; /* how many there ever were */
+	struct kept kept;
+	struct event_lines *lines; /* NULL: no memory, and nothing is told */
 	LIST_HEAD(, event_file) files;
 	bool waking; /* a task is on its way */
 	bool stopped;
@@ -43,5 +58,9 @@ void event_say(struct daemon *d, uint32_t uid, const char *kind, uint64_t ino,
 	       const char *name, const char *text);
 
 extern const struct fuse_lowlevel_ops events_ops;
+/* A reader of a daemon before, who is not woken before events_go_on(). */
+int events_restore(struct daemon *d, const struct kept_file *k);
+
+void events_go_on(struct daemon *d);
 
 #endif

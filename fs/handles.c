@@ -30,6 +30,16 @@ uint64_t handle_new(void *p)
 	return number;
 }
 
+int handle_put(uint64_t number, void *p)
+{
+	int r;
+
+	pthread_mutex_lock(&mutex);
+	r = map_put(&handles, number, p);
+	pthread_mutex_unlock(&mutex);
+	return r;
+}
+
 void *handle_get(uint64_t number)
 {
 	void *p;

@@ -9,6 +9,8 @@
 
 /* A number for p, never given out before, also not by another process. 0: out of memory. */
 uint64_t handle_new(void *p);
+/* The same under the number that a daemon before gave it. -ENOMEM. */
+int handle_put(uint64_t number, void *p);
 /* NULL: there is none of that number (any more). */
 void *handle_get(uint64_t number);
 /* Gives the number up; returns what it had. */

@@ -11,12 +11,14 @@ enum { SETTLE_NS = 2000000 };
 struct known {
 	uint64_t ino;
 	uint64_t lookups;
+	uint64_t uses; /* of ours: views that are open */
 	uint64_t edits;
 	uint64_t less;
 	unsigned views; /* open for writing */
 	unsigned pending;
 	unsigned runs;
 	bool plain;
+	bool inherited; /* the kernel knows it from before */
 };
 
 void inodes_init(struct inodes *t, struct ropefs *fs)
@@ -82,17 +84,78 @@ int inodes_get(struct inodes *t, uint64_t ino)
 	return r;
 }
 
+/* Its entry, made where there is none. */
+static int entry_locked(struct inodes *t, uint64_t ino, struct known **ret)
+{
+	int r = map_get(&t->known, ino) ? 0 : add_locked(t, ino, 0);
+
+	if (r >= 0)
+		*ret = map_get(&t->known, ino);
+	return r;
+}
+
 int inodes_inherit(struct inodes *t, uint64_t ino)
 {
-	int r = 0;
+	struct known *k;
+	int r;
 
-	if (ino == ROPEFS_ROOT_INO)
+	if (is_uncounted(ino))
 		return 0;
 	pthread_mutex_lock(&t->mutex);
-	if (!map_get(&t->known, ino))
-		r = add_locked(t, ino, 0);
+	r = entry_locked(t, ino, &k);
+	if (r >= 0)
+		k->inherited = true;
 	pthread_mutex_unlock(&t->mutex);
 	return r;
+}
+
+int inodes_use(struct inodes *t, uint64_t ino)
+{
+	struct known *k;
+	int r;
+
+	if (is_uncounted(ino))
+		return 0;
+	pthread_mutex_lock(&t->mutex);
+	r = entry_locked(t, ino, &k);
+	if (r >= 0)
+		k->uses++;
+	pthread_mutex_unlock(&t->mutex);
+	return r;
+}
+
+/* The inode's entry, if it is to go now; out of the table. */
+static struct known *unknown_locked(struct inodes *t, struct known *k)
+{
+	if (k->lookups || k->uses || k->inherited)
+		return NULL;
+	return map_del(&t->known, k->ino);
+}
+
+/* Without the mutex, as it may have to take a big file apart. Whoever finds the file by a name
+ * meanwhile takes a hold of his own. */
+static void let_go(struct inodes *t, struct known *gone)
+{
+	if (gone)
+		ropefs_release(t->fs, gone->ino, 1);
+	free(gone);
+}
+
+void inodes_unuse(struct inodes *t, uint64_t ino)
+{
+	struct known *k, *gone = NULL;
+
+	if (is_uncounted(ino))
+		return;
+	pthread_mutex_lock(&t->mutex);
+	k = map_get(&t->known, ino);
+	if (k) {
+		assert(k->uses);
+		k->uses--;
+		gone = unknown_locked(t, k);
+	}
+	pthread_mutex_unlock(&t->mutex);
+	let_go(t, gone);
 }
 
 void inodes_put(struct inodes *t, uint64_t ino, uint64_t times)
@@ -105,16 +168,14 @@ void inodes_put(struct inodes *t, uint64_t ino, uint64_t times)
 	k = map_get(&t->known, ino);
 	if (k) {
 		assert(t->took_over || k->lookups >= times);
+		/* Those of before are among them: the kernel forgets all of them at once. */
+		if (k->lookups < times)
+			k->inherited = false;
 		k->lookups -= k->lookups < times ? k->lookups : times;
-		if (!k->lookups)
-			gone = map_del(&t->known, ino);
+		gone = unknown_locked(t, k);
 	}
 	pthread_mutex_unlock(&t->mutex);
-	/* Outside, as it may have to take a big file apart. Whoever finds the file by a name
-	 * meanwhile takes a hold of his own. */
-	if (gone)
-		ropefs_release(t->fs, ino, 1);
-	free(gone);
+	let_go(t, gone);
 }
 
 void inodes_edit_lock(struct inodes *t, uint64_t ino)
@@ -159,7 +220,9 @@ void inodes_edited(struct inodes *t, uint64_t ino)
 
 void inodes_run(struct inodes *t, uint64_t ino, int change)
 {
-	WITH_KNOWN(t, ino, k, k->runs += (unsigned)change);
+	/* Below 0 it can only get by what a worker before had counted. */
+	WITH_KNOWN(t, ino, k,
+		   k->runs = change > 0 || k->runs ? k->runs + (unsigned)change : 0);
 }
 
 bool inodes_runs(struct inodes *t, uint64_t ino)

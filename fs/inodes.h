@@ -1,8 +1,8 @@
 /* inodes.h - what the daemon keeps of each inode the kernel knows.
  *
  * Invariants
- * 1. An inode is in the table while its lookups > 0, and the store holds it exactly as
- *    long: an unlinked file stays until the kernel has forgotten it.
+ * 1. An inode is in the table while the kernel knows it (lookups > 0, or inherited) or a view of it
+ *    is open, and the store holds it exactly as long: an unlinked file stays until then.
  * 2. `edits` rises with each change that moves bytes (insert, cut, replace, truncate), under
  *    the inode's edit lock. A view commits only if nobody else moved them since its open.
  * 3. `plain` is only set when the inode has no set-id bits and no file capabilities; it is
@@ -38,6 +38,9 @@ void inodes_release(struct inodes *t);
  * counted and always succeeds. */
 int inodes_get(struct inodes *t, uint64_t ino);
 void inodes_put(struct inodes *t, uint64_t ino, uint64_t times);
+/* For as long as a view of it is open: it stays although the kernel forgets it. */
+int inodes_use(struct inodes *t, uint64_t ino);
+void inodes_unuse(struct inodes *t, uint64_t ino);
 /* After a takeover: the kernel knows it from before, so it stays until the kernel forgets it,
  * which it does with all its lookups at once. */
 int inodes_inherit(struct inodes *t, uint64_t ino);

@@ -1,6 +1,7 @@
 #include "fs/keep.h"
 
 #include "core/ropefs.h"
+#include "fs/kept.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -8,9 +9,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* A reply may be out although its slot was not freed, by a kill in between. After so many workers
+ * the request would have come again. */
+#define LIVES_MAX 32u
+
 struct slot {
 	atomic_ullong unique; /* 0: free */
 	uint64_t lsn; /* 0: nothing changed yet */
+	atomic_uint
+		lives; /* it was done so many workers ago, and is only to be answered */
 };
 
 struct shared {
@@ -24,17 +31,28 @@ struct shared {
 };
 
 static struct shared *shared;
-static struct shared before; /* as the last worker left it */
-static bool has_before;
 
 static _Thread_local uint64_t request;
 static _Thread_local atomic_int *waiting;
+
+static void slot_free(struct slot *s)
+{
+	s->lsn = 0;
+	atomic_store(&s->lives, 0);
+	atomic_store(&s->unique, 0);
+}
+
+/* kept.h's part begins at a page. */
+static size_t keep_bytes(void)
+{
+	return (sizeof(struct shared) + 4095) / 4096 * 4096;
+}
 
 int keep_new(void)
 {
 	int fd = memfd_create("ropefs-keep", MFD_CLOEXEC);
 
-	if (fd < 0 || ftruncate(fd, sizeof(struct shared)) < 0) {
+	if (fd < 0 || ftruncate(fd, (off_t)(keep_bytes() + kept_bytes())) < 0) {
 		int r = -errno;
 
 		if (fd >= 0)
@@ -51,14 +69,30 @@ int keep_open(int fd, bool took_over)
 	if (p == MAP_FAILED)
 		return -errno;
 	shared = p;
-	has_before = took_over;
 	if (took_over) {
-		memcpy(&before, shared, sizeof(before));
-		memset(shared->slots, 0, sizeof(shared->slots));
 		memset(shared->waits, 0, sizeof(shared->waits));
 		atomic_fetch_add(&shared->takeovers, 1);
 	}
 	return 0;
+}
+
+int keep_open_files(int fd)
+{
+	return kept_open(fd, keep_bytes());
+}
+
+void keep_settle(uint64_t lsn)
+{
+	for (unsigned i = 0; shared && i < KEEP_SLOTS; i++) {
+		struct slot *s = &shared->slots[i];
+
+		unsigned lives = atomic_load(&s->lives);
+
+		if (lives < LIVES_MAX && (lives || (s->lsn && s->lsn <= lsn)))
+			atomic_store(&s->lives, lives + 1);
+		else
+			slot_free(s);
+	}
 }
 
 void keep_close(void)
@@ -153,21 +187,22 @@ void keep_replied(uint64_t unique)
 
 		if (atomic_load_explicit(&s->unique, memory_order_relaxed) != done)
 			continue;
-		s->lsn = 0;
-		atomic_store(&s->unique, 0);
+		slot_free(s);
 		return;
 	}
 }
 
-bool keep_was_done(uint64_t lsn)
+bool keep_was_done(void)
 {
-	if (!has_before || !(request & UNIQUE_RESENT))
-		return false;
-	for (unsigned i = 0; i < KEEP_SLOTS; i++) {
-		const struct slot *s = &before.slots[i];
+	uint64_t mine = request & ~UNIQUE_RESENT;
 
-		if (atomic_load(&s->unique) == (request & ~UNIQUE_RESENT))
-			return s->lsn && s->lsn <= lsn;
+	if (!shared || !(request & UNIQUE_RESENT))
+		return false;
+	for (unsigned i = 0; i < KEEP_PROBE; i++) {
+		const struct slot *s = &shared->slots[(place_of(mine) + i) % KEEP_SLOTS];
+
+		if (atomic_load(&s->unique) == mine)
+			return atomic_load(&s->lives) > 0;
 	}
 	return false;
 }

@@ -1,5 +1,5 @@
 /* keep.h - what outlives a worker of a supervised mount: memory that the supervisor made and
- * each worker maps (supervise.h).
+ * each worker maps (supervise.h). What open files need lies behind it (kept.h).
  *
  * A request that changes something must be done once, although the kernel sends it again when
  * its worker died before it replied. So it has a slot here from before the change until its
@@ -10,8 +10,9 @@
  * Invariants
  * 1. A request has its slot from keep_arm() to its reply. (With very many under way one
  *    has none, and might be done twice.)
- * 2. The slots of the worker before are copied when a worker begins, so that nothing it does
- *    can change what it is told of them. */
+ * 2. A slot outlives any number of workers, until its request is answered. Each worker decides
+ *    which changes are made before it makes any of its own: an LSN that did not reach the log is
+ *    given again (keep_settle()). */
 #ifndef ROPEFS_FS_KEEP_H
 #define ROPEFS_FS_KEEP_H
 
@@ -31,6 +32,11 @@ int keep_new(void);
 /* Maps it into this process, as the one that takes requests from now on. took_over: another
  * worker did before. 0 or a negative errno. Without it all below does nothing. */
 int keep_open(int fd, bool took_over);
+/* The same for the rows of kept.h, by workers. */
+int keep_open_files(int fd);
+/* The store is open, and had what is up to lsn: which requests of the worker before are done?
+ * Before this one changes anything. */
+void keep_settle(uint64_t lsn);
 void keep_close(void);
 
 /* --- the mount --- */
@@ -52,9 +58,8 @@ uint64_t keep_current(void);
 void keep_arm(void);
 /* A reply has been written: its slot is free. */
 void keep_replied(uint64_t unique);
-/* Was the request at hand already done by the worker before? lsn: what the store had when it
- * was opened. */
-bool keep_was_done(uint64_t lsn);
+/* Was the request at hand already done by a worker before? */
+bool keep_was_done(void);
 
 /* --- threads that wait for the kernel --- */
 /* Around a call in which a thread may have to wait for replies to requests of this mount, and

@@ -79,6 +79,8 @@ static int serve_seat(const struct options *o, const struct seat *seat)
 	if (seat->took_over && !o->foreground)
 		leave_terminal();
 	r = keep_open(seat->keep, seat->took_over);
+	if (r >= 0)
+		r = keep_open_files(seat->keep);
 	if (r < 0)
 		report("the supervisor's memory: %s", strerror(-r));
 	else
@@ -88,8 +90,10 @@ static int serve_seat(const struct options *o, const struct seat *seat)
 	if (!seat->took_over && !o->foreground)
 		leave_terminal();
 	report_fuse_live();
-	if (wait_end(&ends) == SIGUSR1)
-		return mount_leave(m) ? 1 : SUPERVISE_AGAIN;
+	if (wait_end(&ends) == SIGUSR1) {
+		mount_leave(m);
+		_exit(SUPERVISE_AGAIN);
+	}
 	seat_ending(seat);
 	return mount_end(m);
 }

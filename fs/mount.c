@@ -4,9 +4,11 @@
 #include "fs/daemon.h"
 #include "fs/dotdir.h"
 #include "fs/keep.h"
+#include "fs/kept.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/report.h"
+#include "fs/restore.h"
 #include "fs/supervise.h"
 #include "fs/view_range.h"
 #include "fs/view_value.h"
@@ -32,6 +34,7 @@ enum {
 	WORKERS = 4,
 	FAR_WORKERS = 8,
 	DRAIN_S = 10,
+	LEAVE_S = 2,
 	IN_USE_TRIES = 60, /* of 50 ms: how long a holder that is ending may take */
 	IN_USE_STATUS = 4,
 	READ_AHEAD_KB = 1024,
@@ -233,7 +236,8 @@ static int inherit_orphans(struct daemon *d)
 	int r;
 
 	while ((r = ropefs_next_orphan(d->fs, ino, &ino)) == 1)
-		inodes_inherit(&d->inodes, ino);
+		if (!view_has_stage(d, ino))
+			inodes_inherit(&d->inodes, ino);
 	return r;
 }
 
@@ -243,7 +247,8 @@ static void init_daemon(struct daemon *d, const struct options *o,
 	struct ropefs_status st;
 
 	ropefs_get_status(d->fs, &st);
-	d->opened_lsn = st.lsn;
+	keep_settle(st.lsn);
+	kept_settle(st.lsn);
 	d->took_over = seat && seat->took_over;
 	d->queue = -1;
 	d->mountpoint = o->mountpoint;
@@ -264,12 +269,12 @@ static void init_daemon(struct daemon *d, const struct options *o,
 	queue_files_init(&d->queues);
 }
 
-static void release_daemon(struct daemon *d, bool leaves)
+static void release_daemon(struct daemon *d)
 {
 	pool_stop(&d->workers);
 	pool_stop(&d->far);
 	edits_stop(d);
-	waits_release(&d->waits, !leaves);
+	waits_release(&d->waits);
 	ropefs_follow_stop(d->fs);
 	if (d->session)
 		fuse_session_destroy(d->session);
@@ -401,8 +406,10 @@ static int attach(struct mounted *m)
 static int take_over(struct mounted *m)
 {
 	struct daemon *d = &m->d;
-	int r = inherit_orphans(d);
+	int r;
 
+	restore_files(d);
+	r = inherit_orphans(d);
 	m->is_mounted = true;
 	m->dev = keep_dev();
 	if (r >= 0)
@@ -411,6 +418,7 @@ static int take_over(struct mounted *m)
 		r = start_threads(m);
 	if (r < 0)
 		return r;
+	restore_polls(d, m->seat->connection);
 	sizes_start(d, m->dev);
 	seat_ready(m->seat, -1, -1);
 	return 0;
@@ -510,7 +518,7 @@ static void unmount(struct mounted *m)
 		waitpid(child, NULL, 0);
 }
 
-static int close_all(struct mounted *m, bool leaves)
+static int close_all(struct mounted *m)
 {
 	struct daemon *d = &m->d;
 	struct ropefs *fs = d->fs;
@@ -518,7 +526,7 @@ static int close_all(struct mounted *m, bool leaves)
 
 	sizes_stop(d);
 	dot_end();
-	release_daemon(d, leaves);
+	release_daemon(d);
 	r = ropefs_close(fs);
 	late_release(d);
 	free(m);
@@ -528,19 +536,18 @@ static int close_all(struct mounted *m, bool leaves)
 	return ropefs_error_exit_status(r);
 }
 
-int mount_leave(struct mounted *m)
+void mount_leave(struct mounted *m)
 {
 	struct daemon *d = &m->d;
 
 	pulse_stop(m);
 	expirer_stop(d);
 	loops_stop(&m->loops);
-	/* What can't be answered soon (it waits for data, say) is asked again of the next. */
-	tasks_wait(d, DRAIN_S);
-	pool_stop(&d->workers);
-	pool_stop(&d->far);
-	edits_stop(d);
-	return close_all(m, true);
+	/* What can't be answered soon is asked again of the next: it waits for data, say, or for
+	 * the kernel, which waits for what no loop takes any more. So no thread is waited for, and
+	 * nothing of this process is undone; it is as if it was killed, with an empty log. */
+	tasks_wait(d, LEAVE_S);
+	ropefs_checkpoint(d->fs);
 }
 
 int mount_end(struct mounted *m)
@@ -562,5 +569,5 @@ int mount_end(struct mounted *m)
 	edits_stop(d);
 	if (m->is_mounted && drained)
 		unmount(m);
-	return close_all(m, false);
+	return close_all(m);
 }

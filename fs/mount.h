@@ -14,8 +14,8 @@ int mount_start(const struct options *o, const struct seat *seat, struct mounted
 /* Unmounts unless that has happened, answers what is under way, closes the store. Returns an
  * exit status. */
 int mount_end(struct mounted *m);
-/* Answers what is under way and closes the store, but leaves the mount to another worker. 0, or
- * an exit status. */
-int mount_leave(struct mounted *m);
+/* Answers what is under way, as far as that takes no time, and leaves the mount to another worker.
+ * Threads may still run: the process has to end. */
+void mount_leave(struct mounted *m);
 
 #endif

@@ -52,6 +52,8 @@ void file_opened(fuse_req_t req, struct fuse_file_info *fi, bool is_queue);
 /* Of a handle just filled in: it may be for copying (copies.h). */
 void copies_note(struct daemon *d, pid_t pid, fuse_ino_t ino, struct fuse_file_info *fi);
 void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+/* A program that runs, or an open file of a snapshot, of a daemon before (KEPT_HELD). */
+int file_restore(struct daemon *d, const struct kept_file *k);
 void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	       struct fuse_file_info *fi);
 void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t off,

@@ -3,6 +3,7 @@
 #include "fs/keep.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
+#include "fs/view_range.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -137,11 +138,9 @@ static int set_size(struct daemon *d, uint64_t ino, const struct ropefs_attr *to
 {
 	int r;
 
-	inodes_edit_lock(&d->inodes, ino);
+	view_edit_lock(d, ino, NULL);
 	r = ropefs_setattr(d->fs, ino, to, set, ret);
-	if (r >= 0)
-		inodes_edited(&d->inodes, ino);
-	inodes_edit_unlock(&d->inodes, ino);
+	view_edit_unlock(d, ino, NULL, r >= 0);
 	return r;
 }
 

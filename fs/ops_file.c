@@ -10,6 +10,7 @@
 #include "fs/reply.h"
 #include "fs/snap.h"
 #include "fs/wire.h"
+#include "fs/view_range.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,19 +59,55 @@ static int open_truncate(struct daemon *d, fuse_ino_t ino, fuse_req_t req)
 	privs = privs_drop_by(req, ino);
 	if (privs < 0)
 		return privs;
-	inodes_edit_lock(&d->inodes, ino);
+	view_edit_lock(d, ino, NULL);
 	r = ropefs_truncate(d->fs, ino, 0);
-	if (r >= 0)
-		inodes_edited(&d->inodes, ino);
-	inodes_edit_unlock(&d->inodes, ino);
+	view_edit_unlock(d, ino, NULL, r >= 0);
 	return r < 0 ? r : privs;
+}
+
+/* What is counted while the file is open, the next daemon must count, too. */
+static void note_held(fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct kept k;
+
+	if (!(fi->fh & (FH_RUN | FH_HELD)))
+		return;
+	kept_new(&k, NULL, 0);
+	fi->fh |= kept_number(&k) << FH_BITS;
+	kept_opened(&k, KEPT_HELD, ino, fi);
+}
+
+/* false: the file's row is gone, so a RELEASE before this one had its effect already. */
+static bool forget_held(const struct fuse_file_info *fi)
+{
+	struct kept k = kept_numbered(fi->fh >> FH_BITS, fi->fh);
+
+	if (!k.row)
+		return !(fi->fh >> FH_BITS);
+	kept_free(&k);
+	return true;
 }
 
 static void opened_back(struct daemon *d, fuse_ino_t ino, const struct fuse_file_info *fi)
 {
+	if (!(fi->fh & (FH_RUN | FH_HELD)) || !forget_held(fi))
+		return;
 	if (fi->fh & FH_RUN)
 		inodes_run(&d->inodes, ino, -1);
 	snap_released(d, ino, fi);
+}
+
+int file_restore(struct daemon *d, const struct kept_file *k)
+{
+	int r = 0;
+
+	if (k->fh & FH_HELD)
+		r = ropefs_hold(d->fs, k->node);
+	if (k->fh & FH_RUN && r >= 0) {
+		r = inodes_inherit(&d->inodes, k->node);
+		inodes_run(&d->inodes, k->node, 1);
+	}
+	return r;
 }
 
 static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
@@ -97,6 +134,7 @@ static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
 	if (privs > 0)
 		attrs_drop(d, ino);
 	copies_note(d, fuse_req_ctx(req)->pid, ino, fi);
+	note_held(ino, fi);
 	if (fuse_reply_open(req, fi) < 0)
 		opened_back(d, ino, fi);
 }

@@ -7,6 +7,7 @@
 #include "fs/queue_ioctl.h"
 #include "fs/reply.h"
 #include "fs/txn.h"
+#include "fs/view_range.h"
 
 #include <errno.h>
 #include <string.h>
@@ -38,7 +39,7 @@ static int edit(struct daemon *d, fuse_ino_t ino, const struct ropefs_ioc_edit *
 	ssize_t n;
 	int r;
 
-	inodes_edit_lock(&d->inodes, ino);
+	view_edit_lock(d, ino, NULL);
 	if (e->n && e->cut) {
 		r = replace(d, ino, e);
 	} else if (e->n) {
@@ -49,9 +50,7 @@ static int edit(struct daemon *d, fuse_ino_t ino, const struct ropefs_ioc_edit *
 		keep_arm();
 		r = ropefs_cut(d->fs, ino, e->at, e->cut);
 	}
-	if (r >= 0)
-		inodes_edited(&d->inodes, ino);
-	inodes_edit_unlock(&d->inodes, ino);
+	view_edit_unlock(d, ino, NULL, r >= 0);
 	return r;
 }
 

@@ -17,11 +17,26 @@ struct queue_file {
 	pthread_mutex_t mutex;
 	enum ropefs_framing framing; /* 0: not asked yet */
 	uint32_t length;
-	bool wrote;
-	bool cut; /* the line before was cut by a sync: what comes is its rest */
-	uint64_t off; /* where the kernel will go on, after the last write */
-	char *part; /* the beginning of a record; ROPEFS_WRITE_MAX bytes of room, or NULL */
+	struct kept kept; /* its area: the beginning of a record */
+	struct queue_state {
+		uint64_t off; /* where the kernel will go on, after the last write */
+		uint64_t n; /* bytes of the beginning of a record */
+		uint64_t done; /* bytes taken of the request that is under way */
+		bool wrote;
+		bool cut; /* the line before was cut by a sync: what comes is its rest */
+	} now;
+};
+
+/* A write that is under way: n bytes at p, for the offset off. */
+struct queue_write {
+	struct daemon *d;
+	uint64_t ino;
+	struct queue_file *f;
+	const char *p;
 	size_t n;
+	uint64_t off;
+	size_t at; /* what comes next in p */
+	unsigned flags; /* of ropefs_append() */
 };
 
 void queue_files_init(struct queue_files *q)
@@ -39,7 +54,7 @@ static void file_free(void *value)
 	if (!f)
 		return;
 	pthread_mutex_destroy(&f->mutex);
-	free(f->part);
+	kept_free(&f->kept);
 	free(f);
 }
 
@@ -49,26 +64,54 @@ void queue_files_release(struct queue_files *q)
 	pthread_mutex_destroy(&q->mutex);
 }
 
-/* The handle's file; made when it is not there (a handle of a daemon before us). */
-static struct queue_file *file_of(struct daemon *d, uint64_t fh)
+static struct queue_file *add_locked(struct queue_files *q, uint64_t number)
+{
+	struct queue_file *f = calloc(1, sizeof(*f));
+
+	if (f && map_put(&q->open, number, f) < 0) {
+		free(f);
+		f = NULL;
+	}
+	if (f)
+		pthread_mutex_init(&f->mutex, NULL);
+	return f;
+}
+
+/* The handle's file; made when it is not there. */
+static struct queue_file *file_of(struct daemon *d, uint64_t ino,
+				  const struct fuse_file_info *fi)
 {
 	struct queue_files *q = &d->queues;
-	uint64_t number = fh >> FH_BITS;
+	uint64_t number = fi->fh >> FH_BITS;
 	struct queue_file *f;
 
 	pthread_mutex_lock(&q->mutex);
 	f = map_get(&q->open, number);
 	if (!f) {
-		f = calloc(1, sizeof(*f));
-		if (f && map_put(&q->open, number, f) < 0) {
-			free(f);
-			f = NULL;
+		f = add_locked(q, number);
+		if (f) {
+			kept_new(&f->kept, NULL, 0);
+			kept_opened(&f->kept, KEPT_QUEUE, ino, fi);
 		}
-		if (f)
-			pthread_mutex_init(&f->mutex, NULL);
 	}
 	pthread_mutex_unlock(&q->mutex);
 	return f;
+}
+
+int queue_file_restore(struct daemon *d, const struct kept_file *k)
+{
+	struct queue_files *q = &d->queues;
+	struct queue_file *f;
+
+	pthread_mutex_lock(&q->mutex);
+	f = add_locked(q, k->fh >> FH_BITS);
+	pthread_mutex_unlock(&q->mutex);
+	if (!f)
+		return -ENOMEM;
+	f->kept = k->k;
+	if (k->state)
+		memcpy(&f->now, k->state, sizeof(f->now));
+	return 0;
 }
 
 void queue_file_opened(fuse_req_t req, struct fuse_file_info *fi)
@@ -103,81 +146,129 @@ static size_t whole(const struct queue_file *f, const char *p, size_t n)
 	}
 }
 
-/* Keeps the beginning of a record. A line that is too long for one becomes a record. */
-static int keep(struct daemon *d, uint64_t ino, struct queue_file *f, const char *p,
-		size_t n)
-{
-	size_t room = ROPEFS_WRITE_MAX - f->n, some = n < room ? n : room;
-	ssize_t r;
+/* --- steps: each is in the file's row before it counts --- */
 
-	if (!f->part)
-		f->part = malloc(ROPEFS_WRITE_MAX);
-	if (!f->part)
-		return -ENOMEM;
-	memcpy(f->part + f->n, p, some);
-	f->n += some;
-	if (f->n < ROPEFS_WRITE_MAX)
-		return 0;
-	r = ropefs_append(d->fs, ino, f->part, f->n, 0, NULL);
-	if (r < 0) {
-		f->n -= some;
-		return (int)r;
-	}
-	f->n = 0;
-	return n > some ? keep(d, ino, f, p + some, n - some) : 0;
+/* The file as it will be when `some` more bytes are taken, and n kept. */
+static struct queue_state step_to(const struct queue_write *w, size_t some, uint64_t n)
+{
+	struct queue_state to = w->f->now;
+
+	to.n = n;
+	to.done += some;
+	to.wrote = true;
+	to.off = w->off + w->at + some;
+	to.cut = to.cut && !memchr(w->p + w->at, '\n', some);
+	return to;
 }
 
-/* What was kept and the first record's end, in p, as one. Returns how much of p that took. */
-static ssize_t complete(struct daemon *d, uint64_t ino, struct queue_file *f,
-			const char *p, size_t n)
+/* Appends what n bytes at p are, and changes the file to *to. */
+static int append(struct daemon *d, uint64_t ino, struct queue_file *f, const char *p,
+		  size_t n, unsigned flags, const struct queue_state *to)
 {
-	const char *newline = memchr(p, '\n', n);
-	size_t some = newline ? (size_t)(newline - p) + 1 : n;
 	ssize_t r;
 
-	if (f->framing == ROPEFS_LENGTH)
-		some = f->length - f->n < n ? f->length - f->n : n;
-	if (f->n + some > ROPEFS_WRITE_MAX)
-		some = ROPEFS_WRITE_MAX - f->n;
-	memcpy(f->part + f->n, p, some);
-	if (!whole(f, f->part, f->n + some) && f->n + some < ROPEFS_WRITE_MAX) {
-		f->n += some;
-		return (ssize_t)some;
-	}
-	r = ropefs_append(d->fs, ino, f->part, f->n + some, 0, NULL);
+	kept_change(&f->kept, &f->now, to, sizeof(*to));
+	r = ropefs_append(d->fs, ino, p, n, flags, NULL);
+	kept_changed(&f->kept, r >= 0);
 	if (r < 0)
-		return r;
-	f->n = 0;
-	return (ssize_t)some;
+		return (int)r;
+	f->now = *to;
+	return 0;
 }
 
-static ssize_t take(struct daemon *d, uint64_t ino, struct queue_file *f, const char *p,
-		    size_t n, unsigned flags)
+static int append_some(struct queue_write *w, const char *p, size_t n, size_t some,
+		       unsigned flags)
 {
-	size_t done = 0, some;
-	ssize_t r;
+	struct queue_state to = step_to(w, some, 0);
+	int r = append(w->d, w->ino, w->f, p, n, flags, &to);
 
-	while (f->n && done < n) {
-		r = complete(d, ino, f, p + done, n - done);
-		if (r < 0)
-			return done ? (ssize_t)done : r;
-		done += (size_t)r;
+	if (r >= 0)
+		w->at += some;
+	return r;
+}
+
+static char *part_of(struct queue_file *f)
+{
+	return kept_area(&f->kept, ROPEFS_WRITE_MAX);
+}
+
+/* Keeps the beginning of a record. A line that is too long for one becomes a record. */
+static int keep(struct queue_write *w)
+{
+	struct queue_file *f = w->f;
+	size_t room = ROPEFS_WRITE_MAX - f->now.n, left = w->n - w->at;
+	size_t some = left < room ? left : room;
+	struct queue_state to = step_to(w, some, f->now.n + some);
+	char *part = part_of(f);
+
+	if (!part)
+		return -ENOMEM;
+	memcpy(part + f->now.n, w->p + w->at, some);
+	if (some == room)
+		return append_some(w, part, ROPEFS_WRITE_MAX, some, 0);
+	kept_step(&f->kept, keep_current(), &f->now, &to, sizeof(to));
+	f->now = to;
+	w->at += some;
+	return 0;
+}
+
+/* What was kept and the first record's end as one. */
+static int complete(struct queue_write *w)
+{
+	struct queue_file *f = w->f;
+	size_t left = w->n - w->at, n = f->now.n, some;
+	const char *newline = memchr(w->p + w->at, '\n', left);
+	char *part = part_of(f);
+
+	some = newline ? (size_t)(newline - (w->p + w->at)) + 1 : left;
+	if (f->framing == ROPEFS_LENGTH)
+		some = f->length - n < left ? f->length - n : left;
+	if (n + some > ROPEFS_WRITE_MAX)
+		some = ROPEFS_WRITE_MAX - n;
+	if (!part)
+		return -ENOMEM;
+	memcpy(part + n, w->p + w->at, some);
+	if (whole(f, part, n + some) || n + some == ROPEFS_WRITE_MAX)
+		return append_some(w, part, n + some, some, 0);
+	return keep(w);
+}
+
+/* Of n bytes of whole records at p: what the store takes in one step. */
+static size_t one_step(const struct queue_file *f, const char *p, size_t n)
+{
+	size_t end = 0;
+
+	if (f->framing == ROPEFS_LENGTH && n / f->length > ROPEFS_APPEND_MAX)
+		return (size_t)ROPEFS_APPEND_MAX * f->length;
+	if (f->framing != ROPEFS_LINE)
+		return n;
+	for (unsigned i = 0; end < n && i < ROPEFS_APPEND_MAX; i++)
+		end += (size_t)((const char *)memchr(p + end, '\n', n - end) -
+				(p + end)) +
+		       1;
+	return end;
+}
+
+/* An error leaves what came before it taken. */
+static int take(struct queue_write *w)
+{
+	size_t some;
+	int r = 0;
+
+	while (r >= 0 && w->at < w->n) {
+		const char *p = w->p + w->at;
+
+		some = w->f->now.n ? 0 : whole(w->f, p, w->n - w->at);
+		if (w->f->now.n) {
+			r = complete(w);
+		} else if (some) {
+			some = one_step(w->f, p, some);
+			r = append_some(w, p, some, some, w->flags);
+		} else {
+			r = keep(w);
+		}
 	}
-	some = whole(f, p + done, n - done);
-	if (some) {
-		r = ropefs_append(d->fs, ino, p + done, some, flags, NULL);
-		if (r < 0)
-			return done ? (ssize_t)done : r;
-		done += (size_t)r;
-		if ((size_t)r < some)
-			return (ssize_t)done;
-	}
-	if (done < n) {
-		r = keep(d, ino, f, p + done, n - done);
-		if (r < 0)
-			return done ? (ssize_t)done : r;
-	}
-	return (ssize_t)n;
+	return r;
 }
 
 /* What a record is; a file keeps it for life. */
@@ -200,9 +291,9 @@ static int may_write(struct daemon *d, uint64_t ino, const struct queue_file *f,
 	struct ropefs_attr a;
 	int r;
 
-	if (flags & O_APPEND || (f->wrote && off == f->off))
+	if (flags & O_APPEND || (f->now.wrote && off == f->now.off))
 		return 0;
-	r = f->wrote ? -EPERM : ropefs_getattr(d->fs, ino, &a);
+	r = f->now.wrote ? -EPERM : ropefs_getattr(d->fs, ino, &a);
 	if (r < 0)
 		return r;
 	return off == a.size ? 0 : -EPERM;
@@ -211,54 +302,71 @@ static int may_write(struct daemon *d, uint64_t ino, const struct queue_file *f,
 static ssize_t write_now(struct daemon *d, uint64_t ino, const struct fuse_file_info *fi,
 			 const char *p, size_t n, uint64_t off, bool nowait)
 {
-	struct queue_file *f = file_of(d, fi->fh);
-	ssize_t r;
+	struct queue_write w = { .d = d,
+				 .ino = ino,
+				 .f = file_of(d, ino, fi),
+				 .p = p,
+				 .n = n,
+				 .off = off,
+				 .flags = nowait ? ROPEFS_NOWAIT : 0 };
+	int r;
 
-	if (!f)
+	if (!w.f)
 		return -ENOMEM;
-	pthread_mutex_lock(&f->mutex);
-	r = ask_framing(d, ino, f);
+	pthread_mutex_lock(&w.f->mutex);
+	r = ask_framing(d, ino, w.f);
 	if (r >= 0)
-		r = fi->writepage ? -EPERM : may_write(d, ino, f, off, fi->flags);
-	if (r >= 0 && nowait && f->n)
+		r = fi->writepage ? -EPERM : may_write(d, ino, w.f, off, fi->flags);
+	if (r >= 0 && nowait && w.f->now.n)
 		r = -EAGAIN; /* what was kept goes with it, and may have to wait */
 	if (r >= 0)
-		r = take(d, ino, f, p, n, nowait ? ROPEFS_NOWAIT : 0);
-	if (r > 0) {
-		f->wrote = true;
-		f->off = off + (uint64_t)r;
-		f->cut = f->cut && !memchr(p, '\n', (size_t)r);
-	}
+		r = take(&w);
+	pthread_mutex_unlock(&w.f->mutex);
+	return w.at ? (ssize_t)w.at : r;
+}
+
+/* How much of the write at hand a daemon before has taken. */
+static size_t taken_before(struct daemon *d, uint64_t ino,
+			   const struct fuse_file_info *fi)
+{
+	struct queue_file *f = file_of(d, ino, fi);
+	size_t done = 0;
+	bool made;
+
+	if (!f)
+		return 0;
+	pthread_mutex_lock(&f->mutex);
+	if (kept_resent(&f->kept, &made, NULL, 0))
+		done = f->now.done;
+	f->now.done = done;
 	pthread_mutex_unlock(&f->mutex);
-	return r;
+	return done;
 }
 
 /* What was kept of a line becomes a record as it is, so that a sync covers it; its rest will be
  * another one. */
 static int cut_line(struct daemon *d, uint64_t ino, struct queue_file *f)
 {
-	ssize_t r = ask_framing(d, ino, f);
+	struct queue_state to = f->now;
+	int r = ask_framing(d, ino, f);
 
 	if (r < 0 || f->framing == ROPEFS_LENGTH)
-		return (int)r;
-	r = ropefs_append(d->fs, ino, f->part, f->n, 0, NULL);
-	if (r < 0)
-		return (int)r;
-	f->n = 0;
-	f->cut = true;
-	return 0;
+		return r;
+	to.n = 0;
+	to.cut = true;
+	return append(d, ino, f, part_of(f), f->now.n, 0, &to);
 }
 
 /* Makes what the handle has taken durable, but for a part of a record of a fixed length. */
-static int sync_all(struct daemon *d, uint64_t ino, uint64_t fh)
+static int sync_all(struct daemon *d, uint64_t ino, const struct fuse_file_info *fi)
 {
-	struct queue_file *f = file_of(d, fh);
+	struct queue_file *f = file_of(d, ino, fi);
 	int r = 0;
 
 	if (!f)
 		return -ENOMEM;
 	pthread_mutex_lock(&f->mutex);
-	if (f->n)
+	if (f->now.n)
 		r = cut_line(d, ino, f);
 	pthread_mutex_unlock(&f->mutex);
 	return r < 0 ? r : ropefs_sync(d->fs);
@@ -280,10 +388,9 @@ static void write_waiting(struct task *t)
 	ssize_t r;
 
 	follow_hold();
-	keep_arm();
 	r = write_now(t->d, t->ino, &t->fi, t->data, t->n, t->off, false);
 	if (r >= 0 && (t->d->sync || t->fi.flags & O_DSYNC)) {
-		int synced = sync_all(t->d, t->ino, t->fi.fh);
+		int synced = sync_all(t->d, t->ino, &t->fi);
 
 		r = synced < 0 ? synced : r;
 	}
@@ -297,21 +404,21 @@ void queue_file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, o
 		      struct fuse_file_info *fi)
 {
 	struct daemon *d = daemon_of(req);
-	size_t done = 0;
+	size_t done = taken_before(d, ino, fi);
+	bool waits = d->sync || fi->flags & O_DSYNC;
 	ssize_t r = -EAGAIN;
 	struct task *t;
 
 	follow_hold();
-	keep_arm();
-	if (!d->sync && !(fi->flags & O_DSYNC))
-		r = write_now(d, ino, fi, p, n, (uint64_t)off, true);
-	if ((r < 0 && r != -EAGAIN) || r == (ssize_t)n) {
-		written(d, req, r);
+	if (!waits)
+		r = write_now(d, ino, fi, p + done, n - done, (uint64_t)off + done, true);
+	if (r > 0)
+		done += (size_t)r;
+	if (!waits && ((r < 0 && r != -EAGAIN) || done == n)) {
+		written(d, req, r < 0 && !done ? r : (ssize_t)done);
 		return;
 	}
-	follow_wake_later();
-	if (r > 0) /* the rest would have to wait */
-		done = (size_t)r;
+	follow_wake_later(); /* the rest may have to wait */
 	t = task_new(d, req, p + done, n - done);
 	if (!t)
 		return;
@@ -326,37 +433,34 @@ void queue_file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, o
 /* What was kept, as the record that it is now; a line that a sync has cut gets its end. */
 static int finish(struct daemon *d, uint64_t ino, struct queue_file *f)
 {
-	ssize_t r = ask_framing(d, ino, f);
+	struct queue_state to = f->now;
+	int r = ask_framing(d, ino, f);
+	char *part = part_of(f);
 
-	if (r < 0)
-		return (int)r;
+	if (r < 0 || !part)
+		return r < 0 ? r : -ENOMEM;
+	to.n = 0;
+	to.cut = false;
 	if (f->framing == ROPEFS_LENGTH) {
 		event_say(
 			d, EVENT_ALL, "queue", ino, NULL,
 			"a file was closed in the middle of a record, which is dropped");
-		f->n = 0;
+		kept_step(&f->kept, keep_current(), &f->now, &to, sizeof(to));
+		f->now = to;
 		return -EINVAL;
 	}
-	if (f->n)
-		f->part[f->n++] = '\n';
-	r = ropefs_append(d->fs, ino, f->n ? f->part : "\n", f->n ? f->n : 1, 0, NULL);
-	if (r < 0) {
-		f->n -= f->n > 0;
-		return (int)r;
-	}
-	f->n = 0;
-	f->cut = false;
-	return 0;
+	part[f->now.n] = '\n';
+	return append(d, ino, f, part, f->now.n + 1, 0, &to);
 }
 
 static bool unfinished(const struct queue_file *f)
 {
-	return f->n || f->cut;
+	return f->now.n || f->now.cut;
 }
 
 static void flush_waiting(struct task *t)
 {
-	struct queue_file *f = file_of(t->d, t->fi.fh);
+	struct queue_file *f = file_of(t->d, t->ino, &t->fi);
 
 	follow_hold();
 	t->r = 0;
@@ -371,12 +475,17 @@ static void flush_waiting(struct task *t)
 }
 
 /* Has the handle something that only a worker may write? */
-static bool keeps(struct daemon *d, uint64_t fh, bool (*what)(const struct queue_file *f))
+static bool keeps(struct daemon *d, const struct fuse_file_info *fi,
+		  bool (*what)(const struct queue_file *f))
 {
-	struct queue_file *f = file_of(d, fh);
+	struct queue_files *q = &d->queues;
+	struct queue_file *f;
 	bool yes;
 
-	if (!f)
+	pthread_mutex_lock(&q->mutex);
+	f = map_get(&q->open, fi->fh >> FH_BITS);
+	pthread_mutex_unlock(&q->mutex);
+	if (!f) /* it never wrote */
 		return false;
 	pthread_mutex_lock(&f->mutex);
 	yes = what(f);
@@ -398,7 +507,7 @@ static void run_on(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *
 
 void queue_file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	if (keeps(daemon_of(req), fi->fh, unfinished))
+	if (keeps(daemon_of(req), fi, unfinished))
 		run_on(req, ino, fi, flush_waiting);
 	else
 		fuse_reply_err(req, 0);
@@ -406,14 +515,14 @@ void queue_file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 static bool has_part(const struct queue_file *f)
 {
-	return f->n;
+	return f->now.n;
 }
 
 static void fsync_waiting(struct task *t)
 {
 	follow_hold();
-	t->r = sync_all(t->d, t->ino, t->fi.fh);
-	if (t->r >= 0 && keeps(t->d, t->fi.fh, has_part)) {
+	t->r = sync_all(t->d, t->ino, &t->fi);
+	if (t->r >= 0 && keeps(t->d, &t->fi, has_part)) {
 		event_say(t->d, EVENT_ALL, "queue", t->ino, NULL,
 			  "a file was synced in the middle of a record, which is not "
 			  "kept before it is whole");
@@ -425,7 +534,7 @@ static void fsync_waiting(struct task *t)
 
 bool queue_file_fsync(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	if (!keeps(daemon_of(req), fi->fh, has_part))
+	if (!keeps(daemon_of(req), fi, has_part))
 		return false;
 	run_on(req, ino, fi, fsync_waiting);
 	return true;

@@ -11,6 +11,8 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+struct daemon;
+
 struct queue_files {
 	pthread_mutex_t mutex;
 	struct map open; /* by number; of those open for writing */
@@ -20,6 +22,9 @@ struct queue_files {
 void queue_files_init(struct queue_files *q);
 void queue_files_release(struct queue_files *q);
 
+/* One that a daemon before wrote to. */
+struct kept_file;
+int queue_file_restore(struct daemon *d, const struct kept_file *k);
 /* Fills in the handle of a queue that is being opened. */
 void queue_file_opened(fuse_req_t req, struct fuse_file_info *fi);
 /* fi is one of a queue open for writing. */

@@ -12,15 +12,16 @@ void reply_err(fuse_req_t req, int r)
 	fuse_reply_err(req, r < 0 ? ropefs_error_errno(r) : 0);
 }
 
-int reply_open_file(fuse_req_t req, struct fuse_file_info *fi, void *file)
+int reply_open_file(fuse_req_t req, struct fuse_file_info *fi, const struct opened *what)
 {
 	int r;
 
-	fi->fh = handle_new(file);
+	fi->fh = handle_new(what->file);
 	if (!fi->fh) {
 		fuse_reply_err(req, ENOMEM);
 		return -ENOMEM;
 	}
+	kept_opened(what->kept, what->kind, what->node, fi);
 	r = fuse_reply_open(req, fi);
 	if (r < 0)
 		handle_del(fi->fh);

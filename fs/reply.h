@@ -3,6 +3,7 @@
 #define ROPEFS_FS_REPLY_H
 
 #include "core/ropefs.h"
+#include "fs/kept.h"
 
 #include <fuse_lowlevel.h>
 
@@ -12,10 +13,16 @@ struct daemon;
 #define ACL_ACCESS  "system.posix_acl_access"
 #define ACL_DEFAULT "system.posix_acl_default"
 
+struct opened {
+	void *file;
+	struct kept *kept; /* part of it: what the next daemon makes it of */
+	enum kept_kind kind;
+	fuse_ino_t node;
+};
 /* Answers OPEN of something that file is the memory of: fi->fh becomes its number (handles.h),
  * and later requests find file in it again. Negative: nobody heard, and file is the caller's
  * still. */
-int reply_open_file(fuse_req_t req, struct fuse_file_info *fi, void *file);
+int reply_open_file(fuse_req_t req, struct fuse_file_info *fi, const struct opened *what);
 /* r: 0 or a negative error of the store. */
 void reply_err(fuse_req_t req, int r);
 struct timespec timespec_of(struct ropefs_time t);

@@ -2,6 +2,7 @@
 
 #include "fs/daemon.h"
 #include "fs/dotdir.h"
+#include "fs/keep.h"
 #include "fs/reply.h"
 
 #include <errno.h>
@@ -84,8 +85,11 @@ static void forget_name(int root, const char *path)
 static void tell(struct job *job)
 {
 	struct telling *w = (struct telling *)job;
-	int root = open_root(w->d);
 	char path[64];
+	int root;
+
+	keep_wait_begin();
+	root = open_root(w->d);
 
 	snprintf(path, sizeof(path), DOT_NAME "/" SIZES_NAME "/%" PRIu64, w->ino);
 	atomic_store(&w->d->sizes.ino, w->ino);
@@ -98,6 +102,7 @@ static void tell(struct job *job)
 		forget_name(root, path);
 		raw_close(root);
 	}
+	keep_wait_end();
 }
 
 /* The thread's first job: a table of descriptors of its own, and the path's names looked up, so
@@ -109,6 +114,7 @@ static void settle(struct job *job)
 	int root;
 
 	atomic_store(&w->d->sizes.tid, gettid());
+	keep_wait_begin();
 	if (close_range(0, ~0u, CLOSE_RANGE_UNSHARE) == 0) {
 		root = open_root(w->d);
 		w->d->sizes.works =
@@ -116,6 +122,7 @@ static void settle(struct job *job)
 		if (root >= 0)
 			raw_close(root);
 	}
+	keep_wait_end();
 	sem_post(&w->done);
 	telling_put(w);
 }

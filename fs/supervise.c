@@ -24,6 +24,8 @@ enum {
 	LOOK_MS = 250, /* how soon a worker that is stuck while it dies is noticed */
 	FAILURES_MAX = 6, /* workers in a row that did not come up */
 	FAILURE_MS = 250, /* before the next; doubled with each */
+	KILLED_MS =
+		30000, /* one killed while it comes up counts once none has for so long */
 	SAY_READY = 'R',
 	SAY_ENDING = 'E',
 };
@@ -42,6 +44,7 @@ struct supervisor {
 	unsigned failures;
 	uint64_t beats; /* when they changed last */
 	int64_t beat_ms;
+	int64_t ready_ms; /* when a worker came up last */
 };
 
 static int64_t now_ms(void)
@@ -215,7 +218,7 @@ static void hear(struct supervisor *s)
 	take_fds(s, &m);
 	s->ready = true;
 	s->failures = 0;
-	s->beat_ms = now_ms();
+	s->beat_ms = s->ready_ms = now_ms();
 	go_to_background(s->ready_fd);
 	s->ready_fd = -1;
 	notify_init("READY=1");
@@ -315,7 +318,7 @@ static int worker_ended(struct supervisor *s, int status)
 	if (s->ending && !again)
 		return 1;
 	if (!s->ready)
-		s->failures++;
+		s->failures += !WIFSIGNALED(status) || now_ms() - s->ready_ms > KILLED_MS;
 	else if (!again)
 		report("%s: the daemon died of signal %d; another takes over",
 		       s->o->mountpoint, WTERMSIG(status));
@@ -362,7 +365,8 @@ static void take_signals(struct supervisor *s)
 	while (read(s->signals, &got, sizeof(got)) == sizeof(got)) {
 		if (got.ssi_signo == SIGCHLD || !s->worker)
 			continue;
-		s->ending = true;
+		/* One that makes place for another may die, or hang, as at any other time. */
+		s->ending |= got.ssi_signo != SIGUSR1;
 		kill(s->worker, got.ssi_signo == SIGUSR1 ? SIGUSR1 : SIGTERM);
 	}
 }

@@ -1,10 +1,12 @@
 #include "fs/txn.h"
 
+#include "fs/handles.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
 #include "fs/ropefs_ioctl.h"
 #include "fs/txn_priv.h"
+#include "fs/view_range.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,10 +21,51 @@ static void txn_free(struct txn *x)
 {
 	ropefs_txn_abort(x->core);
 	pthread_mutex_destroy(&x->mutex);
+	kept_free(&x->kept);
 	free(x->members);
 	free(x->names);
 	free(x->part);
 	free(x);
+}
+
+/* What the row of a transaction says. */
+struct txn_kept {
+	uint64_t id;
+	bool over;
+};
+
+static int over(struct txn *x)
+{
+	if (!x->lost)
+		return -EINVAL;
+	snprintf(x->why.text, sizeof(x->why.text),
+		 "the daemon was replaced, and with it went what the transaction had "
+		 "edited; "
+		 "begin again");
+	return -EBUSY;
+}
+
+int txn_restore(struct daemon *d, const struct kept_file *k)
+{
+	const struct txn_kept *is = k->state ? k->state : k->fixed;
+	struct txn *x = calloc(1, sizeof(*x));
+	int r;
+
+	if (!x)
+		return -ENOMEM;
+	x->refs = 1;
+	x->id = is->id;
+	x->lost = !is->over;
+	x->kept = k->k;
+	pthread_mutex_init(&x->mutex, NULL);
+	pthread_mutex_lock(&d->txns.mutex);
+	r = map_put(&d->txns.by_id, x->id, x);
+	pthread_mutex_unlock(&d->txns.mutex);
+	if (r < 0)
+		txn_free(x);
+	else
+		r = handle_put(k->fh, x);
+	return r;
 }
 
 void txns_init(struct txns *t)
@@ -104,17 +147,19 @@ static int begin(struct daemon *d, struct txn **ret)
 static void txn_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct daemon *d = daemon_of(req);
+	struct txn_kept fixed = { 0 };
 	struct txn *x;
 	int r = begin(d, &x);
 
-	(void)ino;
 	if (r < 0) {
 		reply_err(req, r);
 		return;
 	}
+	fixed.id = x->id;
+	kept_new(&x->kept, &fixed, sizeof(fixed));
 	fi->direct_io = 1;
 	fi->noflush = 1;
-	if (reply_open_file(req, fi, x) < 0)
+	if (reply_open_file(req, fi, &(struct opened) { x, &x->kept, KEPT_TXN, ino }) < 0)
 		put(&d->txns, x);
 }
 
@@ -339,12 +384,13 @@ static void file_waiting(struct task *t)
 	}
 	pthread_mutex_lock(&x->mutex);
 	if (!x->core)
-		t->r = -EINVAL;
+		t->r = over(x);
 	else if (t->n == ROPEFS_IOC_NR_TXN_USE)
 		t->r = use(t, x, &u);
 	else
 		t->r = edit(t, x, (const void *)t->data);
-	note_why(x, t->r);
+	if (x->core)
+		note_why(x, t->r);
 	pthread_mutex_unlock(&x->mutex);
 	put(&t->d->txns, x);
 	if (t->r < 0) {
@@ -420,12 +466,13 @@ static void handle_waiting(struct task *t)
 
 	pthread_mutex_lock(&x->mutex);
 	if (!x->core)
-		t->r = -EINVAL;
+		t->r = over(x);
 	else if (names)
 		t->r = txn_name_change(t, x, name);
 	else
 		t->r = edit(t, x, (const void *)t->data);
-	note_why(x, t->r);
+	if (x->core)
+		note_why(x, t->r);
 	pthread_mutex_unlock(&x->mutex);
 	put(&t->d->txns, x);
 	if (t->r < 0) {
@@ -510,6 +557,17 @@ static int drop_privs(struct committing *c)
 	return r < 0 ? r : 0;
 }
 
+static int commit_core(struct committing *c)
+{
+	const struct txn_kept before = { c->x->id, false }, after = { c->x->id, true };
+	int r;
+
+	kept_change(&c->x->kept, &before, &after, sizeof(after));
+	r = ropefs_txn_commit(c->core);
+	kept_changed(&c->x->kept, r >= 0);
+	return r;
+}
+
 static int commit(struct committing *c)
 {
 	int r = measure(c);
@@ -520,17 +578,17 @@ static int commit(struct committing *c)
 		ropefs_txn_abort(c->core);
 		return r;
 	}
-	for (size_t i = 0; i < c->n; i++)
+	for (size_t i = 0; i < c->n; i++) {
 		edit_begin(c->d, &c->moved[i]);
-	r = ropefs_txn_commit(c->core);
+		view_edit_lock(c->d, c->moved[i].ino, NULL);
+		inodes_edit_unlock(&c->d->inodes, c->moved[i].ino);
+	}
+	r = commit_core(c);
 	if (r >= 0)
 		txn_names_forget(c->d, c->x);
 	for (size_t i = 0; i < c->n; i++) {
-		if (r >= 0) {
-			inodes_edit_lock(&c->d->inodes, c->moved[i].ino);
-			inodes_edited(&c->d->inodes, c->moved[i].ino);
-			inodes_edit_unlock(&c->d->inodes, c->moved[i].ino);
-		}
+		inodes_edit_lock(&c->d->inodes, c->moved[i].ino);
+		view_edit_unlock(c->d, c->moved[i].ino, NULL, r >= 0);
 		edit_end(c->d, &c->moved[i]);
 	}
 	return r;
@@ -539,7 +597,8 @@ static int commit(struct committing *c)
 static void committed(struct task *t, struct committing *c)
 {
 	pthread_mutex_lock(&c->x->mutex);
-	note_why(c->x, t->r);
+	if (c->core)
+		note_why(c->x, t->r);
 	pthread_mutex_unlock(&c->x->mutex);
 	put(&t->d->txns, c->x);
 	free(c->moved);
@@ -601,7 +660,7 @@ static void commit_waiting(struct task *t)
 		return;
 	}
 	if (!c->core || !c->threads) {
-		t->r = c->core ? ropefs_txn_commit(c->core) : -EINVAL;
+		t->r = c->core ? commit_core(c) : over(x);
 		committed(t, c);
 		return;
 	}
@@ -615,6 +674,7 @@ static void txn_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 {
 	struct txn *x = (struct txn *)(uintptr_t)fi->fh;
 	struct task *t;
+	bool done;
 
 	(void)ino;
 	(void)arg;
@@ -635,6 +695,10 @@ static void txn_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 	}
 	if (cmd != ROPEFS_IOC_TXN_COMMIT) {
 		change_by_handle(req, x, cmd, in, n_in);
+		return;
+	}
+	if (kept_resent(&x->kept, &done, NULL, 0) && done) {
+		fuse_reply_ioctl(req, 0, NULL, 0);
 		return;
 	}
 	t = task_new(daemon_of(req), req, NULL, 0);

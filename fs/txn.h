@@ -17,6 +17,7 @@
 #include <stdbool.h>
 
 struct daemon;
+struct kept_file;
 
 struct txns {
 	pthread_mutex_t mutex; /* guards the map and the counts of references */
@@ -27,6 +28,9 @@ void txns_init(struct txns *t);
 /* The session has ended: aborts what is left. Before the store is closed. */
 void txns_release(struct txns *t);
 
+/* One that a daemon before began: if it was not over its edits are lost, and whoever goes on with
+ * it is told so by EBUSY, as of any conflict. */
+int txn_restore(struct daemon *d, const struct kept_file *k);
 /* Is the ioctl one of a transaction's, on a file of the store? */
 bool txn_takes(unsigned cmd);
 void txn_file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd,

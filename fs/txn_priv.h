@@ -3,6 +3,7 @@
 #define ROPEFS_FS_TXN_PRIV_H
 
 #include "core/ropefs.h"
+#include "fs/kept.h"
 #include "fs/ropefs_ioctl.h"
 #include "fs/worker.h"
 
@@ -34,6 +35,8 @@ struct txn {
 	unsigned refs; /* the handle, and requests under way; guarded by txns.mutex */
 	pthread_mutex_t mutex; /* of what follows: one request at a time */
 	struct ropefs_txn *core; /* NULL: it is over */
+	struct kept kept;
+	bool lost; /* with a daemon before this one */
 	struct member *members;
 	size_t n, cap;
 	struct ropefs_ioc_txn_why why;

@@ -2,6 +2,7 @@
 
 #include "fs/daemon.h"
 #include "fs/events.h"
+#include "fs/kept.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
 #include "fs/view_range.h"
@@ -192,14 +193,49 @@ void view_forget(struct daemon *d, fuse_ino_t ino, uint64_t times)
 	pthread_mutex_lock(&d->views.mutex);
 	v = map_get(&d->views.by_ino, ino);
 	if (v) {
-		assert(v->lookups >= times);
-		v->lookups -= times;
+		assert(d->took_over || v->lookups >= times);
+		v->lookups -= v->lookups < times ? v->lookups : times;
 		if (!v->lookups) {
 			map_del(&d->views.by_ino, ino);
 			free(v);
 		}
 	}
 	pthread_mutex_unlock(&d->views.mutex);
+}
+
+void view_keep(const struct view *v, uint32_t uid, uint32_t gid, struct view_kept *ret)
+{
+	*ret = (struct view_kept) {
+		.target = v->target, .dir = v->dir, .uid = uid, .gid = gid
+	};
+	memcpy(ret->name, v->name, sizeof(ret->name));
+}
+
+int view_restore(struct daemon *d, const struct kept_file *k,
+		 const struct view_kind *kind, struct view *ret)
+{
+	const struct view_kept *kept = k->fixed;
+	struct view v = {
+		.ino = k->node, .target = kept->target, .dir = kept->dir, .kind = kind
+	};
+	struct view *known;
+	int r;
+
+	memcpy(v.name, kept->name, sizeof(v.name));
+	r = ropefs_view_parse(v.name, strlen(v.name), &v.selector);
+	if (r < 0)
+		return r;
+	*ret = v;
+	if (map_get(&d->views.by_ino, v.ino))
+		return 0;
+	known = malloc(sizeof(*known));
+	if (!known)
+		return -ENOMEM;
+	*known = v;
+	r = map_put(&d->views.by_ino, v.ino, known);
+	if (r < 0)
+		free(known);
+	return r;
 }
 
 int view_target(struct daemon *d, fuse_ino_t ino, struct view *ret)

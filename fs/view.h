@@ -19,6 +19,7 @@
 struct daemon;
 struct view;
 struct view_file;
+struct kept_file;
 
 /* A kind of view: what it does with the requests on it. */
 struct view_kind {
@@ -53,6 +54,13 @@ struct views {
 	LIST_HEAD(, view_file) ranges; /* open ones (view_range.h) */
 };
 
+/* What the next daemon makes an open view of; the fixed part of its row (kept.h) begins so. */
+struct view_kept {
+	uint64_t target, dir;
+	uint32_t uid, gid; /* who opened it */
+	char name[ROPEFS_NAME_MAX + 1];
+};
+
 void views_init(struct views *v);
 void views_release(struct views *v);
 
@@ -74,6 +82,10 @@ const struct view_kind *view_kind_of(struct daemon *d, fuse_ino_t ino);
 /* Which file, and what of it a name shows (neither ino nor lookups); as view_lookup(). */
 int view_find(struct daemon *d, fuse_ino_t parent, const char *name, uint32_t uid,
 	      struct view *ret, struct ropefs_attr *ret_target);
+void view_keep(const struct view *v, uint32_t uid, uint32_t gid, struct view_kept *ret);
+/* The view that a file of a daemon before was open on; the kernel knows it under k->node. */
+int view_restore(struct daemon *d, const struct kept_file *k,
+		 const struct view_kind *kind, struct view *ret);
 /* Answers an unlink of a view's name. */
 void view_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 

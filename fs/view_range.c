@@ -1,6 +1,8 @@
 #include "fs/view_range.h"
 
 #include "fs/daemon.h"
+#include "fs/handles.h"
+#include "fs/keep.h"
 #include "fs/notify.h"
 #include "fs/reply.h"
 
@@ -91,6 +93,156 @@ static int open_locked(struct daemon *d, const struct view *v, int flags,
 	return stage_new(d, copied, &f->stage);
 }
 
+struct range_kept {
+	struct view_kept view; /* first */
+	uint64_t stage;
+	bool cut_if_unwritten;
+};
+
+struct range_state {
+	uint64_t from, placed;
+	bool wrote, dirty;
+	bool etag_is_old; /* that of before a commit that is made */
+	char etag[ROPEFS_ETAG_MAX];
+};
+
+static struct range_state state_of(const struct view_file *f)
+{
+	struct range_state s = { .from = f->from,
+				 .placed = f->placed,
+				 .wrote = atomic_load(&f->wrote),
+				 .dirty = atomic_load(&f->dirty) };
+
+	memcpy(s.etag, f->etag, sizeof(s.etag));
+	return s;
+}
+
+static void note_state(struct view_file *f, const struct range_state *s)
+{
+	kept_step(&f->kept, 0, s, s, sizeof(*s));
+	atomic_store(&f->kept_dirty, s->dirty);
+}
+
+static void keep_new_file(const struct view *v, struct view_file *f)
+{
+	struct range_kept fixed = { .stage = f->stage,
+				    .cut_if_unwritten = f->cut_if_unwritten };
+	struct range_state s = state_of(f);
+
+	view_keep(v, f->uid, 0, &fixed.view);
+	kept_new(&f->kept, &fixed, sizeof(fixed));
+	note_state(f, &s);
+}
+
+void view_writes(struct view_file *f)
+{
+	struct range_state s = state_of(f);
+
+	if (atomic_load(&f->kept_dirty))
+		return;
+	s.wrote = s.dirty = true;
+	note_state(f, &s);
+}
+
+static void add(struct daemon *d, struct view_file *f)
+{
+	pthread_mutex_init(&f->committing, NULL);
+	if (f->stage)
+		inodes_view_opened(&d->inodes, f->target);
+	pthread_mutex_lock(&d->views.mutex);
+	LIST_INSERT_HEAD(&d->views.ranges, f, link);
+	pthread_mutex_unlock(&d->views.mutex);
+}
+
+static void set_state(struct daemon *d, struct view_file *f, const struct range_state *s)
+{
+	f->from = s->from;
+	f->placed = s->placed;
+	atomic_init(&f->wrote, s->wrote);
+	atomic_init(&f->dirty, s->dirty);
+	atomic_init(&f->kept_dirty, s->dirty);
+	memcpy(f->etag, s->etag, sizeof(f->etag));
+	if (*f->etag && s->etag_is_old)
+		ropefs_etag(d->fs, f->target, f->etag);
+}
+
+int view_file_restore(struct daemon *d, const struct kept_file *k)
+{
+	const struct range_kept *fixed = k->fixed;
+	struct view_file *f = calloc(1, sizeof(*f));
+	struct view v;
+	int r = f ? view_restore(d, k, &view_range, &v) : -ENOMEM;
+
+	if (r >= 0)
+		r = inodes_use(&d->inodes, v.target);
+	if (r < 0) {
+		free(f);
+		return r;
+	}
+	f->kept = k->k;
+	f->target = v.target;
+	f->uid = fixed->view.uid;
+	f->cut_if_unwritten = fixed->cut_if_unwritten;
+	f->stale = kept_was_moved(&f->kept);
+	set_state(d, f, k->state);
+	r = fixed->stage ? ropefs_hold(d->fs, fixed->stage) : 0;
+	if (r >= 0)
+		f->stage = fixed->stage;
+	add(d, f);
+	if (r >= 0)
+		r = handle_put(k->fh, f);
+	if (r < 0)
+		view_file_free(d, f);
+	return r;
+}
+
+bool view_has_stage(struct daemon *d, uint64_t ino)
+{
+	struct view_file *f;
+
+	pthread_mutex_lock(&d->views.mutex);
+	LIST_FOREACH(f, &d->views.ranges, link)
+	if (f->stage == ino)
+		break;
+	pthread_mutex_unlock(&d->views.mutex);
+	return f;
+}
+
+static void tell_views(struct daemon *d, uint64_t ino, const struct view_file *but,
+		       bool begins, bool made)
+{
+	struct view_file *f;
+
+	pthread_mutex_lock(&d->views.mutex);
+	LIST_FOREACH(f, &d->views.ranges, link)
+	{
+		if (f->target != ino || f == but)
+			continue;
+		if (begins)
+			kept_moving(&f->kept);
+		else
+			kept_moved(&f->kept, made);
+	}
+	pthread_mutex_unlock(&d->views.mutex);
+}
+
+void view_edit_lock(struct daemon *d, uint64_t ino, const struct view_file *f)
+{
+	inodes_edit_lock(&d->inodes, ino);
+	if (keep_is_open())
+		tell_views(d, ino, f, true, false);
+}
+
+void view_edit_unlock(struct daemon *d, uint64_t ino, const struct view_file *f,
+		      bool made)
+{
+	if (made)
+		inodes_edited(&d->inodes, ino);
+	if (keep_is_open())
+		tell_views(d, ino, f, false, made);
+	inodes_edit_unlock(&d->inodes, ino);
+}
+
 int view_file_open(struct daemon *d, fuse_ino_t ino, int flags, uint32_t uid,
 		   struct view_file **ret)
 {
@@ -105,25 +257,24 @@ int view_file_open(struct daemon *d, fuse_ino_t ino, int flags, uint32_t uid,
 	if (!f)
 		return -ENOMEM;
 	f->uid = uid;
-	r = inodes_get(&d->inodes, v.target);
+	r = inodes_use(&d->inodes, v.target);
 	if (r < 0) {
 		free(f);
 		return r;
 	}
+	/* Added before it is unlocked: edits from here on tell its row. */
 	inodes_edit_lock(&d->inodes, v.target);
 	r = open_locked(d, &v, flags, f);
+	if (r >= 0) {
+		keep_new_file(&v, f);
+		add(d, f);
+	}
 	inodes_edit_unlock(&d->inodes, v.target);
 	if (r < 0) {
-		inodes_put(&d->inodes, v.target, 1);
+		inodes_unuse(&d->inodes, v.target);
 		free(f);
 		return r;
 	}
-	pthread_mutex_init(&f->committing, NULL);
-	if (f->stage)
-		inodes_view_opened(&d->inodes, f->target);
-	pthread_mutex_lock(&d->views.mutex);
-	LIST_INSERT_HEAD(&d->views.ranges, f, link);
-	pthread_mutex_unlock(&d->views.mutex);
 	*ret = f;
 	return 0;
 }
@@ -137,7 +288,8 @@ void view_file_free(struct daemon *d, struct view_file *f)
 		ropefs_release(d->fs, f->stage, 1);
 		inodes_view_closed(&d->inodes, f->target);
 	}
-	inodes_put(&d->inodes, f->target, 1);
+	inodes_unuse(&d->inodes, f->target);
+	kept_free(&f->kept);
 	pthread_mutex_destroy(&f->committing);
 	free(f);
 }
@@ -153,7 +305,29 @@ bool view_is_stale(struct daemon *d, struct view_file *f)
 	/* In this order: our own edits count here before they do there. */
 	uint64_t edits = inodes_edits(&d->inodes, f->target);
 
-	return !*f->etag && edits > atomic_load(&f->edits);
+	return !*f->etag && (f->stale || edits > atomic_load(&f->edits));
+}
+
+/* Puts the stage in its place, and lets the row follow. */
+static int replace(struct daemon *d, struct view_file *f, uint64_t size)
+{
+	struct range_state before = state_of(f), after = before;
+	int r;
+
+	before.dirty = true;
+	after.placed = size;
+	after.dirty = false;
+	after.wrote = true;
+	after.etag_is_old = *f->etag;
+	kept_change(&f->kept, &before, &after, sizeof(after));
+	if (*f->etag)
+		r = ropefs_replace_if(d->fs, f->target, f->etag, f->stage, f->etag);
+	else
+		r = ropefs_replace(
+			d->fs, (struct ropefs_range) { f->target, f->from, f->placed },
+			(struct ropefs_range) { f->stage, 0, size });
+	kept_changed(&f->kept, r >= 0);
+	return r;
 }
 
 static int commit_locked(struct daemon *d, struct view_file *f)
@@ -166,24 +340,19 @@ static int commit_locked(struct daemon *d, struct view_file *f)
 	r = ropefs_getattr(d->fs, f->stage, &stage);
 	if (r < 0)
 		return r;
-	if (*f->etag)
-		r = ropefs_replace_if(d->fs, f->target, f->etag, f->stage, f->etag);
-	else
-		r = ropefs_replace(
-			d->fs, (struct ropefs_range) { f->target, f->from, f->placed },
-			(struct ropefs_range) { f->stage, 0, stage.size });
+	r = replace(d, f, stage.size);
 	if (r < 0)
 		return r;
 	f->placed = stage.size;
 	/* Its own edit first, so that view_is_stale() never takes it for one of others. */
 	atomic_fetch_add(&f->edits, 1);
-	inodes_edited(&d->inodes, f->target);
 	return 0;
 }
 
 static int commit(struct daemon *d, struct view_file *f)
 {
 	struct moved m = { f->target, f->from, f->placed, 0 };
+	struct range_state s;
 	struct ropefs_attr stage;
 	int r;
 
@@ -194,13 +363,15 @@ static int commit(struct daemon *d, struct view_file *f)
 		return r;
 	m.come = stage.size;
 	edit_begin(d, &m);
-	inodes_edit_lock(&d->inodes, f->target);
+	view_edit_lock(d, f->target, f);
 	/* Cleared first: a write that comes meanwhile makes it dirty again. */
 	atomic_store(&f->dirty, false);
 	r = commit_locked(d, f);
 	if (r < 0)
 		atomic_store(&f->dirty, true);
-	inodes_edit_unlock(&d->inodes, f->target);
+	view_edit_unlock(d, f->target, f, r >= 0);
+	s = state_of(f);
+	note_state(f, &s);
 	if (r >= 0)
 		m.come = f->placed;
 	edit_end(d, &m);
@@ -250,19 +421,19 @@ static int resize_locked(struct daemon *d, const struct moved *m)
 	int r;
 
 	if (m->gone) {
+		keep_arm();
 		r = ropefs_cut(d->fs, m->ino, m->from, m->gone);
 	} else {
 		r = stage_new(d, none, &stage);
 		if (r < 0)
 			return r;
 		r = ropefs_truncate(d->fs, stage, m->come);
+		keep_arm();
 		if (r >= 0)
 			r = ropefs_replace(d->fs, none,
 					   (struct ropefs_range) { stage, 0, m->come });
 		ropefs_release(d->fs, stage, 1);
 	}
-	if (r >= 0)
-		inodes_edited(&d->inodes, m->ino);
 	return r;
 }
 
@@ -280,12 +451,12 @@ int view_resize(struct daemon *d, const struct view *v, uint64_t size, uint32_t 
 		if (r < 0 || m.gone == m.come)
 			return r;
 		edit_begin(d, &m);
-		inodes_edit_lock(&d->inodes, v->target);
+		view_edit_lock(d, v->target, NULL);
 		/* A truncate may have come in between: then look again. */
 		stale = inodes_edits(&d->inodes, v->target) != edits;
 		if (!stale)
 			r = resize_locked(d, &m);
-		inodes_edit_unlock(&d->inodes, v->target);
+		view_edit_unlock(d, v->target, NULL, !stale && r >= 0);
 		edit_end(d, &m);
 	} while (stale);
 	return r;

@@ -12,6 +12,7 @@
 #ifndef ROPEFS_FS_VIEW_RANGE_H
 #define ROPEFS_FS_VIEW_RANGE_H
 
+#include "fs/kept.h"
 #include "fs/view.h"
 
 #include <stdatomic.h>
@@ -29,6 +30,9 @@ struct view_file {
 	bool cut_if_unwritten; /* opened with O_TRUNC; then even for reading there is a stage */
 	atomic_bool wrote; /* ever */
 	atomic_bool dirty; /* since the last commit */
+	bool stale; /* it was, in a daemon before */
+	struct kept kept;
+	atomic_bool kept_dirty; /* its row says so */
 	pthread_mutex_t
 		committing; /* guards placed; its edits change under the edit lock */
 };
@@ -41,6 +45,17 @@ void view_file_free(struct daemon *d, struct view_file *f);
 void view_ranges_end(struct daemon *d);
 /* Has somebody else moved bytes of the target? Then there is no place for the stage any more. */
 bool view_is_stale(struct daemon *d, struct view_file *f);
+/* A write to the stage is about to be made: the next daemon must know that there was one. */
+void view_writes(struct view_file *f);
+/* One of a daemon before. */
+int view_file_restore(struct daemon *d, const struct kept_file *k);
+/* Is it the stage of an open view? */
+bool view_has_stage(struct daemon *d, uint64_t ino);
+/* For an edit of the file ino that moves bytes: takes its edit lock, and says so to the rows of its
+ * views, but that of f (which may be NULL). Then, whether it was made. */
+void view_edit_lock(struct daemon *d, uint64_t ino, const struct view_file *f);
+void view_edit_unlock(struct daemon *d, uint64_t ino, const struct view_file *f,
+		      bool made);
 /* Edits: in the thread that has those of the target (notify.h), the kernel's cache included.
  * Puts the stage in its place. */
 int view_commit(struct daemon *d, struct view_file *f);

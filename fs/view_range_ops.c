@@ -1,5 +1,6 @@
 /* view_range_ops.c - requests on views of a range. Whatever edits runs in the thread of the
  * target's edits, and is answered when the kernel's cache has followed (notify.h). */
+#include "fs/keep.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
@@ -54,7 +55,8 @@ static void reply_opened(struct task *t)
 	struct daemon *d = t->d;
 	struct view_file *f = file_of(t->fi.fh);
 
-	if (reply_open_file(t->req, &t->fi, f) < 0)
+	if (reply_open_file(t->req, &t->fi,
+			    &(struct opened) { f, &f->kept, KEPT_RANGE, t->ino }) < 0)
 		view_file_free(d, f);
 	task_free(t);
 }
@@ -149,6 +151,7 @@ static void write_waiting(struct task *t)
 {
 	struct view_file *f = file_of(t->fi.fh);
 
+	keep_arm();
 	written(t->req, f,
 		ropefs_write(t->d->fs, f->stage, t->off, t->data, t->n, t->flags, NULL));
 	task_free(t);
@@ -167,6 +170,8 @@ static void view_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, 
 		fuse_reply_err(req, ESTALE);
 		return;
 	}
+	view_writes(f);
+	keep_arm();
 	done = ropefs_write(d->fs, f->stage, (uint64_t)off, p, n, flags | ROPEFS_NOWAIT,
 			    NULL);
 	if (done != -EAGAIN) {
@@ -289,7 +294,9 @@ static void setattr_waiting(struct task *t)
 	struct view_file *f = t->has_fi ? file_of(t->fi.fh) : NULL;
 	struct view v;
 
-	if (f) {
+	if (keep_was_done()) {
+		t->r = 0;
+	} else if (f) {
 		t->r = f->stage ? ropefs_truncate(t->d->fs, f->stage, t->n) : -EINVAL;
 		if (t->r >= 0)
 			view_copied(t->fi.fh);

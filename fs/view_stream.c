@@ -2,9 +2,11 @@
 
 #include "fs/daemon.h"
 #include "fs/events.h"
+#include "fs/handles.h"
 #include "fs/ops.h"
 #include "fs/queue_ioctl.h"
 #include "fs/reply.h"
+#include "fs/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,31 +16,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum {
-	BATCH = 64, /* records made into text at once */
-	TEXT_ENOUGH = 64 << 10,
-	OLD_MAX = 4, /* files that were followed before, not yet let go */
-};
-
-struct stream {
-	struct source source; /* first: they are one */
-	struct follower file, dir_entry;
-	struct view view;
-	struct caller caller; /* who opened it */
-	bool closed, is_queue, follow, lines;
-	/* All below: under the source's mutex. */
-	uint64_t ino; /* what is read; held while following */
-	uint64_t old[OLD_MAX];
-	unsigned n_old;
-	uint64_t from, next, end; /* ids */
-	uint64_t step;
-	uint32_t resets;
-	uint64_t at; /* in a rope */
-	uint64_t given; /* bytes, of a stream that ends */
-	uint64_t delivered; /* id: all records before it were given out whole */
-	struct ropefs_text out;
-	size_t out_at;
-	uint8_t *scratch; /* ROPEFS_WRITE_MAX bytes, or NULL */
+struct stream_kept {
+	struct view_kept view; /* first */
+	uint64_t from;
+	uint64_t n_groups; /* of who opened it; in the row's area */
 };
 
 static struct stream *stream_of(const struct fuse_file_info *fi)
@@ -46,270 +27,61 @@ static struct stream *stream_of(const struct fuse_file_info *fi)
 	return (struct stream *)(uintptr_t)fi->fh;
 }
 
-static void say(struct stream *s, const char *text)
-{
-	event_say(s->source.d, s->caller.uid, "view", s->ino, s->view.name, text);
-}
-
-/* --- what comes next --- */
-
-static ssize_t give(struct stream *s, void *p, size_t n)
-{
-	size_t left = s->out.n - s->out_at;
-
-	n = n < left ? n : left;
-	memcpy(p, (char *)s->out.p + s->out_at, n);
-	s->out_at += n;
-	if (s->out_at == s->out.n) {
-		s->out.n = s->out_at = 0;
-		s->delivered = s->next;
-	}
-	return (ssize_t)n;
-}
-
-/* What a batch says of the queue: 1: it is another than before, look again. */
-static int moved_on(struct stream *s, const struct ropefs_batch *b, int r)
-{
-	if (b->resets != s->resets) {
-		s->resets = b->resets;
-		s->next = s->follow ? 0 : s->end;
-		return 1;
-	}
-	if (r == -ERANGE) {
-		say(s, "records were trimmed before this reader came to them");
-		s->next = b->first;
-		return 1;
-	}
-	return 0;
-}
-
-static int read_batch(struct stream *s, struct ropefs_batch *b, bool nowait)
-{
-	uint64_t left = s->end - s->next;
-	int r;
-
-	b->id = s->next;
-	if (b->max > left)
-		b->max = (unsigned)left;
-	r = ropefs_queue_read(s->source.d->fs, s->ino, b, nowait ? ROPEFS_NOWAIT : 0);
-	if ((r >= 0 || r == -ERANGE) && moved_on(s, b, r))
-		return 1;
-	return r == -EAGAIN ? -EINPROGRESS : r;
-}
-
-/* Raw records straight into p, as many as fit. */
-static ssize_t fill_raw(struct stream *s, void *p, size_t n, bool nowait)
-{
-	for (;;) {
-		struct ropefs_batch b = { .max = UINT32_MAX, .p = p, .n = n };
-		int r;
-
-		if (s->next >= s->end)
-			return 0;
-		r = read_batch(s, &b, nowait);
-		if (r < 0)
-			return r;
-		if (r > 0)
-			continue;
-		if (!b.count)
-			return 0;
-		s->next = s->delivered = b.id;
-		if (b.bytes)
-			return (ssize_t)b.bytes;
-	}
-}
-
-static int add_texts(struct stream *s, const struct ropefs_batch *b)
-{
-	size_t at = 0;
-	int r = 0;
-
-	for (unsigned i = 0; r >= 0 && i < b->count; i++) {
-		r = ropefs_record_text(s->source.d->fs, s->ino, &b->records[i],
-				       s->scratch + at, s->view.selector.as, &s->out);
-		at += b->records[i].n;
-	}
-	return r;
-}
-
-/* Records into `out`, as text or because they don't fit. 0: there is none. */
-static int make_texts(struct stream *s, bool nowait)
-{
-	struct ropefs_record recs[BATCH];
-	bool one = s->step > 1 || s->view.selector.as == ROPEFS_AS_RAW;
-	int r = 0;
-
-	if (!s->scratch)
-		s->scratch = malloc(ROPEFS_WRITE_MAX);
-	if (!s->scratch)
-		return -ENOMEM;
-	while (r >= 0 && s->next < s->end && s->out.n < TEXT_ENOUGH) {
-		struct ropefs_batch b = { .records = recs,
-					  .max = one ? 1 : BATCH,
-					  .p = s->scratch,
-					  .n = ROPEFS_WRITE_MAX };
-
-		r = read_batch(s, &b, nowait);
-		if (r > 0)
-			continue;
-		if (r < 0 || !b.count)
-			break;
-		r = add_texts(s, &b);
-		if (r >= 0)
-			s->next = one ? s->next + s->step : b.id;
-		if (one && s->step == 1)
-			break;
-	}
-	if (s->out.n)
-		return 1;
-	return r < 0 ? r : 0;
-}
-
-static ssize_t fill_queue(struct stream *s, void *p, size_t n, bool nowait)
-{
-	ssize_t r = -ENOBUFS;
-
-	if (s->view.selector.as == ROPEFS_AS_RAW && s->step == 1)
-		r = fill_raw(s, p, n, nowait);
-	if (r == -ENOBUFS)
-		r = make_texts(s, nowait);
-	else
-		return r;
-	return r > 0 ? give(s, p, n) : r;
-}
-
-static ssize_t fill_rope(struct stream *s, void *p, size_t n, bool nowait)
-{
-	struct ropefs_attr a;
-	ssize_t r = ropefs_getattr(s->source.d->fs, s->ino, &a);
-
-	if (r < 0)
-		return r;
-	if (a.size < s->at) /* it was truncated: what comes now is new */
-		s->at = a.size;
-	r = ropefs_read(s->source.d->fs, s->ino, s->at, p, n, nowait ? ROPEFS_NOWAIT : 0);
-	if (r > 0)
-		s->at += (uint64_t)r;
-	return r == -EAGAIN ? -EINPROGRESS : r;
-}
-
-/* --- another file under the same name --- */
-
-static struct ropefs_name base_name(const struct view *v)
-{
-	return (struct ropefs_name) { v->name, v->selector.name_len };
-}
-
-/* As if the name were opened again by who opened the view. */
-static int may_read(const struct stream *s, uint64_t ino)
-{
-	struct daemon *d = s->source.d;
-	int r = caller_may(d, &s->caller, s->view.dir, 1);
-
-	return r < 0 ? r : caller_may(d, &s->caller, ino, 4);
-}
-
-static int begin_at(struct stream *s, const struct ropefs_attr *a)
-{
-	struct ropefs_queue q = { 0 };
-	int r = a->is_queue ? ropefs_queue_info(s->source.d->fs, a->ino, &q) : 0;
-
-	if (r < 0)
-		return r;
-	s->is_queue = a->is_queue;
-	s->resets = q.resets;
-	s->lines = s->out.lines = q.framing == ROPEFS_LINE;
-	s->next = s->delivered = s->at = 0;
-	return 0;
-}
-
-/* 1: the name leads to another file, which is read from now on. */
-static int go_over(struct stream *s)
-{
-	struct daemon *d = s->source.d;
-	struct ropefs_attr a;
-	int r = ropefs_lookup(d->fs, s->view.dir, base_name(&s->view), &a);
-
-	if (r == -ENOENT || (r >= 0 && (a.ino == s->ino || !S_ISREG(a.mode))))
-		return 0;
-	if (r < 0 || s->n_old == OLD_MAX)
-		return r < 0 ? r : 0;
-	r = may_read(s, a.ino);
-	if (r < 0)
-		return r;
-	r = ropefs_hold(d->fs, a.ino);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	s->old[s->n_old++] = s->ino;
-	follow_del(d, &s->file);
-	s->ino = a.ino;
-	r = begin_at(s, &a);
-	if (r >= 0)
-		r = follow_add(d, &s->file, a.ino);
-	return r < 0 ? r : 1;
-}
-
-static ssize_t fill(struct source *source, void *p, size_t n, bool nowait)
+static void giving(struct source *source, uint64_t unique)
 {
 	struct stream *s = (struct stream *)source;
-	ssize_t r;
 
-	for (;;) {
-		if (s->closed)
-			return -EAGAIN;
-		if (s->out.n)
-			return give(s, p, n);
-		r = s->is_queue ? fill_queue(s, p, n, nowait)
-				: fill_rope(s, p, n, nowait);
-		if (r || !s->follow)
-			return r;
-		r = go_over(s);
-		if (r <= 0)
-			return r < 0 ? r : -EAGAIN;
-	}
+	kept_step(&s->kept, unique, &s->was, &s->p, sizeof(s->p));
+	s->was = s->p;
 }
 
-static bool ready(struct source *source)
+static void again(struct source *source)
 {
 	struct stream *s = (struct stream *)source;
-	struct daemon *d = s->source.d;
-	struct ropefs_queue q;
-	struct ropefs_attr a;
+	struct position before;
+	bool done;
 
-	if (s->out.n || !s->follow)
-		return true;
-	if (s->is_queue && ropefs_queue_info(d->fs, s->ino, &q) >= 0 &&
-	    (q.next > s->next || q.resets != s->resets))
-		return true;
-	if (!s->is_queue && ropefs_getattr(d->fs, s->ino, &a) >= 0 && a.size != s->at)
-		return true;
-	return ropefs_lookup(d->fs, s->view.dir, base_name(&s->view), &a) >= 0 &&
-	       a.ino != s->ino;
+	if (!kept_resent(&s->kept, &done, &before, sizeof(before)))
+		return;
+	for (unsigned i = 0; i < PLACES; i++) {
+		struct place *at = &s->p.places[i];
+
+		if (at->age == before.places[i].age)
+			*at = before.places[i];
+		else /* met since then */
+			at->next = at->at = 0;
+	}
+	s->p.given = before.given;
+	s->p.delivered = before.delivered;
+	s->p.text_from = before.text_from;
+	s->p.text_at = before.text_at;
+	s->p.reading = before.reading;
+	s->p.text = s->remake = before.text;
+	s->was = s->p;
+	s->out.n = 0;
 }
 
 static void let_go(struct stream *s)
 {
-	uint64_t old[OLD_MAX];
-	unsigned n;
+	uint64_t held;
 
 	pthread_mutex_lock(&s->source.mutex);
-	n = s->n_old;
-	memcpy(old, s->old, sizeof(old));
-	s->n_old = 0;
+	held = s->held;
+	s->held = 0;
 	pthread_mutex_unlock(&s->source.mutex);
-	while (n)
-		ropefs_release(s->source.d->fs, old[--n], 1);
+	if (held)
+		ropefs_release(s->source.d->fs, held, 1);
 }
 
 static void stream_free(struct source *source)
 {
 	struct stream *s = (struct stream *)source;
 
-	if (s->follow) {
-		for (unsigned i = 0; i < s->n_old; i++)
-			ropefs_release(s->source.d->fs, s->old[i], 1);
-		ropefs_release(s->source.d->fs, s->ino, 1);
-	}
+	if (s->held)
+		ropefs_release(s->source.d->fs, s->held, 1);
+	if (s->follow)
+		ropefs_release(s->source.d->fs, stream_now(s)->ino, 1);
+	kept_drop(&s->kept);
 	caller_release(&s->caller);
 	free(s->out.p);
 	free(s->scratch);
@@ -321,17 +93,18 @@ static void stream_free(struct source *source)
 static int select_records(struct stream *s)
 {
 	struct ropefs_selected sel;
-	int r = ropefs_view_records(s->source.d->fs, s->ino, &s->view.selector, &sel);
+	struct place *at = stream_now(s);
+	int r = ropefs_view_records(s->source.d->fs, at->ino, &s->view.selector, &sel);
 
 	if (r < 0)
 		return r;
 	if (sel.trimmed)
-		say(s,
-		    "some of what was asked for has been trimmed; this is what is left");
-	s->from = s->next = s->delivered = sel.from;
-	s->end = s->follow ? UINT64_MAX : sel.to;
-	s->resets = sel.queue.resets;
-	s->lines = s->out.lines = sel.queue.framing == ROPEFS_LINE;
+		stream_say(s, "some of what was asked for has been trimmed; this is what "
+			      "is left");
+	s->from = at->next = s->p.delivered = sel.from;
+	s->p.end = s->follow ? UINT64_MAX : sel.to;
+	at->resets = sel.queue.resets;
+	at->lines = sel.queue.framing == ROPEFS_LINE;
 	return 0;
 }
 
@@ -339,22 +112,26 @@ static int select_bytes(struct stream *s)
 {
 	uint64_t to;
 
+	s->p.end = UINT64_MAX; /* the name may lead to a queue one day */
 	if (!(s->view.selector.has & ROPEFS_SEL_LINES))
 		return 0;
-	return ropefs_view_lines(s->source.d->fs, s->ino, &s->view.selector, &s->at, &to);
+	return ropefs_view_lines(s->source.d->fs, stream_now(s)->ino, &s->view.selector,
+				 &stream_now(s)->at, &to);
 }
 
 static int start_following(struct stream *s)
 {
 	struct daemon *d = s->source.d;
-	int r = ropefs_hold(d->fs, s->ino);
+	int r = ropefs_hold(d->fs, stream_now(s)->ino);
 
 	if (r < 0) {
 		s->follow = false;
 		return r;
 	}
 	/* Before the place is looked up: nothing can come in between unseen. */
-	r = follow_add(d, &s->file, s->ino);
+	for (unsigned i = 0; r >= 0 && i < PLACES; i++)
+		if (s->p.places[i].age)
+			r = follow_add(d, &s->files[i], s->p.places[i].ino);
 	return r < 0 ? r : follow_add(d, &s->dir_entry, s->view.dir);
 }
 
@@ -362,8 +139,10 @@ static void stop_following(struct stream *s)
 {
 	pthread_mutex_lock(&s->source.mutex);
 	s->closed = true;
-	follow_del(s->source.d, &s->file);
+	for (unsigned i = 0; i < PLACES; i++)
+		follow_del(s->source.d, &s->files[i]);
 	follow_del(s->source.d, &s->dir_entry);
+	kept_free(&s->kept);
 	pthread_mutex_unlock(&s->source.mutex);
 }
 
@@ -372,50 +151,141 @@ static int stream_start(struct stream *s)
 	struct ropefs_attr a;
 	int r;
 
+	*stream_now(s) = (struct place) { .ino = s->view.target, .age = 1 };
 	if (s->follow) {
 		r = start_following(s);
 		if (r < 0)
 			return r;
 	}
-	r = ropefs_getattr(s->source.d->fs, s->ino, &a);
+	r = ropefs_getattr(s->source.d->fs, stream_now(s)->ino, &a);
 	if (r < 0)
 		return r;
-	s->is_queue = a.is_queue;
+	stream_now(s)->is_queue = a.is_queue;
 	return a.is_queue ? select_records(s) : select_bytes(s);
+}
+
+/* Takes the caller over, if there is memory. */
+static struct stream *stream_new(struct daemon *d, const struct view *v,
+				 const struct caller *caller)
+{
+	struct stream *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	source_init(&s->source, d);
+	s->source.fill = stream_fill;
+	s->source.ready = stream_ready;
+	s->source.free = stream_free;
+	s->source.giving = giving;
+	s->source.again = again;
+	for (unsigned i = 0; i < PLACES; i++)
+		s->files[i].source = &s->source;
+	s->dir_entry.source = &s->source;
+	s->view = *v;
+	s->caller = *caller;
+	s->follow = v->selector.has & ROPEFS_SEL_FOLLOW;
+	s->step = v->selector.has & ROPEFS_SEL_EVERY ? v->selector.every : 1;
+	return s;
+}
+
+static void stream_keep(struct stream *s)
+{
+	struct stream_kept fixed = { .from = s->from, .n_groups = s->caller.n_groups };
+	size_t n = s->caller.n_groups * sizeof(gid_t);
+
+	view_keep(&s->view, s->caller.uid, s->caller.gid, &fixed.view);
+	kept_new(&s->kept, &fixed, sizeof(fixed));
+	s->was = s->p;
+	if (n && kept_area(&s->kept, n))
+		memcpy(s->kept.area, s->caller.groups, n);
+	else if (n)
+		kept_free(&s->kept);
+	kept_step(&s->kept, 0, &s->p, &s->p, sizeof(s->p));
+}
+
+static int caller_restore(const struct kept_file *k, struct caller *ret)
+{
+	const struct stream_kept *fixed = k->fixed;
+	size_t n = fixed->n_groups * sizeof(gid_t);
+
+	*ret = (struct caller) { .uid = fixed->view.uid,
+				 .gid = fixed->view.gid,
+				 .n_groups = fixed->n_groups };
+	if (!n)
+		return 0;
+	ret->groups = malloc(n);
+	if (!ret->groups)
+		return -ENOMEM;
+	memcpy(ret->groups, k->k.area, n);
+	return 0;
+}
+
+int view_stream_restore(struct daemon *d, const struct kept_file *k)
+{
+	const struct stream_kept *fixed = k->fixed;
+	struct caller caller;
+	struct stream *s;
+	struct view v;
+	int r = view_restore(d, k, &view_stream, &v);
+
+	if (r >= 0)
+		r = caller_restore(k, &caller);
+	if (r < 0)
+		return r;
+	s = stream_new(d, &v, &caller);
+	if (!s) {
+		caller_release(&caller);
+		return -ENOMEM;
+	}
+	s->kept = k->k;
+	s->from = fixed->from;
+	memcpy(&s->p, k->state, sizeof(s->p));
+	s->was = s->p;
+	s->remake = s->p.text;
+	r = s->follow ? start_following(s) : 0;
+	if (r >= 0)
+		r = handle_put(k->fh, s);
+	if (r < 0) {
+		stop_following(s);
+		source_put(&s->source);
+	}
+	return r;
 }
 
 static void open_waiting(struct task *t)
 {
-	struct daemon *d = t->d;
-	struct stream *s = calloc(1, sizeof(*s));
-	int r = s ? view_target(d, t->ino, &s->view) : -ENOMEM;
+	struct stream *s = NULL;
+	struct caller caller;
+	struct view v;
+	int r = view_target(t->d, t->ino, &v);
 
 	if (r >= 0)
-		r = caller_of(t->req, &s->caller);
+		r = caller_of(t->req, &caller);
+	if (r >= 0) {
+		s = stream_new(t->d, &v, &caller);
+		r = s ? 0 : -ENOMEM;
+		if (!s)
+			caller_release(&caller);
+	}
 	if (r < 0) {
-		free(s);
 		t->r = r;
 		task_reply_err(t);
 		return;
 	}
-	source_init(&s->source, d);
-	s->source.fill = fill;
-	s->source.ready = ready;
-	s->source.free = stream_free;
-	s->file.source = s->dir_entry.source = &s->source;
-	s->ino = s->view.target;
-	s->follow = s->view.selector.has & ROPEFS_SEL_FOLLOW;
-	s->step = s->view.selector.has & ROPEFS_SEL_EVERY ? s->view.selector.every : 1;
 	r = stream_start(s);
 	if (r < 0)
-		say(s, *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
+		stream_say(s, *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
 	t->fi.direct_io = 1;
 	t->fi.nonseekable = s->follow;
 	t->fi.noflush = 1;
-	if (r < 0)
+	if (r < 0) {
 		reply_err(t->req, r);
-	else
-		r = reply_open_file(t->req, &t->fi, s);
+	} else {
+		stream_keep(s);
+		r = reply_open_file(
+			t->req, &t->fi,
+			&(struct opened) { s, &s->kept, KEPT_STREAM, t->ino });
+	}
 	if (r < 0) {
 		stop_following(s);
 		source_put(&s->source);
@@ -446,18 +316,19 @@ static ssize_t go_to(struct stream *s, uint64_t off, void *p, size_t n)
 {
 	ssize_t r = 0;
 
-	if (off < s->given) {
-		s->next = s->from;
-		s->out.n = s->out_at = 0;
-		s->given = 0;
+	if (off < s->p.given) {
+		stream_now(s)->next = s->from;
+		s->remake = false;
+		stream_text_end(s);
+		s->p.given = 0;
 	}
-	while (s->given < off) {
-		uint64_t skip = off - s->given;
+	while (s->p.given < off) {
+		uint64_t skip = off - s->p.given;
 
-		r = fill(&s->source, p, skip < n ? (size_t)skip : n, false);
+		r = stream_fill(&s->source, p, skip < n ? (size_t)skip : n, false);
 		if (r <= 0)
 			return r;
-		s->given += (uint64_t)r;
+		s->p.given += (uint64_t)r;
 	}
 	return 1;
 }
@@ -470,14 +341,17 @@ static void read_waiting(struct task *t)
 	ssize_t r = p ? 1 : -ENOMEM;
 
 	pthread_mutex_lock(&s->source.mutex);
+	again(&s->source);
 	if (r > 0)
 		r = go_to(s, t->off, p, n);
 	if (r > 0)
-		r = fill(&s->source, p, n, false);
-	if (r > 0)
-		s->given += (uint64_t)r;
-	pthread_mutex_unlock(&s->source.mutex);
+		r = stream_fill(&s->source, p, n, false);
+	if (r > 0) {
+		s->p.given += (uint64_t)r;
+		giving(&s->source, t->unique);
+	}
 	reply_read(t->req, p, r);
+	pthread_mutex_unlock(&s->source.mutex);
 	task_free(t);
 }
 
@@ -547,8 +421,8 @@ static void stream_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg
 	(void)arg;
 	(void)flags;
 	pthread_mutex_lock(&s->source.mutex);
-	q.ino = s->ino;
-	q.read_to = s->delivered;
+	q.ino = stream_now(s)->ino;
+	q.read_to = s->p.delivered;
 	pthread_mutex_unlock(&s->source.mutex);
 	if (!queue_ioctl(req, &q))
 		fuse_reply_err(req, ENOTTY);

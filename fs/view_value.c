@@ -9,9 +9,12 @@
 
 #include "fs/daemon.h"
 #include "fs/events.h"
+#include "fs/handles.h"
+#include "fs/keep.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
+#include "fs/view_range.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -34,10 +37,17 @@ struct value_file {
 	uint32_t uid;
 	bool writes;
 	pthread_mutex_t mutex; /* of what follows */
-	bool dirty; /* written, and not yet taken effect */
-	uint8_t *p;
-	size_t n, cap;
+	struct kept kept; /* its area: the bytes */
+	struct value_state {
+		uint64_t n; /* bytes */
+		bool dirty; /* written, and not yet taken effect */
+	} now, before; /* before: as of the request that is under way */
 };
+
+static uint8_t *bytes_of(const struct value_file *f)
+{
+	return f->kept.area;
+}
 
 static struct value_file *file_of(const struct fuse_file_info *fi)
 {
@@ -70,23 +80,38 @@ static int work_in(struct value_file *f, const char *p, size_t n, char **ret,
 	int r;
 
 	if (f->view.selector.has == ROPEFS_SEL_PATCH)
-		return ropefs_value_patch(p, n, (const char *)f->p, f->n, ret, ret_n);
-	r = ropefs_number_parse((const char *)f->p, f->n, &number);
+		return ropefs_value_patch(p, n, (const char *)bytes_of(f), f->now.n, ret,
+					  ret_n);
+	r = ropefs_number_parse((const char *)bytes_of(f), f->now.n, &number);
 	return r < 0 ? r : ropefs_value_add(p, n, number, ret, ret_n);
 }
 
-static int put(struct daemon *d, uint64_t ino, const char *etag, size_t old_n,
+/* What is left when it has taken effect; what is written from then on is another one. */
+static struct value_state effected(const struct value_file *f)
+{
+	return (struct value_state) { .n = is_stride(f) ? f->now.n : 0 };
+}
+
+static void change_begins(struct value_file *f)
+{
+	struct value_state after = effected(f);
+
+	kept_change(&f->kept, &f->before, &after, sizeof(after));
+}
+
+static int put(struct daemon *d, struct value_file *f, const char *etag, size_t old_n,
 	       const char *p, size_t n)
 {
+	uint64_t ino = f->view.target;
 	const struct moved m = { ino, 0, old_n, n };
 	int r;
 
 	edit_begin(d, &m);
-	inodes_edit_lock(&d->inodes, ino);
+	view_edit_lock(d, ino, NULL);
+	change_begins(f);
 	r = ropefs_put(d->fs, ino, etag, p, n, NULL);
-	if (r >= 0)
-		inodes_edited(&d->inodes, ino);
-	inodes_edit_unlock(&d->inodes, ino);
+	kept_changed(&f->kept, r >= 0);
+	view_edit_unlock(d, ino, NULL, r >= 0);
 	edit_end(d, &m);
 	return r;
 }
@@ -105,7 +130,7 @@ static int update(struct daemon *d, struct value_file *f)
 		if (r >= 0)
 			r = work_in(f, old, n, &new, &new_n);
 		if (r >= 0)
-			r = put(d, ino, etag, n, new, new_n);
+			r = put(d, f, etag, n, new, new_n);
 		free(old);
 		free(new);
 	} while (r < 0 && ropefs_error_errno(r) == EBUSY);
@@ -124,7 +149,9 @@ static int stride_write(struct daemon *d, struct value_file *f)
 	if (r < 0)
 		return r;
 	edit_begin(d, &m);
-	r = ropefs_stride_write(d->fs, f->view.target, &s, f->p, f->n);
+	change_begins(f);
+	r = ropefs_stride_write(d->fs, f->view.target, &s, bytes_of(f), f->now.n);
+	kept_changed(&f->kept, r >= 0);
 	edit_end(d, &m);
 	return r;
 }
@@ -140,9 +167,7 @@ static int commit(struct daemon *d, struct value_file *f)
 			  *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
 	if (r < 0)
 		return r;
-	f->dirty = false;
-	if (!is_stride(f))
-		f->n = 0; /* what is written from now on is another one */
+	f->now = effected(f);
 	return 0;
 }
 
@@ -151,7 +176,8 @@ static void commit_then(struct task *t, void (*step)(struct task *t))
 	struct value_file *f = file_of(&t->fi);
 
 	pthread_mutex_lock(&f->mutex);
-	t->r = f->dirty ? commit(t->d, f) : 0;
+	f->before = f->now;
+	t->r = f->now.dirty ? commit(t->d, f) : 0;
 	pthread_mutex_unlock(&f->mutex);
 	if (t->r < 0)
 		task_reply_err(t);
@@ -199,27 +225,15 @@ static void file_free(struct daemon *d, struct value_file *f)
 	pthread_mutex_lock(&d->views.mutex);
 	LIST_REMOVE(f, link);
 	pthread_mutex_unlock(&d->views.mutex);
-	inodes_put(&d->inodes, f->view.target, 1);
+	inodes_unuse(&d->inodes, f->view.target);
+	kept_free(&f->kept);
 	pthread_mutex_destroy(&f->mutex);
-	free(f->p);
 	free(f);
 }
 
 static int reserve(struct value_file *f, size_t n)
 {
-	size_t cap = f->cap ? f->cap : 256;
-	uint8_t *bigger;
-
-	while (cap < n)
-		cap *= 2;
-	if (cap == f->cap)
-		return 0;
-	bigger = realloc(f->p, cap);
-	if (!bigger)
-		return -ENOMEM;
-	f->p = bigger;
-	f->cap = cap;
-	return 0;
+	return kept_area(&f->kept, n) ? 0 : -ENOMEM;
 }
 
 void view_values_end(struct daemon *d)
@@ -247,10 +261,10 @@ static int stride_load(struct daemon *d, struct value_file *f)
 		r = reserve(f, n);
 	if (r < 0)
 		return r;
-	got = ropefs_stride_read(d->fs, f->view.target, &s, 0, f->p, n, 0);
+	got = ropefs_stride_read(d->fs, f->view.target, &s, 0, bytes_of(f), n, 0);
 	if (got < 0)
 		return (int)got;
-	f->n = (size_t)got;
+	f->now.n = (uint64_t)got;
 	return 0;
 }
 
@@ -267,6 +281,27 @@ static int may_write(struct daemon *d, const struct view *v, uint32_t uid)
 	return -EPERM;
 }
 
+struct value_kept {
+	struct view_kept view; /* first */
+	bool writes, stride;
+};
+
+static void keep_row(struct value_file *f)
+{
+	struct value_kept fixed = { .writes = f->writes, .stride = is_stride(f) };
+
+	view_keep(&f->view, f->uid, 0, &fixed.view);
+	kept_new(&f->kept, &fixed, sizeof(fixed));
+}
+
+static void add(struct daemon *d, struct value_file *f)
+{
+	pthread_mutex_init(&f->mutex, NULL);
+	pthread_mutex_lock(&d->views.mutex);
+	LIST_INSERT_HEAD(&d->views.values, f, link);
+	pthread_mutex_unlock(&d->views.mutex);
+}
+
 static int file_open_value(struct task *t, struct value_file **ret)
 {
 	int mode = t->fi.flags & O_ACCMODE;
@@ -281,23 +316,48 @@ static int file_open_value(struct task *t, struct value_file **ret)
 	if (r >= 0 && mode != O_RDONLY && inodes_runs(&t->d->inodes, f->view.target))
 		r = -ETXTBSY;
 	if (r >= 0)
-		r = inodes_get(&t->d->inodes, f->view.target);
+		r = inodes_use(&t->d->inodes, f->view.target);
 	if (r < 0) {
 		free(f);
 		return r;
 	}
-	pthread_mutex_init(&f->mutex, NULL);
-	pthread_mutex_lock(&t->d->views.mutex);
-	LIST_INSERT_HEAD(&t->d->views.values, f, link);
-	pthread_mutex_unlock(&t->d->views.mutex);
 	f->uid = t->flags;
 	f->writes = mode != O_RDONLY;
+	add(t->d, f);
+	keep_row(f);
 	if (f->writes && is_stride(f) && !(t->fi.flags & O_TRUNC))
 		r = stride_load(t->d, f);
 	if (r < 0)
 		file_free(t->d, f);
 	else
 		*ret = f;
+	if (r >= 0)
+		kept_step(&f->kept, 0, &f->now, &f->now, sizeof(f->now));
+	return r;
+}
+
+int view_value_restore(struct daemon *d, const struct kept_file *k)
+{
+	const struct value_kept *fixed = k->fixed;
+	struct value_file *f = calloc(1, sizeof(*f));
+	int r = f ? view_restore(d, k, fixed->stride ? &view_stride : &view_value,
+				 &f->view)
+		  : -ENOMEM;
+
+	if (r >= 0)
+		r = inodes_use(&d->inodes, f->view.target);
+	if (r < 0) {
+		free(f);
+		return r;
+	}
+	f->uid = fixed->view.uid;
+	f->writes = fixed->writes;
+	f->kept = k->k;
+	memcpy(&f->now, k->state, sizeof(f->now));
+	add(d, f);
+	r = handle_put(k->fh, f);
+	if (r < 0)
+		file_free(d, f);
 	return r;
 }
 
@@ -312,7 +372,8 @@ static void open_waiting(struct task *t)
 		return;
 	}
 	t->fi.direct_io = 1;
-	if (reply_open_file(t->req, &t->fi, f) < 0)
+	if (reply_open_file(t->req, &t->fi,
+			    &(struct opened) { f, &f->kept, KEPT_VALUE, t->ino }) < 0)
 		file_free(d, f);
 	task_free(t);
 }
@@ -363,9 +424,9 @@ static ssize_t read_stride(struct daemon *d, struct value_file *f, uint64_t off,
 
 	if (f->writes) {
 		pthread_mutex_lock(&f->mutex);
-		n = off >= f->n ? 0 : n < f->n - off ? n : f->n - off;
+		n = off >= f->now.n ? 0 : n < f->now.n - off ? n : f->now.n - off;
 		if (n)
-			memcpy(p, f->p + off, n);
+			memcpy(p, bytes_of(f) + off, n);
 		pthread_mutex_unlock(&f->mutex);
 		return (ssize_t)n;
 	}
@@ -412,35 +473,37 @@ static int write_locked(struct value_file *f, const char *p, size_t n, uint64_t 
 
 	/* One number or patch after another: where the descriptor stands says nothing. */
 	if (!is_stride(f))
-		off = f->n;
+		off = f->now.n;
 	if (n > max || off > max - n)
 		return -EFBIG;
 	r = reserve(f, off + n);
 	if (r < 0)
 		return r;
-	if (off > f->n)
-		memset(f->p + f->n, 0, off - f->n);
-	memcpy(f->p + off, p, n);
-	f->n = off + n > f->n ? off + n : f->n;
-	f->dirty = true;
+	if (off > f->now.n)
+		memset(bytes_of(f) + f->now.n, 0, off - f->now.n);
+	memcpy(bytes_of(f) + off, p, n);
+	f->now.n = off + n > f->now.n ? off + n : f->now.n;
+	f->now.dirty = true;
+	kept_step(&f->kept, keep_current(), &f->before, &f->now, sizeof(f->now));
 	return 0;
 }
 
 /* Is what was written so far a whole number or patch? */
 static bool is_whole(const struct value_file *f)
 {
-	size_t n = f->n;
+	size_t n = f->now.n;
+	const uint8_t *p = bytes_of(f);
 	cJSON *json;
 
 	if (is_stride(f) || !n)
 		return false;
 	if (f->view.selector.has == ROPEFS_SEL_ADD)
-		return f->p[n - 1] == '\n';
-	while (n && strchr(" \t\r\n", f->p[n - 1]) && f->p[n - 1])
+		return p[n - 1] == '\n';
+	while (n && strchr(" \t\r\n", p[n - 1]) && p[n - 1])
 		n--;
-	if (!n || f->p[n - 1] != ']')
+	if (!n || p[n - 1] != ']')
 		return false;
-	json = cJSON_ParseWithLength((const char *)f->p, n);
+	json = cJSON_ParseWithLength((const char *)p, n);
 	cJSON_Delete(json);
 	return json;
 }
@@ -450,9 +513,11 @@ static void write_waiting(struct task *t)
 	struct value_file *f = file_of(&t->fi);
 
 	pthread_mutex_lock(&f->mutex);
-	t->r = f->dirty ? commit(t->d, f) : 0;
-	f->n = 0;
-	f->dirty = false;
+	t->r = f->now.dirty ? commit(t->d, f) : 0;
+	if (t->r < 0) {
+		f->now = (struct value_state) { 0 };
+		kept_step(&f->kept, t->unique, &f->before, &f->now, sizeof(f->now));
+	}
 	pthread_mutex_unlock(&f->mutex);
 	if (t->r < 0) {
 		task_reply_err(t);
@@ -467,12 +532,17 @@ static void value_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n,
 {
 	struct value_file *f = file_of(fi);
 	struct task *t;
-	bool whole;
-	int r;
+	bool whole, done = false;
+	int r = 0;
 
 	pthread_mutex_lock(&f->mutex);
-	r = write_locked(f, p, n, fi->flags & O_APPEND ? (uint64_t)f->n : (uint64_t)off);
-	whole = r >= 0 && is_whole(f);
+	if (kept_resent(&f->kept, &done, &f->before, sizeof(f->before)) && !done)
+		f->now = f->before;
+	f->before = f->now;
+	if (!done)
+		r = write_locked(f, p, n,
+				 fi->flags & O_APPEND ? f->now.n : (uint64_t)off);
+	whole = r >= 0 && !done && is_whole(f);
 	pthread_mutex_unlock(&f->mutex);
 	if (r < 0)
 		reply_err(req, r);
@@ -571,11 +641,10 @@ static int stride_cut(struct daemon *d, const struct view *v, uint32_t uid)
 	m.gone = a.size;
 	m.come = a.size - n;
 	edit_begin(d, &m);
-	inodes_edit_lock(&d->inodes, v->target);
+	view_edit_lock(d, v->target, NULL);
+	keep_arm();
 	r = ropefs_stride_cut(d->fs, v->target, &s);
-	if (r >= 0)
-		inodes_edited(&d->inodes, v->target);
-	inodes_edit_unlock(&d->inodes, v->target);
+	view_edit_unlock(d, v->target, NULL, r >= 0);
 	edit_end(d, &m);
 	return r;
 }

@@ -7,6 +7,8 @@
 
 extern const struct view_kind view_value, view_stride;
 
+/* One of a daemon before. */
+int view_value_restore(struct daemon *d, const struct kept_file *k);
 /* Frees those whose RELEASE did not come before the end. */
 void view_values_end(struct daemon *d);
 

@@ -1,6 +1,7 @@
 #include "fs/waits.h"
 
 #include "fs/daemon.h"
+#include "fs/keep.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
 
@@ -13,6 +14,7 @@ struct blocked {
 	TAILQ_ENTRY(blocked) all, mine;
 	struct source *source;
 	fuse_req_t req;
+	uint64_t unique; /* keep.h */
 	size_t n;
 };
 
@@ -28,14 +30,13 @@ static void take_off_locked(struct waits *w, struct blocked *b)
 	TAILQ_REMOVE(&b->source->reads, b, mine);
 }
 
-void waits_release(struct waits *w, bool answer)
+void waits_release(struct waits *w)
 {
 	struct blocked *b;
 
 	while ((b = TAILQ_FIRST(&w->all))) {
 		take_off_locked(w, b);
-		if (answer)
-			fuse_reply_err(b->req, ENOTCONN);
+		fuse_reply_err(b->req, ENOTCONN);
 		free(b);
 	}
 	pthread_mutex_destroy(&w->mutex);
@@ -46,6 +47,8 @@ void source_init(struct source *s, struct daemon *d)
 	s->d = d;
 	pthread_mutex_init(&s->mutex, NULL);
 	TAILQ_INIT(&s->reads);
+	s->giving = NULL;
+	s->again = NULL;
 	s->poll = NULL;
 	atomic_init(&s->refs, 1);
 }
@@ -148,6 +151,8 @@ static void answer_locked(struct source *s, bool nowait)
 			task_run(t, run_waiting);
 			break;
 		}
+		if (r > 0 && s->giving)
+			s->giving(s, b->unique);
 		reply_read(b->req, p, r);
 		free(b);
 	}
@@ -191,14 +196,21 @@ static void read_now(struct source *s, fuse_req_t req, size_t n)
 
 	pthread_mutex_lock(&s->mutex);
 	r = p ? s->fill(s, p, fill_max(n), false) : -ENOMEM;
-	pthread_mutex_unlock(&s->mutex);
+	if (r > 0 && s->giving)
+		s->giving(s, keep_current());
 	reply_read(req, p, r);
+	pthread_mutex_unlock(&s->mutex);
 }
 
 void source_read(struct source *s, fuse_req_t req, size_t n, int flags)
 {
 	struct blocked *b;
 
+	if (s->again) {
+		pthread_mutex_lock(&s->mutex);
+		s->again(s);
+		pthread_mutex_unlock(&s->mutex);
+	}
 	if (flags & O_NONBLOCK) {
 		read_now(s, req, n);
 		return;
@@ -208,7 +220,9 @@ void source_read(struct source *s, fuse_req_t req, size_t n, int flags)
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	*b = (struct blocked) { .source = s, .req = req, .n = n };
+	*b = (struct blocked) {
+		.source = s, .req = req, .unique = keep_current(), .n = n
+	};
 	/* The reply may let the file be closed by another loop. */
 	source_get(s);
 	fuse_req_interrupt_func(req, interrupted, &s->d->waits);

@@ -32,17 +32,20 @@ struct source {
 	ssize_t (*fill)(struct source *s, void *p, size_t n, bool nowait);
 	bool (*ready)(struct source *s); /* would fill() give something? */
 	void (*free)(struct source *s); /* frees the whole file */
+	/* What fill() gave is about to be sent to the request; and a READ has come: is it one that
+	 * was about to be answered when another daemon died (kept.h)? Either may be NULL. */
+	void (*giving)(struct source *s, uint64_t unique);
+	void (*again)(struct source *s);
 
-	pthread_mutex_t mutex; /* held over fill() and ready() */
+	pthread_mutex_t mutex; /* held over all of these but free() */
 	TAILQ_HEAD(, blocked) reads; /* oldest first */
 	struct fuse_pollhandle *poll; /* who polls wants to be told; NULL: nobody */
 	atomic_uint refs;
 };
 
 void waits_init(struct waits *w);
-/* The session has ended: lets go of all that still wait. answer: with an error, else another
- * daemon will be asked. */
-void waits_release(struct waits *w, bool answer);
+/* The session has ended: lets go of all that still wait. */
+void waits_release(struct waits *w);
 
 /* fill, ready and free are the caller's to set. Comes with one reference. */
 void source_init(struct source *s, struct daemon *d);

@@ -4,6 +4,7 @@
 #include "fs/beside.h"
 #include "fs/daemon.h"
 #include "fs/keep.h"
+#include "fs/kept.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -108,6 +109,18 @@ static ssize_t read_init_again(struct daemon *d, int fd, void *p, size_t n)
 	return (ssize_t)got;
 }
 
+/* Who polls waits in the kernel to be told; the next daemon must know. */
+static void note_poll(const void *p, size_t n)
+{
+	struct fuse_poll_in poll;
+
+	if (n < sizeof(poll))
+		return;
+	memcpy(&poll, p, sizeof(poll));
+	if (poll.flags & FUSE_POLL_SCHEDULE_NOTIFY)
+		kept_polled(poll.fh, poll.kh);
+}
+
 static ssize_t wire_read(int fd, void *p, size_t n, void *userdata)
 {
 	struct daemon *d = userdata;
@@ -126,6 +139,8 @@ static ssize_t wire_read(int fd, void *p, size_t n, void *userdata)
 		keep_save_init(p, (size_t)got);
 		return got;
 	}
+	if (in.opcode == FUSE_POLL)
+		note_poll((char *)p + sizeof(in), (size_t)got - sizeof(in));
 	return (ssize_t)adapt_request(d, p, (size_t)got);
 }
 

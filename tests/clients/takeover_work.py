@@ -1,0 +1,326 @@
+#!/usr/bin/env python3
+"""Has views, follows, queues, transactions, programs and snapshots of a mount open while its daemon
+is replaced, and notices every error, and every byte that is missed, repeated or out of order.
+usage: takeover_work.py JOB DIR SECONDS"""
+import array
+import errno
+import fcntl
+import json
+import os
+import random
+import select
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+END = b"the end\n"
+
+
+def line(n):
+    return b"%d %s\n" % (n, b"y" * random.choice((0, 3, 40, 900)))
+
+
+class Writer(threading.Thread):
+    """Writes lines to a queue, in pieces that end anywhere, until the time is over."""
+
+    def __init__(self, path, end):
+        super().__init__()
+        self.path, self.end, self.wrote = path, end, b""
+
+    def run(self):
+        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        n = 0
+        while time.monotonic() < self.end:
+            some = b"".join(line(n + i) for i in range(random.choice((1, 1, 5, 3000))))
+            n += some.count(b"\n")
+            cut = random.randrange(len(some) + 1)
+            for piece in (some[:cut], some[cut:]):
+                if piece:
+                    assert os.write(fd, piece) == len(piece)
+                    self.wrote += piece
+                time.sleep(0.002)
+        os.write(fd, END)
+        self.wrote += END
+        os.close(fd)
+
+
+def queue(path, name):
+    folder = path + "/" + name
+    os.mkdir(folder)
+    os.setxattr(folder, "user.ropefs.kind", b"queue")
+    os.close(os.open(folder + "/q", os.O_CREAT | os.O_WRONLY, 0o644))
+    return folder + "/q"
+
+
+def read_to_end(fd, size, wait=None):
+    got = b""
+    while not got.endswith(END):
+        if wait:
+            wait()
+        try:
+            got += os.read(fd, size)
+        except BlockingIOError:
+            pass
+    return got
+
+
+def follow(path, end):
+    """The bytes of a queue, as they come."""
+    q = queue(path, "follow")
+    fd = os.open(q + "@follow", os.O_RDONLY)
+    writer = Writer(q, end)
+    writer.start()
+    got = read_to_end(fd, 70000)
+    writer.join()
+    assert got == writer.wrote, "%d bytes instead of %d" % (len(got), len(writer.wrote))
+    return got.count(b"\n")
+
+
+def texts(path, end):
+    """The same as objects, read some bytes at a time."""
+    q = queue(path, "texts")
+    fd = os.open(q + "@follow,as=json", os.O_RDONLY)
+    writer = Writer(q, end)
+    writer.start()
+    got, last = [], b""
+    while not got or got[-1]["payload"] != "the end":
+        last += os.read(fd, random.choice((7, 100, 60000)))
+        *whole, last = last.split(b"\n")
+        got += [json.loads(x) for x in whole]
+    writer.join()
+    assert [x["id"] for x in got] == list(range(len(got)))
+    wrote = "".join(x["payload"] + "\n" for x in got).encode()
+    assert wrote == writer.wrote
+    return len(got)
+
+
+def polls(path, end):
+    """Who waits by poll is told by the next daemon, too."""
+    q = queue(path, "polls")
+    fd = os.open(q + "@follow", os.O_RDONLY | os.O_NONBLOCK)
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    writer = Writer(q, end)
+    writer.start()
+
+    def wait():
+        assert poll.poll(60000), "poll waits for ever"
+
+    got = read_to_end(fd, 4096, wait)
+    writer.join()
+    assert got == writer.wrote
+    return got.count(b"\n")
+
+
+def parts(path, end):
+    """A part of a queue, read slowly."""
+    q = queue(path, "parts")
+    wrote = b"".join(line(i) for i in range(20000))
+    with open(q, "wb") as f:
+        f.write(wrote)
+    n = 0
+    while time.monotonic() < end:
+        fd = os.open(q + "@records=10..19990", os.O_RDONLY)
+        got = b""
+        while piece := os.read(fd, 50000):
+            got += piece
+            time.sleep(0.001)
+        os.close(fd)
+        assert got == b"".join(wrote.splitlines(True)[10:19990])
+        n += 1
+    return n
+
+
+def renamed(path, end):
+    """What goes to a file that has lost its name is followed, too."""
+    q = queue(path, "renamed")
+    fd = os.open(q + "@follow", os.O_RDONLY)
+    wrote, n = [], 0
+    old = os.open(q, os.O_WRONLY | os.O_APPEND)
+
+    def put(to):
+        wrote.append(b"%d\n" % len(wrote))
+        assert os.write(to, wrote[-1]) == len(wrote[-1])
+
+    while time.monotonic() < end:
+        put(old)
+        os.rename(q, q + ".%d" % n)
+        os.close(os.open(q, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o644))
+        new = os.open(q, os.O_WRONLY | os.O_APPEND)
+        got = b""
+        for i in range(6):
+            put((old, new)[i % 2])
+        while got.count(b"\n") < 7:
+            got += os.read(fd, 4096)
+        assert sorted(got.splitlines(True)) == sorted(wrote[-7:]), (got, wrote[-7:])
+        os.close(old)
+        if n >= 3:
+            os.unlink(q + ".%d" % (n - 3))
+        old = new
+        n += 1
+    return n
+
+
+def ranges(path, end):
+    """A range that is written while others append to the file; one that others move is stale."""
+    name = path + "/ranges"
+    model = bytearray(os.urandom(1000))
+    with open(name, "wb") as f:
+        f.write(model)
+    fd = os.open(name, os.O_WRONLY | os.O_APPEND)
+    n = 0
+    while time.monotonic() < end:
+        at = random.randrange(900)
+        view = os.open(name + "@bytes=%d..%d" % (at, at + 50), os.O_WRONLY | os.O_TRUNC)
+        stale = os.open(name + "@bytes=%d..%d" % (at, at + 50), os.O_WRONLY | os.O_APPEND)
+        new = b""
+        for _ in range(random.randrange(1, 4)):
+            piece = os.urandom(random.randrange(1, 80))
+            assert os.write(view, piece) == len(piece)
+            new += piece
+            assert os.write(fd, b"tail") == 4
+            model += b"tail"
+            time.sleep(0.01)
+        os.close(view)
+        model[at:at + 50] = new
+        try:
+            os.write(stale, b"x")
+            os.close(stale)
+            raise AssertionError("a stale view was written")
+        except OSError as e:
+            assert e.errno == errno.ESTALE, e
+            os.close(stale)
+        with open(name, "rb") as f:
+            assert f.read() == model, "step %d" % n
+        n += 1
+    return n
+
+
+def adds(path, end):
+    """Each number is added once."""
+    name = path + "/adds"
+    with open(name, "w") as f:
+        f.write("0\n")
+    fd = os.open(name + "@add", os.O_WRONLY)
+    total, n = 0, 0
+    while time.monotonic() < end:
+        assert os.write(fd, b"%d" % (n % 7)) == 1
+        assert os.write(fd, b"0\n") == 2
+        total += n % 7 * 10
+        n += 1
+    os.close(fd)
+    with open(name) as f:
+        got = int(f.read())
+    assert got == total, "%d instead of %d" % (got, total)
+    return n
+
+
+def ioc(direction, nr, size):
+    return direction << 30 | size << 16 | ord("R") << 8 | nr
+
+
+def txns(path, end):
+    """Transactions: whole, once; one that a daemon took with it is told as a conflict."""
+    name = path + "/txns"
+    fd = os.open(name, os.O_CREAT | os.O_RDWR, 0o644)
+    wrote, n, again = b"", 0, 0
+    while time.monotonic() < end:
+        text = b"%d\n" % n
+        txn = os.open(os.path.dirname(path) + "/.ropefs/txn", os.O_RDONLY)
+        try:
+            ident = array.array("Q", [0])
+            fcntl.ioctl(txn, ioc(2, 50, 8), ident)
+            for at, piece in ((0, text), (len(text), b"-\n")):
+                edit = struct.pack("QQQQQIIII", ident[0], at, 0, 0, 0, 0, 0, len(piece), 0) + piece
+                fcntl.ioctl(fd, ioc(1, 52, len(edit)), edit)
+                time.sleep(0.005)
+            fcntl.ioctl(txn, ioc(0, 53, 0))
+            wrote = text + b"-\n" + wrote
+            n += 1
+        except OSError as e:
+            assert e.errno == errno.EBUSY, e
+            again += 1
+        os.close(txn)
+    got = os.pread(fd, len(wrote) + 1, 0)
+    assert got == wrote, "%d bytes instead of %d" % (len(got), len(wrote))
+    assert n or not again
+    return n
+
+
+def runs(path, end):
+    """A file that runs is not written; once it does not, it is."""
+    name = path + "/sleep"
+    n = 0
+    while time.monotonic() < end:
+        subprocess.check_call(["cp", "/bin/sleep", name])
+        with subprocess.Popen([name, "1000"]) as p:  # it runs when this returns
+            for _ in range(20):
+                try:
+                    os.close(os.open(name + "@bytes=0..1", os.O_WRONLY))
+                    raise AssertionError("the file of a running program is opened")
+                except OSError as e:
+                    assert e.errno == errno.ETXTBSY, e
+                time.sleep(0.05)
+            p.kill()
+        os.close(os.open(name + "@bytes=0..1", os.O_WRONLY))
+        os.unlink(name)
+        n += 1
+    return n
+
+
+def snaps(path, end):
+    """A snapshot with an open file stays; the file is as it was."""
+    folder = path + "/snaps"
+    os.mkdir(folder)
+    n = 0
+    while time.monotonic() < end:
+        wrote = os.urandom(5000)
+        with open(folder + "/f", "wb") as f:
+            f.write(wrote)
+        os.mkdir(folder + "/.snap/s")
+        fd = os.open(folder + "/.snap/s/f", os.O_RDONLY)
+        os.unlink(folder + "/f")
+        for i in range(20):
+            try:
+                os.rmdir(folder + "/.snap/s")
+                raise AssertionError("a snapshot with an open file was dropped")
+            except OSError as e:
+                assert e.errno == errno.EBUSY, e
+            assert os.pread(fd, 6000, 0) == wrote
+            time.sleep(0.02)
+        os.close(fd)
+        until = time.monotonic() + 30  # the kernel closes it a little later
+        while True:
+            try:
+                os.rmdir(folder + "/.snap/s")
+                break
+            except OSError as e:
+                assert e.errno == errno.EBUSY and time.monotonic() < until, e
+                time.sleep(0.01)
+        n += 1
+    return n
+
+
+def unnamed(path, end):
+    """A file that has lost its name lives as long as it is open."""
+    fd = os.open(path + "/unnamed", os.O_CREAT | os.O_RDWR, 0o644)
+    os.unlink(path + "/unnamed")
+    n = 0
+    while time.monotonic() < end:
+        assert os.pwrite(fd, b"%08d" % n, 8 * n) == 8
+        assert os.pread(fd, 8, 0) == b"00000000"
+        time.sleep(0.01)
+        n += 1
+    assert os.fstat(fd).st_size == 8 * n
+    return n
+
+
+def main():
+    job, path, seconds = sys.argv[1:4]
+    random.seed(int(os.environ.get("SEED", "0")) or None)
+    print(globals()[job](path, time.monotonic() + float(seconds)))
+
+
+main()
