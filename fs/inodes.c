@@ -218,11 +218,28 @@ void inodes_edited(struct inodes *t, uint64_t ino)
 	WITH_KNOWN(t, ino, k, k->edits++);
 }
 
-void inodes_run(struct inodes *t, uint64_t ino, int change)
+int inodes_run(struct inodes *t, uint64_t ino)
+{
+	struct known *k;
+	int r;
+
+	if (is_uncounted(ino))
+		return 0;
+	pthread_mutex_lock(&t->mutex);
+	r = entry_locked(t, ino, &k);
+	if (r >= 0) {
+		k->runs++;
+		/* The kernel had found it before a takeover. */
+		k->inherited |= !k->lookups;
+	}
+	pthread_mutex_unlock(&t->mutex);
+	return r;
+}
+
+void inodes_ran(struct inodes *t, uint64_t ino)
 {
 	/* Below 0 it can only get by what a worker before had counted. */
-	WITH_KNOWN(t, ino, k,
-		   k->runs = change > 0 || k->runs ? k->runs + (unsigned)change : 0);
+	WITH_KNOWN(t, ino, k, k->runs -= k->runs > 0);
 }
 
 bool inodes_runs(struct inodes *t, uint64_t ino)

@@ -52,7 +52,8 @@ void inodes_edited(struct inodes *t, uint64_t ino);
 
 /* Opened to be executed, as long as the program or a map of it is there: then its bytes must not
  * change, whatever the way. The kernel refuses what it sees. */
-void inodes_run(struct inodes *t, uint64_t ino, int change);
+int inodes_run(struct inodes *t, uint64_t ino);
+void inodes_ran(struct inodes *t, uint64_t ino);
 bool inodes_runs(struct inodes *t, uint64_t ino);
 
 bool inodes_plain(struct inodes *t, uint64_t ino);

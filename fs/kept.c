@@ -36,6 +36,7 @@ struct kept_row {
 	atomic_ullong fh, polled; /* 0: not open; nobody polls */
 	uint64_t opened_by; /* the request */
 	uint64_t node;
+	atomic_ullong lookups; /* of a KEPT_NODE */
 	atomic_ullong area_n; /* mapped by some worker */
 	atomic_uint moved;
 	_Alignas(8) uint8_t fixed[KEPT_FIXED];
@@ -238,6 +239,16 @@ static struct kept_row *take_row(void)
 	return row;
 }
 
+static unsigned n_used(void)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&mutex);
+	n = n_rows() - n_free;
+	pthread_mutex_unlock(&mutex);
+	return n;
+}
+
 void kept_new(struct kept *k, const void *fixed, size_t n)
 {
 	struct kept_row *row = shared ? take_row() : NULL;
@@ -275,6 +286,26 @@ void kept_opened(struct kept *k, enum kept_kind kind, uint64_t node,
 	row->opened_by = keep_current() & ~UNIQUE_RESENT;
 	atomic_store(&row->fh, fi->fh);
 	atomic_store(&row->kind, kind);
+}
+
+void kept_node(struct kept *k, const void *fixed, size_t n, uint64_t node)
+{
+	*k = (struct kept) { 0 };
+	if (n_used() >= KEPT_ROWS / 2)
+		return;
+	kept_new(k, fixed, n);
+	if (!k->row)
+		return;
+	k->row->node = node;
+	k->row->opened_by = 0;
+	atomic_store(&k->row->lookups, 0);
+	atomic_store(&k->row->kind, KEPT_NODE);
+}
+
+void kept_lookups(struct kept *k, uint64_t lookups)
+{
+	if (k->row)
+		atomic_store(&k->row->lookups, lookups);
 }
 
 static void unmap(struct kept *k)
@@ -396,6 +427,7 @@ bool kept_next(unsigned *at, struct kept_file *ret)
 					    .kind = kind,
 					    .node = row->node,
 					    .fh = atomic_load(&row->fh),
+					    .lookups = atomic_load(&row->lookups),
 					    .fixed = row->fixed,
 					    .state = s->n ? s->after : NULL };
 		if (!n || map_area(&ret->k, n))
@@ -432,7 +464,14 @@ void kept_polled(uint64_t fh, uint64_t kh)
 			atomic_store(&shared->rows[i].polled, kh);
 }
 
-uint64_t kept_poll_of(const struct kept *k)
+uint64_t kept_next_poll(unsigned *at)
 {
-	return k->row ? atomic_load(&k->row->polled) : 0;
+	while (*at < n_rows()) {
+		const struct kept_row *row = &shared->rows[(*at)++];
+		uint64_t polled = atomic_load(&row->polled);
+
+		if (polled && atomic_load(&row->kind) > KEPT_TAKEN)
+			return polled;
+	}
+	return 0;
 }

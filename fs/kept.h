@@ -43,6 +43,7 @@ enum kept_kind {
 	KEPT_VALUE,
 	KEPT_QUEUE,
 	KEPT_HELD, /* a program that runs, or a file of a snapshot */
+	KEPT_NODE, /* not open: a view whose number the kernel knows */
 };
 
 struct kept_row;
@@ -67,6 +68,10 @@ void kept_new(struct kept *k, const void *fixed, size_t n);
 /* fi is what OPEN is about to be answered with. */
 void kept_opened(struct kept *k, enum kept_kind kind, uint64_t node,
 		 const struct fuse_file_info *fi);
+/* A row that stands for no open file; none, where those should have what is left. */
+void kept_node(struct kept *k, const void *fixed, size_t n, uint64_t node);
+/* How often the kernel has looked it up and not forgotten. */
+void kept_lookups(struct kept *k, uint64_t lookups);
 void kept_free(struct kept *k);
 /* The same, but the row stays. */
 void kept_drop(struct kept *k);
@@ -91,6 +96,7 @@ struct kept_file {
 	struct kept k;
 	enum kept_kind kind;
 	uint64_t node, fh;
+	uint64_t lookups; /* of KEPT_NODE */
 	const void *fixed;
 	const void *state; /* NULL: as it was opened */
 };
@@ -112,6 +118,8 @@ bool kept_was_moved(const struct kept *k);
 
 /* Somebody polls the open file fh, and the kernel waits to be told under this number. */
 void kept_polled(uint64_t fh, uint64_t kh);
-uint64_t kept_poll_of(const struct kept *k); /* 0: nobody */
+/* The number of the next one from *at on whose file was not opened since; 0: no more. Beside other
+ * threads. */
+uint64_t kept_next_poll(unsigned *at);
 
 #endif

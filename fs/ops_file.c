@@ -93,7 +93,7 @@ static void opened_back(struct daemon *d, fuse_ino_t ino, const struct fuse_file
 	if (!(fi->fh & (FH_RUN | FH_HELD)) || !forget_held(fi))
 		return;
 	if (fi->fh & FH_RUN)
-		inodes_run(&d->inodes, ino, -1);
+		inodes_ran(&d->inodes, ino);
 	snap_released(d, ino, fi);
 }
 
@@ -105,7 +105,8 @@ int file_restore(struct daemon *d, const struct kept_file *k)
 		r = ropefs_hold(d->fs, k->node);
 	if (k->fh & FH_RUN && r >= 0) {
 		r = inodes_inherit(&d->inodes, k->node);
-		inodes_run(&d->inodes, k->node, 1);
+		if (r >= 0)
+			r = inodes_run(&d->inodes, k->node);
 	}
 	return r;
 }
@@ -121,16 +122,16 @@ static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
 	/* For reading only, too: the kernel has checked that the caller may. */
 	if (r >= 0 && fi->flags & O_TRUNC)
 		r = privs = open_truncate(d, ino, req);
+	else if (r >= 0 && fi->flags & OPEN_TO_RUN) {
+		r = inodes_run(&d->inodes, ino);
+		fi->fh |= FH_RUN;
+	}
 	if (r < 0) {
 		reply_err(req, r);
 		return;
 	}
 	if (ropefs_getattr(d->fs, ino, &a) >= 0 && a.is_queue)
 		queue_file_opened(req, fi);
-	if (fi->flags & OPEN_TO_RUN) {
-		fi->fh |= FH_RUN;
-		inodes_run(&d->inodes, ino, 1);
-	}
 	if (privs > 0)
 		attrs_drop(d, ino);
 	copies_note(d, fuse_req_ctx(req)->pid, ino, fi);

@@ -5,6 +5,7 @@
 #include "fs/kept.h"
 #include "fs/ops.h"
 #include "fs/report.h"
+#include "fs/view.h"
 #include "fs/view_range.h"
 #include "fs/view_stream.h"
 #include "fs/view_value.h"
@@ -17,6 +18,7 @@ static int (*const kinds[])(struct daemon *d, const struct kept_file *k) = {
 	[KEPT_TXN] = txn_restore,	   [KEPT_STREAM] = view_stream_restore,
 	[KEPT_RANGE] = view_file_restore,  [KEPT_VALUE] = view_value_restore,
 	[KEPT_QUEUE] = queue_file_restore, [KEPT_HELD] = file_restore,
+	[KEPT_NODE] = view_node_restore,
 };
 
 void restore_files(struct daemon *d)
@@ -27,7 +29,7 @@ void restore_files(struct daemon *d)
 	while (kept_next(&at, &k)) {
 		if (k.kind == KEPT_EVENTS) /* they have it */
 			kept_drop(&k.k);
-		else if (kinds[k.kind](d, &k) < 0)
+		else if (kinds[k.kind](d, &k) < 0 && k.kind != KEPT_NODE)
 			report("%s: an open file could not be taken over; who has it "
 			       "open gets \"Stale file handle\"",
 			       d->mountpoint);
@@ -36,18 +38,17 @@ void restore_files(struct daemon *d)
 
 void restore_polls(struct daemon *d, int connection)
 {
-	struct kept_file k;
 	unsigned at = 0;
+	uint64_t kh;
 
-	while (kept_next(&at, &k)) {
+	while ((kh = kept_next_poll(&at)) != 0) {
 		struct {
 			struct fuse_out_header head;
 			struct fuse_notify_poll_wakeup_out poll;
-		} told = { .head = { .len = sizeof(told), .error = FUSE_NOTIFY_POLL } };
+		} told = { .head = { .len = sizeof(told), .error = FUSE_NOTIFY_POLL },
+			   .poll.kh = kh };
 
-		told.poll.kh = kept_poll_of(&k.k);
-		kept_drop(&k.k);
-		if (told.poll.kh && write(connection, &told, sizeof(told)) < 0)
+		if (write(connection, &told, sizeof(told)) < 0)
 			continue; /* nobody polls any more */
 	}
 	events_go_on(d);

@@ -124,27 +124,41 @@ static uint64_t node_id(const struct view *v)
 	return VIEW_FIRST | (h & (VIEW_FIRST - 1));
 }
 
-static int get_locked(struct daemon *d, const struct view *find, uint64_t *ret_ino)
+/* As it is in the table from now on, which owns it. */
+static int put_locked(struct daemon *d, const struct view *v, struct view **ret)
+{
+	struct view *known = malloc(sizeof(*known));
+	int r;
+
+	if (!known)
+		return -ENOMEM;
+	*known = *v;
+	r = map_put(&d->views.by_ino, v->ino, known);
+	if (r < 0)
+		free(known);
+	else
+		*ret = known;
+	return r;
+}
+
+static int get_locked(struct daemon *d, struct view *find, uint64_t *ret_ino)
 {
 	uint64_t ino = node_id(find);
+	struct view_kept kept;
 	struct view *v;
 	int r;
 
 	while ((v = map_get(&d->views.by_ino, ino)) && !same(v, find))
 		ino = VIEW_FIRST | ((ino + 1) & (VIEW_FIRST - 1));
 	if (!v) {
-		v = malloc(sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		*v = *find;
-		v->ino = ino;
-		r = map_put(&d->views.by_ino, ino, v);
-		if (r < 0) {
-			free(v);
+		find->ino = ino;
+		r = put_locked(d, find, &v);
+		if (r < 0)
 			return r;
-		}
+		view_keep(v, 0, 0, &kept);
+		kept_node(&v->kept, &kept, sizeof(kept), ino);
 	}
-	v->lookups++;
+	kept_lookups(&v->kept, ++v->lookups);
 	*ret_ino = ino;
 	return 0;
 }
@@ -195,7 +209,9 @@ void view_forget(struct daemon *d, fuse_ino_t ino, uint64_t times)
 	if (v) {
 		assert(d->took_over || v->lookups >= times);
 		v->lookups -= v->lookups < times ? v->lookups : times;
+		kept_lookups(&v->kept, v->lookups);
 		if (!v->lookups) {
+			kept_free(&v->kept);
 			map_del(&d->views.by_ino, ino);
 			free(v);
 		}
@@ -226,16 +242,30 @@ int view_restore(struct daemon *d, const struct kept_file *k,
 	if (r < 0)
 		return r;
 	*ret = v;
-	if (map_get(&d->views.by_ino, v.ino))
-		return 0;
-	known = malloc(sizeof(*known));
-	if (!known)
-		return -ENOMEM;
-	*known = v;
-	r = map_put(&d->views.by_ino, v.ino, known);
-	if (r < 0)
-		free(known);
-	return r;
+	return map_get(&d->views.by_ino, v.ino) ? 0 : put_locked(d, &v, &known);
+}
+
+int view_node_restore(struct daemon *d, const struct kept_file *k)
+{
+	const struct view_kept *kept = k->fixed;
+	const struct view_kind *kind = NULL;
+	struct kept row = k->k;
+	struct ropefs_view selector;
+	struct ropefs_attr a;
+	struct view *known;
+	struct view v;
+
+	if (ropefs_getattr(d->fs, kept->target, &a) >= 0 &&
+	    ropefs_view_parse(kept->name, strlen(kept->name), &selector) >= 0)
+		kind = kind_for(&selector, &a);
+	if (!kind || view_restore(d, k, kind, &v) < 0) { /* it shows nothing any more */
+		kept_free(&row);
+		return -ESTALE;
+	}
+	known = map_get(&d->views.by_ino, k->node);
+	known->lookups = k->lookups;
+	known->kept = row;
+	return 0;
 }
 
 int view_target(struct daemon *d, fuse_ino_t ino, struct view *ret)

@@ -10,6 +10,7 @@
 #define ROPEFS_FS_VIEW_H
 
 #include "core/ropefs.h"
+#include "fs/kept.h"
 #include "fs/map.h"
 
 #include <fuse_lowlevel.h>
@@ -19,7 +20,6 @@
 struct daemon;
 struct view;
 struct view_file;
-struct kept_file;
 
 /* A kind of view: what it does with the requests on it. */
 struct view_kind {
@@ -40,6 +40,7 @@ struct view_kind {
 struct view {
 	uint64_t ino;
 	uint64_t lookups;
+	struct kept kept; /* of the table's own */
 	uint64_t target;
 	uint64_t dir;
 	const struct view_kind *kind;
@@ -86,6 +87,8 @@ void view_keep(const struct view *v, uint32_t uid, uint32_t gid, struct view_kep
 /* The view that a file of a daemon before was open on; the kernel knows it under k->node. */
 int view_restore(struct daemon *d, const struct kept_file *k,
 		 const struct view_kind *kind, struct view *ret);
+/* A view that the kernel knew from the daemon before. */
+int view_node_restore(struct daemon *d, const struct kept_file *k);
 /* Answers an unlink of a view's name. */
 void view_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 

@@ -31,6 +31,7 @@ int pool_start(struct pool *p, unsigned threads)
 {
 	assert(threads > 0 && threads <= POOL_THREADS_MAX);
 	*p = (struct pool) { 0 };
+	p->started = true;
 	p->tail = &p->head;
 	pthread_mutex_init(&p->mutex, NULL);
 	pthread_cond_init(&p->more, NULL);
@@ -58,7 +59,7 @@ void pool_push(struct pool *p, struct job *job)
 
 void pool_stop(struct pool *p)
 {
-	if (!p->tail)
+	if (!p->started)
 		return;
 	pthread_mutex_lock(&p->mutex);
 	p->stopping = true;

@@ -17,7 +17,7 @@ struct pool {
 	pthread_mutex_t mutex;
 	pthread_cond_t more;
 	struct job *head, **tail; /* guarded by mutex, as is stopping */
-	bool stopping;
+	bool stopping, started;
 	pthread_t threads[POOL_THREADS_MAX];
 	unsigned n_threads;
 };
