@@ -40,7 +40,7 @@ killed() {
 }
 
 restarted() {
-	timeout 60 "$ROPECTL" restart "$MNT" 2>"$T/restart"
+	timeout 60 "$ROPECTL" restart "$MNT" >"$T/restart" 2>&1
 }
 
 fs_start -o supervise=on,memory=64M || exit 1
