@@ -34,15 +34,17 @@ fs_start -o supervise=on,memory=64M || exit 1
 unset ROPEFS_TEST_NO_RESEND
 pids=() kills=0
 for job in 1 2 3 4; do
-	timeout 120 python3 "$here/no_resend.py" "$MNT" $job 3 >"$T/$job" 2>&1 &
+	timeout 120 python3 "$here/no_resend.py" "$MNT" $job 3 "$T/enough" >"$T/$job" 2>&1 &
 	pids+=($!)
 done
-while kill -0 "${pids[0]}" 2>/dev/null; do
+begun=$SECONDS
+until ((kills >= 1 && SECONDS - begun >= 3)); do
 	sleep 0.5
 	pid=$(timeout 60 cat "$MNT/.ropefs/status" 2>/dev/null |
 		sed -n 's/.*"pid": \([0-9]*\), "uptime.*/\1/p')
 	[[ -n $pid ]] && kill -KILL "$pid" && kills=$((kills + 1))
 done
+: >"$T/enough"
 for i in "${!pids[@]}"; do
 	wait "${pids[i]}"
 	result $? "program $i goes on: $(tail -n 1 "$T/$((i + 1))"), $kills kills" \

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""no_resend.py FOLDER NUMBER SECONDS: appends numbered lines to a file, from one descriptor.
+"""no_resend.py FOLDER NUMBER SECONDS ENOUGH: appends numbered lines to a file, from one
+descriptor, for so long and until the file ENOUGH is there.
 
 A line may fail while the daemon is killed: then it is there or not. All others are there, in
 order. Prints how many were written and how many failed.
@@ -29,7 +30,7 @@ def main():
     fd = insist(lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
     done, unsure, ends = [], set(), time.monotonic() + float(sys.argv[3])
     n = 0
-    while time.monotonic() < ends:
+    while time.monotonic() < ends or not os.path.exists(sys.argv[4]):
         n += 1
         line = b'%08d\n' % n
         try:

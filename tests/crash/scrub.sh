@@ -19,7 +19,7 @@ scrub() {	# [option...] of the mount, or of $PLACE
 }
 
 status() {	# FILTER of jq
-	timeout 20 cat "$MNT/.ropefs/status" | jq -r "$1"
+	timeout 60 cat "$MNT/.ropefs/status" | jq -r "$1"
 }
 
 wait_for() {	# FILTER of jq: until it is true of the status

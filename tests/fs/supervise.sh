@@ -12,16 +12,18 @@ kills=0
 jobs=(appends names bytes maps locks)
 pids=()
 for job in "${jobs[@]}"; do
-	timeout $((seconds * 10 + 60)) python3 "$here/supervise_work.py" "$job" "$MNT" "$seconds" \
+	timeout $((seconds * 10 + 60)) python3 "$here/supervise_work.py" "$job" "$MNT" "$seconds" "$T/enough" \
 		>"$T/$job" 2>&1 &
 	pids+=($!)
 done
 first=$(fs_pid)
-while kill -0 "${pids[0]}" 2>/dev/null; do
+begun=$SECONDS
+until ((kills >= 3 && SECONDS - begun >= seconds)); do
 	sleep 0.3
 	pid=$(fs_pid)
 	[[ -n $pid ]] && kill -KILL "$pid" && kills=$((kills + 1))
 done
+: >"$T/enough"
 for i in "${!jobs[@]}"; do
 	wait "${pids[i]}"
 	result $? "${jobs[i]}: $(tail -n 1 "$T/${jobs[i]}") steps with $kills kills" "$(cat "$T/${jobs[i]}")"

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Works on a mount whose daemon is killed meanwhile, and notices every error, every change done
-twice and every one not done. usage: supervise_work.py JOB DIR SECONDS"""
+twice and every one not done. usage: supervise_work.py JOB DIR SECONDS ENOUGH
+
+It goes on for so long, and until the file ENOUGH is there."""
 import fcntl
 import mmap
 import os
@@ -9,11 +11,15 @@ import sys
 import time
 
 
+def is_over(end):
+    return time.monotonic() >= end and os.path.exists(sys.argv[4])
+
+
 def appends(path, end):
     """Lines by O_APPEND: each is there once, in order."""
     fd = os.open(path + "/appended", os.O_CREAT | os.O_APPEND | os.O_RDWR, 0o644)
     wanted, n = b"", 0
-    while time.monotonic() < end:
+    while not is_over(end):
         line = b"%d %s\n" % (n, b"x" * random.randrange(200))
         assert os.write(fd, line) == len(line)
         wanted += line
@@ -32,7 +38,7 @@ def names(path, end):
     """Makes, links, renames and removes: no step fails, and none is found undone."""
     n = 0
     os.mkdir(path + "/names")
-    while time.monotonic() < end:
+    while not is_over(end):
         a, b, c = (path + "/names/%s%d" % (x, n) for x in "abc")
         os.close(os.open(a, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
         os.link(a, b)
@@ -59,7 +65,7 @@ def bytes_(path, end):
     fd = os.open(path + "/bytes", os.O_CREAT | os.O_RDWR, 0o644)
     os.unlink(path + "/bytes")
     model, n = bytearray(), 0
-    while time.monotonic() < end:
+    while not is_over(end):
         at, size = random.randrange(1 << 20), random.randrange(1, 70000)
         if n % 50 == 49:
             os.ftruncate(fd, at)
@@ -84,7 +90,7 @@ def maps(path, end):
     os.ftruncate(fd, 1 << 20)
     m = mmap.mmap(fd, 1 << 20)
     n = 0
-    while time.monotonic() < end:
+    while not is_over(end):
         at = n % 256 * 4096
         m[at:at + 8] = b"%08d" % n
         m.flush()
@@ -98,7 +104,7 @@ def locks(path, end):
     fcntl.flock(fd, fcntl.LOCK_EX)
     other = os.open(path + "/lock", os.O_RDWR)
     n = 0
-    while time.monotonic() < end:
+    while not is_over(end):
         try:
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
             raise AssertionError("two have the lock")
