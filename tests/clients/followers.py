@@ -150,6 +150,8 @@ def begin(moves=False, json_only=False):
     followers = [Follower(n, moves, json_only) for n in range(FOLLOWERS)]
     for f in followers:
         f.start()
+    while not all(f.restarts or f.failed for f in followers):
+        time.sleep(0.01)
     return followers
 
 

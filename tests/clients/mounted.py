@@ -28,12 +28,22 @@ def unmount():
     ropectl('umount', MNT)
 
 
+def has_ended(pid):
+    """Also when the machine's init has not taken note of it yet."""
+    try:
+        with open('/proc/%d/stat' % pid) as f:
+            state = f.read().rpartition(')')[2].split()[0]
+        return state in 'ZX' and len(os.listdir('/proc/%d/task' % pid)) <= 1
+    except OSError:
+        return True
+
+
 def kill_daemon():
     """By SIGKILL, and its mount goes. Who has files of it open gets errors."""
     with open(MNT + '/.ropefs/status') as f:
         pid = json.load(f)['mount']['pid']
     os.kill(pid, signal.SIGKILL)
-    while os.path.exists('/proc/%d' % pid):
+    while not has_ended(pid):
         time.sleep(0.01)
     subprocess.run(['umount', '-l', MNT], check=True)
 
