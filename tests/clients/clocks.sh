@@ -28,9 +28,9 @@ set_clock() {	# SECONDS: from the true time
 }
 field() { jq -r ".$1" <<<"$2"; }
 seconds() { date -d "$1" +%s; }
-near() {	# TIME SECONDS: within what a machine may stop for
+near() {	# TIME SECONDS: within what a machine may stop for; steps are longer
 	local off=$(($(seconds "$1") - $2))
-	((off > -60 && off < 60)) && echo yes || echo "$1 is $off s off"
+	((off > -600 && off < 600)) && echo yes || echo "$1 is $off s off"
 }
 
 set_clock 0

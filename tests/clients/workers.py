@@ -147,7 +147,7 @@ def main():
         check(path)
         kills += 1
     writer.join()
-    end = time.monotonic() + 60
+    end = time.monotonic() + 150
     while cursor() < len(check(path)) and time.monotonic() < end:
         time.sleep(0.1)
     for n in (0, 1):
