@@ -11,13 +11,15 @@
  *
  * Rewriting a pack takes room for what lives of it before it gives some back. So a collection
  * for a full disk begins with the packs of which least lives, in what is kept free for that,
- * and goes on in what it has gained. */
+ * and goes on in what it has gained. Where that is too little it moves what lives of chunks that
+ * are mostly dead (compact.h), and the next round frees them. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/base/err.h"
 #include "core/base/mutant.h"
+#include "core/compact.h"
 #include "core/remote_priv.h"
 
 #define COLLECT_BYTES_MIN (16 * MIB)
@@ -26,6 +28,7 @@
 #define FULL_GAIN_MIN  (64 * MIB) /* of a collection for a full disk, and of the disk: */
 #define FULL_GAIN_PART 64
 #define FULL_DEAD_PART 16 /* a pack of which less is dead is never worth rewriting */
+#define FULL_ROUNDS    32
 
 /* A pack of which a part is dead. */
 struct partly {
@@ -52,6 +55,7 @@ struct marking {
 	size_t n_partly;
 	uint64_t removed, rewritten;
 	uint64_t gained, left; /* bytes: freed, and dead in packs that stay */
+	struct compaction *compaction; /* NULL: none */
 };
 
 bool collect_due_locked(struct ropefs *fs)
@@ -105,9 +109,13 @@ static int mark_extent(void *arg, struct extent *e)
 
 static int mark_committed_extent(struct walk *w, const struct extent *e)
 {
+	struct marking *m = w->arg;
 	struct extent copy = *e;
+	int r = mark_extent(m, &copy);
 
-	return mark_extent(w->arg, &copy);
+	if (r >= 0 && m->compaction)
+		r = compaction_count(m->compaction, e, w->in_row);
+	return r;
 }
 
 static int mark_live(struct marking *m)
@@ -329,12 +337,58 @@ static void marking_release(struct marking *m)
 	while ((slot = htab_next(&m->packs, &at)))
 		free(slot->value);
 	htab_release(&m->packs);
+	compaction_free(m->compaction);
 	free(m->partly);
 	free(m->pages);
 }
 
-/* want: 0, or for a full disk, the bytes to be gained; *ret_gained is what was. */
-static int collect(struct ropefs *fs, uint64_t want, uint64_t *ret_gained)
+/* What a full disk has for copies of what is to be freed: some is set aside for that. */
+static uint64_t room_for_copies(struct ropefs *fs)
+{
+	struct io_space space;
+	uint64_t others;
+
+	if (fs->io->ops->space(fs->io, &space) < 0)
+		return 0;
+	lock_take(&fs->engine);
+	others = space_reserved_locked(fs) - fs->space_rewrite;
+	lock_drop(&fs->engine);
+	return space.free_bytes - MIN(others, space.free_bytes);
+}
+
+/* Moving is in vain where others hold the bytes too: snapshots. */
+static bool may_compact(struct ropefs *fs)
+{
+	bool may;
+
+	lock_take(&fs->engine);
+	may = !fs->n_snaps;
+	lock_drop(&fs->engine);
+	return may;
+}
+
+/* For a full disk, to gain `want` bytes. */
+struct gaining {
+	uint64_t want, gained;
+	uint64_t moved; /* so that the next round gains more */
+	unsigned round;
+};
+
+/* After a round in vain nothing is moved: it would take more room than it has given. */
+static int compact(struct marking *m, struct gaining *g)
+{
+	int r;
+
+	if (!m->compaction || g->gained >= g->want || (g->round && !m->gained))
+		return 0;
+	r = compaction_run(m->compaction, room_for_copies(m->fs));
+	g->moved = m->compaction->moved;
+	m->left += m->compaction->left;
+	return r;
+}
+
+/* g: NULL, or for a full disk. */
+static int collect(struct ropefs *fs, struct gaining *g)
 {
 	struct marking m = { .fs = fs };
 	struct pagefile_stats pages;
@@ -350,13 +404,19 @@ static int collect(struct ropefs *fs, uint64_t want, uint64_t *ret_gained)
 	pagefile_get_stats(fs->pf, &pages);
 	m.n_pages = pages.pages;
 	m.pages = calloc(1, m.n_pages / 8 + 1);
+	if (g && may_compact(fs))
+		m.compaction = compaction_new(fs); /* without memory, none */
 	r = m.pages ? packs_each(fs->packs, note_pack, &m) : -ENOMEM;
 	if (r >= 0)
 		r = mark_all(&m, &held);
 	if (r >= 0)
-		r = sweep(&m, want);
+		r = sweep(&m, g ? g->want - g->gained : 0);
 	if (r >= 0)
 		r = pagefile_adopt(fs->pf, m.pages, m.n_pages);
+	if (r >= 0 && g) {
+		g->gained += m.gained;
+		r = compact(&m, g);
+	}
 	marking_release(&m);
 
 	lock_take(&fs->engine);
@@ -374,20 +434,17 @@ static int collect(struct ropefs *fs, uint64_t want, uint64_t *ret_gained)
 			 *err_detail() ? err_detail() : err_text(r));
 	}
 	lock_drop(&fs->engine);
-	*ret_gained = m.gained;
 	return r;
 }
 
 int collect_run_held(struct ropefs *fs)
 {
-	uint64_t gained;
-
-	return collect(fs, 0, &gained);
+	return collect(fs, NULL);
 }
 
 int collect_for_space_held(struct ropefs *fs)
 {
-	uint64_t gained, want = FULL_GAIN_MIN;
+	struct gaining g = { .want = FULL_GAIN_MIN };
 	struct io_space space;
 	bool garbage;
 	int r;
@@ -398,12 +455,16 @@ int collect_for_space_held(struct ropefs *fs)
 	if (!garbage)
 		return 0;
 	if (fs->io->ops->space(fs->io, &space) >= 0)
-		want = MAX(want, space.total_bytes / FULL_GAIN_PART);
+		g.want = MAX(g.want, space.total_bytes / FULL_GAIN_PART);
 	wal_drop_spares(fs->wal, 1);
-	r = collect(fs, want, &gained);
-	if (r >= 0) /* pages that it freed may be used after a checkpoint only */
-		r = checkpoint_run_held(fs, false);
-	return r >= 0 && !gained ? -ENOSPC : r;
+	do {
+		g.moved = 0;
+		r = collect(fs, &g);
+		if (r >= 0) /* pages that it freed may be used after a checkpoint only */
+			r = checkpoint_run_held(fs, false);
+		g.round++;
+	} while (r >= 0 && g.moved && g.gained < g.want && g.round < FULL_ROUNDS);
+	return r >= 0 && !g.gained ? -ENOSPC : r;
 }
 
 int ropefs_collect(struct ropefs *fs)

@@ -395,6 +395,7 @@ struct walk {
 	int (*broken)(struct walk *w, const struct noderef *ref, int r);
 	/* All of a page that page() did not skip was visited. */
 	void (*left)(struct walk *w, const struct noderef *ref);
+	bool in_row; /* the extent that is told lies in its inode's row */
 };
 int walk_tree(struct walk *w, const struct noderef *root);
 

@@ -31,6 +31,7 @@ static int walk_extent(void *arg, struct extent *e)
 {
 	struct step *s = arg;
 
+	s->w->in_row = s->of_rows;
 	return s->w->extent ? s->w->extent(s->w, e) : 0;
 }
 

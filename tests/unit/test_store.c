@@ -519,6 +519,70 @@ START_TEST(a_full_disk_gives_back_what_was_removed_here_and_there)
 }
 END_TEST
 
+/* Fills the disk with files of n bytes; how many fitted. A pack for every few MiB of them. */
+static int fill_with_small(const char *prefix, uint8_t *bytes, size_t n)
+{
+	char name[32];
+
+	for (int i = 0;; i++) {
+		ssize_t r;
+
+		snprintf(name, sizeof(name), "%s%d", prefix, i);
+		rng_fill(&f.rng, bytes, n);
+		memcpy(bytes, &i, sizeof(i));
+		r = ropefs_write(f.fs, make(name), 0, bytes, n, 0, NULL);
+		if (r == -ENOSPC)
+			return i;
+		ck_assert_int_eq(r, (ssize_t)n);
+		if (i % (4 * (int)MIB / (int)n) == 0)
+			ck_ok(ropefs_checkpoint(f.fs));
+	}
+}
+
+static void expect_small(int i, uint8_t *bytes, size_t n)
+{
+	struct ropefs_attr a;
+	char name[32];
+	int got;
+
+	snprintf(name, sizeof(name), "/%d", i);
+	ck_ok(ropefs_resolve(f.fs, name, &a));
+	ck_assert_uint_eq(a.size, n);
+	ck_assert_int_eq(ropefs_read(f.fs, a.ino, 0, bytes, n, 0), (ssize_t)n);
+	memcpy(&got, bytes, sizeof(got));
+	ck_assert_int_eq(got, i);
+}
+
+/* Sixteen to a chunk, of which every second one goes: no chunk is dead. */
+START_TEST(a_full_disk_gives_back_small_files_removed_here_and_there)
+{
+	enum { BYTES = 8192 };
+	static uint8_t bytes[BYTES];
+	int full, again;
+	char name[32];
+
+	fixture_init(false);
+	io_sim_set_free(f.io, 90 * MIB);
+	full = fill_with_small("", bytes, BYTES);
+	ck_assert_int_gt(full, 3000);
+	for (int i = 0; i < full; i += 2) {
+		snprintf(name, sizeof(name), "%d", i);
+		drop(name);
+	}
+	again = fill_with_small("again", bytes, BYTES);
+	ck_assert_int_gt(again, full / 4); /* most of that half can be used */
+	for (int i = 1; i < full; i += 2)
+		expect_small(i, bytes, BYTES);
+	ck_ok(ropefs_checkpoint(f.fs));
+	store_abandon(f.fs, true);
+	io_sim_kill(f.io);
+	fixture_open();
+	for (int i = 1; i < full; i += 2)
+		expect_small(i, bytes, BYTES);
+	fixture_release();
+}
+END_TEST
+
 START_TEST(a_log_larger_than_memory_is_replayed_with_checkpoints)
 {
 	enum { WRITES = 40 };
@@ -696,6 +760,7 @@ int main(void)
 	tcase_add_test(tc, log_files_that_are_gone_are_noticed);
 	tcase_add_test(tc, an_upgrade_cut_by_power_loss_is_done_by_the_next_opening);
 	tcase_add_test(tc, a_full_disk_gives_back_what_was_removed_here_and_there);
+	tcase_add_test(tc, a_full_disk_gives_back_small_files_removed_here_and_there);
 	tcase_add_test(tc, a_log_larger_than_memory_is_replayed_with_checkpoints);
 	tcase_add_test(tc, edits_of_the_largest_files_are_made_or_refused);
 	tcase_add_test(tc, a_disk_full_of_what_was_removed_takes_writes_again);
