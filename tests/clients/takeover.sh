@@ -13,17 +13,19 @@ echo "# SEED=$SEED"
 jobs=(follow texts polls parts renamed ranges adds txns runs snaps unnamed)
 
 work() {	# HOW: replaces the daemon by HOW while all jobs run
-	local pids=() how=$1 n=0 job i
+	local pids=() how=$1 n=0 begun=$SECONDS job i
+	rm -f "$T/enough"
 	for job in "${jobs[@]}"; do
 		mkdir "$MNT/$how.$job"
 		timeout $((seconds * 10 + 60)) python3 "$here/takeover_work.py" "$job" \
-			"$MNT/$how.$job" "$seconds" >"$T/$how.$job" 2>&1 &
+			"$MNT/$how.$job" "$seconds" "$T/enough" >"$T/$how.$job" 2>&1 &
 		pids+=($!)
 	done
-	while kill -0 "${pids[0]}" 2>/dev/null; do
+	until ((n >= 2 && SECONDS - begun >= seconds)); do
 		sleep 0.3
 		"$how" && n=$((n + 1))
 	done
+	: >"$T/enough"
 	for i in "${!jobs[@]}"; do
 		wait "${pids[i]}"
 		result $? "${jobs[i]}: $(tail -n 1 "$T/$how.${jobs[i]}") with $n times $how" \
@@ -48,6 +50,6 @@ work killed
 work restarted
 supervisor=$(sed -n 's/.*"supervisor": \([0-9]*\),.*/\1/p' "$MNT/.ropefs/status")
 ok "umount" timeout 60 "$ROPECTL" umount "$MNT"
-ok "nothing runs on" wait_gone "${supervisor:-1}" 20
+ok "nothing runs on" wait_gone "${supervisor:-1}" 60
 ok "fsck" "$FSCK" --key-file "$KEY" "$STORE"
 finish

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Has views, follows, queues, transactions, programs and snapshots of a mount open while its daemon
 is replaced, and notices every error, and every byte that is missed, repeated or out of order.
-usage: takeover_work.py JOB DIR SECONDS"""
+usage: takeover_work.py JOB DIR SECONDS ENOUGH
+
+It goes on for so long, and until the file ENOUGH is there."""
 import array
 import errno
 import fcntl
@@ -18,6 +20,10 @@ import time
 END = b"the end\n"
 
 
+def is_over(end):
+    return time.monotonic() >= end and os.path.exists(sys.argv[4])
+
+
 def line(n):
     return b"%d %s\n" % (n, b"y" * random.choice((0, 3, 40, 900)))
 
@@ -32,7 +38,7 @@ class Writer(threading.Thread):
     def run(self):
         fd = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         n = 0
-        while time.monotonic() < self.end:
+        while not is_over(self.end):
             some = b"".join(line(n + i) for i in range(random.choice((1, 1, 5, 3000))))
             n += some.count(b"\n")
             cut = random.randrange(len(some) + 1)
@@ -121,7 +127,7 @@ def parts(path, end):
     with open(q, "wb") as f:
         f.write(wrote)
     n = 0
-    while time.monotonic() < end:
+    while not is_over(end):
         fd = os.open(q + "@records=10..19990", os.O_RDONLY)
         got = b""
         while piece := os.read(fd, 50000):
@@ -144,7 +150,7 @@ def renamed(path, end):
         wrote.append(b"%d\n" % len(wrote))
         assert os.write(to, wrote[-1]) == len(wrote[-1])
 
-    while time.monotonic() < end:
+    while not is_over(end):
         put(old)
         os.rename(q, q + ".%d" % n)
         os.close(os.open(q, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o644))
@@ -171,7 +177,7 @@ def ranges(path, end):
         f.write(model)
     fd = os.open(name, os.O_WRONLY | os.O_APPEND)
     n = 0
-    while time.monotonic() < end:
+    while not is_over(end):
         at = random.randrange(900)
         view = os.open(name + "@bytes=%d..%d" % (at, at + 50), os.O_WRONLY | os.O_TRUNC)
         stale = os.open(name + "@bytes=%d..%d" % (at, at + 50), os.O_WRONLY | os.O_APPEND)
@@ -205,7 +211,7 @@ def adds(path, end):
         f.write("0\n")
     fd = os.open(name + "@add", os.O_WRONLY)
     total, n = 0, 0
-    while time.monotonic() < end:
+    while not is_over(end):
         assert os.write(fd, b"%d" % (n % 7)) == 1
         assert os.write(fd, b"0\n") == 2
         total += n % 7 * 10
@@ -226,7 +232,7 @@ def txns(path, end):
     name = path + "/txns"
     fd = os.open(name, os.O_CREAT | os.O_RDWR, 0o644)
     wrote, n = b"", 0
-    while time.monotonic() < end or not n:  # the kills end, and one is made
+    while not is_over(end) or not n:  # the kills end, and one is made
         text = b"%d\n" % n
         txn = os.open(os.path.dirname(path) + "/.ropefs/txn", os.O_RDONLY)
         try:
@@ -251,7 +257,7 @@ def runs(path, end):
     """A file that runs is not written; once it does not, it is."""
     name = path + "/sleep"
     n = 0
-    while time.monotonic() < end:
+    while not is_over(end):
         subprocess.check_call(["cp", "/bin/sleep", name])
         with subprocess.Popen([name, "1000"]) as p:  # it runs when this returns
             try:
@@ -275,7 +281,7 @@ def snaps(path, end):
     folder = path + "/snaps"
     os.mkdir(folder)
     n = 0
-    while time.monotonic() < end:
+    while not is_over(end):
         wrote = os.urandom(5000)
         with open(folder + "/f", "wb") as f:
             f.write(wrote)
@@ -308,7 +314,7 @@ def unnamed(path, end):
     fd = os.open(path + "/unnamed", os.O_CREAT | os.O_RDWR, 0o644)
     os.unlink(path + "/unnamed")
     n = 0
-    while time.monotonic() < end:
+    while not is_over(end):
         assert os.pwrite(fd, b"%08d" % n, 8 * n) == 8
         assert os.pread(fd, 8, 0) == b"00000000"
         time.sleep(0.01)

@@ -2,7 +2,7 @@
 # Another program takes the last byte of the disk, and the daemon is killed, again and again: each
 # time it comes up, who has files open goes on reading, and with room again writing goes on.
 # shellcheck source-path=SCRIPTDIR disable=SC2317
-TEST_LIMIT_S=${TEST_LIMIT_S:-280}
+TEST_LIMIT_S=${TEST_LIMIT_S:-580}
 . "$(dirname "$0")/../lib/mount.sh"
 needs mkfs.ext4
 

@@ -3,7 +3,7 @@
 # kernel that can't send requests again (forced here), those under way when the daemon dies fail,
 # and nothing hangs.
 # shellcheck source-path=SCRIPTDIR disable=SC2317
-TEST_LIMIT_S=${TEST_LIMIT_S:-280}
+TEST_LIMIT_S=${TEST_LIMIT_S:-580}
 . "$(dirname "$0")/../lib/mount.sh"
 needs fio
 here=$(cd "$(dirname "$0")" && pwd)

@@ -3,7 +3,7 @@
 # recovery: ROUNDS of each (5; with --long 150). mount_kill.c tells what must be there afterwards.
 # shellcheck source-path=SCRIPTDIR disable=SC2317
 long=$((${TEST_SECONDS:-0} >= 60))
-TEST_LIMIT_S=$((long ? 5400 : 280))
+TEST_LIMIT_S=$((long ? 5400 : 580))
 . "$(dirname "$0")/../lib/mount.sh"
 needs mkfs.ext4 mkfs.xfs losetup
 export ROUNDS=${ROUNDS:-$((long ? 150 : 5))}

@@ -2,7 +2,7 @@
 # A daemon with few descriptors, with limits on files, and on a disk whose syncs take long or fail:
 # it says so or goes on, and does not hang; and no key is where a core or a file would show it.
 # shellcheck source-path=SCRIPTDIR disable=SC2317
-TEST_LIMIT_S=${TEST_LIMIT_S:-280}
+TEST_LIMIT_S=${TEST_LIMIT_S:-580}
 . "$(dirname "$0")/../lib/mount.sh"
 needs strace
 here=$(cd "$(dirname "$0")" && pwd)
