@@ -374,12 +374,13 @@ struct gaining {
 	unsigned round;
 };
 
-/* After a round in vain nothing is moved: it would take more room than it has given. */
+/* Until the least is gained, for each round marks all of the store again; and not after a round in
+ * vain, which took more room than it has given. */
 static int compact(struct marking *m, struct gaining *g)
 {
 	int r;
 
-	if (!m->compaction || g->gained >= g->want || (g->round && !m->gained))
+	if (!m->compaction || g->gained >= FULL_GAIN_MIN || (g->round && !m->gained))
 		return 0;
 	r = compaction_run(m->compaction, room_for_copies(m->fs));
 	g->moved = m->compaction->moved;
