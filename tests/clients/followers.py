@@ -160,7 +160,7 @@ def exactly_once(count):
     followers = begin()
     for _ in range(2):
         write_all(count // 2)
-        os.sync()
+        ropectl('sync', MNT)  # followers may have seen what a kill would take back
         kill_daemon()
         mount()
     all_records = records()
