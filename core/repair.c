@@ -174,6 +174,7 @@ static int repair_snapshot(struct ropefs *fs, struct snapshot *s)
 	s->catalog = cat.bt.root;
 	if (salvage.inodes)
 		s->inodes = salvage.inodes;
+	fs->next_ino = MAX(fs->next_ino, salvage.last_ino + 1);
 	r = snapshots_put(&fs->snaps, s);
 	if (r < 0 || !salvage.inodes)
 		return r;

@@ -24,6 +24,8 @@
 #define MUTANT_LATE_LSN		17 /* a checkpoint claims what came after it froze */
 #define MUTANT_NEXT_REPLACED	18 /* a manifest without an answer is followed by another */
 #define MUTANT_DROPPED_EARLY	19 /* objects go before the manifest without them is there */
+#define MUTANT_COPY_UNSYNCED	20 /* the copy of the page file is not synced in a commit */
+#define MUTANT_COPY_SUPER_EARLY 21 /* it gets superblocks before it has its pages */
 
 #ifdef ROPEFS_MUTANT
 #define MUTANT(name) (ROPEFS_MUTANT == MUTANT_##name)

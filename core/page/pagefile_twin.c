@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/mutant.h"
 #include "core/page/pagefile_priv.h"
 #include "core/page/twin.h"
 
@@ -97,7 +98,7 @@ static int make_copy(struct pagefile *pf, struct io_file *copy)
 	for (uint64_t p = SUPER_SLOTS; r >= 0 && p < pf->pages; p++)
 		if (pf->used[p / 64] >> p % 64 & 1)
 			r = copy_page(first, copy, p);
-	if (r >= 0)
+	if (r >= 0 && !MUTANT(COPY_SUPER_EARLY))
 		r = io_sync(copy);
 	for (uint64_t p = 0; r >= 0 && p < SUPER_SLOTS; p++)
 		r = copy_page(first, copy, p);

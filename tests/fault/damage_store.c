@@ -21,7 +21,7 @@ char store[4200], key[4200];
 struct stored files[64];
 size_t n_files;
 struct stored old_files[64];
-struct version versions[1200];
+struct version versions[1400];
 size_t n_versions;
 
 static struct state now;
@@ -204,8 +204,81 @@ static struct item *named(const char *name)
 static void each_file(void (*fn)(const char *name));
 static void keep_old_file(const char *name);
 
+/* --- a queue and snapshots --- */
+
+static bool is_full;
+static uint64_t n_records;
+
+struct span damage_store_record(uint64_t id)
+{
+	static char record[120];
+	int n = snprintf(record, sizeof(record), "record %llu of %*d;",
+			 (unsigned long long)id, 10 + (int)(id * 7 % 60), (int)id);
+
+	return span_of(record, (size_t)n);
+}
+
+static void append_records(struct ropefs *fs, struct item *it, unsigned n)
+{
+	const struct blob *old = it->data;
+
+	while (n--) {
+		struct span rec = damage_store_record(n_records++);
+
+		ck_ok(ropefs_append(fs, it->ino, rec.p, rec.n, 0, NULL));
+		it->data = old ? blob_splice(old, old->n, 0, rec.p, rec.n)
+			       : blob_splice(blob_new(0), 0, 0, rec.p, rec.n);
+		old = it->data;
+	}
+	note_version(it);
+}
+
+static void make_queue(struct ropefs *fs)
+{
+	struct item *dir = make(fs, ROPEFS_ROOT_INO, "queues", S_IFDIR | 0755), *q;
+	uint64_t ino = dir->ino;
+
+	ck_ok(ropefs_setxattr(fs, ino, "user.ropefs.kind", "queue", 5, 0));
+	ck_ok(ropefs_setxattr(fs, ino, "user.ropefs.framing", "write", 5, 0));
+	q = make(fs, ino, "q", S_IFREG | 0640);
+	for (int i = 0; i < 4; i++) {
+		append_records(fs, q, 400);
+		ck_ok(ropefs_checkpoint(fs));
+	}
+}
+
+/* A file as the snapshot has it is one more item. */
+static void note_in_snapshot(struct ropefs *fs, uint64_t root, const struct item *live)
+{
+	struct item *it = &now.items[now.n++];
+	struct ropefs_attr attr;
+
+	ck_assert_uint_le(now.n, ITEMS);
+	ck_ok(ropefs_lookup(fs, root, ropefs_name(live->name), &attr));
+	*it = *live;
+	it->ino = attr.ino;
+	it->dir = root;
+	note_version(it);
+}
+
+static struct item *named(const char *name);
+
+static void take_snapshot(struct ropefs *fs, uint64_t dir, const char *name,
+			  const char *const *files_in_it)
+{
+	struct ropefs_attr root;
+
+	ck_ok(ropefs_snapshot_create(fs, dir, ropefs_name(name), &root));
+	for (; *files_in_it; files_in_it++)
+		note_in_snapshot(fs, root.ino, named(*files_in_it));
+}
+
 static void make_cold(struct ropefs *fs)
 {
+	static const char *const early[] = { "random", "text", "pieces",
+					     "file-0-with-a-name", NULL };
+	static const char *const late[] = { "random", "pieces", "clone", "holes", NULL };
+	static const char *const queues[] = { "q", NULL };
 	struct item *a, *b, *copy, *holes;
 
 	make_names(fs);
@@ -213,6 +286,8 @@ static void make_cold(struct ropefs *fs)
 	make_file(fs, ROPEFS_ROOT_INO, "text", 400000, true);
 	a = make_file(fs, ROPEFS_ROOT_INO, "pieces", 200000, true);
 	ck_ok(ropefs_checkpoint(fs));
+	if (is_full)
+		take_snapshot(fs, ROPEFS_ROOT_INO, "early", early);
 	make_fragmented(fs, a);
 	holes = make(fs, ROPEFS_ROOT_INO, "holes", S_IFREG | 0600);
 	holes->data = blob_random(70000, true);
@@ -229,6 +304,11 @@ static void make_cold(struct ropefs *fs)
 	ck_ok(ropefs_copy(fs, (struct ropefs_range) { copy->ino, 0, 0 },
 			  (struct ropefs_range) { a->ino, 0, a->data->n }));
 	b = make_file(fs, ROPEFS_ROOT_INO, "more", 150000, false);
+	if (is_full) {
+		make_queue(fs);
+		take_snapshot(fs, ROPEFS_ROOT_INO, "late", late);
+		take_snapshot(fs, named("queues")->ino, "of queues", queues);
+	}
 	ck_ok(ropefs_checkpoint(fs));
 	insert(fs, b, 70000, blob_random(500, false));
 	ck_ok(ropefs_checkpoint(fs));
@@ -256,6 +336,8 @@ static void log_step(struct ropefs *fs, int i)
 		fill(fs, named(name), blob_random(3000, true));
 		break;
 	case 2:
+		if (is_full)
+			append_records(fs, named("q"), 3);
 		insert(fs, named("pieces"), rng_below(&rng, 1000),
 		       blob_random(200, true));
 		break;
@@ -402,12 +484,13 @@ void poke(const struct stored *f, size_t at, uint8_t byte)
 	close(fd);
 }
 
-void damage_store_make(void)
+void damage_store_make(bool full)
 {
 	struct ropefs_init_opts opts = { .key_file = key };
 	struct ropefs *fs;
 	int r;
 
+	is_full = full;
 	rng = rng_seeded(suite_seed());
 	snprintf(store, sizeof(store), "%s/store", suite_tmpdir());
 	snprintf(key, sizeof(key), "%s/key", suite_tmpdir());

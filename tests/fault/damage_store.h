@@ -6,7 +6,7 @@
 #include "core/store_priv.h"
 #include "tests/lib/suite.h"
 
-#define ITEMS  420
+#define ITEMS  440
 #define STATES 48
 
 struct blob {
@@ -53,11 +53,14 @@ struct version {
 	uint64_t ino;
 	const struct blob *data;
 };
-extern struct version versions[1200];
+extern struct version versions[1400];
 extern size_t n_versions;
 
-/* Makes it: deep trees, packs of several chunks, and a log whose end was not synced. */
-void damage_store_make(void);
+/* Makes it: deep trees, packs of several chunks, and a log whose end was not synced; full: a queue
+ * and snapshots as well. */
+void damage_store_make(bool full);
+/* The queue's record number id. */
+struct span damage_store_record(uint64_t id);
 void damage_store_release(void);
 
 struct io *store_io(void);

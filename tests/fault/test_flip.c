@@ -584,7 +584,7 @@ static void setup(void)
 	int r;
 
 	signal(SIGABRT, on_abort);
-	damage_store_make();
+	damage_store_make(false);
 	snprintf(what, sizeof(what), "no damage");
 	r = check("", &told);
 	ck_assert_msg(r == 0, "the store is not whole to begin with: %s", told.first);

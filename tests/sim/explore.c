@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/page/page_format.h"
 #include "tests/sim/tasks.h"
 #include "tests/sim/world.h"
 
@@ -107,12 +108,19 @@ static void find_state(struct world *w, size_t floor)
 /* The machine may stop at some call of the opening, and the power goes. */
 static void stop_in_recovery(struct world *w, size_t floor)
 {
+	bool makes_copy = w->twin && rng_below(&w->rng, 2);
+
 	w->doing = "recovering while the power goes";
-	io_sim_stop_at(w->io, CALLS_CHANGING, 1 + rng_below(&w->rng, 24));
+	if (makes_copy)
+		w->io->ops->unlink(w->io, PAGEFILE_COPY_NAME);
+	io_sim_stop_at(w->io, CALLS_CHANGING,
+		       1 + rng_below(&w->rng, makes_copy ? 64 : 24));
 	if (world_open(w) == 0 && w->io->ops->sync_dir(w->io, "") == 0)
 		find_state(w, floor);
 	world_kill(w);
 	io_sim_power_cut(w->io);
+	if (w->twin)
+		world_check_copy(w);
 }
 
 void world_reopen(struct world *w, size_t floor)
@@ -211,6 +219,7 @@ static struct world world_at(struct world *w, const struct moment *m)
 	size_t top = MIN(m->top, w->past.n - 1);
 	struct world at = { .seed = w->seed,
 			    .template = w->template,
+			    .twin = w->twin,
 			    .rng = rng_seeded(rng_next(&w->rng)),
 			    .life = w->life + 1,
 			    .budget = w->budget,
@@ -236,6 +245,8 @@ static void try_way(struct world *w, const struct moment *m, const uint8_t *fate
 		io_sim_power_cut(at.io);
 	if (rng_below(&w->rng, 4) == 0)
 		image_check(&at, at.io);
+	if (at.twin && rng_below(&w->rng, 2))
+		world_check_copy(&at);
 	world_recover(&at, 0);
 	if (rng_below(&w->rng, 16) == 0)
 		fsck(&at);

@@ -57,7 +57,7 @@ static bool super_open(struct image *im, unsigned slot, const struct superblock 
 			 sizeof(sb->sealed), sb->tag, (uint8_t *)ret) == 0;
 }
 
-static void super_find(struct image *im)
+static bool super_search(struct image *im)
 {
 	bool found = false;
 
@@ -74,7 +74,12 @@ static void super_find(struct image *im)
 			im->super = body;
 		found = true;
 	}
-	need(im, found, "no superblock verifies");
+	return found;
+}
+
+static void super_find(struct image *im)
+{
+	need(im, super_search(im), "no superblock verifies");
 	im->n_pages = le64_get(im->super.pages);
 	need(im, im->n_pages <= IMAGE_PAGES_MAX, "%llu pages",
 	     (unsigned long long)im->n_pages);
@@ -308,4 +313,19 @@ void image_check(struct world *w, struct io *io)
 	     (unsigned long long)le64_get(im.super.inodes));
 	io_closep(&im.pages);
 	aead_free(im.aead);
+}
+
+bool image_has_super(struct world *w, struct io *io, const char *name)
+{
+	struct image im = { .w = w, .io = io, .keys = keys_of(io) };
+	bool found;
+
+	if (io_open(io, name, IO_READ, &im.pages) < 0)
+		return false;
+	if (keys_aead(im.keys, KEY_PAGE, NULL, &im.aead) < 0)
+		abort();
+	found = super_search(&im);
+	io_closep(&im.pages);
+	aead_free(im.aead);
+	return found;
 }

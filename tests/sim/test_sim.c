@@ -42,14 +42,16 @@ static void totals_print(double seconds)
 	printf("# %llu states in %.1f s of CPU (%.0f a second); lives 2 to 4: %llu %llu "
 	       "%llu; "
 	       "%llu images, %llu fscks, %llu recovered twice; %llu harms; %llu faults, "
-	       "%llu reopened; %llu switches of tasks; %llu uploads, %llu restored\n",
+	       "%llu reopened; %llu switches of tasks; %llu uploads, %llu restored; %llu "
+	       "copies of page files opened alone, %llu refused\n",
 	       (unsigned long long)t->states, seconds, (double)t->states / seconds,
 	       (unsigned long long)t->lives[2], (unsigned long long)t->lives[3],
 	       (unsigned long long)t->lives[4], (unsigned long long)t->images,
 	       (unsigned long long)t->fscks, (unsigned long long)t->twice,
 	       (unsigned long long)t->harms, (unsigned long long)t->faults,
 	       (unsigned long long)t->reopened, (unsigned long long)t->switches,
-	       (unsigned long long)t->uploads, (unsigned long long)t->restored);
+	       (unsigned long long)t->uploads, (unsigned long long)t->restored,
+	       (unsigned long long)t->copies, (unsigned long long)t->copies_refused);
 	fflush(stdout);
 }
 

@@ -22,8 +22,10 @@ uint64_t sim_queue_ino;
 #define LIES (IO_SIM_NAMES_ANY | IO_SIM_GARBAGE | IO_SIM_GARBAGE_SAME | IO_SIM_SPOIL_SOME)
 
 static const uint8_t store_id[STORE_ID_BYTES] = "ropefs sim disk";
-/* Disks of closed stores: fresh, furnished, furnished and with a bucket. */
-static struct io *templates[3];
+/* Disks of closed stores: fresh, furnished, furnished and with a bucket, and with its page file
+ * kept twice. */
+enum { FRESH, FURNISHED, WITH_BUCKET, TWIN, TEMPLATES };
+static struct io *templates[TEMPLATES];
 static struct bucket *template_bucket;
 static char key_path[4200];
 
@@ -98,9 +100,9 @@ static void add_bucket(struct ropefs *fs)
 }
 
 /* Opens the store on io, changes it, and closes it for good. */
-static void template_finish(struct io *io, void (*change)(struct ropefs *fs))
+static void template_finish(struct io *io, bool twin, void (*change)(struct ropefs *fs))
 {
-	struct world w = { .io = io };
+	struct world w = { .io = io, .twin = twin };
 
 	if (world_open(&w) < 0)
 		abort();
@@ -118,17 +120,19 @@ static void templates_make(void)
 	if (io_sim_new(1, &io) < 0 ||
 	    store_init(io, sim_key, CIPHER_XCHACHA20, store_id) < 0)
 		abort();
-	template_finish(io, make_queue);
+	template_finish(io, false, make_queue);
 	io_sim_allow(io, LIES);
-	templates[0] = io;
-	if (io_sim_branch(io, 2, &templates[1]) < 0)
+	templates[FRESH] = io;
+	if (io_sim_branch(io, 2, &templates[FURNISHED]) < 0 ||
+	    io_sim_branch(io, 4, &templates[TWIN]) < 0)
 		abort();
-	template_finish(templates[1], furnish);
-	if (io_sim_branch(templates[1], 3, &templates[2]) < 0)
+	template_finish(templates[FURNISHED], false, furnish);
+	template_finish(templates[TWIN], true, furnish);
+	if (io_sim_branch(templates[FURNISHED], 3, &templates[WITH_BUCKET]) < 0)
 		abort();
 	template_bucket = bucket_new(1);
 	bucket_use(template_bucket);
-	template_finish(templates[2], add_bucket);
+	template_finish(templates[WITH_BUCKET], false, add_bucket);
 }
 
 void world_prepare(void)
@@ -150,7 +154,8 @@ void world_prepare(void)
 int world_open(struct world *w)
 {
 	struct store_opts o = { .segment_bytes = SIM_SEGMENT_BYTES,
-				.frame_bytes = SIM_FRAME_BYTES };
+				.frame_bytes = SIM_FRAME_BYTES,
+				.page_copy = w->twin };
 	int r;
 
 	o.pub.memory_bytes = 32 * MIB;
@@ -184,10 +189,13 @@ struct world world_new(uint64_t seed, struct budget *budget)
 	int r;
 
 	world_prepare();
-	w.template = (unsigned)rng_below(&w.rng, ARRAY_LEN(templates));
+	w.template = (unsigned)rng_below(&w.rng, TWIN);
+	if (w.template == FURNISHED && seed % 2 == 0)
+		w.template = TWIN;
+	w.twin = w.template == TWIN;
 	if (io_sim_branch(templates[w.template], rng_next(&w.rng), &w.io) < 0)
 		abort();
-	if (w.template == ARRAY_LEN(templates) - 1)
+	if (w.template == WITH_BUCKET)
 		w.bucket = bucket_copy(template_bucket, rng_next(&w.rng));
 	bucket_use(w.bucket);
 	r = world_open(&w);

@@ -43,6 +43,7 @@ struct world {
 	struct rng rng;
 	uint64_t seed; /* of the first life */
 	unsigned template; /* which disk it began with */
+	bool twin; /* its page file is kept twice */
 	unsigned life; /* 1 is the first */
 	struct history past;
 	size_t floor; /* last state that was acknowledged as durable */
@@ -100,6 +101,12 @@ void moments_drop(struct world *w);
  * trees, extents, packs, free space, and the log behind the superblock. */
 void image_check(struct world *w, struct io *io);
 
+/* Whether a superblock verifies in a page file of that name. */
+bool image_has_super(struct world *w, struct io *io, const char *name);
+
+/* twin.c: the copy of the page file alone leads to a state of the past, or to none at all. */
+void world_check_copy(struct world *w);
+
 /* harm.c: changes a bit or a sector of the disk and opens the store: each file reads as it was at
  * some point of the past, or gives EIO. */
 void world_harm(struct world *w, const struct history *past);
@@ -120,6 +127,7 @@ struct sim_totals {
 	uint64_t states, lives[5], images, fscks, twice, harms, faults, reopened;
 	uint64_t switches; /* between tasks */
 	uint64_t uploads, restored;
+	uint64_t copies, copies_refused; /* of page files, opened alone */
 	uint64_t steps[48];
 };
 extern struct sim_totals sim_totals;
