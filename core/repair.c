@@ -261,6 +261,8 @@ static int repair_live(struct ropefs *fs)
 	struct salvage salvage = { 0 };
 	int r = salvage_list(fs);
 
+	if (r >= 0 && fs->repair->from_packs)
+		r = repair_from_packs(fs, &salvage);
 	if (r >= 0)
 		r = repair_catalog(fs, &fs->catalog, &salvage);
 	if (r >= 0 && salvage.inodes)
@@ -381,7 +383,7 @@ static int finish(struct ropefs *fs)
 	return r < 0 ? r : closed;
 }
 
-/* The page file, when it is gone and its copy is there. */
+/* The page file, when it is gone: from its copy, or else from packs and log. */
 static int rebuild_pages(struct io *io, struct repair *rp)
 {
 	_cleanup_(io_closep) struct io_file *f = NULL;
@@ -391,11 +393,7 @@ static int rebuild_pages(struct io *io, struct repair *rp)
 		return r < 0 ? r : 0;
 	r = io_open(io, PAGEFILE_COPY_NAME, IO_READ, &f);
 	if (r == -ENOENT)
-		return err_set(E_CORRUPT,
-			       "the files \"" PAGEFILE_NAME "\" and \"" PAGEFILE_COPY_NAME
-			       "\" are both gone, and packs don't say whose bytes they "
-			       "hold: bring one of them back from a backup, or the store "
-			       "from its bucket (ropectl clone)");
+		return repair_plan_from_packs(io, rp);
 	if (r < 0)
 		return r;
 	repair_say(rp, "make the page file anew from its copy");
@@ -431,9 +429,9 @@ int ropefs_repair(const char *path, struct ropefs_repair *pub)
 	so.pub.key_file = pub->key_file;
 	so.pub.read_only = !pub->apply;
 	r = look_at_files(path, &rp);
-	if (r >= 0)
+	if (r >= 0 && !(rp.from_packs && !pub->apply)) /* there is nothing to open yet */
 		r = store_open_path(path, &so, &fs);
-	if (r >= 0)
+	if (fs)
 		r = finish(fs);
 	if (*rp.folder)
 		snprintf(pub->kept, sizeof(pub->kept), "%s", rp.folder);

@@ -25,6 +25,7 @@ struct repair {
 	struct buf report; /* the steps as lines */
 	uint64_t done; /* bytes of packs looked at */
 	bool log_rot; /* the log ends before its time */
+	bool from_packs; /* both copies of the page file are gone */
 	bool has_plain; /* files that were queues */
 	char folder[REPAIR_FOLDER_MAX]; /* of what is kept, "": nothing yet */
 	const struct snapshot *snapshot; /* being repaired; NULL: what lives */
@@ -52,6 +53,14 @@ int repair_catalog(struct ropefs *fs, struct catalog *cat, struct salvage *salva
 int repair_names(struct ropefs *fs, struct catalog *cat, struct salvage *salvage);
 /* Queues whose table is not whole become plain files. cat is what catalog_of() finds. */
 int repair_queues(struct ropefs *fs, struct catalog *cat);
+
+/* --- repair_packs.c --- */
+/* Both copies of the page file are gone: says what will be done. */
+int repair_plan_from_packs(struct io *io, struct repair *rp);
+/* Makes an empty one, which no opening but a repair takes. */
+int repair_begin_from_packs(struct ropefs *fs);
+/* Fills its empty catalog; as repair_names(). */
+int repair_from_packs(struct ropefs *fs, struct salvage *salvage);
 
 /* --- repair_keep.c --- */
 /* Copies what the repair is about to remove into rp->folder, and the report; durable. */

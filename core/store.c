@@ -367,11 +367,30 @@ static unsigned pagefile_flags(const struct store_opts *opts)
 			: 0);
 }
 
+/* A repair that makes the page file from packs takes the log from where that begins. */
+static int begin_rebuild(struct ropefs *fs)
+{
+	uint64_t first = wal_first_lsn(fs->wal);
+
+	if (!fs->repair)
+		return err_set(E_CORRUPT,
+			       "the making of a new page file was broken off: go on with "
+			       "ropefs-fsck --rebuild");
+	fs->repair->from_packs = true;
+	fs->checkpoint_lsn = fs->super.lsn = first ? first - 1 : 0;
+	fs->super.next_pack = packs_next(fs->packs);
+	return 0;
+}
+
 static int open_trees(struct ropefs *fs, const struct store_opts *opts)
 {
-	int r;
+	int r = 0;
 
-	r = pagefile_open(fs->io, fs->keys, pagefile_flags(opts), &fs->super, &fs->pf);
+	if (opts->repair && opts->repair->from_packs)
+		r = repair_begin_from_packs(fs);
+	if (r == 0)
+		r = pagefile_open(fs->io, fs->keys, pagefile_flags(opts), &fs->super,
+				  &fs->pf);
 	if (r == 0)
 		r = open_nodes(fs, &fs->super, &fs->nodes);
 	if (r == 0)
@@ -493,7 +512,8 @@ static int open_layers(struct ropefs *fs, const struct key_file *kf,
 		.spare_max = 2,
 		.short_end = fs->super.replay,
 	};
-	return wal_open(&wo, &fs->wal);
+	r = wal_open(&wo, &fs->wal);
+	return r == 0 && fs->super.rebuild ? begin_rebuild(fs) : r;
 }
 
 /* The first opening of a new store makes the root directory. */

@@ -49,6 +49,8 @@ static_assert(sizeof(struct super_head) == 16, "super_head is 16 bytes on disk")
 #define SUPER_FLAG_CLEAN  1u /* written by a clean shutdown */
 #define SUPER_FLAG_SWEEP  2u /* the bitmap may hold unreachable pages as used */
 #define SUPER_FLAG_REPLAY 4u /* written by a recovery: the log may end before lsn */
+#define SUPER_FLAG_REBUILD                                                               \
+	8u /* an empty file that a repair is about to fill from packs */
 
 /*	  0  generation  le64
  *	  8  lsn         le64

@@ -39,6 +39,7 @@ struct super {
 	struct noderef catalog; /* root of the catalog B+tree */
 	bool clean; /* nobody has written since a clean shutdown */
 	bool replay; /* written by a recovery: the log may end before lsn */
+	bool rebuild; /* a repair is about to fill an empty file from packs */
 };
 
 /* Makes the file with an empty tree and both superblocks; fsyncs. -EEXIST. */

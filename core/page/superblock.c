@@ -43,7 +43,8 @@ static void super_encode(const struct super_state *s, struct super_body *ret)
 		.pages = le64_put(s->pages),
 		.flags = le32_put((s->super.clean ? SUPER_FLAG_CLEAN : 0) |
 				  (s->sweep ? SUPER_FLAG_SWEEP : 0) |
-				  (s->super.replay ? SUPER_FLAG_REPLAY : 0)),
+				  (s->super.replay ? SUPER_FLAG_REPLAY : 0) |
+				  (s->super.rebuild ? SUPER_FLAG_REBUILD : 0)),
 	};
 }
 
@@ -68,6 +69,7 @@ static void super_decode(const struct super_body *b, struct super_state *ret)
 			.catalog = b->catalog,
 			.clean = (flags & SUPER_FLAG_CLEAN) != 0,
 			.replay = (flags & SUPER_FLAG_REPLAY) != 0,
+			.rebuild = (flags & SUPER_FLAG_REBUILD) != 0,
 		},
 		.bitmap = b->bitmap,
 		.pages = le64_get(b->pages),

@@ -295,6 +295,16 @@ static int fill_tail(void *arg, const struct segment *s)
 	return tail_copy(arg, s);
 }
 
+uint64_t wal_first_lsn(struct wal *w)
+{
+	struct log_file *f;
+
+	TAILQ_FOREACH(f, &w->segments, link)
+	if (f->good)
+		return f->first_lsn;
+	return 0;
+}
+
 int segment_begin(struct wal *w, uint64_t first_lsn)
 {
 	struct segment_filler filler = { w->tail.end_lsn ? fill_tail : NULL, w };

@@ -84,6 +84,8 @@ int wal_push(struct wal *w);
  * and another call gives 0. */
 int wal_sync(struct wal *w, uint64_t lsn);
 
+/* Of the first record that the log still has, needed or not; 0: it has none. Before wal_start(). */
+uint64_t wal_first_lsn(struct wal *w);
 uint64_t wal_last_lsn(struct wal *w); /* last appended, 0 when none */
 uint64_t wal_durable_lsn(struct wal *w);
 uint64_t wal_pending_bytes(struct wal *w); /* appended, not yet pushed */

@@ -122,7 +122,32 @@ mount_once() {	# STORE
 }
 ok "mounting" mount_once "$T/zeros"
 ok "makes it again" test -s "$T/zeros/pages.copy"
+
+# --- from packs and log alone ---
+
 rm "$T/zeros"/pages*
-fails "without both it is over" "both gone" fsck "$T/zeros" --rebuild --yes
+is "a dry run without both says what is lost" "$(fsck "$T/zeros" --rebuild -n |
+	grep -c 'of each of the [0-9]* packs: names, and which bytes are whose, are lost')" 1
+ok "and makes nothing" test ! -e "$T/zeros/pages"
+ok "--rebuild makes a page file from packs and log" fsck "$T/zeros" --rebuild --yes
+ok "fsck is content" fsck "$T/zeros"
+found=$T/found
+take_found() {	# STORE: what lost+found has, one after another
+	STORE=$1 fs_start -o ro || return 1
+	cat "$MNT"/lost+found/* >"$found"
+	fs_stop
+}
+ok "each pack is a file in lost+found" take_found "$T/zeros"
+holds() {	# FILE: its first 100,000 bytes are in $found, one after another
+	python3 -c '
+import sys
+sys.exit(open(sys.argv[1], "rb").read(100000) not in open(sys.argv[2], "rb").read())
+' "$1" "$found"
+}
+ok "the bytes of a file are there" holds "$PLAIN/logs/old/run.bag"
+ok "and of another" holds "$PLAIN/numbers"
+ok "the store takes files again" write_again "$T/zeros"
+is "which are right" "$(errors_in "$T/zeros")" 0
+ok "and are whole" fsck "$T/zeros"
 fails "a wrong key can't be repaired" "key" "$FSCK" -k "$T/nokey" --repair --yes "$STORE"
 finish
