@@ -261,8 +261,8 @@ static int sweep_pack(void *arg, const struct pack_info *info)
 
 	if (!pm || pm->damaged)
 		return 0;
-	if (info->remote && marked_any(pm)) /* the bucket keeps it as it is */
-		return 0;
+	if (info->remote && marked_any(pm))
+		return fs->remote ? remote_thin_note(fs->remote, info, pm->bits) : 0;
 	r = live_bytes(fs, info->pack, pm, &live);
 	if (r == -E_CORRUPT) /* since it was noted: left alone, too */
 		return 0;
@@ -304,6 +304,8 @@ static int sweep(struct marking *m, uint64_t want)
 	struct ropefs *fs = m->fs;
 	int r;
 
+	if (fs->remote)
+		remote_thin_forget(fs->remote);
 	m->partly = calloc(m->packs.n + 1, sizeof(*m->partly));
 	r = m->partly ? packs_each(fs->packs, sweep_pack, m) : -ENOMEM;
 	if (r < 0)

@@ -36,24 +36,32 @@ int remote_way_open(struct remote *rm, bool patient, struct remote_way *way)
 					.base_ms = patient ? 500 : 100,
 					.pause_max_ms = 4000,
 					.cancel = &rm->cancel };
-	struct object_store *os, *meter, *retry;
+	const struct object_hedge_opts ho = { .first_ms = 1000, .least_ms = 50 };
+	struct remote_way w = { 0 };
+	struct object_store *os;
 	int r;
 
 	io_random(rm->fs->io, &ro.seed, sizeof(ro.seed));
 	r = object_open(&opts, &os);
 	if (r < 0)
 		return r;
-	r = object_meter_new(&mo, os, &meter);
+	w.os = os;
+	r = object_meter_new(&mo, w.os, &w.meter);
+	if (r == 0)
+		w.os = w.meter;
+	/* Readers wait for one get each; the uploader has time. */
+	if (r == 0 && !patient && rm->fs->threads)
+		r = object_hedge_new(&ho, w.os, &w.hedge);
+	if (r == 0 && w.hedge)
+		w.os = w.hedge;
+	if (r == 0)
+		r = object_retry_new(&ro, w.os, &os);
 	if (r < 0) {
-		object_free(os);
+		object_free(w.os);
 		return r;
 	}
-	r = object_retry_new(&ro, meter, &retry);
-	if (r < 0) {
-		object_free(meter);
-		return r;
-	}
-	*way = (struct remote_way) { .os = retry, .meter = meter };
+	w.os = os;
+	*way = w;
 	return 0;
 }
 
@@ -153,9 +161,10 @@ int remote_new(struct ropefs *fs, struct remote **ret)
 	lock_cond_init(&rm->wake);
 	lock_cond_init(&rm->done_cond);
 	STAILQ_INIT(&rm->waiters);
+	STAILQ_INIT(&rm->thin);
 	remote_room_open(rm);
 	rm->man.next_segment = 1;
-	rm->attempted = true;
+	rm->attempted = rm->orphans_wanted = true;
 	*ret = rm;
 	return 0;
 }
@@ -217,6 +226,7 @@ struct remote *remote_free(struct remote *rm)
 	if (!rm)
 		return NULL;
 	remote_free(rm->gone);
+	remote_thin_forget(rm);
 	remote_way_close(&rm->up);
 	remote_way_close(&rm->down);
 	range_cache_close(rm->cache);
@@ -530,6 +540,7 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 {
 	struct remote *rm = fs->remote;
 	struct object_counts up = { 0 }, down = { 0 };
+	struct object_hedge_counts hedge = { 0 };
 	struct packs_stats ps;
 	struct range_cache_stats cache;
 	struct ropefs_remote_status st = { 0 };
@@ -541,6 +552,8 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	lock_take(&rm->lock);
 	if (rm->down.meter)
 		object_meter_read(rm->down.meter, &down);
+	if (rm->down.hedge)
+		object_hedge_read(rm->down.hedge, &hedge);
 	if (rm->started && rm->up.meter)
 		object_meter_read(rm->up.meter, &up);
 	snprintf(st.url, sizeof(st.url), "%s", rm->cfg.url);
@@ -549,6 +562,9 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	st.reader = rm->cfg.reader;
 	st.follows = rm->follow != NULL;
 	st.creates = rm->cfg.creates;
+	st.versions = rm->up.os && rm->up.meter && rm->started
+			      ? object_capabilities(rm->up.os) & OBJECT_KEEPS_VERSIONS
+			      : rm->cfg.versions;
 	st.fenced = rm->fenced;
 	st.full = rm->full_for > 0;
 	st.resting = rm->resting;
@@ -579,6 +595,7 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	st.failed = up.failed + down.failed;
 	st.put_bytes = up.put_bytes;
 	st.got_bytes = up.got_bytes + down.got_bytes;
+	st.hedged = hedge.hedged;
 	st.cache_bytes = cache.bytes;
 	st.cache_hits = cache.hits;
 	*ret = st;

@@ -12,7 +12,8 @@
 #define PROBERS	    4u
 #define PROBE_RACES 3u
 
-static const char *const remote_files[] = { "config", "manifest", "next", "pages" };
+static const char *const remote_files[] = { "config", "manifest", "next", "pages",
+					    "orphans" };
 
 /* --- probe --- */
 
@@ -131,6 +132,7 @@ static int probe(struct remote *rm)
 	r = object_del(os, key.text);
 	if (r == 0)
 		r = remote_probe_creates(rm, &rm->cfg.creates);
+	rm->cfg.versions = object_capabilities(os) & OBJECT_KEEPS_VERSIONS;
 	return r < 0 ? probe_failed(r, "an object can't be created or removed") : 0;
 }
 

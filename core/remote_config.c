@@ -26,6 +26,7 @@ static const struct sealed_kind kind = { CONFIG_NAME, "ROPEREMO", KEY_REMOTE,
 	X(signature_v2)                                                                  \
 	X(reader)                                                                        \
 	X(creates)                                                                       \
+	X(versions)                                                                      \
 	X(interval_s)                                                                    \
 	X(keep_s) X(local_bytes) X(min_free_bytes) X(bytes_per_s) X(epoch) X(drop_oldest)
 

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/base/err.h"
 #include "core/base/json.h"
@@ -94,33 +95,162 @@ int remote_dropped_note(struct ropefs *fs)
 
 /* --- telling --- */
 
+#define FILES_TOLD 1000u /* of a pack */
+
+/* A pack that was dropped, and the files that had bytes in it. */
+struct lost_pack {
+	uint64_t files;
+	bool hit; /* by the file under way */
+	struct buf names; /* as JSON strings, a comma before each but the first */
+};
+
 struct telling {
 	struct ropefs *fs;
+	bool names;
+	struct htab packs; /* struct lost_pack by number */
 	struct buf text;
 };
+
+static int note_lost(void *arg, const struct dropped *d)
+{
+	struct telling *t = arg;
+	struct lost_pack *p;
+	int r;
+
+	/* Is it still here, or does nothing of it live any more? */
+	if (!packs_is_remote(t->fs->packs, d->info.pack) ||
+	    htab_get(&t->packs, d->info.pack))
+		return 0;
+	p = calloc(1, sizeof(*p));
+	r = p ? htab_put(&t->packs, d->info.pack, p) : -ENOMEM;
+	if (r < 0)
+		free(p);
+	return r;
+}
+
+static int hit_extent(void *arg, const struct extent *e, uint64_t at)
+{
+	struct telling *t = arg;
+	struct lost_pack *p;
+
+	if (extent_kind(e) != EXTENT_CHUNK || extent_is_lost(e))
+		return 0;
+	p = htab_get(&t->packs, extent_pack(e));
+	if (p)
+		p->hit = true;
+	return 0;
+}
+
+static int add_name(struct lost_pack *p, const char *path)
+{
+	int r = 0;
+
+	if (p->files++ >= FILES_TOLD)
+		return 0;
+	if (p->names.n)
+		r = buf_append(&p->names, ", ", 2);
+	return r < 0 ? r : json_add_string(&p->names, SPAN_STR(path));
+}
+
+static int name_file_locked(struct telling *t, uint64_t ino)
+{
+	char path[INODE_PATH_MAX] = "";
+	struct htab_slot *slot;
+	struct inode *in;
+	size_t at = 0;
+	int r = inode_get(t->fs, ino, &in);
+
+	if (r < 0 || !S_ISREG(le32_get(in->row.mode)))
+		return r == -ENOENT || r == -E_CORRUPT ? 0 : r;
+	r = rope_each(&t->fs->env, &in->row.rope, 0, rope_bytes(&in->row.rope),
+		      hit_extent, t);
+	while (r == 0 && (slot = htab_next(&t->packs, &at))) {
+		struct lost_pack *p = slot->value;
+
+		if (!p->hit)
+			continue;
+		p->hit = false;
+		if (!*path)
+			inode_path(&t->fs->catalog, ino, path);
+		r = add_name(p, path);
+	}
+	return r == -E_CORRUPT ? 0 : r;
+}
+
+/* One inode at a time, so that others come between. */
+static int name_files(struct telling *t)
+{
+	struct ropefs *fs = t->fs;
+	struct inode_row row;
+	uint64_t ino = 0;
+	int r = 1;
+
+	while (r > 0) {
+		lock_take(&fs->engine);
+		nodes_trim(fs->nodes);
+		inode_trim(fs);
+		r = catalog_next_inode(&fs->catalog, ino, &ino, &row);
+		if (r > 0) {
+			int named = name_file_locked(t, ino);
+
+			r = named < 0 ? named : r;
+		}
+		lock_drop(&fs->engine);
+	}
+	return r;
+}
 
 static int tell(void *arg, const struct dropped *d)
 {
 	struct telling *t = arg;
+	struct lost_pack *p = htab_del(&t->packs, d->info.pack);
+	int r;
 
-	if (!packs_is_remote(t->fs->packs, d->info.pack))
-		return 0; /* it is still here, or nothing of it lives any more */
-	return buf_printf(&t->text,
-			  "{\"time\": \"%s\", \"pack\": \"%010" PRIx64
-			  "\", \"bytes\": %" PRIu64 ", \"upload\": \"%s\"}\n",
-			  time_text((int64_t)d->time_ns).s, d->info.pack,
-			  d->info.file_bytes, lane_upload(d->info.lane));
+	if (!p)
+		return 0;
+	r = buf_printf(&t->text,
+		       "{\"time\": \"%s\", \"pack\": \"%010" PRIx64
+		       "\", \"bytes\": %" PRIu64
+		       ", \"upload\": \"%s\", \"files\": %" PRIu64 ", \"names\": [",
+		       time_text((int64_t)d->time_ns).s, d->info.pack, d->info.file_bytes,
+		       lane_upload(d->info.lane), p->files);
+	if (r >= 0 && t->names && p->names.n)
+		r = buf_append(&t->text, p->names.p, p->names.n);
+	if (r >= 0)
+		r = buf_append(&t->text, "]}\n", 3);
+	buf_release(&p->names);
+	free(p);
+	return MIN(r, 0);
 }
 
-int ropefs_remote_dropped(struct ropefs *fs, char **ret)
+static void packs_release(struct htab *packs)
 {
-	struct telling t = { .fs = fs, .text = BUF_INIT };
+	struct htab_slot *slot;
+	size_t at = 0;
+
+	while ((slot = htab_next(packs, &at))) {
+		struct lost_pack *p = slot->value;
+
+		buf_release(&p->names);
+		free(p);
+	}
+	htab_release(packs);
+}
+
+int ropefs_remote_dropped(struct ropefs *fs, bool names, char **ret)
+{
+	struct telling t = { .fs = fs, .names = names, .text = BUF_INIT };
 	int r;
 
 	err_clear();
-	r = each(fs->io, tell, &t);
+	r = each(fs->io, note_lost, &t);
+	if (r >= 0 && t.packs.n)
+		r = name_files(&t);
+	if (r >= 0)
+		r = each(fs->io, tell, &t);
 	if (r >= 0)
 		r = buf_append(&t.text, "", 1);
+	packs_release(&t.packs);
 	if (r >= 0)
 		*ret = (char *)t.text.p;
 	else

@@ -76,8 +76,30 @@ static int64_t room(struct remote *rm)
 		left = (int64_t)packs_most(rm) - here;
 	if (rm->cfg.min_free_bytes)
 		left = MIN(left, rm->disk_room - here);
+	left -= (int64_t)rm->room_taken;
 	lock_drop(&rm->lock);
 	return left;
+}
+
+bool remote_take_room(struct remote *rm, uint64_t bytes)
+{
+	bool fits;
+
+	lock_take(&rm->fs->engine);
+	fits = (int64_t)(hot_total(rm->fs->hot) + bytes) <= room(rm);
+	lock_take(&rm->lock);
+	if (fits)
+		rm->room_taken += bytes;
+	lock_drop(&rm->lock);
+	lock_drop(&rm->fs->engine);
+	return fits;
+}
+
+void remote_give_room(struct remote *rm, uint64_t bytes)
+{
+	lock_take(&rm->lock);
+	rm->room_taken -= bytes;
+	lock_drop(&rm->lock);
 }
 
 /* What somebody waits to write, with what is in memory before it; 0: nobody waits. */

@@ -180,7 +180,7 @@ static int put_pack(struct remote *rm, const struct pack_info *info)
 	_cleanup_(io_closep) struct io_file *file = NULL;
 	uint8_t id[PACK_ID_BYTES];
 	struct pack_body pb = { 0 };
-	struct object_body body = { 0, read_pack, &pb };
+	struct object_body body = { .read = read_pack, .arg = &pb };
 	uint64_t there;
 	int r;
 

@@ -30,6 +30,7 @@ struct remote_config {
 	bool drop_oldest; /* else new bytes are refused when nothing may leave */
 	bool reader; /* a copy of a store that another folder writes */
 	bool creates; /* the bucket's conditional put was found to be atomic */
+	bool versions; /* the bucket was found to keep what is removed */
 	uint64_t interval_s, keep_s, local_bytes, min_free_bytes, bytes_per_s;
 	uint64_t epoch;
 	uint8_t writer[16];
@@ -38,7 +39,7 @@ struct remote_config {
 /* A way to the bucket. */
 struct remote_way {
 	struct object_store *os; /* NULL: not opened yet */
-	struct object_store *meter; /* within it */
+	struct object_store *meter, *hedge; /* within it; hedge may be NULL */
 	struct remote_way
 		*before; /* of readers: with other settings, kept for open packs */
 };
@@ -81,6 +82,9 @@ struct remote {
 	uint64_t checked_ns; /* when nobody else had written, 0: not looked yet */
 	uint64_t oldest, oldest_due_ns; /* the next manifest to remove, and when */
 	unsigned fails;
+	/* Orphans are to be looked for, not before then; and when the first may be removed. */
+	bool orphans_wanted;
+	uint64_t orphans_look_ns, orphans_due_ns;
 	bool retry_refused; /* somebody asks for what the bucket refused */
 
 	struct lock lock; /* RANK_REMOTE; guards all below */
@@ -96,6 +100,8 @@ struct remote {
 	 * which there was none when the uploader had done what it can. */
 	uint64_t short_of, full_for;
 	int64_t disk_room; /* free bytes and those of packs, less min_free_bytes */
+	uint64_t room_taken; /* by packs that are being fetched */
+	STAILQ_HEAD(, thin) thin; /* remote_thin.c */
 	uint64_t packs_left, bytes_left, evicted, cycles, cycle_errors;
 	uint64_t refused, dropped, dropped_bytes;
 	bool resting; /* it is not the hour */
@@ -205,6 +211,19 @@ void remote_retry_refused(struct remote *rm);
 /* A manifest was committed: what it names needs no note of its own. */
 void remote_forget_done(struct remote *rm);
 
+/* --- remote_orphans.c (uploader) --- */
+/* After a good cycle: notes, and later removes, what an upload left that was broken off. */
+int remote_orphans(struct remote *rm);
+
+/* --- remote_thin.c --- */
+/* A collection begins: what it finds takes the place of what was noted. */
+void remote_thin_forget(struct remote *rm);
+/* A pack that is only in the bucket, with a bit for each chunk that lives. -ENOMEM. */
+int remote_thin_note(struct remote *rm, const struct pack_info *info,
+		     const uint8_t *live);
+/* The uploader's, after a good cycle: rewrites some of those. */
+int remote_thin(struct remote *rm);
+
 /* --- remote_hours.c --- */
 int remote_hours_check(const char *text); /* -EINVAL with a sentence */
 bool remote_hours_open(const char *text, uint64_t real_ns); /* NULL or "": always */
@@ -225,6 +244,9 @@ uint64_t remote_may_move(struct ropefs *fs);
 /* With the engine lock: n more bytes? -ENOSPC when the limits forbid it; -EAGAIN when the
  * uploader makes room, and tells by fs->room. */
 int remote_admit(struct ropefs *fs, uint64_t n);
+/* For a pack that is fetched; false: the limit has no room for so many bytes. */
+bool remote_take_room(struct remote *rm, uint64_t bytes);
+void remote_give_room(struct remote *rm, uint64_t bytes);
 /* The uploader's: what somebody waits for, and there is no room for; 0: nothing. */
 uint64_t remote_short_of(struct remote *rm);
 /* Who waits is refused if there is no room now; tried_all: the uploader could do no more. */

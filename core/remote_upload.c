@@ -519,11 +519,16 @@ int remote_cycle(struct remote *rm)
 		r = check_writer(rm);
 	if (r == 0)
 		r = upload(rm);
+	rm->orphans_wanted |= r < 0;
 	for (unsigned i = 0; r == 0 && i < REMOVE_STEPS; i++) {
 		r = remove_oldest(rm);
 		if (r <= 0)
 			break;
 		r = 0;
 	}
+	if (r == 0)
+		r = remote_thin(rm);
+	if (r == 0)
+		r = remote_orphans(rm);
 	return r < 0 ? r : remote_evict(rm);
 }

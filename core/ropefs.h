@@ -698,13 +698,15 @@ int ropefs_remote_opts_parse(char *lines, struct ropefs_remote_opts *ret);
 int ropefs_remote_set(struct ropefs *fs, char *lines);
 /* What the bucket refused is tried again. */
 int ropefs_remote_retry(struct ropefs *fs);
-/* What was dropped, a JSON object a line; *ret is the caller's to free. */
-int ropefs_remote_dropped(struct ropefs *fs, char **ret);
+/* What was dropped, a JSON object a line, with the files that had bytes in it (names: up to a
+ * thousand by their paths); it looks at each file. *ret is the caller's to free. */
+int ropefs_remote_dropped(struct ropefs *fs, bool names, char **ret);
 /* Forgets the bucket; what is in it stays. -EBUSY when some bytes are only there. */
 int ropefs_remote_rm(struct ropefs *fs);
 struct ropefs_remote_status {
 	char url[512], instance[33], last_error[256];
 	bool reader, creates, fenced, full, ended; /* ended: nothing goes up any more */
+	bool versions; /* the bucket keeps what is replaced or removed */
 	bool follows; /* committed_ns is of the state that is shown, then */
 	uint64_t epoch, manifest, wanted_lsn, committed_lsn;
 	int64_t committed_ns; /* 0: nothing since the store was opened */
@@ -716,6 +718,7 @@ struct ropefs_remote_status {
 	char refused_why[256];
 	uint64_t puts, gets, heads, lists, dels, failed, put_bytes,
 		got_bytes; /* requests */
+	uint64_t hedged; /* gets asked for a second time, as the first took long */
 	uint64_t cache_bytes, cache_hits; /* got before, and read from the disk */
 };
 /* -E_REMOTE (10040): there is none. */

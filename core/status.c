@@ -150,6 +150,7 @@ int ropefs_remote_status_json(struct ropefs *fs, char **ret)
 		cJSON_AddBoolToObject(o, "reader", st.reader);
 		cJSON_AddBoolToObject(o, "follows", st.follows);
 		cJSON_AddBoolToObject(o, "creates", st.creates);
+		cJSON_AddBoolToObject(o, "versions", st.versions);
 		cJSON_AddBoolToObject(o, "fenced", st.fenced);
 		cJSON_AddBoolToObject(o, "ended", st.ended);
 		cJSON_AddBoolToObject(o, "full", st.full);
@@ -180,6 +181,7 @@ int ropefs_remote_status_json(struct ropefs *fs, char **ret)
 		NUMBER(failed);
 		NUMBER(put_bytes);
 		NUMBER(got_bytes);
+		NUMBER(hedged);
 		NUMBER(cache_bytes);
 		NUMBER(cache_hits);
 #undef NUMBER

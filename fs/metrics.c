@@ -227,6 +227,7 @@ static void put_store_metrics(FILE *out, struct daemon *d)
 	X(failed, "remote_failed_total", "counter", "requests that failed")              \
 	X(put_bytes, "remote_put_bytes_total", "counter", "bytes put")                   \
 	X(got_bytes, "remote_got_bytes_total", "counter", "bytes got")                   \
+	X(hedged, "remote_hedged_total", "counter", "gets asked for twice, being slow")  \
 	X(cache_bytes, "remote_cache_bytes", "gauge", "got bytes kept on the disk")      \
 	X(cache_hits, "remote_cache_hits_total", "counter", "reads that those served")   \
 	X(manifest, "remote_manifest", "gauge", "number of the last manifest")           \

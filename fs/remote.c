@@ -36,7 +36,7 @@ int upload_text(struct daemon *d, bool names, char **ret_text, size_t *ret_n)
 
 int dropped_text(struct daemon *d, bool names, char **ret_text, size_t *ret_n)
 {
-	int r = ropefs_remote_dropped(d->fs, ret_text);
+	int r = ropefs_remote_dropped(d->fs, names, ret_text);
 
 	if (r >= 0)
 		*ret_n = strlen(*ret_text);

@@ -350,6 +350,24 @@ static int remote_retry(const struct verb *verb, struct words *w, char **argv)
 	return status;
 }
 
+static void print_names(const cJSON *o)
+{
+	const cJSON *name;
+	double told = 0;
+
+	cJSON_ArrayForEach(name, cJSON_GetObjectItemCaseSensitive(o, "names"))
+	{
+		char *safe =
+			term_name(stdout, cJSON_IsString(name) ? name->valuestring : "?");
+
+		printf("\t%s\n", safe ? safe : "?");
+		free(safe);
+		told++;
+	}
+	if (number(o, "files") > told)
+		printf("\tand %.0f files more\n", number(o, "files") - told);
+}
+
 static int print_dropped(const char *text)
 {
 	for (size_t n; *text; text += n + (text[n] == '\n')) {
@@ -360,6 +378,7 @@ static int print_dropped(const char *text)
 		printf("%s  pack %s  %s  upload=%s\n", string(o, "time"),
 		       string(o, "pack"), term_bytes(number(o, "bytes")).s,
 		       string(o, "upload"));
+		print_names(o);
 		cJSON_Delete(o);
 	}
 	return EXIT_DONE;
@@ -390,10 +409,15 @@ static int tell(struct words *w, const char *where, const char *file,
 	return close_store(fs, where, status);
 }
 
+static int get_dropped(struct ropefs *fs, char **ret)
+{
+	return ropefs_remote_dropped(fs, true, ret);
+}
+
 static int remote_dropped(const struct verb *verb, struct words *w, char **argv)
 {
 	(void)verb;
-	return tell(w, argv[0], "dropped", ropefs_remote_dropped, print_dropped);
+	return tell(w, argv[0], "dropped", get_dropped, print_dropped);
 }
 
 static int print_state(const char *text);
@@ -497,6 +521,10 @@ static int print_state(const char *text)
 		printf("role        another writer has taken over\n");
 	if (!truth(o, "creates"))
 		printf("take-over   refused: the bucket has no atomic conditional put\n");
+	if (truth(o, "versions"))
+		printf("versions    the bucket keeps what is removed: it costs until a "
+		       "rule "
+		       "of the bucket removes old versions\n");
 	printf("to upload   %s in %.0f packs\n", term_bytes(number(o, "bytes_left")).s,
 	       number(o, "packs_left"));
 	printf("here        %s of packs\n", term_bytes(number(o, "local_bytes")).s);

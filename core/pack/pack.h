@@ -153,6 +153,13 @@ void packs_forget_remote(struct packs *ps, uint64_t pack);
  * Whoever has it pinned goes on with the file. -ESTALE: it is another one by now. */
 int packs_evict(struct packs *ps, uint64_t pack, const uint8_t id[PACK_ID_BYTES],
 		enum pack_lost lost);
+/* A pack that is only in the bucket comes here again, rewritten as by packs_rewrite(). begin
+ * fetches what is live of it, with no lock of the store held, and changes nothing else;
+ * end (checkpointer's) makes it the pack if keep and it still is the same one: else -ESTALE. */
+struct pack_fetch;
+int packs_fetch_begin(struct packs *ps, uint64_t pack, const uint8_t id[PACK_ID_BYTES],
+		      const uint8_t *live, struct pack_fetch **ret);
+int packs_fetch_end(struct pack_fetch *f, bool keep);
 /* The file of a pack that is here. -ENOENT. */
 int packs_open_file(struct packs *ps, uint64_t pack, struct io_file **ret);
 /* Reading the pack asks the network. */

@@ -365,6 +365,24 @@ static int rewrite_check(const struct pack_image *img, const uint8_t *live)
 		       (unsigned long long)img->home.pack);
 }
 
+/* What comes from the bucket is verified: here nobody could get it again. */
+static int frame_copy(const struct pack_image *img, uint32_t i, uint8_t *frame)
+{
+	_cleanup_(chunk_scratch_freep) struct chunk_scratch *s = NULL;
+	_cleanup_free_ uint8_t *plain = NULL;
+	int r;
+
+	if (!img->remote)
+		return pack_image_frame(img, i, frame);
+	plain = malloc(CHUNK_BYTES_MAX);
+	r = plain ? chunk_scratch_new(&s) : -ENOMEM;
+	if (r == 0)
+		r = pack_image_chunk(img, i, s, plain);
+	if (r == 0)
+		memcpy(frame, s->frame, frame_bytes(&img->chunks[i]));
+	return r;
+}
+
 static int live_copy(const struct pack_image *img, const uint8_t *live,
 		     struct pack_file *pf)
 {
@@ -375,7 +393,7 @@ static int live_copy(const struct pack_image *img, const uint8_t *live,
 		if (bit_get(live, i)) {
 			r = pack_file_room(pf, &frame);
 			if (r == 0)
-				r = pack_image_frame(img, i, frame);
+				r = frame_copy(img, i, frame);
 		}
 		if (r == 0)
 			r = pack_file_add(pf, bit_get(live, i) ? &img->chunks[i] : NULL);
@@ -411,17 +429,36 @@ static void rewrite_swap(struct packs *ps, struct pack *p, const uint8_t *live,
 	for (uint32_t i = 0; i < p->image->n; i++)
 		if (!bit_get(live, i))
 			chunk_cache_drop(&ps->cache, chunk_key(p->number, i));
-	ps->stats.file_bytes += file_bytes - p->file_bytes;
+	pack_count_locked(ps, p, false);
 	p->file_bytes = file_bytes;
+	p->remote = false;
+	pack_count_locked(ps, p, true);
 	pack_retire_image_locked(ps, p);
 	packs_lock_drop(ps);
+}
+
+/* packs/N.tmp, durable, takes the pack's name. */
+static int rewrite_publish(struct packs *ps, struct pack *p, const uint8_t *live,
+			   uint64_t file_bytes)
+{
+	char from[PACK_NAME_BYTES], to[PACK_NAME_BYTES];
+	int r;
+
+	pack_name(from, p->number, "tmp");
+	pack_name(to, p->number, "pack");
+	r = ps->io->ops->rename(ps->io, from, to);
+	if (r < 0) {
+		ps->io->ops->unlink(ps->io, from);
+		return r;
+	}
+	rewrite_swap(ps, p, live, file_bytes);
+	return ps->io->ops->sync_dir(ps->io, "packs");
 }
 
 static int pack_replace(struct packs *ps, uint64_t pack, const uint8_t *live,
 			int (*check)(const struct pack_image *img, const uint8_t *live))
 {
 	struct pack_file pf = { 0 };
-	char from[PACK_NAME_BYTES], to[PACK_NAME_BYTES];
 	struct pack *p = NULL;
 	int r;
 
@@ -432,17 +469,8 @@ static int pack_replace(struct packs *ps, uint64_t pack, const uint8_t *live,
 	r = check(p->image, live);
 	if (r == 0)
 		r = rewrite_write(ps, p->image, live, &pf);
-	pack_name(from, pack, "tmp");
-	pack_name(to, pack, "pack");
-	if (r == 0) {
-		r = ps->io->ops->rename(ps->io, from, to);
-		if (r < 0) {
-			ps->io->ops->unlink(ps->io, from);
-		} else {
-			rewrite_swap(ps, p, live, pf.written);
-			r = ps->io->ops->sync_dir(ps->io, "packs");
-		}
-	}
+	if (r == 0)
+		r = rewrite_publish(ps, p, live, pf.written);
 	pack_file_release(&pf);
 	pack_put(ps, p);
 	return r;
@@ -466,4 +494,82 @@ static int salvage_check(const struct pack_image *img, const uint8_t *live)
 int packs_salvage(struct packs *ps, uint64_t pack, const uint8_t *live)
 {
 	return pack_replace(ps, pack, live, salvage_check);
+}
+
+/* --- fetching --- */
+
+struct pack_fetch {
+	struct packs *ps;
+	struct pack *p; /* held */
+	struct pack_file file;
+	uint8_t id[PACK_ID_BYTES];
+	uint8_t *live;
+};
+
+static void fetch_free(struct pack_fetch *f)
+{
+	pack_file_release(&f->file);
+	if (f->p)
+		pack_put(f->ps, f->p);
+	free(f->live);
+	free(f);
+}
+
+static bool fetch_is_same(struct pack_fetch *f)
+{
+	bool same;
+
+	lock_take(&f->ps->lock);
+	same = f->p->remote && !f->p->removed &&
+	       !memcmp(f->p->info.id, f->id, sizeof(f->id));
+	lock_drop(&f->ps->lock);
+	return same;
+}
+
+int packs_fetch_begin(struct packs *ps, uint64_t pack, const uint8_t id[PACK_ID_BYTES],
+		      const uint8_t *live, struct pack_fetch **ret)
+{
+	struct pack_fetch *f = calloc(1, sizeof(*f));
+	int r;
+
+	assert(!ps->read_only);
+	if (!f)
+		return -ENOMEM;
+	f->ps = ps;
+	memcpy(f->id, id, sizeof(f->id));
+	r = pack_get(ps, pack, &f->p);
+	if (r == 0 && !fetch_is_same(f))
+		r = -ESTALE;
+	if (r == 0)
+		r = rewrite_check(f->p->image, live);
+	if (r == 0) {
+		f->live = malloc(f->p->image->n / 8 + 1);
+		r = f->live ? 0 : -ENOMEM;
+	}
+	if (r == 0) {
+		memcpy(f->live, live, f->p->image->n / 8 + 1);
+		r = rewrite_write(ps, f->p->image, live, &f->file);
+	}
+	if (r < 0) {
+		fetch_free(f);
+		return r;
+	}
+	*ret = f;
+	return 0;
+}
+
+int packs_fetch_end(struct pack_fetch *f, bool keep)
+{
+	char name[PACK_NAME_BYTES];
+	int r = keep && fetch_is_same(f) ? 0 : -ESTALE;
+
+	if (r == 0) {
+		r = rewrite_publish(f->ps, f->p, f->live, f->file.written);
+	} else {
+		pack_name(name, f->p->number, "tmp");
+		f->ps->io->ops->unlink(f->ps->io, name);
+		r = keep ? r : 0;
+	}
+	fetch_free(f);
+	return r;
 }

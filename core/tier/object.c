@@ -19,7 +19,20 @@ static int span_read(void *arg, void *p, size_t n, uint64_t off)
 
 struct object_body object_body_of(const struct span *bytes)
 {
-	return (struct object_body) { bytes->n, span_read, (void *)(uintptr_t)bytes };
+	return (struct object_body) { .bytes = bytes->n,
+				      .read = span_read,
+				      .arg = (void *)(uintptr_t)bytes };
+}
+
+ssize_t object_body_pace(const struct object_body *body, size_t n)
+{
+	int r = 0;
+
+	if (body->pace) {
+		n = MIN(n, body->pace_bytes);
+		r = body->pace(body->pace_arg, n);
+	}
+	return r < 0 ? r : (ssize_t)n;
 }
 
 static bool key_char(char c)
@@ -46,7 +59,8 @@ bool object_key_ok(const char *key)
 int object_pause(unsigned ms, const atomic_bool *cancel)
 {
 	for (unsigned done = 0; done < ms; done += PAUSE_STEP_MS) {
-		const struct timespec step = { .tv_nsec = PAUSE_STEP_MS * 1000000L };
+		const struct timespec step = { .tv_nsec = MIN(ms - done, PAUSE_STEP_MS) *
+							  1000000L };
 
 		if (cancel && atomic_load(cancel))
 			return -ECANCELED;

@@ -2,7 +2,7 @@
  *
  *	object_dir   a folder: a disk, NFS
  *	object_s3    a bucket, through libs3 (builds with S3 only)
- *	object_retry, object_meter   wrap another one
+ *	object_retry, object_meter, object_hedge   wrap another one
  *
  * Keys are words of [A-Za-z0-9._-] joined by '/', no word beginning with '.'; at most
  * OBJECT_KEY_MAX bytes. All functions may be called from many threads at once and block.
@@ -26,7 +26,15 @@ struct object_body {
 	uint64_t bytes;
 	int (*read)(void *arg, void *p, size_t n, uint64_t off);
 	void *arg;
+	/* Or NULL: called before each n bytes go out, n at most pace_bytes; it waits until they
+	 * may. -ECANCELED ends the put. */
+	int (*pace)(void *arg, size_t n);
+	void *pace_arg;
+	size_t pace_bytes;
 };
+
+/* Of n bytes at hand, so many now, once they may go out; or an error. */
+ssize_t object_body_pace(const struct object_body *body, size_t n);
 
 struct object_range {
 	uint64_t off;
@@ -52,6 +60,8 @@ enum object_put_flags {
 enum object_capability {
 	OBJECT_CREATES =
 		1, /* OBJECT_IF_ABSENT is atomic, as far as the kind of store says */
+	/* What is replaced or removed stays as an older version: seen in an answer. */
+	OBJECT_KEEPS_VERSIONS = 2,
 };
 
 struct object_store;
@@ -183,6 +193,21 @@ struct object_meter_opts {
 int object_meter_new(const struct object_meter_opts *opts, struct object_store *inner,
 		     struct object_store **ret);
 void object_meter_read(struct object_store *meter, struct object_counts *ret);
+
+struct object_hedge_opts {
+	unsigned first_ms; /* until it is known how long gets take */
+	unsigned least_ms; /* a second get never comes sooner */
+};
+struct object_hedge_counts {
+	uint64_t hedged; /* gets that were asked for a second time */
+	uint64_t won; /* and those of which that answer came first */
+};
+/* A get that takes longer than 19 of 20 of its size did is asked for a second time, and what
+ * answers first counts; but no more than one get of ten. Gets run in threads of their own;
+ * free waits for them. */
+int object_hedge_new(const struct object_hedge_opts *opts, struct object_store *inner,
+		     struct object_store **ret);
+void object_hedge_read(struct object_store *hedge, struct object_hedge_counts *ret);
 
 /* Sleeps; -ECANCELED when *cancel (may be NULL) is or becomes true. */
 int object_pause(unsigned ms, const atomic_bool *cancel);

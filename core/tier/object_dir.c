@@ -121,12 +121,15 @@ static int write_body(int fd, const struct object_body *body)
 	int r = piece ? 0 : -ENOMEM;
 
 	for (uint64_t at = 0; r == 0 && at < body->bytes;) {
-		size_t n = (size_t)MIN(PIECE_BYTES, body->bytes - at);
+		ssize_t n = object_body_pace(body,
+					     (size_t)MIN(PIECE_BYTES, body->bytes - at));
 
-		r = body->read(body->arg, piece, n, at);
+		if (n < 0)
+			return (int)n;
+		r = body->read(body->arg, piece, (size_t)n, at);
 		if (r == 0)
-			r = write_all(fd, piece, n);
-		at += n;
+			r = write_all(fd, piece, (size_t)n);
+		at += (size_t)n;
 	}
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;

@@ -4,7 +4,11 @@
 
 #include "core/tier/object.h"
 
-#define SECOND_NS 1000000000u
+#define SECOND_NS	1000000000u
+#define PIECES_A_SECOND 8u /* so that the rate holds within a second, too */
+#define CREDIT_NS	100000000u /* of which a pause that was too long is made up for */
+#define PIECE_MIN	UINT64_C(1024)
+#define PIECE_MAX	UINT64_C(65536)
 
 struct object_meter {
 	struct object_store os;
@@ -37,10 +41,16 @@ static int hold_back(struct object_meter *m, uint64_t bytes)
 	if (!m->opts.bytes_per_s)
 		return 0;
 	pthread_mutex_lock(&m->mutex);
-	at = MAX(now, m->free_at_ns);
+	at = MAX(now - CREDIT_NS, m->free_at_ns);
 	m->free_at_ns = at + bytes * SECOND_NS / m->opts.bytes_per_s;
+	at = MAX(at, now);
 	pthread_mutex_unlock(&m->mutex);
 	return object_pause((unsigned)((at - now) / 1000000), m->opts.cancel);
+}
+
+static int pace(void *arg, size_t n)
+{
+	return hold_back(arg, n);
 }
 
 static int note(struct object_meter *m, uint64_t *counter, uint64_t *sum, uint64_t bytes,
@@ -60,11 +70,17 @@ static int meter_put(struct object_store *os, const char *key,
 		     const struct object_body *body, unsigned flags)
 {
 	struct object_meter *m = meter_of(os);
-	int r = hold_back(m, body->bytes);
+	struct object_body paced = *body;
+	uint64_t rate = m->opts.bytes_per_s;
+	int r;
 
-	if (r < 0)
-		return r;
-	r = object_put(m->inner, key, body, flags);
+	if (rate) {
+		paced.pace = pace;
+		paced.pace_arg = m;
+		paced.pace_bytes =
+			(size_t)MIN(MAX(rate / PIECES_A_SECOND, PIECE_MIN), PIECE_MAX);
+	}
+	r = object_put(m->inner, key, &paced, flags);
 	return note(m, &m->counts.puts, &m->counts.put_bytes, body->bytes, r);
 }
 

@@ -40,6 +40,7 @@ struct object_s3 {
 	const atomic_bool *cancel;
 	/* A server that says our clock is wrong tells its own. */
 	_Atomic int64_t skew_s;
+	atomic_bool keeps_versions;
 };
 
 /* One request, from the call of libs3 to its end. */
@@ -103,10 +104,17 @@ CURLcode __wrap_curl_easy_setopt(CURL *curl, CURLoption option, void *value)
 static size_t send_body(char *p, size_t size, size_t n, void *arg)
 {
 	struct call *c = arg;
+	ssize_t may;
 
 	n = (size_t)MIN((uint64_t)(size * n), c->body->bytes - c->sent);
 	if (!n)
 		return 0;
+	may = object_body_pace(c->body, n);
+	if (may < 0) {
+		c->body_failed = (int)may;
+		return CURL_READFUNC_ABORT;
+	}
+	n = (size_t)may;
 	c->body_failed = c->body->read(c->body->arg, p, n, c->sent);
 	if (c->body_failed < 0)
 		return CURL_READFUNC_ABORT;
@@ -155,6 +163,9 @@ static size_t take_header(char *p, size_t size, size_t n, void *arg)
 	} else if (!strncasecmp(line, "Content-Length:", 15)) {
 		c->length = strtoull(line + 15, NULL, 10);
 		c->has_length = true;
+	} else if (!strncasecmp(line, "x-amz-version-id:", 17)) {
+		if (c->body && !strstr(line + 17, "null")) /* null: versioning is off */
+			atomic_store(&c->s3->keeps_versions, true);
 	} else if (!strncasecmp(line, "Date:", 5)) {
 		c->date = curl_getdate(line + 5, NULL);
 	}
@@ -719,7 +730,11 @@ static int s3_list(struct object_store *os, const struct object_listing *what)
 
 static unsigned s3_capabilities(struct object_store *os)
 {
-	return OBJECT_CREATES; /* a probe says whether it is true (remote_admin.c) */
+	unsigned keeps =
+		atomic_load(&s3_of(os)->keeps_versions) ? OBJECT_KEEPS_VERSIONS : 0;
+
+	/* A probe says whether the first is true (remote_admin.c). */
+	return OBJECT_CREATES | keeps;
 }
 
 /* --- new, free --- */

@@ -1,24 +1,12 @@
 #!/bin/bash
-# ropefs --fleet: all stores of a bucket below one mount. The bucket is a folder, or with
-# BUCKET=rgw one of a Ceph gateway (rgw.sh).
+# ropefs --fleet: all stores of a bucket below one mount.
 . "$(dirname "$0")/../lib/mount.sh"
-HERE=$(cd "$(dirname "$0")" && pwd)
-URL=file://$T/bucket
-ENDPOINT=()
+. "$(dirname "$0")/bucket.sh"
 FLEET=$T/fleet
-mkdir "$T/bucket" "$T/keys" "$FLEET"
-if [[ ${BUCKET-} == rgw ]]; then
-	. "$HERE/rgw.sh"
-	trap 'fleet_end; rgw_stop; cleanup' EXIT
-	rgw_start
-	URL=s3://robots/fleet
-	ENDPOINT=(--endpoint "$RGW_URL")
-	"$HERE/make_bucket.py" "$RGW_URL" robots || exit 1
-else
-	trap 'fleet_end; cleanup' EXIT
-fi
+mkdir "$T/keys" "$FLEET"
 fleet_end() { ! grep -q " $FLEET" /proc/self/mounts || umount -l "$FLEET"; }
 
+bucket_start fleet fleet_end
 robot() {	# NAME: a store with a file, uploaded
 	"$ROPECTL" init "$T/$1" --key-file "$T/keys/$1.key" >/dev/null || return 1
 	"$ROPECTL" remote add "$T/$1" "$URL" "${ENDPOINT[@]}" --key-file "$T/keys/$1.key" \
@@ -65,5 +53,5 @@ is "find sees each once" "$(cd "$FLEET" && find . -name name | sort | xargs)" \
 	"./r1/name ./r2/name ./r3/name ./r4/name"
 ok "it is unmounted with all below" timeout 60 "$ROPECTL" umount "$FLEET"
 is "and all are gone" "$(grep -c "$FLEET" /proc/self/mounts)" 0
-[[ ${BUCKET-} != rgw ]] || rgw_stop
+bucket_stop
 finish

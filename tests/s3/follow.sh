@@ -1,37 +1,17 @@
 #!/bin/bash
-# Mounts that read a bucket while another machine writes it. The bucket is a folder, or with
-# BUCKET=rgw one of a Ceph gateway (rgw.sh).
+# Mounts that read a bucket while another machine writes it.
 . "$(dirname "$0")/../lib/mount.sh"
-HERE=$(cd "$(dirname "$0")" && pwd)
-URL=file://$T/bucket
-ENDPOINT=()
+. "$(dirname "$0")/bucket.sh"
 FAR=$T/far
-mkdir "$T/bucket" "$FAR" "$T/cache"
-if [[ ${BUCKET-} == rgw ]]; then
-	. "$HERE/rgw.sh"
-	trap 'far_stop; rgw_stop; cleanup' EXIT
-	rgw_start
-	URL=s3://robots/fleet/one
-	ENDPOINT=(--endpoint "$RGW_URL")
-	"$HERE/make_bucket.py" "$RGW_URL" robots || exit 1
-else
-	trap 'far_stop; cleanup' EXIT
-fi
+mkdir "$FAR" "$T/cache"
 
 far_start() {	# [option...]
 	timeout 60 "$ROPEFS" --read-only --key-file "$KEY" --interval 1 "${ENDPOINT[@]}" "$@" \
 		"$URL" "$FAR"
 }
 far_stop() { ! grep -q " $FAR " /proc/self/mounts || umount "$FAR" || umount -l "$FAR"; }
+bucket_start fleet/one far_stop
 upload() { timeout 100 "$ROPECTL" sync --remote "$MNT" || echo "# sync: $?"; }
-until_true() {	# COMMAND...: within a minute
-	local i
-	for ((i = 0; i < 600; i++)); do
-		"$@" >/dev/null 2>&1 && return 0
-		sleep 0.1
-	done
-	return 1
-}
 same() { cmp -s "$MNT/$1" "$FAR/$1"; }
 state() { sed -n "s/.*\"$1\":[[:space:]]*\\([a-z0-9]*\\).*/\\1/p" "$FAR/.ropefs/remote"; }
 
@@ -119,7 +99,7 @@ is "no list while nothing is new" "$(state lists)" "$lists"
 result $? "and few requests" "$more in $((SECONDS - began)) s"
 
 # The bucket is away for a while.
-if [[ ${BUCKET-} == rgw ]]; then
+if is_rgw; then
 	rgw_kill
 	ok "a bucket that is away shows" until_true grep -q '"last_error":.*[a-z]' \
 		"$FAR/.ropefs/remote"
@@ -134,5 +114,5 @@ ok "it mounts again, in memory" far_start
 ok "and is the newest" same log
 far_stop
 fs_stop
-[[ ${BUCKET-} != rgw ]] || rgw_stop
+bucket_stop
 finish

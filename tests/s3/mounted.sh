@@ -2,19 +2,9 @@
 # A mount with a bucket: upload, local limit, read-back, clone, take-over, kills. The bucket is a
 # folder, or with BUCKET=rgw one of a Ceph gateway (rgw.sh).
 . "$(dirname "$0")/../lib/mount.sh"
-HERE=$(cd "$(dirname "$0")" && pwd)
-URL=file://$T/bucket
-ENDPOINT=()
+. "$(dirname "$0")/bucket.sh"
 CLONE=$T/clone
-mkdir "$T/bucket"
-if [[ ${BUCKET-} == rgw ]]; then
-	. "$HERE/rgw.sh"
-	trap 'rgw_stop; cleanup' EXIT
-	rgw_start
-	URL=s3://robots/fleet/one
-	ENDPOINT=(--endpoint "$RGW_URL")
-	"$HERE/make_bucket.py" "$RGW_URL" robots || exit 1
-fi
+bucket_start fleet/one
 add=("$ROPECTL" remote add "$STORE" "$URL" "${ENDPOINT[@]}" --key-file "$KEY" --interval 1s)
 hash() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum); }
 fill() {	# NAME MIB
@@ -60,7 +50,7 @@ fs_start
 is "after a kill too" "$(hash "$MNT")" "$before"
 fs_stop
 ok "the bucket has what was put there" "$ROPECTL" verify "$STORE" --key-file "$KEY"
-if [[ ${BUCKET-} != rgw ]]; then
+if ! is_rgw; then
 	ok "nothing in it can be read" bash -c "! grep -rqE 'secret' '$T/bucket'"
 fi
 
@@ -91,13 +81,13 @@ fs_start
 for i in 1 2 3 4 5 6; do
 	fill "k$i" 1
 	sync "$MNT/k$i"
-	[[ ${BUCKET-} != rgw || $i != 3 ]] || rgw_kill
+	! is_rgw || [[ $i != 3 ]] || rgw_kill
 	sleep "0.$i"
 	cat "$MNT/c1" >/dev/null 2>&1 &
 	reader=$!
 	fs_kill
 	wait "$reader"
-	[[ ${BUCKET-} != rgw || $i != 3 ]] || rgw_again
+	! is_rgw || [[ $i != 3 ]] || rgw_again
 	fs_start
 done
 before=$(hash "$MNT")
@@ -109,5 +99,6 @@ ok "from where it comes back" clone "$T/last"
 STORE=$T/last
 fs_start
 is "as it was" "$(hash "$MNT")" "$before"
-[[ ${BUCKET-} != rgw ]] || { fs_stop; rgw_stop; }
+fs_stop
+bucket_stop
 finish

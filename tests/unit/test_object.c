@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/base/err.h"
@@ -400,6 +401,72 @@ START_TEST(requests_and_bytes_are_counted)
 }
 END_TEST
 
+/* A store that takes the body as a bucket does, and notes when how much came. */
+struct line {
+	struct object_store os;
+	struct {
+		uint64_t ns;
+		size_t n;
+	} at[4096];
+	size_t n;
+};
+
+static int line_put(struct object_store *os, const char *name,
+		    const struct object_body *body, unsigned flags)
+{
+	struct line *l = container_of(os, struct line, os);
+	uint8_t piece[65536];
+
+	for (uint64_t off = 0; off < body->bytes;) {
+		ssize_t n = object_body_pace(body, MIN(sizeof(piece), body->bytes - off));
+		struct timespec t;
+
+		ck_ok(n);
+		ck_assert_uint_lt(l->n, ARRAY_LEN(l->at));
+		ck_ok(body->read(body->arg, piece, (size_t)n, off));
+		clock_gettime(CLOCK_MONOTONIC, &t);
+		l->at[l->n].ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+		l->at[l->n++].n = (size_t)n;
+		off += (uint64_t)n;
+	}
+	return 0;
+}
+
+static void line_free(struct object_store *os)
+{
+}
+
+START_TEST(a_rate_holds_within_a_second_too)
+{
+	const uint64_t rate = 1 << 20;
+	const struct object_meter_opts opts = { .bytes_per_s = rate };
+	const struct object_ops ops = { .put = line_put, .free = line_free };
+	static struct line l;
+	static uint8_t bytes[1 << 19];
+	struct span body_bytes = { bytes, sizeof(bytes) };
+	struct object_body body = object_body_of(&body_bytes);
+	struct object_store *os;
+
+	l.os.ops = &ops;
+	ck_ok(object_meter_new(&opts, &l.os, &os));
+	ck_ok(object_put(os, "k", &body, 0));
+	ck_ok(object_put(os, "k", &body, 0));
+	/* In any stretch of time no more than the rate, what a late pause is made up for
+	 * (0.1 s), and a piece at either end. */
+	for (size_t i = 0; i < l.n; i++) {
+		uint64_t sum = 0;
+
+		for (size_t k = i; k < l.n; k++) {
+			uint64_t ms = (l.at[k].ns - l.at[i].ns) / 1000000 + 1;
+
+			sum += l.at[k].n;
+			ck_assert_uint_le(sum, rate * (ms + 100) / 1000 + 3 * 65536);
+		}
+	}
+	object_free(os);
+}
+END_TEST
+
 START_TEST(keys_and_places_that_cannot_be_meant_are_refused)
 {
 	static const char *const bad[] = { "",	 "/a",	 "a/",	"a//b",
@@ -440,6 +507,7 @@ int main(void)
 	tcase_add_test(t, a_put_whose_answer_was_lost_tells_that_the_object_is_there);
 	tcase_add_test(t, a_pause_ends_when_it_is_cancelled);
 	tcase_add_test(t, requests_and_bytes_are_counted);
+	tcase_add_test(t, a_rate_holds_within_a_second_too);
 	tcase_add_test(t, keys_and_places_that_cannot_be_meant_are_refused);
 	suite_add_tcase(s, t);
 	suite_add_tcase(s, more);

@@ -534,8 +534,13 @@ START_TEST(without_room_and_bucket_new_bytes_are_refused_or_old_ones_dropped)
 	ck_assert_msg(strstr(ropefs_error(), "was dropped"), "%s", ropefs_error());
 	ck_ok(read_file(fs, "first/f", 4, MIB));
 	ck_ok(read_file(fs, "on/f", 6, MIB));
-	ck_ok(ropefs_remote_dropped(fs, &dropped));
+	ck_ok(ropefs_remote_dropped(fs, true, &dropped));
 	ck_assert_ptr_nonnull(strstr(dropped, "\"upload\": \"last\""));
+	ck_assert_ptr_nonnull(strstr(dropped, "\"names\": [\"/last/f\"]"));
+	ck_assert_ptr_null(strstr(dropped, "/first/f"));
+	free(dropped);
+	ck_ok(ropefs_remote_dropped(fs, false, &dropped));
+	ck_assert_ptr_null(strstr(dropped, "/last/f"));
 	ck_ok(ropefs_close(fs));
 
 	fs = open_at(&p, p.store); /* it is known after another opening */
@@ -820,6 +825,157 @@ static void live_until_killed(const struct place *p, unsigned life, int tell)
 	}
 }
 
+static uint64_t bytes_found;
+
+static int add_pack_bytes(const char *path, const struct stat *st, int type,
+			  struct FTW *at)
+{
+	if (type == FTW_F && strstr(path, "/p/"))
+		bytes_found += (uint64_t)st->st_size;
+	return 0;
+}
+
+/* Of packs in the bucket. */
+static uint64_t pack_bytes_there(const struct place *p)
+{
+	bytes_found = 0;
+	ck_ok(nftw(p->bucket, add_pack_bytes, 8, FTW_PHYS));
+	return bytes_found;
+}
+
+/* Uploads until done says so; each time there is something new. */
+static void upload_until(struct ropefs *fs, const struct place *p,
+			 bool (*done)(const struct place *p))
+{
+	static unsigned turn;
+	char name[32];
+
+	for (unsigned tries = 0; tries < 600 && !done(p); tries++) {
+		snprintf(name, sizeof(name), "turn%u", turn++);
+		put_file(fs, name, turn, 100);
+		ck_ok(ropefs_remote_sync(fs));
+		usleep(100000);
+	}
+	ck_assert(done(p));
+}
+
+static bool is_thin(const struct place *p)
+{
+	return pack_bytes_there(p) < 3 * MIB;
+}
+
+START_TEST(space_in_the_bucket_comes_back_when_most_of_a_pack_is_removed)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_at(&p, p.store);
+	struct ropefs_remote_opts opts = bucket_of(&p);
+	char name[32], line[64] = "local_bytes=2097152\n";
+
+	opts.keep_s = 1;
+	ck_ok(ropefs_remote_add(fs, &opts));
+	for (unsigned i = 0; i < 6; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		put_file(fs, name, i, MIB);
+	}
+	ck_ok(ropefs_remote_sync(fs));
+	ck_assert_uint_gt(pack_bytes_there(&p), 6 * MIB);
+	ck_ok(ropefs_remote_set(fs, line));
+	for (unsigned i = 0; i < 600 && status_of(fs).remote_packs == 0; i++) {
+		ck_ok(ropefs_remote_retry(fs));
+		usleep(100000);
+	}
+	ck_assert_uint_gt(status_of(fs).remote_packs, 0);
+	for (unsigned i = 1; i < 6; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		ck_ok(ropefs_unlink(fs, ROPEFS_ROOT_INO, ropefs_name(name)));
+	}
+	ck_ok(ropefs_collect(fs));
+	upload_until(fs, &p, is_thin);
+	ck_ok(read_file(fs, "f0", 0, MIB));
+	ck_assert_uint_eq(problems_of(fs), 0);
+	ck_ok(ropefs_close(fs));
+	ck_store_is_sound(&p, p.store);
+	ck_ok(clone_to(&p, false));
+	fs = open_at(&p, p.clone);
+	ck_ok(read_file(fs, "f0", 0, MIB));
+	ck_ok(ropefs_close(fs));
+}
+END_TEST
+
+/* An object as an upload leaves it that was broken off. */
+static void put_stray(const struct place *p, const char *instance, const char *name)
+{
+	char path[4600];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s/%s", p->bucket, instance, name);
+	f = fopen(path, "w");
+	ck_assert_msg(f != NULL, "%s", path);
+	fputs("stray", f);
+	fclose(f);
+}
+
+static const char *const strays[] = { "p/00000000ff-0123456789abcdef0123456789abcdef",
+				      "s/00000000ff-0123456789abcdef0123456789abcdef",
+				      "probe-0123456789abcdef" };
+static char stray_instance[64];
+
+static unsigned strays_left(const struct place *p)
+{
+	char path[4600];
+	unsigned n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(strays); i++) {
+		snprintf(path, sizeof(path), "%s/%s/%s", p->bucket, stray_instance,
+			 strays[i]);
+		n += access(path, F_OK) == 0;
+	}
+	return n;
+}
+
+static bool no_stray_left(const struct place *p)
+{
+	return strays_left(p) == 0;
+}
+
+START_TEST(what_an_upload_left_that_was_broken_off_is_removed_later)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_at(&p, p.store);
+	struct ropefs_remote_opts opts = bucket_of(&p);
+	char line[64];
+
+	ck_ok(ropefs_remote_add(fs, &opts));
+	put_file(fs, "a", 1, 300000);
+	ck_ok(ropefs_remote_sync(fs));
+	snprintf(stray_instance, sizeof(stray_instance), "%s", status_of(fs).instance);
+	ck_ok(ropefs_close(fs));
+	for (size_t i = 0; i < ARRAY_LEN(strays); i++)
+		put_stray(&p, stray_instance, strays[i]);
+	put_stray(&p, stray_instance, "readme"); /* not of a kind that uploads leave */
+
+	fs = open_at(&p, p.store); /* keeps for a day */
+	for (unsigned i = 0; i < 3; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "b%u", i);
+		put_file(fs, name, i, 1000);
+		ck_ok(ropefs_remote_sync(fs));
+	}
+	ck_assert_uint_eq(strays_left(&p), ARRAY_LEN(strays));
+	snprintf(line, sizeof(line), "keep_s=1\n");
+	ck_ok(ropefs_close(fs));
+	fs = open_at(&p, p.store);
+	ck_ok(ropefs_remote_set(fs, line));
+	upload_until(fs, &p, no_stray_left);
+	ck_assert_uint_eq(problems_of(fs), 0);
+	ck_ok(read_file(fs, "a", 1, 300000));
+	ck_ok(ropefs_close(fs));
+	put_stray(&p, stray_instance, "readme"); /* it is still there, or its place is */
+	ck_ok(clone_to(&p, false));
+}
+END_TEST
+
 START_TEST(a_kill_at_any_moment_of_an_upload_loses_and_doubles_nothing)
 {
 	struct rng rng = rng_seeded(suite_seed());
@@ -928,6 +1084,8 @@ int main(void)
 	tcase_add_test(t, verify_notices_objects_removed_and_a_bucket_put_back);
 	tcase_add_test(t, verify_notices_a_manifest_that_is_gone_or_another_one);
 	tcase_add_test(t, what_nobody_needs_any_more_is_removed_and_the_rest_stays);
+	tcase_add_test(t, space_in_the_bucket_comes_back_when_most_of_a_pack_is_removed);
+	tcase_add_test(t, what_an_upload_left_that_was_broken_off_is_removed_later);
 	tcase_add_test(t, a_kill_at_any_moment_of_an_upload_loses_and_doubles_nothing);
 	tcase_add_test(t, a_sync_with_durability_remote_waits_for_the_bucket);
 	suite_add_tcase(s, t);
