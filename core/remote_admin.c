@@ -261,6 +261,8 @@ static void renew_ways(struct remote *rm)
 		}
 	}
 	rm->fails = 0;
+	/* They were reckoned with other times. */
+	rm->oldest_due_ns = rm->orphans_due_ns = rm->orphans_look_ns = 0;
 	lock_drop(&rm->lock);
 	atomic_store(&rm->up_cancel, false);
 }

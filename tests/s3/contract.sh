@@ -86,10 +86,11 @@ ok "of two writers one wins" races
 STORE=$T/second
 "$ROPECTL" init "$STORE" --key-file "$T/second.key" >/dev/null
 KEY=$T/second.key
-proxy refuse,slow,bare,late,cut,lost,wrongput,skew 6
+WIRE=$T/wire proxy refuse,slow,bare,late,cut,lost,wrongput,skew 6
 ok "a bucket behind a bad line is added" add "$PROXY_URL" --interval 1s --local 2M
 fs_start || exit 1
-mkdir "$MNT/q"
+mkdir "$MNT/q" "$MNT/folder-with-a-hidden-name"
+echo "words that are hidden" >"$MNT/folder-with-a-hidden-name/words"
 "$ROPECTL" policy set "$MNT/q" kind=queue framing=line
 seq 50000 >"$MNT/q/lines"
 for i in 1 2 3; do
@@ -97,15 +98,18 @@ for i in 1 2 3; do
 	timeout 150 "$ROPECTL" sync --remote "$MNT" || echo "# sync $i: $?"
 done
 ok "all goes up" timeout 150 "$ROPECTL" sync --remote "$MNT"
-before=$(cd "$MNT" && sha256sum -- f* q/*)
+before=$(cd "$MNT" && sha256sum -- f[0-9]* q/*)
 fs_stop
+ok "what came over the wire was seen" grep -qa 'PUT /contract/store' "$T/wire"
+is "names, headers and bodies tell nothing" \
+	"$(grep -caE 'hidden|user\.ropefs|framing|"q"' "$T/wire")" 0
 ok "nothing is missing" timeout 150 "$ROPECTL" verify "$STORE" --key-file "$KEY"
 proxy refuse,slow,bare,cut,lost,wrong 8
 ok "it comes back" timeout 150 "$ROPECTL" clone s3://contract/store "$T/clone" \
 	--endpoint "$PROXY_URL" --key-file "$KEY"
 STORE=$T/clone
 fs_start
-is "as it was" "$(cd "$MNT" && sha256sum -- f* q/*)" "$before"
+is "as it was" "$(cd "$MNT" && sha256sum -- f[0-9]* q/*)" "$before"
 fs_restart
 kill -STOP "$PROXY"
 # A reader that waits for the bucket dies of ^C, whether the kernel's cache is between or not.
@@ -115,6 +119,25 @@ is "one of a queue, too" "$(interrupted q/lines)" 124
 ok "what is local waits for nothing" timeout 25 ls -l "$MNT/q"
 kill -CONT "$PROXY"
 fs_stop
+
+# A server of which each fourth answer does not come: what is read is asked for again.
+proxy hang 4
+ok "a slow line is no trouble for names" timeout 150 "$ROPECTL" clone s3://contract/store \
+	"$T/slow" --endpoint "$PROXY_URL" --key-file "$KEY"
+STORE=$T/slow
+fs_start
+is "nor for bytes" "$(cd "$MNT" && sha256sum -- f[0-9]* q/*)" "$before"
+ok "as they are asked for twice" grep -q '^ropefs_remote_hedged_total [1-9]' "$MNT/.ropefs/metrics"
+fs_stop
 stop_proxy
+
+# A bucket that keeps what is removed.
+"$HERE/make_bucket.py" "$RGW_URL" keeps versioned || exit 1
+STORE=$T/third KEY=$T/third.key
+"$ROPECTL" init "$STORE" --key-file "$KEY" >/dev/null
+ok "a bucket with versions is added" timeout 100 "$ROPECTL" remote add "$STORE" s3://keeps/x \
+	--key-file "$KEY" --endpoint "$RGW_URL"
+ok "and told of" grep -q "^versions .*keeps what is removed" \
+	<("$ROPECTL" remote show "$STORE" --key-file "$KEY")
 rgw_stop
 finish

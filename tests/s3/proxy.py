@@ -14,9 +14,13 @@ separated):
   wrongput a byte of the request's body is another one
   skew     403 RequestTimeTooSkewed
   expired  403 ExpiredToken
-  uncond   If-None-Match is lost on the way: a server that knows no conditional put"""
+  uncond   If-None-Match is lost on the way: a server that knows no conditional put
+  hang     (alone) each RATE-th get of a range has no answer for half a minute
+
+WIRE in the environment is a file that gets all that comes from the client."""
 
 import http.client
+import os
 import random
 import socketserver
 import sys
@@ -31,8 +35,23 @@ chance = random.Random(int(seed))
 lock = threading.Lock()
 
 
-def next_fault():
+wire = open(os.environ['WIRE'], 'ab') if 'WIRE' in os.environ else None
+ranged = 0
+
+
+def note_wire(handler, body):
+    if wire:
+        with lock:
+            wire.write(handler.requestline.encode() + bytes(handler.headers) + body)
+            wire.flush()
+
+
+def next_fault(is_ranged):
+    global ranged
     with lock:
+        if kinds == 'hang':
+            ranged += is_ranged
+            return 'hang' if is_ranged and ranged % int(rate) == 0 else ''
         if chance.randrange(int(rate)):
             return ''
         return chance.choice(kinds.split(','))
@@ -88,15 +107,16 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def handle_one(self):
-        fault = next_fault()
+        fault = next_fault('Range' in self.headers)
         body = self.rfile.read(int(self.headers.get('Content-Length') or 0))
+        note_wire(self, body)
         if fault == 'refuse':
             return self.drop()
         if fault == 'slow':
             return self.refuse(503, 'SlowDown')
         if fault == 'bare':
             return self.refuse(503, '')
-        if fault == 'stall':
+        if fault in ('stall', 'hang'):
             time.sleep(30)
             return self.drop()
         if fault == 'skew':

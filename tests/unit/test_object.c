@@ -493,7 +493,7 @@ int main(void)
 	TCase *t = tcase_create("first"), *more = tcase_create("more");
 
 	tcase_set_timeout(t, 60);
-	tcase_set_timeout(more, 60);
+	tcase_set_timeout(more, 300);
 	tcase_add_test(t, an_object_is_got_back_whole_and_in_ranges);
 	tcase_add_test(t, a_put_replaces_and_if_absent_does_not);
 	tcase_add_test(t, what_is_not_there_is_no_entry_and_removing_it_is_fine);
