@@ -43,7 +43,7 @@ struct supervisor {
 	bool ending; /* it will end by itself, or has been asked to */
 	unsigned failures;
 	uint64_t beats; /* when they changed last */
-	int64_t beat_ms;
+	int64_t looked_ms, still_ms; /* since then, as far as the supervisor itself ran */
 	int64_t ready_ms; /* when a worker came up last */
 };
 
@@ -218,7 +218,8 @@ static void hear(struct supervisor *s)
 	take_fds(s, &m);
 	s->ready = true;
 	s->failures = 0;
-	s->beat_ms = s->ready_ms = now_ms();
+	s->looked_ms = s->ready_ms = now_ms();
+	s->still_ms = 0;
 	go_to_background(s->ready_fd);
 	s->ready_fd = -1;
 	notify_init("READY=1");
@@ -341,21 +342,25 @@ static int reap(struct supervisor *s)
 	return r;
 }
 
+/* Where the whole machine stood still, the supervisor did, too: that is not the daemon's fault. */
 static void watch(struct supervisor *s)
 {
 	uint64_t beats = keep_beats();
+	int64_t now = now_ms(), since = now - s->looked_ms;
 
+	s->looked_ms = now;
 	if (beats != s->beats || !s->ready || s->ending) {
 		s->beats = beats;
-		s->beat_ms = now_ms();
+		s->still_ms = 0;
 		return;
 	}
-	if (!s->o->watchdog_s || now_ms() - s->beat_ms < (int64_t)s->o->watchdog_s * 1000)
+	s->still_ms += since < 2 * LOOK_MS ? since : 2 * LOOK_MS;
+	if (!s->o->watchdog_s || s->still_ms < (int64_t)s->o->watchdog_s * 1000)
 		return;
 	report("%s: the daemon has not moved for %u s and is killed", s->o->mountpoint,
 	       s->o->watchdog_s);
 	kill(s->worker, SIGKILL);
-	s->beat_ms = now_ms();
+	s->still_ms = 0;
 }
 
 static void take_signals(struct supervisor *s)
