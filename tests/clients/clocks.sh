@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd) || exit 1
 lib=$(faketime now printenv LD_PRELOAD) || exit 1
 lib=${lib/libfaketime.so/libfaketimeMT.so}
 rounds=2
-((${TEST_SECONDS:-0} >= 60)) && rounds=$((TEST_SECONDS / 4))
+((${TEST_SECONDS:-0} >= 60)) && rounds=8
 seed=${SEED:-$RANDOM}
 echo "# SEED=$seed"
 

@@ -5,7 +5,7 @@
 needs python3
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 records=800
-((${TEST_SECONDS:-0} >= 60)) && records=$((TEST_SECONDS * 500))
+((${TEST_SECONDS:-0} >= 60)) && records=6000
 seed=${SEED:-$RANDOM}
 echo "# SEED=$seed"
 export MNT STORE KEY

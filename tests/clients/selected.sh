@@ -5,7 +5,7 @@
 needs python3
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 rounds=3
-((${TEST_SECONDS:-0} >= 60)) && rounds=$((TEST_SECONDS / 2))
+((${TEST_SECONDS:-0} >= 60)) && rounds=30
 seed=${SEED:-$RANDOM}
 echo "# SEED=$seed"
 
