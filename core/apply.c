@@ -309,43 +309,6 @@ static int gather(void *arg, const struct extent *e, uint64_t at)
 	return 0;
 }
 
-static int splice_in(struct ropefs *fs, struct inode *in, uint64_t at,
-		     const struct gathered *g)
-{
-	return g->n ? rope_insert(&fs->env, &in->row.rope, at, g->e, g->n) : 0;
-}
-
-static int splice_out(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n)
-{
-	return n ? rope_remove(&fs->env, &in->row.rope, at, n) : 0;
-}
-
-/* Puts what was gathered behind [at, at+n) and then takes that range out, so that what can fail
- * comes first and can be undone. Where both don't fit a file together, the other way round. */
-static int splice_extents(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n,
-			  const struct gathered *g, uint64_t came)
-{
-	int r, undo = 0;
-
-	if (came > EXTENT_BYTES_MAX - rope_bytes(&in->row.rope)) {
-		r = splice_out(fs, in, at, n);
-		if (r < 0)
-			return r;
-		r = splice_in(fs, in, at, g);
-		undo = r; /* what is out is gone */
-	} else {
-		r = splice_in(fs, in, at + n, g);
-		if (r < 0)
-			return r;
-		r = splice_out(fs, in, at, n);
-		if (r < 0)
-			undo = splice_out(fs, in, at + n, came);
-	}
-	if (undo < 0)
-		store_fail_locked(fs, undo, "an edit could not be undone");
-	return r;
-}
-
 static int splice(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n,
 		  const struct gathered *g, const struct op *op)
 {
@@ -360,7 +323,7 @@ static int splice(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n,
 		r = inode_count_data(fs, in, at, n, &went);
 	}
 	if (r >= 0)
-		r = splice_extents(fs, in, at, n, g, op->src_n);
+		r = rope_splice(&fs->env, &in->row.rope, at, n, g->e, g->n);
 	if (r < 0)
 		return r;
 	if (g->holes)

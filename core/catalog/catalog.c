@@ -7,7 +7,6 @@
 
 #include "core/base/err.h"
 #include "core/catalog/row.h"
-#include "core/rope/extent.h"
 
 /* --- node types --- */
 
@@ -68,10 +67,12 @@ static int leaf_each_extent(uint8_t *image, node_extent_fn fn, void *arg)
 	return btree_each_value(image, row_extents, &each);
 }
 
-static int extent_in_memory(void *arg, struct extent *slot)
+static int row_rope_check(void *arg, struct span key, uint8_t *value, size_t n)
 {
+	struct rope *rope = rope_of(key, value, n);
+
 	(void)arg;
-	return extent_kind(slot) == EXTENT_HOT;
+	return rope ? rope_check_root(rope) : 0;
 }
 
 /* Of one that was read from a page. */
@@ -82,11 +83,9 @@ static int leaf_check(const uint8_t *image)
 	r = btree_check_image(image);
 	if (r >= 0)
 		r = btree_check_values(image, row_check);
-	if (r < 0)
-		return r;
-	if (leaf_each_extent((uint8_t *)(uintptr_t)image, extent_in_memory, NULL))
-		return err_set(E_CORRUPT, "catalog: a row points into memory");
-	return 0;
+	return r < 0 ? r
+		     : btree_each_value((uint8_t *)(uintptr_t)image, row_rope_check,
+					NULL);
 }
 
 void catalog_register(struct nodes *ns)

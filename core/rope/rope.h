@@ -81,6 +81,10 @@ int rope_remove(struct rope_env *env, struct rope *r, uint64_t at, uint64_t byte
  * they reach beyond it; at <= bytes. One step: both or neither. */
 int rope_replace(struct rope_env *env, struct rope *r, uint64_t at,
 		 const struct extent *e, size_t n);
+/* Puts n extents in the place of [at, at + del), which lies within the rope; their sum may be
+ * any. One step, and errors as rope_insert(). */
+int rope_splice(struct rope_env *env, struct rope *r, uint64_t at, uint64_t del,
+		const struct extent *e, size_t n);
 /* Drops all nodes and leaves the rope empty. Same cost as rope_remove of all. */
 int rope_clear(struct rope_env *env, struct rope *r);
 /* dst (which must be empty) becomes the same bytes as src, sharing every node. O(1).
@@ -114,6 +118,8 @@ int rope_each(struct rope_env *env, const struct rope *r, uint64_t at, uint64_t 
 /* Checks the invariants of the whole rope, reading every node. 0, or -E_CORRUPT with what
  * and where in err_detail(). */
 int rope_check(struct rope_env *env, const struct rope *r);
+/* The same of what a row that was read from a page holds itself. */
+int rope_check_root(const struct rope *r);
 /* As rope_each() over all of it, past what is damaged: e is NULL for `bytes` bytes at `at` of
  * which the tree no longer says where they are. The rope's row has been checked. */
 typedef int (*rope_survey_fn)(void *arg, const struct extent *e, uint64_t at,

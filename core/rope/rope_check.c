@@ -124,7 +124,7 @@ static int check_node(struct rope_env *env, const struct noderef *ref, unsigned 
 	return 0;
 }
 
-int rope_check(struct rope_env *env, const struct rope *r)
+static int check_root(const struct rope *r, bool in_memory)
 {
 	uint64_t sum = 0;
 	int res;
@@ -136,9 +136,8 @@ int rope_check(struct rope_env *env, const struct rope *r)
 			       " bytes",
 			       r->levels, r->n_inline, rope_bytes(r));
 	if (r->levels > 0)
-		return check_node(env, &r->u.root, r->levels - 1u, 0, rope_bytes(r));
-
-	res = check_extents(r->u.ext, r->n_inline, true);
+		return 0;
+	res = check_extents(r->u.ext, r->n_inline, in_memory);
 	if (res < 0)
 		return res;
 	for (unsigned i = 0; i < r->n_inline; i++)
@@ -148,6 +147,20 @@ int rope_check(struct rope_env *env, const struct rope *r)
 			       "rope: inline extents hold %" PRIu64 " bytes of %" PRIu64,
 			       sum, rope_bytes(r));
 	return 0;
+}
+
+int rope_check_root(const struct rope *r)
+{
+	return check_root(r, false);
+}
+
+int rope_check(struct rope_env *env, const struct rope *r)
+{
+	int res = check_root(r, true);
+
+	if (res < 0 || r->levels == 0)
+		return res;
+	return check_node(env, &r->u.root, r->levels - 1u, 0, rope_bytes(r));
 }
 
 /* --- in words --- */

@@ -539,7 +539,7 @@ static int splice(struct rope_env *env, struct rope *r, const struct splice *s)
 	return res < 0 ? res : 0;
 }
 
-/* --- the three --- */
+/* --- the four --- */
 
 static int sum_extents(const struct extent *e, size_t n, uint64_t *ret_bytes)
 {
@@ -578,18 +578,30 @@ int rope_remove(struct rope_env *env, struct rope *r, uint64_t at, uint64_t byte
 	return bytes > 0 ? splice(env, r, &s) : 0;
 }
 
-int rope_replace(struct rope_env *env, struct rope *r, uint64_t at,
-		 const struct extent *e, size_t n)
+int rope_splice(struct rope_env *env, struct rope *r, uint64_t at, uint64_t del,
+		const struct extent *e, size_t n)
 {
-	struct splice s = { .at = at, .e = e, .n = n };
+	struct splice s = { .at = at, .del = del, .e = e, .n = n };
 	int res;
 
-	assert(at <= rope_bytes(r));
+	assert(at <= rope_bytes(r) && del <= rope_bytes(r) - at);
 	res = sum_extents(e, n, &s.add);
 	if (res < 0)
 		return res;
-	s.del = MIN(s.add, rope_bytes(r) - at);
-	if (s.add - s.del > EXTENT_BYTES_MAX - rope_bytes(r))
+	if (s.add > EXTENT_BYTES_MAX - (rope_bytes(r) - del))
 		return -EFBIG;
-	return n > 0 ? splice(env, r, &s) : 0;
+	return n > 0 || del > 0 ? splice(env, r, &s) : 0;
+}
+
+int rope_replace(struct rope_env *env, struct rope *r, uint64_t at,
+		 const struct extent *e, size_t n)
+{
+	uint64_t sum;
+	int res;
+
+	assert(at <= rope_bytes(r));
+	res = sum_extents(e, n, &sum);
+	if (res < 0)
+		return res;
+	return rope_splice(env, r, at, MIN(sum, rope_bytes(r) - at), e, n);
 }

@@ -210,8 +210,8 @@ static void give_memory(fuzz_give_fn give, void *arg)
 	give_input(&m, give, arg, "tree_memory");
 }
 
-/* The same of a file's bytes. */
-static void give_hot(fuzz_give_fn give, void *arg)
+/* A file with that extent. */
+static void give_extent(fuzz_give_fn give, void *arg, const char *name, struct extent e)
 {
 	struct inode_row small = inode(S_IFREG | 0644, 100);
 	struct inode_row dir = inode(S_IFDIR | 0755, 0);
@@ -219,12 +219,11 @@ static void give_hot(fuzz_give_fn give, void *arg)
 
 	begin(&m, NODE_BTREE_LEAF, 0);
 	small.rope.n_inline = 1;
-	small.rope.u.ext[0] = extent_hole(100);
-	small.rope.u.ext[0].ref = le64_put((uint64_t)EXTENT_HOT << 62 | 1);
+	small.rope.u.ext[0] = e;
 	add_inode(&m, 0, 1, &dir);
 	add_inode(&m, 1, 3, &small);
 	end(&m);
-	give_input(&m, give, arg, "tree_hot");
+	give_input(&m, give, arg, name);
 }
 
 /* A superblock, but for one byte. */
@@ -259,7 +258,8 @@ void fuzz_seeds(fuzz_give_fn give, void *arg)
 {
 	give_tree(give, arg);
 	give_memory(give, arg);
-	give_hot(give, arg);
+	give_extent(give, arg, "tree_hot", extent_hot(1, 0, 100));
+	give_extent(give, arg, "tree_nothing", (struct extent) { 0 });
 	give_super(give, arg, "super", 0, 8);
 	give_super(give, arg, "super_epochs", offsetof(struct super_body, snap_epoch),
 		   51);

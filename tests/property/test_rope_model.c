@@ -244,7 +244,7 @@ static int do_put(struct fixture *f, int i, bool replacing)
 {
 	static struct extent e[BULK_MAX];
 	struct model *m = &f->model[i];
-	uint64_t at = random_at(f, m), bytes = 0;
+	uint64_t at = random_at(f, m), bytes = 0, del;
 	size_t n = random_extents(f, e);
 	int r;
 
@@ -256,13 +256,20 @@ static int do_put(struct fixture *f, int i, bool replacing)
 				extent_hot_block(&f->typing),
 				le32_get(f->typing.off) + le32_get(f->typing.len), 9);
 	}
-	r = replacing ? rope_replace(&f->env, &f->rope[i], at, e, n)
-		      : rope_insert(&f->env, &f->rope[i], at, e, n);
-	if (r < 0)
-		return r;
 	for (size_t k = 0; k < n; k++)
 		bytes += extent_bytes(&e[k]);
-	model_splice(m, at, replacing ? MIN(bytes, m->bytes - at) : 0, e, n);
+	del = replacing ? MIN(bytes, m->bytes - at) : 0;
+	if (rng_below(&f->rng, 3) == 0) { /* of another length */
+		del = rng_below(&f->rng, 6000);
+		del = MIN(del, m->bytes - at);
+		r = rope_splice(&f->env, &f->rope[i], at, del, e, n);
+	} else {
+		r = replacing ? rope_replace(&f->env, &f->rope[i], at, e, n)
+			      : rope_insert(&f->env, &f->rope[i], at, e, n);
+	}
+	if (r < 0)
+		return r;
+	model_splice(m, at, del, e, n);
 	f->typing_at = at + bytes;
 	f->typing = e[n - 1];
 	return 0;

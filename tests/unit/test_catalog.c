@@ -585,8 +585,10 @@ START_TEST(a_leaf_shows_the_ropes_in_its_rows)
 	struct seen seen = { 0 };
 	uint8_t *image;
 
+	row.rope.bytes = le64_put(0);
 	ck_ok(catalog_put_inode(&f.c, 1, &row)); /* empty: nothing to see */
 	row.rope.n_inline = 3;
+	row.rope.bytes = le64_put(303);
 	for (unsigned i = 0; i < 3; i++)
 		row.rope.u.ext[i] = extent_chunk(1, 1, 0, 100 + i);
 	ck_ok(catalog_put_inode(&f.c, 2, &row));
