@@ -93,6 +93,7 @@ mkdir "$MNT/q" "$MNT/folder-with-a-hidden-name"
 echo "words that are hidden" >"$MNT/folder-with-a-hidden-name/words"
 "$ROPECTL" policy set "$MNT/q" kind=queue framing=line
 seq 50000 >"$MNT/q/lines"
+seq -f 'canary-in-a-file-%g' 1000 >"$MNT/q/canary-in-a-name"
 for i in 1 2 3; do
 	head -c 1M /dev/urandom >"$MNT/f$i"
 	timeout 150 "$ROPECTL" sync --remote "$MNT" || echo "# sync $i: $?"
@@ -104,6 +105,12 @@ ok "what came over the wire was seen" grep -qa 'PUT /contract/store' "$T/wire"
 is "names, headers and bodies tell nothing" \
 	"$(grep -caE 'hidden|user\.ropefs|framing|"q"' "$T/wire")" 0
 ok "nothing is missing" timeout 150 "$ROPECTL" verify "$STORE" --key-file "$KEY"
+sent() {
+	STORE=$STORE CANARIES=$AWS_SECRET_ACCESS_KEY,canary-in-a- python3 \
+		"$HERE/../crash/find_key.py" "$KEY" 0 "$1"
+}
+ok "no key, secret, name or bytes are in what was sent" sent "$T/wire"
+fails "they would be found" "has the key" sent <(echo "canary-in-a-name")
 proxy refuse,slow,bare,cut,lost,wrong 8
 ok "it comes back" timeout 150 "$ROPECTL" clone s3://contract/store "$T/clone" \
 	--endpoint "$PROXY_URL" --key-file "$KEY"

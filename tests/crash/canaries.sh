@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# No key, none that is made of another either, is in a real core of the daemon (which leaves none,
+# unless a test makes it), in what it says, in the store or in a bucket; and no bytes of files are
+# in the latter two.
+# shellcheck source-path=SCRIPTDIR disable=SC2317
+TEST_LIMIT_S=${TEST_LIMIT_S:-280}
+. "$(dirname "$0")/../lib/mount.sh"
+: "${ALLOW_CORE_SO:?the path of allow_core.so}"
+here=$(cd "$(dirname "$0")" && pwd)
+words='canary-in-a-file-4711,canary-in-a-name-4712,canary-in-an-xattr-4713'
+
+find_key() {	# FILE...
+	STORE=$STORE python3 "$here/find_key.py" "$KEY" 0 "$@"
+}
+
+mkdir "$T/bucket" "$T/cores"
+"$ROPECTL" remote add "$STORE" "file://$T/bucket" --key-file "$KEY" --interval 1s \
+	>"$T/words" 2>&1
+cd "$T/cores" || exit 1
+export LD_PRELOAD=$ALLOW_CORE_SO
+"$ROPEFS" -f --memory 32M --key-file "$KEY" "$STORE" "$MNT" 2>>"$T/words" &
+daemon=$!
+unset LD_PRELOAD
+for ((i = 0; i < 2400; i++)); do
+	grep -q " $MNT fuse" /proc/self/mounts && break
+	sleep 0.05
+done
+yes canary-in-a-file-4711 | head -n 3000 >"$MNT/canary-in-a-name-4712"
+setfattr -n user.a -v canary-in-an-xattr-4713 "$MNT/canary-in-a-name-4712"
+ok "a bucket has it" timeout 100 "$ROPECTL" sync --remote "$MNT"
+cat "$MNT/.ropefs/status" "$MNT/.ropefs/metrics" "$MNT/.ropefs/remote" >>"$T/words"
+"$ROPECTL" status "$MNT" >>"$T/words"
+kill -SEGV "$daemon"
+wait "$daemon" 2>/dev/null
+umount -l "$MNT"
+cd "$T" || exit 1
+
+core=$(find "$T/cores" -type f -name 'core*' | head -n 1)
+if [[ $(cat /proc/sys/kernel/core_pattern) == core* ]]; then
+	ok "it left a core" test -s "$core"
+	ok "no key is in it" find_key "$core"
+	has_words() { CANARIES=$words find_key "$core"; }
+	fails "what is in it is found" "has the key" has_words
+else
+	echo "# cores of this machine are not files in the working folder"
+fi
+ok "no key is in what the daemon and ropectl said" find_key "$T/words"
+fails "it would be found" "has the key" find_key "$KEY"
+no_words() { CANARIES=$words find_key "$@"; }
+ok "no key, no name and no bytes are in the store" no_words "$STORE"
+ok "nor in the bucket" no_words "$T/bucket"
+ok "the store opens again" fs_start
+ok "end" fs_stop
+finish
