@@ -399,6 +399,8 @@ int ropefs_cursor_next(struct ropefs *fs, uint64_t ino, const char *after,
 	struct span name, value;
 	int r = queue_look(fs, ino, &in, &q);
 
+	if (r >= 0 && strlen(after) > CURSOR_NAME_MAX)
+		r = -EINVAL;
 	if (r >= 0)
 		r = catalog_of(fs, ino, &cat);
 	if (r >= 0)

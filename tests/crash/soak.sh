@@ -21,7 +21,8 @@ mkdir "$MNT"/{fio,map,copy}
 
 fio_job() {	# FOLDER OPTION...
 	fio --name=v --directory="$MNT/$1" --size=24M --rw=randrw --verify=crc32c --verify_fatal=1 \
-		--verify_backlog=256 --time_based --runtime="$seconds" --group_reporting "${@:2}"
+		--verify_backlog=256 --verify_state_save=0 --time_based --runtime="$seconds" \
+		--group_reporting "${@:2}"
 }
 
 jobs=(fio map wal journal rsync bag)
