@@ -57,7 +57,7 @@ result $? "the local limit holds" "$most KiB"
 (($(rss) > most_rss)) && most_rss=$(rss)
 ((most_rss <= (2 * MEMORY + 128) * 1024))
 result $? "memory too" "$most_rss KiB"
-((lists <= 2))
+((lists <= 4))
 result $? "no listing but those of the beginning" "$lists"
 # A pack of 32 MiB is a put; small ones come of the small memory.
 ((MIB < 1024 || puts * 1024 <= 100 * MIB))
