@@ -27,58 +27,13 @@
 
 #include "core/base/err.h"
 #include "core/base/mutant.h"
+#include "core/page/bits.h"
 #include "core/page/pagefile_priv.h"
 #include "core/page/twin.h"
 
 #define PAGES_FIRST 64u /* of a new file */
 #define GROW_MIN    64u /* pages */
 #define GROW_MAX    256u
-#define PAGES_MAX   ((uint64_t)1 << 48)
-
-/* --- bits --- */
-
-static size_t words_of(uint64_t pages)
-{
-	return (size_t)((pages + 63) / 64);
-}
-
-static bool bit_get(const uint64_t *words, uint64_t bit)
-{
-	return (words[bit / 64] >> bit % 64 & 1) != 0;
-}
-
-static void bit_set(uint64_t *words, uint64_t bit)
-{
-	words[bit / 64] |= (uint64_t)1 << bit % 64;
-}
-
-static void bit_clear(uint64_t *words, uint64_t bit)
-{
-	words[bit / 64] &= ~((uint64_t)1 << bit % 64);
-}
-
-static bool mark_get(const uint8_t *marks, uint64_t n_bits, uint64_t bit)
-{
-	return bit < n_bits && (marks[bit / 8] >> bit % 8 & 1) != 0;
-}
-
-static void bits_clear_list(uint64_t *words, const struct page_list *l)
-{
-	for (size_t i = 0; i < l->n; i++) {
-		assert(bit_get(words, l->pages[i]));
-		bit_clear(words, l->pages[i]);
-	}
-}
-
-/* Bits of words that stand for pages, less those past the end. */
-static uint64_t bits_count(const uint64_t *words, uint64_t pages)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < words_of(pages); i++)
-		n += (uint64_t)__builtin_popcountll(words[i]);
-	return n - (words_of(pages) * 64 - pages);
-}
 
 /* --- sealed pages --- */
 
@@ -393,8 +348,8 @@ static int pagefile_new_of(struct io *io, const struct keys *keys, const char *n
 	return 0;
 }
 
-static int pagefile_new(struct io *io, const struct keys *keys, unsigned flags,
-			struct pagefile **ret)
+int pagefile_new(struct io *io, const struct keys *keys, unsigned flags,
+		 struct pagefile **ret)
 {
 	return pagefile_new_of(io, keys, PAGEFILE_NAME, flags, ret);
 }
@@ -414,11 +369,6 @@ struct pagefile *pagefile_close(struct pagefile *pf)
 	page_list_release(&pf->bitmap);
 	free(pf);
 	return NULL;
-}
-
-static void pagefile_closep(struct pagefile **pf)
-{
-	*pf = pagefile_close(*pf);
 }
 
 static int create_pages(struct pagefile *pf, const struct super *first)
@@ -588,6 +538,18 @@ int pagefile_open(struct io *io, const struct keys *keys, unsigned flags,
 	return 0;
 }
 
+void pagefile_restate(struct pagefile *pf, const uint8_t super[SUPER_BODY_BYTES],
+		      struct super *ret)
+{
+	assert(pf->read_only);
+	superblock_body_get(super, &pf->durable);
+	pf->bitmap.n = 0;
+	/* Only figures for the status come from it; without it all counts as in use. */
+	if (open_space(pf) < 0)
+		bitmap_lost(pf);
+	*ret = pf->durable.super;
+}
+
 /* --- commit --- */
 
 /* What `used` will be once the commit is durable. */
@@ -710,211 +672,7 @@ int pagefile_commit(struct pagefile *pf, struct super *sb)
 	return 0;
 }
 
-/* --- copies of a committed state --- */
-
-void page_state_release(struct page_state *st)
-{
-	free(st->used);
-	free(st->changed);
-	*st = (struct page_state) { 0 };
-}
-
-int pagefile_hold(struct pagefile *pf, struct page_state *ret)
-{
-	uint64_t *used, *none_changed;
-
-	assert(!pf->holding && pf->fresh.n == 0);
-	used = reallocarray(NULL, pf->n_words, sizeof(*used));
-	none_changed = calloc(pf->n_words, sizeof(*none_changed));
-	if (!used || !none_changed) {
-		free(used);
-		free(none_changed);
-		return -ENOMEM;
-	}
-	memcpy(used, pf->used, pf->n_words * sizeof(*used));
-	*ret = (struct page_state) {
-		.lsn = pf->durable.super.lsn,
-		.pages = pf->durable.pages,
-		.used = used,
-		.changed = pf->changed,
-	};
-	static_assert(sizeof(ret->id) == sizeof(pf->durable.bitmap), "each commit's own");
-	memcpy(ret->id, &pf->durable.bitmap, sizeof(ret->id));
-	superblock_body_put(&pf->durable, ret->super);
-	pf->changed = none_changed;
-	pf->holding = true;
-	return 0;
-}
-
-void pagefile_unhold(struct pagefile *pf)
-{
-	assert(pf->holding);
-	bits_clear_list(pf->used, &pf->held);
-	pf->n_used -= pf->held.n;
-	pf->held.n = 0;
-	pf->holding = false;
-}
-
-int pagefile_read_sealed(struct pagefile *pf, uint64_t page, uint8_t *out)
-{
-	return io_pread_all(pf->file, out, PAGE_BYTES, page * PAGE_BYTES);
-}
-
-int pagefile_restore_begin(struct io *io, const struct keys *keys,
-			   const uint8_t super[SUPER_BODY_BYTES], struct pagefile **ret)
-{
-	_cleanup_(pagefile_closep) struct pagefile *pf = NULL;
-	int r;
-
-	r = pagefile_new(io, keys, IO_CREATE | IO_WRITE | IO_EXCL, &pf);
-	if (r < 0)
-		return r;
-	superblock_body_get(super, &pf->durable);
-	if (pf->durable.pages < SUPER_SLOTS || pf->durable.pages > PAGES_MAX)
-		return err_set(E_CORRUPT,
-			       "the state to restore speaks of %" PRIu64 " pages",
-			       pf->durable.pages);
-	r = pf->file->ops->allocate(pf->file, pf->durable.pages * PAGE_BYTES);
-	if (r < 0)
-		return r;
-	*ret = pf;
-	pf = NULL;
-	return 0;
-}
-
-int pagefile_restore_page(struct pagefile *pf, uint64_t page, const uint8_t *sealed)
-{
-	if (page < SUPER_SLOTS || page >= pf->durable.pages)
-		return err_set(E_CORRUPT,
-			       "page %" PRIu64 " is outside of the state to restore",
-			       page);
-	return io_pwrite(pf->file, sealed, PAGE_BYTES, page * PAGE_BYTES);
-}
-
-int pagefile_restore_end(struct pagefile *pf)
-{
-	struct super_env env = super_env(pf);
-	int r = 0;
-
-	pf->durable.super.clean = true;
-	for (unsigned slot = 0; r == 0 && slot < SUPER_SLOTS; slot++) {
-		pf->durable.super.generation++;
-		r = superblock_write(&env, &pf->durable);
-	}
-	return r < 0 ? r : io_sync(pf->file);
-}
-
-void pagefile_restate(struct pagefile *pf, const uint8_t super[SUPER_BODY_BYTES],
-		      struct super *ret)
-{
-	assert(pf->read_only);
-	superblock_body_get(super, &pf->durable);
-	pf->bitmap.n = 0;
-	/* Only figures for the status come from it; without it all counts as in use. */
-	if (open_space(pf) < 0)
-		bitmap_lost(pf);
-	*ret = pf->durable.super;
-}
-
-/* --- sweep, fsck, dump --- */
-
-/* Like `used`, with only those bits set that the file itself accounts for. NULL: -ENOMEM. */
-static uint64_t *space_known(const struct pagefile *pf)
-{
-	uint64_t *words = calloc(pf->n_words, sizeof(*words));
-	const struct page_list *lists[] = { &pf->fresh, &pf->limbo, &pf->bitmap,
-					    &pf->held };
-
-	if (!words)
-		return NULL;
-	for (unsigned slot = 0; slot < SUPER_SLOTS; slot++)
-		bit_set(words, slot);
-	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
-		for (size_t k = 0; k < lists[i]->n; k++)
-			bit_set(words, lists[i]->pages[k]);
-	for (uint64_t p = pf->pages; p < pf->n_words * 64; p++)
-		bit_set(words, p);
-	return words;
-}
-
-/* Adds marks to words; a marked page must be in use, and not by something else. */
-static int space_add_marks(const struct pagefile *pf, uint64_t *words,
-			   const uint8_t *marks, uint64_t n_bits)
-{
-	for (uint64_t p = 0; p < n_bits; p++) {
-		if (!mark_get(marks, n_bits, p))
-			continue;
-		if (p >= pf->pages || !bit_get(pf->used, p))
-			return err_set(E_CORRUPT,
-				       "page %" PRIu64 " of the page file is in use but "
-				       "the bitmap has it as free: run ropefs-fsck",
-				       p);
-		bit_set(words, p);
-	}
-	return 0;
-}
-
-int pagefile_adopt(struct pagefile *pf, const uint8_t *marks, uint64_t n_bits)
-{
-	_cleanup_free_ uint64_t *words = NULL;
-	size_t n = 0;
-	int r;
-
-	assert(!pf->read_only);
-	words = space_known(pf);
-	if (!words)
-		return -ENOMEM;
-	r = space_add_marks(pf, words, marks, n_bits);
-	if (r < 0)
-		return r;
-
-	for (size_t i = 0; i < pf->given.n; i++)
-		if (bit_get(words, pf->given.pages[i]))
-			pf->given.pages[n++] = pf->given.pages[i];
-	pf->given.n = n;
-	free(pf->used);
-	pf->used = words;
-	words = NULL;
-	pf->n_used = bits_count(pf->used, pf->pages);
-	pf->needs_sweep = false;
-	return 0;
-}
-
-bool pagefile_needs_sweep(struct pagefile *pf)
-{
-	return pf->needs_sweep;
-}
-
-int pagefile_check_bitmap(struct pagefile *pf, const uint8_t *marks, uint64_t n_bits,
-			  uint64_t *ret_leaked)
-{
-	_cleanup_free_ uint64_t *words = NULL;
-	int r;
-
-	words = space_known(pf);
-	if (!words)
-		return -ENOMEM;
-	r = space_add_marks(pf, words, marks, n_bits);
-	if (r < 0)
-		return r;
-	*ret_leaked = pf->n_used - bits_count(words, pf->pages);
-	return 0;
-}
-
-int pagefile_check_super(struct pagefile *pf, unsigned *ret_copies)
-{
-	unsigned slot = (unsigned)(pf->durable.super.generation % SUPER_SLOTS);
-	struct super_env env = super_env(pf);
-	unsigned more = 0;
-	int r = superblock_damage(&env, slot, ret_copies);
-
-	if (r == 0 && pagefile_has_copy(pf)) {
-		env.file = twin_copy(pf->file);
-		if (superblock_damage(&env, slot, &more) == 0)
-			*ret_copies += more;
-	}
-	return r;
-}
+/* --- what it tells of itself --- */
 
 void pagefile_get_stats(struct pagefile *pf, struct pagefile_stats *ret)
 {

@@ -8,6 +8,8 @@
 #include "core/page/pagefile.h"
 #include "core/page/superblock.h"
 
+#define PAGES_MAX ((uint64_t)1 << 48)
+
 struct pagefile {
 	struct io *io;
 	struct io_file *file;
@@ -39,6 +41,15 @@ static inline struct super_env super_env(const struct pagefile *pf)
 }
 
 /* --- pagefile.c --- */
+/* Opens the file alone, and reads nothing. */
+int pagefile_new(struct io *io, const struct keys *keys, unsigned flags,
+		 struct pagefile **ret);
+
+static inline void pagefile_closep(struct pagefile **pf)
+{
+	*pf = pagefile_close(*pf);
+}
+
 /* Opens what was read of a page. -EBADMSG. */
 int page_unseal(const struct pagefile *pf, const struct noderef *ref,
 		const uint8_t sealed[PAGE_BYTES], uint8_t *out);
