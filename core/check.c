@@ -28,21 +28,34 @@ struct checking {
 	const struct snapshot *snapshot; /* NULL: live */
 };
 
-static void _printf_(2, 3) bad(struct checking *k, const char *fmt, ...)
+static void tell(const struct checking *k, void (*to)(void *arg, const char *line),
+		 const char *fmt, va_list ap)
 {
 	char line[900];
-	size_t n = 0;
+
+	snapshot_line(k->snapshot, line, sizeof(line), fmt, ap);
+	if (to)
+		to(k->c->arg, line);
+}
+
+static void _printf_(2, 3) bad(struct checking *k, const char *fmt, ...)
+{
 	va_list ap;
 
-	if (k->snapshot)
-		n = (size_t)snprintf(line, sizeof(line),
-				     "snapshot %s: ", k->snapshot->name);
-	va_start(ap, fmt);
-	vsnprintf(line + n, sizeof(line) - n, fmt, ap);
-	va_end(ap);
 	k->c->problems++;
-	if (k->c->bad)
-		k->c->bad(k->c->arg, line);
+	va_start(ap, fmt);
+	tell(k, k->c->bad, fmt, ap);
+	va_end(ap);
+}
+
+/* What a repair gave up before is no problem. */
+static void _printf_(2, 3) lost(const struct checking *k, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	tell(k, k->c->lost, fmt, ap);
+	va_end(ap);
 }
 
 static const char *why(int r)
@@ -306,7 +319,7 @@ static int check_range(void *arg, const struct damaged_range *range)
 {
 	struct ranges_of *of = arg;
 	struct checking *k = of->k;
-	char words[200], line[900];
+	char words[200];
 
 	damage_to_text(range, words, sizeof(words));
 	of->tree |= range->why == DAMAGED_TREE;
@@ -316,11 +329,7 @@ static int check_range(void *arg, const struct damaged_range *range)
 	}
 	if (!k->snapshot)
 		k->c->lost_bytes += range->bytes;
-	snprintf(line, sizeof(line), "%s%s%s%s: %s", k->snapshot ? "snapshot " : "",
-		 k->snapshot ? k->snapshot->name : "", k->snapshot ? ": " : "",
-		 who(k, of->ino), words);
-	if (k->c->lost)
-		k->c->lost(k->c->arg, line);
+	lost(k, "%s: %s", who(k, of->ino), words);
 	return 0;
 }
 

@@ -13,14 +13,10 @@
 void repair_say(struct repair *rp, const char *fmt, ...)
 {
 	char line[1000];
-	size_t n = 0;
 	va_list ap;
 
-	if (rp->snapshot)
-		n = (size_t)snprintf(line, sizeof(line),
-				     "snapshot %s: ", rp->snapshot->name);
 	va_start(ap, fmt);
-	vsnprintf(line + n, sizeof(line) - n, fmt, ap);
+	snapshot_line(rp->snapshot, line, sizeof(line), fmt, ap);
 	va_end(ap);
 	rp->pub->steps++;
 	if (buf_append(&rp->report, line, strlen(line)) >= 0)

@@ -94,7 +94,8 @@ static int entry_locked(struct inodes *t, uint64_t ino, struct known **ret)
 	return r;
 }
 
-int inodes_inherit(struct inodes *t, uint64_t ino)
+/* One use more of the inode, or inherited; its entry is made where there is none. */
+static int count_in(struct inodes *t, uint64_t ino, bool inherited)
 {
 	struct known *k;
 	int r;
@@ -103,25 +104,22 @@ int inodes_inherit(struct inodes *t, uint64_t ino)
 		return 0;
 	pthread_mutex_lock(&t->mutex);
 	r = entry_locked(t, ino, &k);
-	if (r >= 0)
+	if (r >= 0 && inherited)
 		k->inherited = true;
+	else if (r >= 0)
+		k->uses++;
 	pthread_mutex_unlock(&t->mutex);
 	return r;
 }
 
+int inodes_inherit(struct inodes *t, uint64_t ino)
+{
+	return count_in(t, ino, true);
+}
+
 int inodes_use(struct inodes *t, uint64_t ino)
 {
-	struct known *k;
-	int r;
-
-	if (is_uncounted(ino))
-		return 0;
-	pthread_mutex_lock(&t->mutex);
-	r = entry_locked(t, ino, &k);
-	if (r >= 0)
-		k->uses++;
-	pthread_mutex_unlock(&t->mutex);
-	return r;
+	return count_in(t, ino, false);
 }
 
 /* The inode's entry, if it is to go now; out of the table. */

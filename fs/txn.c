@@ -371,6 +371,29 @@ static void note_why(struct txn *x, int64_t r)
 	snprintf(x->why.text, sizeof(x->why.text), "%s", r < 0 ? ropefs_error() : "");
 }
 
+/* What the request asks of the transaction, while nobody else uses it; u is told what a
+ * file's use is told. Drops x. Negative: it is answered. */
+static int step(struct task *t, struct txn *x, struct ropefs_ioc_txn_use *u)
+{
+	pthread_mutex_lock(&x->mutex);
+	if (!x->core)
+		t->r = over(x);
+	else if (t->n == ROPEFS_IOC_NR_TXN_USE)
+		t->r = use(t, x, u);
+	else if (t->n == ROPEFS_IOC_NR_TXN_NAME)
+		t->r = txn_name_change(t, x, (void *)t->data);
+	else
+		t->r = edit(t, x, (const void *)t->data);
+	if (x->core)
+		note_why(x, t->r);
+	pthread_mutex_unlock(&x->mutex);
+	put(&t->d->txns, x);
+	if (t->r >= 0)
+		return 0;
+	task_reply_err(t);
+	return -1;
+}
+
 static void file_waiting(struct task *t)
 {
 	struct ropefs_ioc_txn_use u = { 0 };
@@ -382,21 +405,8 @@ static void file_waiting(struct task *t)
 		task_reply_err(t);
 		return;
 	}
-	pthread_mutex_lock(&x->mutex);
-	if (!x->core)
-		t->r = over(x);
-	else if (t->n == ROPEFS_IOC_NR_TXN_USE)
-		t->r = use(t, x, &u);
-	else
-		t->r = edit(t, x, (const void *)t->data);
-	if (x->core)
-		note_why(x, t->r);
-	pthread_mutex_unlock(&x->mutex);
-	put(&t->d->txns, x);
-	if (t->r < 0) {
-		task_reply_err(t);
+	if (step(t, x, &u) < 0)
 		return;
-	}
 	u.txn = id;
 	fuse_reply_ioctl(t->req, 0, t->n == ROPEFS_IOC_NR_TXN_USE ? &u : NULL,
 			 t->n == ROPEFS_IOC_NR_TXN_USE ? sizeof(u) : 0);
@@ -464,21 +474,8 @@ static void handle_waiting(struct task *t)
 	struct ropefs_ioc_txn_name *name = (void *)t->data;
 	bool names = t->n == ROPEFS_IOC_NR_TXN_NAME;
 
-	pthread_mutex_lock(&x->mutex);
-	if (!x->core)
-		t->r = over(x);
-	else if (names)
-		t->r = txn_name_change(t, x, name);
-	else
-		t->r = edit(t, x, (const void *)t->data);
-	if (x->core)
-		note_why(x, t->r);
-	pthread_mutex_unlock(&x->mutex);
-	put(&t->d->txns, x);
-	if (t->r < 0) {
-		task_reply_err(t);
+	if (step(t, x, NULL) < 0)
 		return;
-	}
 	fuse_reply_ioctl(t->req, 0, names ? name : NULL, names ? sizeof(*name) : 0);
 	task_free(t);
 }

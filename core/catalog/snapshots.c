@@ -1,6 +1,7 @@
 #include "core/catalog/snapshots.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/catalog/row.h"
@@ -93,6 +94,17 @@ int snapshots_del(struct btree *bt, uint64_t id)
 
 	assert(id > 0);
 	return btree_del(bt, row_span(&key));
+}
+
+void snapshot_line(const struct snapshot *s, char *line, size_t n, const char *fmt,
+		   va_list ap)
+{
+	size_t at = 0;
+
+	if (s)
+		at = (size_t)snprintf(line, n, "snapshot %s: ", s->name);
+	assert(at < n);
+	vsnprintf(line + at, n - at, fmt, ap);
 }
 
 int catalog_get_snapshots(struct catalog *c, struct noderef *ret_root)

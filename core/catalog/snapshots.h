@@ -7,6 +7,9 @@
 #ifndef ROPEFS_CATALOG_SNAPSHOTS_H
 #define ROPEFS_CATALOG_SNAPSHOTS_H
 
+#include <stdarg.h>
+#include <stddef.h>
+
 #include "core/catalog/catalog.h"
 #include "core/catalog/row_format.h"
 
@@ -20,6 +23,10 @@ struct snapshot {
 	uint8_t name_len;
 	char name[CATALOG_NAME_MAX + 1]; /* with a NUL behind it */
 };
+
+/* A line for people about s, or with NULL about what lives: "snapshot NAME: ", and the text. */
+void snapshot_line(const struct snapshot *s, char *line, size_t n, const char *fmt,
+		   va_list ap);
 
 int snapshots_get(struct btree *bt, uint64_t id, struct snapshot *ret); /* -ENOENT */
 /* 1 with the first snapshot whose id is > after, 0 at the end. */

@@ -6,13 +6,6 @@
 : "${FSCK:?the path of ropefs-fsck}"
 needs jq
 
-flip() {	# FILE OFFSET: its byte there becomes another
-	local was
-	was=$(dd if="$1" bs=1 skip="$2" count=1 status=none | od -An -tu1)
-	printf "\\x$(printf %02x $((was ^ 32)))" |
-		dd of="$1" bs=1 seek="$2" conv=notrunc status=none
-}
-
 fsck() {	# STORE [option...]
 	local store=$1
 	shift

@@ -38,6 +38,13 @@ needs() {	# PROGRAM...: without one of them the whole test is skipped
 	done
 }
 
+flip() {	# FILE OFFSET: its byte there becomes another
+	local was
+	was=$(dd if="$1" bs=1 skip="$2" count=1 status=none | od -An -tu1)
+	printf "\\x$(printf %02x $((was ^ 32)))" |
+		dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
 # --- the mount ---
 
 fs_start() {	# [option...]: in the background; returns the daemon's status
