@@ -130,12 +130,22 @@ static void print_state(const cJSON *json, const char *store, const struct mount
 	if (is_true(json, "was_clean") && number(json, "recovered_records") == 0)
 		return;
 	line("", TERM_PLAIN,
-	     m ? "not shut down cleanly before; %s changes came back from the "
-		 "log in %s"
-	       : "not shut down cleanly; %s changes come back from the log "
-		 "when it is mounted (%s)",
+	     m ? "not shut down cleanly before; changes that came back from the "
+		 "log: %s, in %s"
+	       : "not shut down cleanly; changes that come back from the log "
+		 "when it is mounted: %s (%s)",
 	     count_of(json, "recovered_records").s,
 	     term_seconds(number(json, "recovery_s")).s);
+}
+
+/* "change", "5 changes": behind "the last". */
+static struct term_text changes(uint64_t n)
+{
+	struct term_text t = { "change" };
+
+	if (n > 1)
+		snprintf(t.s, sizeof(t.s), "%.30s changes", term_count(n).s);
+	return t;
 }
 
 static void print_durable(const cJSON *json)
@@ -148,14 +158,13 @@ static void print_durable(const cJSON *json)
 		line("durable", TERM_BAD,
 		     "NO: what was written after the damage is not readable");
 	else if (behind > 0 && is_damaged(json))
-		line("durable", TERM_BAD,
-		     "NO: the last %s changes never reached the disk",
-		     term_count((uint64_t)behind).s);
+		line("durable", TERM_BAD, "NO: the last %s never reached the disk",
+		     changes((uint64_t)behind).s);
 	else if (behind > 0)
 		line("durable", TERM_WARN,
-		     "not yet: the last %s changes are on their way to "
-		     "the disk",
-		     term_count((uint64_t)behind).s);
+		     "not yet: the last %s %s on %s way to the disk",
+		     changes((uint64_t)behind).s, behind > 1 ? "are" : "is",
+		     behind > 1 ? "their" : "its");
 	else
 		line("durable", TERM_GOOD, "yes: all that was written is on the disk");
 }
