@@ -2,7 +2,7 @@
  *
  * A commit syncs both files before each next step, so the copy is never more than one superblock
  * behind. One that is further behind was not written for a while: it is made anew when the store
- * is opened for writing, with its superblocks last. */
+ * is opened for writing, with the newest superblock last. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,8 +100,9 @@ static int make_copy(struct pagefile *pf, struct io_file *copy)
 			r = copy_page(first, copy, p);
 	if (r >= 0 && !MUTANT(COPY_SUPER_EARLY))
 		r = io_sync(copy);
-	for (uint64_t p = 0; r >= 0 && p < SUPER_SLOTS; p++)
-		r = copy_page(first, copy, p);
+	/* The one before it stands for pages that are free now, and were not copied. */
+	if (r >= 0)
+		r = copy_page(first, copy, pf->durable.super.generation % SUPER_SLOTS);
 	if (r >= 0)
 		r = io_sync(copy);
 	return r < 0 ? r : pf->io->ops->sync_dir(pf->io, "");
