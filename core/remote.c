@@ -562,7 +562,7 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	st.reader = rm->cfg.reader;
 	st.follows = rm->follow != NULL;
 	st.creates = rm->cfg.creates;
-	st.versions = rm->up.os && rm->up.meter && rm->started
+	st.versions = rm->started && rm->up.meter && rm->up.os
 			      ? object_capabilities(rm->up.os) & OBJECT_KEEPS_VERSIONS
 			      : rm->cfg.versions;
 	st.fenced = rm->fenced;
