@@ -59,6 +59,21 @@ static bool copy_good(const struct header_disk *d)
 	       le32_get(d->crc) == crc32c(0, d, offsetof(struct header_disk, crc));
 }
 
+/* Without its header nothing of a store can be read: nobody is told to make a new one then. */
+static int no_header(struct io *io)
+{
+	_cleanup_(io_closep) struct io_file *pages = NULL;
+
+	if (io_open(io, "pages", IO_READ, &pages) >= 0)
+		return err_set(
+			E_NOT_STORE,
+			"the store's header (file \"" HEADER_NAME
+			"\") is gone; put the file back from any copy of the store, "
+			"or from its bucket");
+	return err_set(E_NOT_STORE, "there is no store here (no file \"" HEADER_NAME
+				    "\"); make one with: ropectl init FOLDER");
+}
+
 int header_read(struct io *io, struct header *ret, bool *ret_damaged)
 {
 	_cleanup_(io_closep) struct io_file *f = NULL;
@@ -69,9 +84,7 @@ int header_read(struct io *io, struct header *ret, bool *ret_damaged)
 
 	r = io_open(io, HEADER_NAME, IO_READ, &f);
 	if (r == -ENOENT)
-		return err_set(E_NOT_STORE,
-			       "there is no store here (no file \"" HEADER_NAME
-			       "\"); make one with: ropectl init FOLDER");
+		return no_header(io);
 	if (r < 0)
 		return r;
 	n = io_pread(f, disk, sizeof(disk), 0);

@@ -190,8 +190,9 @@ static void tell_end(struct ropefs *fs, const struct scrub_report *rep)
 			    (unsigned long long)rep->bytes);
 }
 
-/* Who asks wants all that was written to be looked at, not what is in memory. */
-static int begin(struct scrub *s)
+/* Who asks wants all that was written to be looked at, not what is in memory. Where that can't be
+ * written (a full disk), what is there is looked at all the same: last_error has the reason. */
+static void begin(struct scrub *s)
 {
 	struct ropefs *fs = s->fs;
 	bool fresh;
@@ -199,7 +200,8 @@ static int begin(struct scrub *s)
 	lock_take(&fs->engine);
 	fresh = s->asked && s->now.bytes == 0 && !fs->read_only;
 	lock_drop(&fs->engine);
-	return fresh ? checkpoint_run(fs, false) : 0;
+	if (fresh)
+		checkpoint_run(fs, false);
 }
 
 static void run_pass_locked(struct scrub *s)
@@ -211,12 +213,11 @@ static void run_pass_locked(struct scrub *s)
 	s->my_turn = s->turn;
 	s->slice_left = SCRUB_SLICE_BYTES;
 	lock_drop(&fs->engine);
-	r = begin(s);
+	begin(s);
 	lock_take(&fs->engine);
 	s->total_bytes = total_bytes(fs);
 	lock_drop(&fs->engine);
-	if (r >= 0)
-		r = scrub_pass(s);
+	r = scrub_pass(s);
 	lock_take(&fs->engine);
 	if (s->turn == s->my_turn && r >= 0) {
 		end_pass_locked(s);

@@ -37,6 +37,7 @@ static bool may_write(const struct scrub *s)
 
 /* --- header and superblock --- */
 
+/* The store was opened with a whole header: what is in memory outlives the file. */
 static int look_at_header(struct scrub *s)
 {
 	struct ropefs *fs = s->fs;
@@ -44,14 +45,17 @@ static int look_at_header(struct scrub *s)
 	struct header h;
 	int r = header_read(fs->io, &h, &damaged);
 
-	if (r == -E_CORRUPT) {
-		scrub_found(s, NULL, why(r));
-		return 0;
-	}
-	if (r < 0 || !damaged)
+	if (r != -E_CORRUPT && r != -E_NOT_STORE && (r < 0 || !damaged))
 		return r;
 	if (may_write(s) && header_write(fs->io, &fs->header) >= 0)
-		count_mended(s, "a copy of the header was damaged and is written anew");
+		count_mended(s,
+			     r < 0 ? "the header was damaged or gone and is written anew"
+				   : "a copy of the header was damaged and is written "
+				     "anew");
+	else if (r < 0)
+		scrub_found(s, NULL,
+			    "ropefs: the header is damaged or gone, put the file back "
+			    "from a copy: without it the store can't be mounted again");
 	else
 		scrub_found(s, NULL,
 			    "ropefs: one of the two copies of the header is "

@@ -149,16 +149,6 @@ static void opt_supervise(struct parser *p, const char *value)
 		complain(p, "supervise is on or off", value);
 }
 
-static void opt_watchdog(struct parser *p, const char *value)
-{
-	uint64_t s = 0;
-
-	if (strcmp(value, "0") != 0 && (!parse_size(value, &s) || s > 86400))
-		complain(p, "no seconds from 1 to 86400, nor 0", value);
-	else
-		p->o.watchdog_s = (unsigned)s;
-}
-
 /* Digits and one letter of s, m, h, d, w. */
 static bool parse_period(const char *s, unsigned *ret)
 {
@@ -177,6 +167,30 @@ static bool parse_period(const char *s, unsigned *ret)
 		return false;
 	*ret = (unsigned)n * seconds[unit - units];
 	return true;
+}
+
+/* The same, or seconds without a letter; at most a day. */
+static bool parse_seconds(const char *s, unsigned *ret)
+{
+	bool plain = *s && strspn(s, "0123456789") == strlen(s);
+	uint64_t n = 0;
+	unsigned period = 0;
+
+	if (plain ? !parse_size(s, &n) : !parse_period(s, &period))
+		return false;
+	n += period;
+	if (n > 86400)
+		return false;
+	*ret = (unsigned)n;
+	return true;
+}
+
+static void opt_watchdog(struct parser *p, const char *value)
+{
+	if (strcmp(value, "0") == 0)
+		p->o.watchdog_s = 0;
+	else if (!parse_seconds(value, &p->o.watchdog_s))
+		complain(p, "watchdog is 0, or seconds (60, 60s) up to a day", value);
 }
 
 static void opt_scrub(struct parser *p, const char *value)
@@ -237,12 +251,10 @@ static void opt_fleet(struct parser *p, const char *value)
 
 static void opt_interval(struct parser *p, const char *value)
 {
-	uint64_t s;
-
-	if (!parse_size(value, &s) || s > 86400)
-		complain(p, "no seconds from 1 to 86400", value);
-	else
-		p->o.interval_s = (unsigned)s;
+	if (!parse_seconds(value, &p->o.interval_s))
+		complain(p,
+			 "interval is seconds (5, 5s) or a time such as 2m, up to a day",
+			 value);
 }
 
 static void opt_virtual_host(struct parser *p, const char *value)

@@ -42,6 +42,16 @@ is "says so" "$(tail -1 <<<"$says")" "all is whole"
 is "what was just written was read, too" "$(status '.scrub.last.bytes > 3000000')" true
 is "the status has the result" "$(status '.scrub.last | [.problems, .files, .mended] | @csv')" 0,0,0
 is "a rate that is none" "$(scrub --rate much >/dev/null 2>&1; echo $?)" 2
+is "the header of a store in use is rewritten, both copies damaged or the file gone" "$(
+	cp "$STORE/ropefs" "$T/header"
+	flip "$STORE/ropefs" 30
+	flip "$STORE/ropefs" 4126
+	scrub --json | jq -c '[.whole, .mended]'
+	cmp "$STORE/ropefs" "$T/header"
+	rm "$STORE/ropefs"
+	scrub --json | jq -c '[.whole, .mended]'
+	cmp "$STORE/ropefs" "$T/header")" "[true,1]
+[true,1]"
 is "a period that is none" "$(fs_start -o scrub=often >/dev/null 2>&1; echo $?)" 2
 
 # --- damaged ---

@@ -110,6 +110,11 @@ says "ropectl status: both copies of the header damaged" 5 "$T/rotten" "backup" 
 	"$ROPECTL" status "$T/rotten"
 fails "ropefs-fsck: both copies of the header damaged" "put what is damaged back" \
 	"$FSCK" -k "$KEY" "$T/rotten"
+cp -r "$STORE" "$T/nohead" && rm "$T/nohead/ropefs"
+says "ropefs: a store without its header" 6 "$T/nohead" "put the file back" -- \
+	"$ROPEFS" --key-file "$KEY" "$T/nohead" "$MNT"
+says "ropefs: times with a letter that is none" 2 "5x" "interval is seconds (5, 5s)" -- \
+	"$ROPEFS" --interval 5x --key-file "$KEY" "$STORE" "$MNT"
 cp -r "$STORE" "$T/nopages" && rm "$T/nopages/pages"
 says "ropefs: no file pages" 5 "$T/nopages" '"pages" is missing' -- \
 	"$ROPEFS" --key-file "$KEY" "$T/nopages" "$MNT"

@@ -6,7 +6,7 @@ FAR=$T/far
 mkdir "$FAR" "$T/cache"
 
 far_start() {	# [option...]
-	timeout 60 "$ROPEFS" --read-only --key-file "$KEY" --interval 1 "${ENDPOINT[@]}" "$@" \
+	timeout 60 "$ROPEFS" --read-only --key-file "$KEY" --interval 1s "${ENDPOINT[@]}" "$@" \
 		"$URL" "$FAR"
 }
 far_stop() { ! grep -q " $FAR " /proc/self/mounts || umount "$FAR" || umount -l "$FAR"; }
