@@ -32,12 +32,13 @@ static int by_number(const struct ropefs_view *v, struct selection *s)
 				      : s->q.next;
 	bool open = v->has & ROPEFS_SEL_FOLLOW;
 
-	if (from > to && !open)
+	if (from > to && v->range.has_to)
 		return err_set(ERANGE, "the range %llu..%llu is reversed",
 			       (unsigned long long)from, (unsigned long long)to);
-	if (to > s->q.next)
+	if (MAX(from, to) > s->q.next && !open)
 		return err_set(ERANGE, "record %llu is not there yet; the next is %llu",
-			       (unsigned long long)to, (unsigned long long)s->q.next);
+			       (unsigned long long)MAX(from, to),
+			       (unsigned long long)s->q.next);
 	if (v->range.has_to && from < to && to <= s->q.first)
 		return err_set(ERANGE,
 			       "records %llu..%llu were trimmed; the first left is %llu",

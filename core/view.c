@@ -75,11 +75,14 @@ static int take_number(struct text *t, uint64_t *ret, bool *ret_from_end)
 /* A..B with either side left out. */
 static int take_range(struct text *t, struct ropefs_view *v)
 {
+	struct text begin = *t;
 	int r = take_number(t, &v->range.from, &v->range.from_end);
 
 	if (r < 0)
 		return r;
 	v->range.has_from = r;
+	if (t->n && *t->p != '.' && *t->p != ',')
+		return bad_number(begin);
 	if (!take(t, ".."))
 		return err_set(EINVAL, "there is no \"..\" in the range FROM..TO");
 	r = take_number(t, &v->range.to, &v->range.to_end);
@@ -345,12 +348,13 @@ int ropefs_view_range(const struct ropefs_view *v, uint64_t size, uint64_t *ret_
 		v->range.has_from ? place(v->range.from, v->range.from_end, size) : 0;
 	uint64_t to = v->range.has_to ? place(v->range.to, v->range.to_end, size) : size;
 
-	if (from > to)
+	if (from > to && v->range.has_to)
 		return err_set(ERANGE, "the range %llu..%llu is reversed",
 			       (unsigned long long)from, (unsigned long long)to);
-	if (to > size)
+	if (MAX(from, to) > size)
 		return err_set(ERANGE, "byte %llu is beyond the file's end (%llu bytes)",
-			       (unsigned long long)to, (unsigned long long)size);
+			       (unsigned long long)MAX(from, to),
+			       (unsigned long long)size);
 	*ret_from = from;
 	*ret_to = to;
 	return 0;

@@ -34,6 +34,8 @@ is "in the last hour, and before" \
 	"$(cat q/a@time=-1h.. | wc -l) $(cat q/a@time=..-1h | wc -l)" "101 0"
 is "by seconds" "$(cat "q/a@time=0..$(($(date +%s) + 9)),last=1")" late
 fails "records that are not there yet" "Numerical result out of range" cat q/a@records=0..500
+fails "nor from one on" "Numerical result out of range" cat q/a@records=5000..
+ok "which is not called reversed" grep -q 'record 5000 is not there yet' <(events_so_far)
 fails "a bad time" "Invalid argument" cat q/a@since=yesterday
 fails "what does not go together" "Invalid argument" cat q/a@lines=1..2,records=1..2
 fails "times that are reversed" "Numerical result out of range" cat q/a@time=2026-01-02..2026-01-01

@@ -87,6 +87,7 @@ static const struct {
 } bad[] = {
 	{ "q@bytes=x..2", "\"bytes=\"", "\"x..2\" is not a number" },
 	{ "q@bytes=5", "\"bytes=\"", "no \"..\"" },
+	{ "q@bytes=8E..", "\"bytes=\"", "\"8E..\" is not a number" },
 	{ "q@lines=..y", "\"lines=\"", "\"y\" is not a number" },
 	{ "q@records=1", "\"records=\"", "no \"..\"" },
 	{ "q@last=0", "\"last=\"", "\"0\" is not a number from 1 on" },
@@ -123,6 +124,18 @@ START_TEST(a_bad_selector_is_named)
 }
 END_TEST
 
+START_TEST(a_range_without_an_end_is_beyond_the_file_and_not_reversed)
+{
+	static const char name[] = "f@bytes=99..";
+	struct ropefs_view v;
+	uint64_t from, to;
+
+	ck_assert_int_eq(ropefs_view_parse(name, strlen(name), &v), 0);
+	ck_assert_int_eq(ropefs_view_range(&v, 10, &from, &to), -ERANGE);
+	ck_assert_str_eq(ropefs_error(), "byte 99 is beyond the file's end (10 bytes)");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("view");
@@ -131,6 +144,7 @@ int main(void)
 	tcase_add_loop_test(tc, selectors_are_read_as_documented, 0,
 			    sizeof(cases) / sizeof(cases[0]));
 	tcase_add_loop_test(tc, a_bad_selector_is_named, 0, sizeof(bad) / sizeof(bad[0]));
+	tcase_add_test(tc, a_range_without_an_end_is_beyond_the_file_and_not_reversed);
 	suite_add_tcase(s, tc);
 	return suite_main(s);
 }
