@@ -16,7 +16,6 @@
 #include "fs/reply.h"
 #include "fs/view_range.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -488,24 +487,48 @@ static int write_locked(struct value_file *f, const char *p, size_t n, uint64_t 
 	return 0;
 }
 
-/* Is what was written so far a whole number or patch? */
+/* Has a number its newline, or something that is of no number? */
+static bool number_ends(const uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!strchr("0123456789+- \t", p[i]) || !p[i])
+			return true;
+	}
+	return false;
+}
+
+/* Is a patch's array closed, or is it none, so that it is none whatever comes behind? Whether what
+ * is in it makes sense is for those to say who apply it. */
+static bool patch_ends(const uint8_t *p, size_t n)
+{
+	size_t depth = 0;
+	bool string = false;
+
+	for (size_t i = 0; i < n; i++) {
+		if (string && p[i] == '\\')
+			i++;
+		else if (p[i] == '"')
+			string = !string;
+		else if (!string && (p[i] == '[' || p[i] == '{'))
+			depth++;
+		else if (!string && depth && (p[i] == ']' || p[i] == '}'))
+			depth--;
+		else if (!string && p[i] && strchr(" \t\r\n", p[i]))
+			continue;
+		if (!depth && !string)
+			return true;
+	}
+	return false;
+}
+
+/* Will more bytes change nothing about what was written so far? It then takes effect, or fails, as
+ * a part of the write: shells and others don't look at what close says. */
 static bool is_whole(const struct value_file *f)
 {
-	size_t n = f->now.n;
-	const uint8_t *p = bytes_of(f);
-	cJSON *json;
-
-	if (is_stride(f) || !n)
+	if (is_stride(f))
 		return false;
-	if (f->view.selector.has == ROPEFS_SEL_ADD)
-		return p[n - 1] == '\n';
-	while (n && strchr(" \t\r\n", p[n - 1]) && p[n - 1])
-		n--;
-	if (!n || p[n - 1] != ']')
-		return false;
-	json = cJSON_ParseWithLength((const char *)p, n);
-	cJSON_Delete(json);
-	return json;
+	return f->view.selector.has == ROPEFS_SEL_ADD ? number_ends(bytes_of(f), f->now.n)
+						      : patch_ends(bytes_of(f), f->now.n);
 }
 
 static void write_waiting(struct task *t)

@@ -50,6 +50,7 @@ echo 9223372036854775807 >big
 fails "more than 64 bits" "Numerical result out of range" bash -c 'echo 1 >big@add'
 is "leave the number" "$(cat big)" 9223372036854775807
 fails "no number" "Invalid argument" bash -c 'echo one >n@add'
+fails "no number without a newline" "Invalid argument" bash -c 'printf one >n@add'
 echo text >t
 fails "onto no number" "Invalid argument" bash -c 'echo 1 >t@add'
 fails "read of no number" "Invalid argument" cat t@add
@@ -66,6 +67,12 @@ fails "a test that fails" "Invalid argument" \
 	bash -c "echo '[{\"op\":\"remove\",\"path\":\"/a\"},{\"op\":\"test\",\"path\":\"/x\",\"value\":1}]' >j@patch"
 is "leaves the file as it was" "$(cat j)" '{"a":[1,9,2]}'
 fails "no JSON" "Invalid argument" cp "$T/script" j@patch
+# Bash does not look at what close says.
+for patch in nonsense '[{op:replace}]' '{"op":"remove","path":"/a"}' 1 '[] x'; do
+	fails "echo tells that it is no patch: $patch" "Invalid argument" bash -c 'echo "$1" >j@patch' - "$patch"
+done
+{ printf '[{"op":"add","path":"/s",'; printf %s '"value":"]}\\\"]"'; echo '}]'; } >j@patch
+is "brackets and quotes in strings end no patch" "$(jq -r .s j)" ']}\"]'
 fails "it can't be read" "Permission denied" cat j@patch
 echo '{"n":0,"l":[]}' >j
 patch() { local i; for i in {1..8}; do echo '[{"op":"add","path":"/l/-","value":1}]' >j@patch; done; }
