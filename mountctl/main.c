@@ -93,6 +93,10 @@ static const struct verb verbs[] = {
 	  "  retain=7d,10G        what of a queue is kept: an age, bytes, or\n"
 	  "                       '1M records'\n"
 	  "  gap=record           a gap in a queue is a record, too (or count)\n"
+	  "  ttl=7d               how long a file stays that nobody changes\n"
+	  "  upload=first         when new bytes go to the bucket: first, normal, last\n"
+	  "                       or never\n"
+	  "  pin=on               new bytes stay on the disk though the bucket has them\n"
 	  "\n"
 	  "Example: ropectl policy set /mnt/data/logs kind=queue framing=line\n",
 	  verb_policy },
