@@ -48,8 +48,9 @@ static int count_extent(void *arg, const struct extent *e, uint64_t at)
 	return 0;
 }
 
-int inode_count_data(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n,
-		     uint64_t *ret)
+/* Bytes in [at, at+n) that are not holes. */
+static int count_data(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n,
+		      uint64_t *ret)
 {
 	uint64_t data = 0;
 	int r;
@@ -111,7 +112,7 @@ static int apply_write(struct ropefs *fs, const struct op *op)
 		e[n++] = extent_hole(at - size);
 		at = size;
 	} else {
-		r = inode_count_data(fs, in, at, MIN(op->data.n, size - at), &went);
+		r = count_data(fs, in, at, MIN(op->data.n, size - at), &went);
 		if (r < 0)
 			return r;
 	}
@@ -178,7 +179,7 @@ int inode_cut(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n, int6
 
 	if (!n)
 		return 0;
-	r = inode_count_data(fs, in, at, n, &went);
+	r = count_data(fs, in, at, n, &went);
 	if (r < 0)
 		return r;
 	if (n == rope_bytes(&in->row.rope))
@@ -263,7 +264,7 @@ static int apply_punch(struct ropefs *fs, const struct op *op)
 	if (!n)
 		return 0;
 	within = at < size ? MIN(n, size - at) : 0;
-	r = inode_count_data(fs, in, at, within, &went);
+	r = count_data(fs, in, at, within, &went);
 	if (r < 0)
 		return r;
 	if (at > size) {
@@ -320,7 +321,7 @@ static int splice(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n,
 	r = file_get(fs, op->src, &src);
 	if (r >= 0) {
 		share = stored_share(src, g->data, g->hot);
-		r = inode_count_data(fs, in, at, n, &went);
+		r = count_data(fs, in, at, n, &went);
 	}
 	if (r >= 0)
 		r = rope_splice(&fs->env, &in->row.rope, at, n, g->e, g->n);

@@ -1,7 +1,6 @@
 /* recover.c - replay is the write path with the log left out: each record since the last
  * checkpoint is decoded and applied. Needs no command and is not special code. */
 #include <errno.h>
-#include <stdio.h>
 
 #include "core/base/err.h"
 #include "core/repair.h"

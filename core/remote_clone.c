@@ -2,7 +2,6 @@
  * in the bucket until their bytes are read. */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,7 +29,7 @@ struct cloning {
 
 /* --- which instance --- */
 
-bool remote_is_instance(const char *word)
+static bool is_instance(const char *word)
 {
 	return strlen(word) == INSTANCE_BYTES - 1 &&
 	       strspn(word, "0123456789abcdef") == INSTANCE_BYTES - 1;
@@ -48,7 +47,7 @@ int remote_get_header(struct object_store *os, const char *instance, struct buf 
 
 static int note_word(void *arg, const char *word, uint64_t bytes)
 {
-	return remote_is_instance(word) ? buf_append(arg, word, INSTANCE_BYTES) : 0;
+	return is_instance(word) ? buf_append(arg, word, INSTANCE_BYTES) : 0;
 }
 
 int remote_list_instances(struct object_store *os, struct buf *ret)
@@ -92,7 +91,7 @@ static int take_instance(struct cloning *k, struct buf *header)
 
 	if (!given)
 		return find_instance(k, header);
-	if (!remote_is_instance(given))
+	if (!is_instance(given))
 		return err_set(EINVAL, "'%s' is no instance: those are 32 hex digits",
 			       given);
 	memcpy(k->rm->instance, given, INSTANCE_BYTES);

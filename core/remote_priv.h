@@ -154,7 +154,6 @@ void remote_cache_fit(struct remote *rm);
 /* --- remote_clone.c --- */
 /* As ropefs_clone(), with the library of keys ready. */
 int remote_clone_to(const char *folder, struct ropefs_clone *c);
-bool remote_is_instance(const char *word);
 /* Appends the words, INSTANCE_BYTES each, that may be instances. */
 int remote_list_instances(struct object_store *os, struct buf *ret);
 /* -ENOENT: there is no whole one. */

@@ -5,7 +5,6 @@
  * lost+found, its chunks in their order, and the log is replayed on top, but for what needs
  * something that is lost. Until the commit the superblock says that this is under way, and no
  * other opening takes the file for a store that is empty. */
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -254,9 +254,6 @@ int apply_unlink(struct ropefs *fs, const struct op *op); /* and rmdir */
 int apply_rename(struct ropefs *fs, const struct op *op);
 int apply_reap(struct ropefs *fs, const struct op *op);
 int apply_txn(struct ropefs *fs, const struct op *op);
-/* Bytes in [at, at+n) that are not holes. */
-int inode_count_data(struct ropefs *fs, struct inode *in, uint64_t at, uint64_t n,
-		     uint64_t *ret);
 /* The bytes changed: times, version, and data bytes by came - went. */
 void inode_touch(struct ropefs *fs, struct inode *in, int64_t time, uint64_t came,
 		 uint64_t went);

@@ -95,13 +95,6 @@ void keep_settle(uint64_t lsn)
 	}
 }
 
-void keep_close(void)
-{
-	if (shared)
-		munmap(shared, sizeof(*shared));
-	shared = NULL;
-}
-
 void keep_save_init(const void *init, size_t n)
 {
 	if (!shared || n > sizeof(shared->init))

@@ -37,7 +37,6 @@ int keep_open_files(int fd);
 /* The store is open, and had what is up to lsn: which requests of the worker before are done?
  * Before this one changes anything. */
 void keep_settle(uint64_t lsn);
-void keep_close(void);
 
 /* --- the mount --- */
 /* The kernel's INIT, n bytes, which each worker is given again; and the device. */

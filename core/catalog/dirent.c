@@ -156,8 +156,8 @@ int dirent_del(struct catalog *c, const struct dirent_name *at)
 	return btree_del(&c->bt, row_span(&key));
 }
 
-int dirent_set(struct catalog *c, const struct dirent_name *at, uint64_t ino,
-	       uint8_t type)
+static int set_at(struct catalog *c, const struct dirent_name *at, uint64_t ino,
+		  uint8_t type)
 {
 	struct row_key key;
 	int r;
@@ -222,7 +222,7 @@ int catalog_set_entry(struct catalog *c, uint64_t dir, struct span name, uint64_
 	if (r < 0)
 		return r;
 	at.hash = keys_name_hash(c->keys, name);
-	return dirent_set(c, &at, ino, type);
+	return set_at(c, &at, ino, type);
 }
 
 int catalog_next_entry(struct catalog *c, uint64_t dir, uint64_t after, struct entry *ret)

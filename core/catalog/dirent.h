@@ -16,7 +16,5 @@ int dirent_lookup(struct catalog *c, const struct dirent_name *at, struct entry 
 int dirent_add(struct catalog *c, const struct dirent_name *at, uint64_t ino,
 	       uint8_t type);
 int dirent_del(struct catalog *c, const struct dirent_name *at);
-int dirent_set(struct catalog *c, const struct dirent_name *at, uint64_t ino,
-	       uint8_t type);
 
 #endif

@@ -89,7 +89,6 @@ void pack_count_locked(struct packs *ps, const struct pack *p, bool there);
 void pack_forget_locked(struct packs *ps, struct pack *p);
 /* p's image was replaced on disk: keeps it for those that have p pinned, else closes it. */
 void pack_retire_image_locked(struct packs *ps, struct pack *p);
-struct pack_info pack_image_info(const struct pack_image *img);
 
 int scratch_take(struct packs *ps, struct chunk_scratch **ret);
 void scratch_give(struct packs *ps, struct chunk_scratch *s);
@@ -117,7 +116,6 @@ int pack_file_room(struct pack_file *pf, uint8_t **ret_frame);
 /* Takes the frame of chunk pf->chunks, put there, into file and directory; e NULL: the
  * chunk is left out. */
 int pack_file_add(struct pack_file *pf, const struct chunk_entry *e);
-uint64_t pack_file_bytes(const struct pack_file *pf);
 /* Writes directory and footer, syncs and closes. f says prev, prev_hash and rewrites; the
  * rest of it is filled in. */
 int pack_file_end(struct pack_file *pf, const struct keys *keys, struct pack_footer *f);

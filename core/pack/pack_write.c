@@ -28,7 +28,7 @@ static int piece_flush(struct pack_file *pf)
 	return 0;
 }
 
-uint64_t pack_file_bytes(const struct pack_file *pf)
+static uint64_t pack_file_bytes(const struct pack_file *pf)
 {
 	return pf->written + pf->piece.n;
 }

@@ -47,7 +47,7 @@ static void close_later_locked(struct packs *ps, struct pack_image *img)
 	ps->closing = img;
 }
 
-struct pack_info pack_image_info(const struct pack_image *img)
+static struct pack_info info_of(const struct pack_image *img)
 {
 	struct pack_info info = {
 		.pack = img->home.pack,
@@ -104,7 +104,7 @@ static void image_set_locked(struct packs *ps, struct pack *p, struct pack_image
 	link_insert_after(&ps->opened, &p->opened);
 	ps->n_opened++;
 	ps->opened_bytes += image_bytes(img);
-	p->info = pack_image_info(img);
+	p->info = info_of(img);
 	p->info_known = !img->io_failed;
 	close_idle_locked(ps);
 }

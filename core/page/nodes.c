@@ -370,11 +370,6 @@ int nodes_reserve(struct nodes *ns, unsigned n)
 	return 0;
 }
 
-uint64_t nodes_epoch(const struct nodes *ns)
-{
-	return ns->epoch;
-}
-
 uint64_t nodes_share(struct nodes *ns)
 {
 	return ns->epoch++;

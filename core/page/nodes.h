@@ -98,7 +98,6 @@ int nodes_edit(struct nodes *ns, struct noderef *slot, uint64_t shared,
  * business). Works from the reference alone: reads nothing. Sets *slot to none. */
 void nodes_discard(struct nodes *ns, struct noderef *slot, uint64_t shared);
 
-uint64_t nodes_epoch(const struct nodes *ns);
 /* For a clone: everything made so far may be shared from now on. Returns the epoch to
  * remember as shared in both trees. */
 uint64_t nodes_share(struct nodes *ns);

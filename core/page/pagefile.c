@@ -29,7 +29,6 @@
 #include "core/base/mutant.h"
 #include "core/page/bits.h"
 #include "core/page/pagefile_priv.h"
-#include "core/page/twin.h"
 
 #define PAGES_FIRST 64u /* of a new file */
 #define GROW_MIN    64u /* pages */

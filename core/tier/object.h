@@ -136,11 +136,6 @@ static inline struct object_store *object_free(struct object_store *os)
 	return NULL;
 }
 
-static inline void object_freep(struct object_store **os)
-{
-	*os = object_free(*os);
-}
-
 /* --- which store --- */
 
 /* All strings may be NULL but url. */

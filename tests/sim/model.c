@@ -211,15 +211,6 @@ void history_cut(struct history *h, size_t n)
 		state_release(&h->at[--h->n]);
 }
 
-struct history history_copy(const struct history *h)
-{
-	struct history copy = { 0 };
-
-	for (size_t i = 0; i < h->n; i++)
-		history_add(&copy, state_copy(&h->at[i]));
-	return copy;
-}
-
 void history_release(struct history *h)
 {
 	history_cut(h, 0);

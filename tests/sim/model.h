@@ -78,7 +78,6 @@ bool attr_equal(const struct ropefs_attr *a, const struct ropefs_attr *b);
 
 void history_add(struct history *h, struct state s); /* takes s */
 void history_cut(struct history *h, size_t n); /* the first n stay */
-struct history history_copy(const struct history *h);
 void history_release(struct history *h);
 static inline struct state *history_last(const struct history *h)
 {

@@ -15,8 +15,6 @@
 /* Splitmix64. */
 uint64_t bench_random(uint64_t *state);
 uint64_t bench_now_ns(void);
-/* What reading the clock twice costs; taken off each sample. */
-uint64_t bench_clock_ns(void);
 
 /* One figure a round. */
 struct series {
@@ -24,7 +22,6 @@ struct series {
 	unsigned n;
 };
 void series_add(struct series *s, double v);
-double series_median(const struct series *s);
 
 /* Durations of single calls within a round. */
 struct samples {
