@@ -200,6 +200,28 @@ static int finish_attempt(struct remote *rm)
 	return r;
 }
 
+/* Nothing newer is there; our own last one must be. Else this is another bucket (a folder on which
+ * nothing is mounted), or an older state of it: a manifest put there would name what it lacks. */
+static int check_same_bucket(struct remote *rm)
+{
+	struct object_key key = key_manifest(rm->instance, rm->man.number);
+	uint64_t size;
+	int r;
+
+	if (!rm->man.number)
+		return 0;
+	r = object_head(rm->up.os, key.text, &size);
+	if (r != -ENOENT)
+		return r;
+	return err_set(
+		E_CORRUPT,
+		"manifest %" PRIu64 ", the last that was put, is not in %s: is what "
+		"belongs there mounted? Else it was put back to an older state, or "
+		"somebody removes from it: ropectl verify. Nothing goes up until it "
+		"is there",
+		rm->man.number, rm->cfg.url);
+}
+
 /* Manifests stay in the bucket for keep_s after a newer one came. Whoever has not looked for
  * that long could create a number again that was removed: so it looks first. */
 static int check_writer(struct remote *rm)
@@ -216,6 +238,9 @@ static int check_writer(struct remote *rm)
 	if (r == 0 && last > rm->man.number)
 		return settle_newer(rm, last);
 	if (r < 0 && r != -ENOENT)
+		return r;
+	r = check_same_bucket(rm);
+	if (r < 0)
 		return r;
 	rm->checked_ns = now;
 	return rm->attempted ? finish_attempt(rm) : 0;
@@ -453,26 +478,57 @@ static int remove_oldest(struct remote *rm)
 
 /* --- a cycle --- */
 
-static int first_look(struct remote *rm)
+static int open_way(struct remote *rm)
 {
-	_cleanup_(buf_release) struct buf header = BUF_INIT;
 	struct remote_way way;
 	int r;
 
-	if (!rm->up.os) {
-		r = remote_way_open(rm, true, &way);
-		if (r < 0)
-			return r;
-		lock_take(&rm->lock); /* status looks at its meter */
-		rm->up = way;
-		lock_drop(&rm->lock);
-	}
-	if (rm->checked_ns)
+	if (rm->up.os)
 		return 0;
-	r = remote_file_read(rm->fs->io, "ropefs", &header);
+	r = remote_way_open(rm, true, &way);
+	if (r < 0)
+		return r;
+	lock_take(&rm->lock); /* status looks at its meter */
+	rm->up = way;
+	lock_drop(&rm->lock);
+	return 0;
+}
+
+/* What is mounted there later is another folder: it is opened anew. */
+static void close_way(struct remote *rm)
+{
+	struct remote_way way;
+
+	lock_take(&rm->lock);
+	way = rm->up;
+	rm->up = (struct remote_way) { 0 };
+	lock_drop(&rm->lock);
+	remote_way_close(&way);
+}
+
+static int put_header(struct remote *rm)
+{
+	_cleanup_(buf_release) struct buf header = BUF_INIT;
+	int r = remote_file_read(rm->fs->io, "ropefs", &header);
+
 	return r < 0 ? r
 		     : remote_put_bytes(rm->up.os, key_header(rm->instance).text,
 					buf_span(&header), 0);
+}
+
+/* Nothing is put before it is known that this is our bucket; then, once an opening, the header. */
+static int first_look(struct remote *rm)
+{
+	bool first = !rm->checked_ns;
+	int r = check_writer(rm);
+
+	if (r == 0 && first)
+		r = put_header(rm);
+	if (r < 0 && first)
+		rm->checked_ns = 0;
+	if (r == -E_CORRUPT)
+		close_way(rm);
+	return r;
 }
 
 /* What of the rank waits, and then a manifest, if it is the last or others wait longer. */
@@ -514,9 +570,9 @@ int remote_cycle(struct remote *rm)
 	err_clear();
 	if (rm->retry_refused)
 		remote_retry_refused(rm);
-	r = first_look(rm);
+	r = open_way(rm);
 	if (r == 0)
-		r = check_writer(rm);
+		r = first_look(rm);
 	if (r == 0)
 		r = upload(rm);
 	rm->orphans_wanted |= r < 0;

@@ -370,6 +370,35 @@ START_TEST(without_its_bucket_a_store_works_but_for_what_is_only_there)
 }
 END_TEST
 
+/* As when its disk is not mounted there. */
+START_TEST(an_empty_folder_in_its_buckets_place_gets_nothing)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_with_bucket(&p);
+	char away[4300];
+	uint64_t lsn;
+
+	put_file(fs, "a", 1, 100000);
+	ck_ok(ropefs_remote_sync(fs));
+	ck_ok(ropefs_close(fs));
+	snprintf(away, sizeof(away), "%s-away", p.bucket);
+	ck_ok(rename(p.bucket, away));
+	ck_ok(mkdir(p.bucket, 0700));
+
+	fs = open_at(&p, p.store);
+	put_file(fs, "b", 2, 100000);
+	ck_ok(ropefs_remote_kick(fs, &lsn));
+	for (unsigned tries = 0; tries < 600 && !*status_of(fs).last_error; tries++)
+		usleep(100000);
+	ck_assert_ptr_nonnull(strstr(status_of(fs).last_error, "the last that was put"));
+	ck_ok(rmdir(p.bucket)); /* it is empty */
+	ck_ok(rename(away, p.bucket));
+	ck_ok(ropefs_remote_sync(fs));
+	ck_assert_uint_eq(problems_of(fs), 0);
+	ck_ok(ropefs_close(fs));
+}
+END_TEST
+
 START_TEST(a_take_over_turns_the_first_writer_read_only_and_it_keeps_what_it_has)
 {
 	struct place p = place_new();
@@ -1069,6 +1098,7 @@ int main(void)
 	tcase_add_test(t, packs_over_the_limit_leave_and_their_bytes_come_back_when_read);
 	tcase_add_test(t, policies_say_what_goes_up_and_what_leaves);
 	tcase_add_test(t, without_its_bucket_a_store_works_but_for_what_is_only_there);
+	tcase_add_test(t, an_empty_folder_in_its_buckets_place_gets_nothing);
 	tcase_add_test(
 		t, a_take_over_turns_the_first_writer_read_only_and_it_keeps_what_it_has);
 	tcase_add_test(t, of_two_that_take_over_at_once_one_wins);
