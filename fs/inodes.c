@@ -139,7 +139,7 @@ static void let_go(struct inodes *t, struct known *gone)
 	free(gone);
 }
 
-void inodes_unuse(struct inodes *t, uint64_t ino)
+static void count_out(struct inodes *t, uint64_t ino, uint64_t uses, uint64_t lookups)
 {
 	struct known *k, *gone = NULL;
 
@@ -148,32 +148,27 @@ void inodes_unuse(struct inodes *t, uint64_t ino)
 	pthread_mutex_lock(&t->mutex);
 	k = map_get(&t->known, ino);
 	if (k) {
-		assert(k->uses);
-		k->uses--;
+		assert(k->uses >= uses);
+		assert(t->took_over || k->lookups >= lookups);
+		k->uses -= uses;
+		/* Those of before are among them: the kernel forgets all of them at once. */
+		if (k->lookups < lookups)
+			k->inherited = false;
+		k->lookups -= k->lookups < lookups ? k->lookups : lookups;
 		gone = unknown_locked(t, k);
 	}
 	pthread_mutex_unlock(&t->mutex);
 	let_go(t, gone);
 }
 
+void inodes_unuse(struct inodes *t, uint64_t ino)
+{
+	count_out(t, ino, 1, 0);
+}
+
 void inodes_put(struct inodes *t, uint64_t ino, uint64_t times)
 {
-	struct known *k, *gone = NULL;
-
-	if (is_uncounted(ino))
-		return;
-	pthread_mutex_lock(&t->mutex);
-	k = map_get(&t->known, ino);
-	if (k) {
-		assert(t->took_over || k->lookups >= times);
-		/* Those of before are among them: the kernel forgets all of them at once. */
-		if (k->lookups < times)
-			k->inherited = false;
-		k->lookups -= k->lookups < times ? k->lookups : times;
-		gone = unknown_locked(t, k);
-	}
-	pthread_mutex_unlock(&t->mutex);
-	let_go(t, gone);
+	count_out(t, ino, 0, times);
 }
 
 void inodes_edit_lock(struct inodes *t, uint64_t ino)

@@ -44,6 +44,14 @@ static int space_add_marks(const struct pagefile *pf, uint64_t *words,
 	return 0;
 }
 
+/* What is in use by what is known, and by the marks. The caller's to free, also with an error. */
+static int space_marked(const struct pagefile *pf, const uint8_t *marks, uint64_t n_bits,
+			uint64_t **ret_words)
+{
+	*ret_words = space_known(pf);
+	return *ret_words ? space_add_marks(pf, *ret_words, marks, n_bits) : -ENOMEM;
+}
+
 int pagefile_adopt(struct pagefile *pf, const uint8_t *marks, uint64_t n_bits)
 {
 	_cleanup_free_ uint64_t *words = NULL;
@@ -51,10 +59,7 @@ int pagefile_adopt(struct pagefile *pf, const uint8_t *marks, uint64_t n_bits)
 	int r;
 
 	assert(!pf->read_only);
-	words = space_known(pf);
-	if (!words)
-		return -ENOMEM;
-	r = space_add_marks(pf, words, marks, n_bits);
+	r = space_marked(pf, marks, n_bits, &words);
 	if (r < 0)
 		return r;
 
@@ -79,12 +84,8 @@ int pagefile_check_bitmap(struct pagefile *pf, const uint8_t *marks, uint64_t n_
 			  uint64_t *ret_leaked)
 {
 	_cleanup_free_ uint64_t *words = NULL;
-	int r;
+	int r = space_marked(pf, marks, n_bits, &words);
 
-	words = space_known(pf);
-	if (!words)
-		return -ENOMEM;
-	r = space_add_marks(pf, words, marks, n_bits);
 	if (r < 0)
 		return r;
 	*ret_leaked = pf->n_used - bits_count(words, pf->pages);
