@@ -1,5 +1,5 @@
 /* test_remote.c - a store whose bucket is a folder: what goes up, leaves, comes back; two
- * writers; a bucket that fails, loses or is put back. */
+ * writers; a bucket that is away. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* test_remote_objects.c - what lies in a bucket: it is sealed, verify notices what is gone, and what
- * nobody needs goes. */
+/* test_remote_objects.c - what lies in a bucket: it is sealed, verify notices what is gone,
+ * and what nobody needs goes. */
 #include <ftw.h>
 #include <stdio.h>
 #include <string.h>
