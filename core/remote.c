@@ -645,10 +645,12 @@ int remote_wait(struct remote *rm, uint64_t lsn)
 	while (rm->committed_lsn < lsn && !rm->ended && !rm->stopping &&
 	       !(rm->refused && rm->cycles > began + 1))
 		lock_wait(&rm->lock, &rm->done_cond, 0);
-	r = rm->committed_lsn >= lsn ? 0
-	    : rm->ended		     ? rm->ended
-	    : rm->refused	     ? -E_REMOTE
-				     : -ESHUTDOWN;
+	/* A fenced store's own last word may be in the bucket, but it is no longer the last. */
+	r = rm->fenced		       ? -E_FENCED
+	    : rm->committed_lsn >= lsn ? 0
+	    : rm->ended		       ? rm->ended
+	    : rm->refused	       ? -E_REMOTE
+				       : -ESHUTDOWN;
 	if (r < 0 && *rm->last_error)
 		err_set(-r, "%s", rm->last_error);
 	else if (r == -E_REMOTE)

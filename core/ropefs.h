@@ -726,7 +726,7 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret);
 /* The same as JSON, an empty object without a bucket; *ret is the caller's to free. */
 int ropefs_remote_status_json(struct ropefs *fs, char **ret);
 /* Asks for an upload of all that was written before; it is in the bucket once committed_lsn
- * is *ret_lsn or more. sync waits for that. */
+ * is *ret_lsn or more. sync waits for that; -E_FENCED: another writer has the bucket now. */
 int ropefs_remote_kick(struct ropefs *fs, uint64_t *ret_lsn);
 int ropefs_remote_sync(struct ropefs *fs);
 /* Makes the store that the key file belongs to anew from a bucket, in a folder that is not

@@ -281,6 +281,7 @@ START_TEST(a_take_over_turns_the_first_writer_read_only_and_it_keeps_what_it_has
 
 	put_file(fs, "mine", 3, 1000);
 	ck_assert_int_eq(ropefs_remote_sync(fs), -E_FENCED);
+	ck_assert_int_eq(ropefs_remote_sync(fs), -E_FENCED); /* and again */
 	ck_assert(status_of(fs).fenced);
 	ck_assert_int_eq(ropefs_unlink(fs, ROPEFS_ROOT_INO, ropefs_name("a")),
 			 -E_READ_ONLY);
