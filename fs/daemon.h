@@ -9,6 +9,7 @@
 #define ROPEFS_FS_DAEMON_H
 
 #include "core/ropefs.h"
+#include "fs/awake.h"
 #include "fs/events.h"
 #include "fs/expire.h"
 #include "fs/copies.h"
@@ -95,6 +96,7 @@ struct daemon {
 	struct follows follows;
 	struct queue_files queues;
 	struct counters counters;
+	struct awake awake;
 
 	bool views_on;
 	double cache_s; /* that the kernel keeps names and attributes */

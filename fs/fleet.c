@@ -337,6 +337,7 @@ static int mount_on(struct fleet *f, const struct member *m, const char *place)
 	arg_add(&a, "--signature-v2", o->signature_v2 ? "" : NULL);
 	arg_add(&a, "-o", o->allow_other ? "allow_other" : NULL);
 	arg_add(&a, "-o", o->no_views ? "views=off" : NULL);
+	arg_add(&a, "-o", o->asleep ? "awake=off" : NULL);
 	arg_add(&a, "--", o->store);
 	arg_add(&a, place, "");
 	status = run(a.v, said, sizeof(said));

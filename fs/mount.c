@@ -219,11 +219,13 @@ static void early_init(struct daemon *d)
 	pthread_mutex_init(&d->idle_mutex, NULL);
 	pthread_cond_init(&d->idle, NULL);
 	events_init(&d->events);
+	d->awake = AWAKE_OFF;
 }
 
 /* What it tells of until it is closed. */
 static void late_release(struct daemon *d)
 {
+	awake_stop(&d->awake);
 	events_release(&d->events);
 	pthread_mutex_destroy(&d->idle_mutex);
 	pthread_cond_destroy(&d->idle);
@@ -267,6 +269,8 @@ static void init_daemon(struct daemon *d, const struct options *o,
 	txns_init(&d->txns);
 	follows_init(&d->follows);
 	queue_files_init(&d->queues);
+	if (!o->asleep)
+		awake_start(&d->awake);
 }
 
 static void release_daemon(struct daemon *d)

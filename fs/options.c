@@ -39,8 +39,9 @@ static const char usage[] =
 	"AWS_SECRET_ACCESS_KEY\n"
 	"  -o OPTION[,...]      durability=async|sync|remote, window=MS (100), "
 	"memory=SIZE,\n"
-	"                       key=FILE, views=off, allow_other, supervise=on,\n"
-	"                       watchdog=S (60), scrub=TIME (7d: all is read and "
+	"                       key=FILE, views=off, awake=off, allow_other,\n"
+	"                       supervise=on, watchdog=S (60), scrub=TIME (7d: all is "
+	"read and "
 	"verified\n"
 	"                       once in 7 days; off), and those of mount(8)\n"
 	"  -h, --help           say this\n"
@@ -139,6 +140,14 @@ static void opt_views(struct parser *p, const char *value)
 		p->o.no_views = strcmp(value, "off") == 0;
 	else
 		complain(p, "views is on or off", value);
+}
+
+static void opt_awake(struct parser *p, const char *value)
+{
+	if (strcmp(value, "off") == 0 || strcmp(value, "on") == 0)
+		p->o.asleep = strcmp(value, "off") == 0;
+	else
+		complain(p, "awake is on or off", value);
 }
 
 static void opt_supervise(struct parser *p, const char *value)
@@ -314,6 +323,7 @@ static const struct opt {
 	{ "window=", opt_window },
 	{ "durability=", opt_durability },
 	{ "views=", opt_views },
+	{ "awake=", opt_awake },
 	{ "supervise=", opt_supervise },
 	{ "watchdog=", opt_watchdog },
 	{ "scrub=", opt_scrub },

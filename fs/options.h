@@ -16,6 +16,7 @@ struct options {
 	bool virtual_host, signature_v2;
 	struct ropefs_opts opts; /* key_file is filled in by the reader */
 	bool foreground, allow_other, no_views, remount;
+	bool asleep; /* cores may sleep between the calls of a program (awake.h) */
 	bool supervise; /* supervise.h */
 	unsigned
 		watchdog_s; /* a daemon that stands still for so long is replaced; 0: never */

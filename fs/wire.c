@@ -1,7 +1,6 @@
 #include "fs/wire.h"
 
 #include "fs/adapt.h"
-#include "fs/beside.h"
 #include "fs/daemon.h"
 #include "fs/keep.h"
 #include "fs/kept.h"
@@ -193,6 +192,7 @@ static ssize_t wire_writev(int fd, struct iovec *iov, int count, void *userdata)
 		return write_init(fd, iov, d);
 	}
 	written = adapt_reply(d, d->queue >= 0 ? d->queue : fd, iov, count);
+	awake_replied(&d->awake);
 	keep_replied(unique);
 	return written;
 }
@@ -255,10 +255,8 @@ static void *loop(void *arg)
 	struct fuse_session *session = l->d->session;
 	atomic_llong *busy_since = &l->busy_since[atomic_fetch_add(&l->begun, 1)];
 	struct fuse_buf buf = { .mem = receive_buffer() };
-	struct beside beside = { 0 };
 
 	while (!fuse_session_exited(session)) {
-		uint32_t tid;
 		int r;
 
 		if (!has_turn && sem_wait(&l->turns) < 0)
@@ -270,12 +268,8 @@ static void *loop(void *arg)
 		if (r <= 0)
 			break;
 		atomic_store_explicit(busy_since, now_s(), memory_order_relaxed);
-		tid = ((struct fuse_in_header *)buf.mem)->pid;
-		if (l->alone)
-			beside_request(&beside, tid);
+		awake_request(&l->d->awake);
 		fuse_session_process_buf(session, &buf);
-		if (l->alone)
-			beside_replied(&beside, tid);
 		atomic_store_explicit(busy_since, 0, memory_order_relaxed);
 	}
 	loop_hand_over();
@@ -294,7 +288,7 @@ int loops_start(struct loops *l, struct daemon *d, unsigned n, unsigned at_once)
 	const struct sigaction wake = { .sa_handler = interrupt };
 
 	assert(at_once > 0 && n >= at_once && n <= LOOPS_MAX);
-	*l = (struct loops) { .d = d, .alone = at_once == 1, .told = pthread_self() };
+	*l = (struct loops) { .d = d, .told = pthread_self() };
 	sem_init(&l->turns, 0, at_once);
 	sigaction(SIGUSR2, &wake, NULL);
 	while (l->n < n) {

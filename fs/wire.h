@@ -20,12 +20,10 @@ enum { LOOPS_MAX = 8 };
 
 /* Threads that take requests, at most `at_once` of them at a time; the others stand by until
  * one of those waits. With one, all requests find its core's caches warm; a second one only
- * moves them to and fro (8.0 us an append instead of 12.1); that one stays on the core of the
- * program it serves (beside.h). */
+ * moves them to and fro (8.0 us an append instead of 12.1). */
 struct loops {
 	struct daemon *d;
 	sem_t turns; /* at_once, less the loops that have one */
-	bool alone; /* at_once is 1 */
 	pthread_t threads[LOOPS_MAX];
 	atomic_uint begun; /* loops that have */
 	atomic_llong busy_since[LOOPS_MAX]; /* seconds; 0: waits for the kernel */
