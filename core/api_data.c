@@ -563,6 +563,8 @@ static int sync_join(struct ropefs *fs, void (*done)(void *arg, int result), voi
 	*w = (struct sync_waiter) { .lsn = lsn, .done = done, .arg = arg };
 	lock_take(&fs->engine);
 	STAILQ_INSERT_TAIL(&fs->waiters, w, link);
+	if (++fs->n_waiters >= fs->gather && fs->gathering)
+		pthread_cond_signal(&fs->gathered);
 	lead = !fs->sync_led;
 	fs->sync_led = true;
 	if (lead && flusher) {

@@ -569,6 +569,7 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 	lock_init(&fs->checkpoint, RANK_CHECKPOINT);
 	lock_init(&fs->engine, RANK_ENGINE);
 	lock_cond_init(&fs->flusher_wake);
+	lock_cond_init(&fs->gathered);
 	lock_cond_init(&fs->checkpointer_wake);
 	lock_cond_init(&fs->room);
 	lock_cond_init(&fs->appended);

@@ -159,6 +159,13 @@ struct ropefs {
 	STAILQ_HEAD(, sync_waiter) waiters; /* for a sync; somebody has sync_led then */
 	bool sync_led,
 		flusher_leads; /* a thread syncs for them until none is left; which */
+	unsigned n_waiters;
+	unsigned
+		gather; /* so many waiters are likely soon, as there were at the last sync */
+	bool gathering; /* the leader waits for them on gathered */
+	pthread_cond_t gathered;
+	uint64_t sync_ended_ns,
+		sync_ns; /* the last sync for waiters, and how long it took */
 
 	/* For status. */
 	bool was_clean;

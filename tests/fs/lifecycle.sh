@@ -21,6 +21,7 @@ status "bad size" 2 "no size" "${fs[@]}" --memory 12X "$STORE" "$MNT"
 status "too little memory" 2 "from 32M" "${fs[@]}" -o memory=1 "$STORE" "$MNT"
 status "absurdly much memory" 2 "from 32M" "${fs[@]}" --memory 2048G "$STORE" "$MNT"
 status "remount" 1 "not mounted there" "${fs[@]}" -o remount,ro "$STORE" "$MNT"
+status "bad awake" 2 "awake is on or off" "${fs[@]}" -o awake=maybe "$STORE" "$MNT"
 status "bad durability" 2 "async, sync or remote" "${fs[@]}" -o durability=maybe "$STORE" "$MNT"
 status "no mount point" 1 "make it with: mkdir" "${fs[@]}" "$STORE" "$T/none"
 touch "$T/file"
@@ -42,6 +43,13 @@ pid=$(fs_pid)
 is "no other may read its memory" "$(stat -c %u "/proc/$pid/mem" 2>&1)" 0
 is "no core" "$(awk '/Max core/ { print $5 $6 }' "/proc/$pid/limits")" 00
 is "its working directory is free" "$(readlink "/proc/$pid/cwd")" /
+asks_for_wakes() {	# PID: where may it ask the kernel for quick wake-ups (awake=)?
+	local fd
+	for fd in "/proc/$1/fd"/*; do
+		[[ $(readlink "$fd") == /dev/cpu_dma_latency ]] && echo yes
+	done
+}
+[[ ! -w /dev/cpu_dma_latency ]] || is "it can keep cores awake" "$(asks_for_wakes "$pid")" yes
 kill -TERM "$pid"
 ok "SIGTERM ends it" wait_gone "$pid" 60
 is "and unmounts" "$(findmnt -no FSTYPE "$MNT")" ""
@@ -68,7 +76,8 @@ umount "$MNT"
 wait "$front"
 is "and ends well" $? 0
 
-ok "-o ro" fs_start -o ro
+ok "-o ro" fs_start -o ro,awake=off
+is "awake=off asks the kernel for nothing" "$(asks_for_wakes "$(fs_pid)")" ""
 fails "takes no writes" "Read-only file system" touch "$MNT/x"
 is "but reads" "$(cat "$MNT/f")" data
 fs_stop
