@@ -205,6 +205,7 @@ static void *checkpointer_main(void *arg)
 	bool retain;
 
 	lock_take(&fs->engine);
+	fs->checkpoint_wanted |= checkpoint_due_locked(fs); /* what was replayed */
 	while (!fs->stopping) {
 		uint64_t now = io_mono_ns(fs->io);
 

@@ -50,6 +50,13 @@ bool memory_full_locked(struct ropefs *fs)
 	       fs->hot_hard;
 }
 
+/* Each opening begins a segment: one that is killed again and again leaves many with little in
+ * them. */
+bool log_crowds(struct ropefs *fs, unsigned times)
+{
+	return wal_disk_bytes(fs->wal) > times * (fs->log_soft + 2 * fs->segment_bytes);
+}
+
 bool replay_full_locked(struct ropefs *fs)
 {
 	return hot_total(fs->hot) + nodes_dirty_bytes(fs->nodes) +
@@ -59,7 +66,7 @@ bool replay_full_locked(struct ropefs *fs)
 
 bool checkpoint_due_locked(struct ropefs *fs)
 {
-	return memory_due_locked(fs) ||
+	return memory_due_locked(fs) || log_crowds(fs, 1) ||
 	       wal_bytes_since(fs->wal, fs->checkpoint_lsn) > fs->log_soft;
 }
 

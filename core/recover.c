@@ -91,16 +91,22 @@ static void check_numbers(struct ropefs *fs)
 			       "ropefs-fsck");
 }
 
-/* This opening may have taken the last spare segment of a full disk; a checkpoint makes one of
+/* What openings leave that are killed soon: segments that no record needs; many with little in
+ * them, where none lived as long as its checkpoint takes.
+ *
+ * This opening may have taken the last spare segment of a full disk; a checkpoint makes one of
  * those before it, for the next opening. Best effort: without it nothing is changed until there
  * is room. */
-static void keep_spare(struct ropefs *fs)
+static void keep_small(struct ropefs *fs)
 {
 	uint64_t lack = wal_spare_lack(fs->wal);
 	struct io_space space;
 
-	if (lack && fs->io->ops->space(fs->io, &space) >= 0 &&
-	    space.free_bytes < lack + FULL_BYTES)
+	wal_trim(fs->wal, fs->checkpoint_lsn + 1);
+	if (log_crowds(fs, 2))
+		checkpoint_run(fs, false);
+	else if (lack && fs->io->ops->space(fs->io, &space) >= 0 &&
+		 space.free_bytes < lack + FULL_BYTES)
 		checkpoint_run(fs, false);
 }
 
@@ -154,6 +160,6 @@ int recover(struct ropefs *fs)
 	fs->super.clean = false;
 	r = fs->opts.keep_orphans ? 0 : reap_orphans(fs);
 	if (r >= 0)
-		keep_spare(fs);
+		keep_small(fs);
 	return r;
 }

@@ -52,6 +52,10 @@ enum ropefs_durability {
 	ROPEFS_REMOTE = 2,
 };
 
+struct ropefs_log_mark {
+	uint64_t words[2]; /* atomic */
+};
+
 struct ropefs_opts {
 	const char *key_file; /* NULL: the default place */
 	bool read_only; /* writes nothing to the store but the lock file */
@@ -84,9 +88,12 @@ struct ropefs_opts {
 	 * in the log's file, safe from that, when its call returns. keep_orphans: inodes without
 	 * names are there until somebody held and released them (else opening removes them).
 	 * lock_fd: 0, or an open file that holds the store's lock (ropefs_dup_lock() of the
-	 * one before); ropefs_open() owns it. */
+	 * one before); ropefs_open() owns it. log_mark: NULL, or memory that outlives the process,
+	 * zeros at first: the next one is spared to look for the log's end where nothing was
+	 * written (64 MiB to read). */
 	bool push, keep_orphans;
 	int lock_fd;
+	struct ropefs_log_mark *log_mark;
 };
 /* opts may be NULL. Recovers by itself. One process at a time: "in use" names its pid. */
 int ropefs_open(const char *path, const struct ropefs_opts *opts, struct ropefs **ret);

@@ -511,6 +511,7 @@ static int open_layers(struct ropefs *fs, const struct key_file *kf,
 		.frame_bytes = opts->frame_bytes,
 		.spare_max = 2,
 		.short_end = fs->super.replay,
+		.mark = (struct wal_mark *)opts->pub.log_mark,
 	};
 	r = wal_open(&wo, &fs->wal);
 	return r == 0 && fs->super.rebuild ? begin_rebuild(fs) : r;
@@ -566,6 +567,7 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 	fs->hot_soft = o.pub.memory_bytes / 4;
 	fs->hot_hard = o.hot_hard ? o.hot_hard : o.pub.memory_bytes / 2;
 	fs->log_soft = MIN(256 * MIB, 2 * fs->hot_hard);
+	fs->segment_bytes = o.segment_bytes;
 	lock_init(&fs->checkpoint, RANK_CHECKPOINT);
 	lock_init(&fs->engine, RANK_ENGINE);
 	lock_cond_init(&fs->flusher_wake);

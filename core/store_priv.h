@@ -82,6 +82,7 @@ struct ropefs {
 	struct ropefs_opts opts;
 	bool threads; /* false: everything runs in the caller (simulation) */
 	uint64_t hot_soft, hot_hard, log_soft;
+	uint64_t segment_bytes; /* of the log */
 
 	struct lock checkpoint;
 	struct lock engine;
@@ -356,6 +357,8 @@ bool memory_full_locked(struct ropefs *fs);
  * less is half a second or more less to wait. */
 bool replay_full_locked(struct ropefs *fs);
 bool checkpoint_due_locked(struct ropefs *fs);
+/* The log's files take `times` as much of the disk as they should, at least. */
+bool log_crowds(struct ropefs *fs, unsigned times);
 
 /* --- collect.c --- */
 int collect_run_held(struct ropefs *fs);

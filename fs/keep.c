@@ -26,6 +26,7 @@ struct shared {
 	uint32_t init_n;
 	uint8_t init[256];
 	atomic_ullong beats;
+	struct ropefs_log_mark log_mark;
 	atomic_int waits[KEEP_WAITS]; /* thread ids */
 	struct slot slots[KEEP_SLOTS];
 };
@@ -120,6 +121,11 @@ void keep_save_dev(dev_t dev)
 dev_t keep_dev(void)
 {
 	return shared ? (dev_t)shared->dev : 0;
+}
+
+struct ropefs_log_mark *keep_log_mark(void)
+{
+	return shared ? &shared->log_mark : NULL;
 }
 
 bool keep_is_open(void)

@@ -20,6 +20,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct ropefs_log_mark;
+
 enum {
 	KEEP_SLOTS = 1024,
 	KEEP_PROBE = 32, /* places a request may have */
@@ -48,6 +50,9 @@ dev_t keep_dev(void);
 /* Is this process a worker of a supervised mount? How often was one replaced? */
 bool keep_is_open(void);
 uint64_t keep_takeovers(void);
+
+/* For ropefs_opts. */
+struct ropefs_log_mark *keep_log_mark(void);
 
 /* --- which request --- */
 /* The request this thread is at (0: none) and that of a task, carried from thread to thread. */

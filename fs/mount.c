@@ -161,6 +161,7 @@ static int open_store(const struct options *o, const struct seat *seat, struct d
 	opts.changed = follow_changed;
 	opts.blocks = blocks_changed;
 	opts.push = seat;
+	opts.log_mark = keep_log_mark();
 	if (seat && seat->took_over) {
 		opts.keep_orphans = true;
 		opts.lock_fd = fcntl(seat->lock, F_DUPFD_CLOEXEC, 3);

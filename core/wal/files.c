@@ -149,13 +149,10 @@ int wal_sync_recovered(struct wal *w)
 	assert(!w->started);
 	if (MUTANT(RECOVERED_UNSYNCED))
 		return 0;
-	TAILQ_FOREACH(f, &w->segments, link)
-	{
-		r = f->good ? segment_sync(w, f) : 0;
-		if (r < 0)
-			return r;
-	}
-	return w->io->ops->sync_dir(w->io, WAL_DIR);
+	f = TAILQ_LAST(&w->segments, log_files);
+	r = f && f->good ? segment_sync(w, f)
+			 : 0; /* the others were, before it was begun */
+	return r < 0 ? r : w->io->ops->sync_dir(w->io, WAL_DIR);
 }
 
 int files_adopt(struct wal *w)
@@ -305,6 +302,17 @@ uint64_t wal_first_lsn(struct wal *w)
 	return 0;
 }
 
+void segment_mark(struct wal *w, uint64_t end)
+{
+	if (!w->mark)
+		return;
+	if (atomic_load(&w->mark->segment) != w->next_number - 1) {
+		atomic_store(&w->mark->end, UINT64_MAX);
+		atomic_store(&w->mark->segment, w->next_number - 1);
+	}
+	atomic_store(&w->mark->end, end);
+}
+
 int segment_begin(struct wal *w, uint64_t first_lsn)
 {
 	struct segment_filler filler = { w->tail.end_lsn ? fill_tail : NULL, w };
@@ -330,6 +338,7 @@ int segment_begin(struct wal *w, uint64_t first_lsn)
 	r = segment_create(w->io, w->keys, f->number, &want, &filler, &w->seg, &named);
 	if (named) {
 		segment_add(w, f, &want);
+		segment_mark(w, w->pos);
 	} else {
 		spare_drop(w, f->number);
 		free(f);
@@ -388,12 +397,12 @@ static bool spare_wanted(struct wal *w, unsigned kept)
 	return wanted;
 }
 
-/* Retires what is below lsn; those kept for reuse go to *kept. */
+/* Retires what is below lsn; those kept for reuse go to *kept. 1: there was some; or an error. */
 static int retire_below(struct wal *w, uint64_t lsn, struct log_files *kept)
 {
 	struct log_file *f;
 	unsigned n = 0;
-	int r;
+	int r = 0;
 
 	while ((f = segment_pop_below(w, lsn))) {
 		bool keep = f->good && f->file_bytes == w->segment_bytes &&
@@ -404,6 +413,7 @@ static int retire_below(struct wal *w, uint64_t lsn, struct log_files *kept)
 			segment_put_back(w, f);
 			return r;
 		}
+		r = 1;
 		if (keep) {
 			TAILQ_INSERT_TAIL(kept, f, link);
 			n++;
@@ -411,7 +421,7 @@ static int retire_below(struct wal *w, uint64_t lsn, struct log_files *kept)
 			free(f);
 		}
 	}
-	return 0;
+	return r;
 }
 
 static void trim_done(struct wal *w, struct log_files *kept, bool usable)
@@ -445,7 +455,7 @@ int wal_trim(struct wal *w, uint64_t lsn)
 	if (!mine)
 		return 0;
 	r = retire_below(w, lsn, &kept);
-	synced = w->io->ops->sync_dir(w->io, WAL_DIR);
+	synced = r ? w->io->ops->sync_dir(w->io, WAL_DIR) : 0;
 	trim_done(w, &kept, synced == 0);
 	return r < 0 ? r : synced;
 }

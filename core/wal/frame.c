@@ -177,8 +177,8 @@ static void scan_note(const struct segment *s, uint64_t at, const uint8_t *p,
 	scan->resume_lsn = info.first_lsn;
 }
 
-int segment_scan(const struct segment *s, uint64_t at, uint64_t after, uint64_t upto,
-		 struct frame_scan *ret)
+int segment_scan(const struct segment *s, uint64_t at, uint64_t end, uint64_t after,
+		 uint64_t upto, struct frame_scan *ret)
 {
 	_cleanup_free_ uint8_t *p = NULL;
 	struct frame_scan scan = { 0 };
@@ -187,9 +187,9 @@ int segment_scan(const struct segment *s, uint64_t at, uint64_t after, uint64_t 
 	p = malloc(SCAN_BYTES);
 	if (!p)
 		return -ENOMEM;
-	while (at < s->bytes) {
-		ssize_t n = io_pread(s->file, p, MIN((uint64_t)SCAN_BYTES, s->bytes - at),
-				     at);
+	end = MIN(end, s->bytes);
+	while (at < end) {
+		ssize_t n = io_pread(s->file, p, MIN((uint64_t)SCAN_BYTES, end - at), at);
 
 		if (n < 0)
 			return (int)n;

@@ -69,7 +69,7 @@ static int inspect_end(struct inspect *in, const struct segment *s, uint64_t at,
 	bool cut = false;
 	int r;
 
-	r = segment_scan(s, align_up(at + 1, WAL_BLOCK), UINT64_MAX, 0, &scan);
+	r = segment_scan(s, align_up(at + 1, WAL_BLOCK), s->bytes, UINT64_MAX, 0, &scan);
 	if (r == 0)
 		r = segment_is_cut(s, &cut);
 	if (r < 0)

@@ -130,19 +130,28 @@ static void note_rot(struct replay *rp, uint64_t number, uint64_t at, const char
 		name, what, (unsigned long long)at, (unsigned long long)rp->next_lsn);
 }
 
+/* Where frames of the segment may begin, at most. */
+static uint64_t written_end(const struct wal *w, const struct segment *s)
+{
+	if (!w->mark || atomic_load(&w->mark->segment) != s->number)
+		return s->bytes;
+	return atomic_load(&w->mark->end);
+}
+
 /* No frame at `at`: 1 when it goes on at another place, 0 when the segment has ended. */
 static int past_the_end(struct replay *rp, const struct segment *s, uint64_t *at,
 			bool torn)
 {
+	uint64_t end = written_end(rp->w, s);
 	struct frame_scan scan;
 	bool cut = false;
 	int r;
 
 	if (MUTANT(SKIP_HOLE))
-		r = segment_scan(s, *at & ~(uint64_t)(WAL_BLOCK - 1), rp->next_lsn,
+		r = segment_scan(s, *at & ~(uint64_t)(WAL_BLOCK - 1), end, rp->next_lsn,
 				 UINT64_MAX, &scan);
 	else
-		r = segment_scan(s, align_up(*at + 1, WAL_BLOCK), rp->next_lsn,
+		r = segment_scan(s, align_up(*at + 1, WAL_BLOCK), end, rp->next_lsn,
 				 rp->from_lsn, &scan);
 	if (r == 0)
 		r = segment_is_cut(s, &cut);

@@ -84,9 +84,9 @@ struct frame_scan {
 	uint64_t resume_at; /* first frame with first LSN in (after, upto]; 0: none */
 	uint64_t resume_lsn;
 };
-/* Looks at all block boundaries from at on for heads of this segment's life. */
-int segment_scan(const struct segment *s, uint64_t at, uint64_t after, uint64_t upto,
-		 struct frame_scan *ret);
+/* Looks at all block boundaries from at on, and before end, for heads of this segment's life. */
+int segment_scan(const struct segment *s, uint64_t at, uint64_t end, uint64_t after,
+		 uint64_t upto, struct frame_scan *ret);
 
 struct record {
 	struct span body;

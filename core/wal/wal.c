@@ -54,6 +54,7 @@ int wal_open(const struct wal_opts *opts, struct wal **ret)
 	w->segment_bytes = opts->segment_bytes & ~(uint64_t)(WAL_BLOCK - 1);
 	w->spare_max = opts->spare_max;
 	w->short_end = opts->short_end;
+	w->mark = opts->mark;
 	w->frame_bytes = opts->frame_bytes ? opts->frame_bytes : FRAME_BODY;
 	w->frame_most = w->frame_bytes + FRAME_EXTRA;
 	STAILQ_INIT(&w->full);
@@ -140,7 +141,7 @@ int wal_start(struct wal *w, uint64_t next_lsn)
 
 	assert(next_lsn > 0);
 	assert(!w->started);
-	r = folder_make(w->io);
+	r = TAILQ_EMPTY(&w->segments) ? folder_make(w->io) : 0;
 	if (r < 0)
 		return r;
 	moves = tail_counts(w, next_lsn) && tail_fits(w);
@@ -433,6 +434,7 @@ static int write_frame(struct wal *w, struct frame *f)
 	f->at = w->pos;
 	frame_seal(&w->seg, f->at, &info, f->p);
 	memset(f->p + (end - w->pos), 0, to - end);
+	segment_mark(w, to);
 	r = io_pwrite(w->seg.file, f->p, to - w->pos, w->pos);
 	if (r < 0)
 		return r;
@@ -693,6 +695,18 @@ uint64_t wal_bytes_since(struct wal *w, uint64_t lsn)
 
 		bytes += file_bytes_since(f, MIN(limit - 1, w->pushed_lsn), lsn);
 	}
+	lock_drop(&w->lock);
+	return bytes;
+}
+
+uint64_t wal_disk_bytes(struct wal *w)
+{
+	const struct log_file *f;
+	uint64_t bytes = 0;
+
+	lock_take(&w->lock);
+	TAILQ_FOREACH(f, &w->segments, link)
+	bytes += f->file_bytes;
 	lock_drop(&w->lock);
 	return bytes;
 }

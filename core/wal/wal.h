@@ -32,6 +32,14 @@
 
 struct wal;
 
+/* How far a segment has been written. Whoever opens the log next, while the machine still runs,
+ * need not look for frames beyond. All zero: nothing is known. */
+struct wal_mark {
+	_Atomic uint64_t segment; /* its number */
+	_Atomic uint64_t
+		end; /* no frame of its life begins at this offset or behind it */
+};
+
 struct wal_opts {
 	struct io *io;
 	const struct keys *keys; /* must outlive the log */
@@ -39,6 +47,7 @@ struct wal_opts {
 	size_t frame_bytes; /* 0: 1 MiB. Less for tests with small records and segments */
 	unsigned spare_max; /* retired segments kept for reuse */
 	bool short_end; /* the log may end before the LSN replayed from: that is no rot */
+	struct wal_mark *mark; /* NULL, or memory that outlives this process */
 };
 
 struct wal_replay_stats {
@@ -59,7 +68,7 @@ int wal_open(const struct wal_opts *opts, struct wal **ret);
  * that the disk refuses (-EIO) is an error. */
 int wal_replay(struct wal *w, uint64_t from_lsn, wal_record_fn fn, void *arg,
 	       struct wal_replay_stats *ret);
-/* fdatasyncs the segments that were found. Before wal_start(): a checkpoint of what was replayed
+/* fdatasyncs what was found: the last segment, as each other one was before the next was begun. Before wal_start(): a checkpoint of what was replayed
  * so far need not rely on it (the end of the log may be lost yet: short_end), but should. */
 int wal_sync_recovered(struct wal *w);
 /* Opens a fresh segment and accepts appends; the next record gets next_lsn. All before is durable
@@ -90,6 +99,8 @@ uint64_t wal_last_lsn(struct wal *w); /* last appended, 0 when none */
 uint64_t wal_durable_lsn(struct wal *w);
 uint64_t wal_pending_bytes(struct wal *w); /* appended, not yet pushed */
 uint64_t wal_bytes_since(struct wal *w, uint64_t lsn); /* about, in segments after lsn */
+uint64_t wal_disk_bytes(
+	struct wal *w); /* that its segments take, however little is in them */
 /* Bytes that the next segment will take from the disk: 0 when there is a spare one. */
 uint64_t wal_spare_lack(struct wal *w);
 /* Gives the disk back what spare segments beyond so many take, where no record needs them. */

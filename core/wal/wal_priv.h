@@ -50,6 +50,7 @@ struct wal {
 	size_t frame_bytes; /* bodies are filled up to this */
 	unsigned spare_max;
 	bool short_end;
+	struct wal_mark *mark; /* may be NULL */
 
 	struct log_tail tail; /* of replay and start */
 
@@ -100,6 +101,10 @@ int segment_begin(struct wal *w, uint64_t first_lsn);
 int spare_make(struct wal *w);
 /* Makes what files_load() found durable, but for the tail, and the spares usable. */
 int files_adopt(struct wal *w);
+
+/* The frames of the current segment end before `end`, from now on: before one is written there.
+ * (A kill at any moment leaves the mark of this segment, or of none.) */
+void segment_mark(struct wal *w, uint64_t end);
 
 /* --- tail.c --- */
 /* Whether there is a tail that counts, up to next_lsn: a checkpoint may have gone past it. */

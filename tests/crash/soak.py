@@ -4,6 +4,8 @@
 soak.py sqlite DATABASE SECONDS MODE   transactions of three tables that must add up
 soak.py bag BAG SECONDS                a ROS bag is recorded, then read
 soak.py rsync FROM TO SECONDS          a changing tree is copied in and back, and compared
+soak.py kill MOUNT SECONDS SUPERVISOR  the daemon is killed each 200 ms, or once it has answered
+                                       where that takes longer; one time in eight once more, before
 
 Each ends at the first error, and prints how many steps it made.
 """
@@ -12,6 +14,7 @@ import hashlib
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -118,12 +121,44 @@ def rsync(source, target, seconds):
     return rounds
 
 
+def worker_of(supervisor):
+    """The youngest child; one that is dead and not buried yet is older."""
+    with open('/proc/%s/task/%s/children' % (supervisor, supervisor)) as f:
+        return max((int(x) for x in f.read().split()), default=0)
+
+
+def kill(mount, seconds, supervisor):
+    ends, last, early, waits = time.monotonic() + seconds, 0, 0, []
+    while time.monotonic() < ends:
+        began = time.monotonic()
+        os.statvfs(mount)  # the kernel always asks the daemon
+        waits.append(time.monotonic() - began)
+        time.sleep(max(0, last + 0.2 - time.monotonic()))
+        last = time.monotonic()
+        pid = worker_of(supervisor)
+        if not pid:
+            sys.exit('no daemon, though one answered')
+        os.kill(pid, signal.SIGKILL)
+        if random.randrange(8) == 0:
+            time.sleep(random.randrange(10, 100) / 1000)
+            again = worker_of(supervisor)
+            if again:
+                os.kill(again, signal.SIGKILL)
+                early += 1
+    waits.sort()
+    return '%d kills, and %d more; until it answered: median %d ms, a tenth above %d, at most %d' % (
+        len(waits), early, *(1000 * waits[min(len(waits) - 1, i)] for i in (
+            len(waits) // 2, len(waits) * 9 // 10, len(waits))))
+
+
 def main():
     verb, path, arguments = sys.argv[1], sys.argv[2], sys.argv[3:]
     if verb == 'sqlite':
         print(sqlite(path, int(arguments[0]), arguments[1]))
     elif verb == 'bag':
         print(bag(path, int(arguments[0])))
+    elif verb == 'kill':
+        print(kill(path, int(arguments[0]), arguments[1]))
     else:
         print(rsync(path, arguments[0], int(arguments[1])))
 

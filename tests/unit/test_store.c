@@ -233,6 +233,8 @@ START_TEST(a_store_opens_on_a_full_disk_as_often_as_it_is_killed)
 	uint64_t ino, more;
 
 	fixture_init(false);
+	make("before");
+	ck_ok(ropefs_sync(f.fs)); /* so that the first segment holds more than a tail */
 	ino = make("file");
 	fill(ino, model, BYTES, 1000);
 	ck_ok(ropefs_sync(f.fs));
@@ -255,6 +257,42 @@ START_TEST(a_store_opens_on_a_full_disk_as_often_as_it_is_killed)
 	fixture_open();
 	expect_bytes(more, model, BYTES);
 	free(model);
+	fixture_release();
+}
+END_TEST
+
+/* Each opening begins a segment. 0: in each life there are changes; 1: there never was one; 2: the
+ * first life's are still only in the log. */
+START_TEST(the_log_of_a_store_that_is_killed_again_and_again_stays_small)
+{
+	uint64_t most = 0, segment, soft;
+	unsigned made = 0;
+
+	fixture_init(false);
+	segment = f.fs->segment_bytes;
+	soft = f.fs->log_soft + 2 * segment;
+	for (unsigned life = 0; life < 100; life++) {
+		for (unsigned i = 0; i < 2 && (_i == 0 || (_i == 2 && life == 0)); i++) {
+			char name[16];
+
+			snprintf(name, sizeof(name), "%u", made++);
+			make(name);
+			ck_ok(ropefs_sync(f.fs));
+		}
+		fixture_crash(true);
+		fixture_open();
+		most = MAX(most, wal_disk_bytes(f.fs->wal));
+	}
+	ck_assert_uint_le(most, _i == 0	  ? soft + 2 * segment
+				: _i == 1 ? 2 * segment
+					  : 2 * soft + 2 * segment);
+	while (made-- > 0) {
+		struct ropefs_attr a;
+		char name[16];
+
+		snprintf(name, sizeof(name), "%u", made);
+		ck_ok(ropefs_lookup(f.fs, ROPEFS_ROOT_INO, ropefs_name(name), &a));
+	}
 	fixture_release();
 }
 END_TEST
@@ -753,6 +791,8 @@ int main(void)
 	tcase_add_test(tc, bytes_that_defragmentation_leaves_behind_are_counted_dead);
 	tcase_add_test(tc, a_collection_for_a_full_disk_is_tried_again_after_it_failed);
 	tcase_add_test(tc, a_store_opens_on_a_full_disk_as_often_as_it_is_killed);
+	tcase_add_loop_test(
+		tc, the_log_of_a_store_that_is_killed_again_and_again_stays_small, 0, 3);
 	tcase_add_test(tc, a_new_inode_does_not_take_the_number_of_another);
 	tcase_add_test(tc, a_copy_behind_the_end_copies_what_there_was);
 	tcase_add_test(tc, an_orphan_among_damage_does_not_keep_the_store_shut);

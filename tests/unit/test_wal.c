@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "core/base/err.h"
 #include "core/io/io_sim.h"
+#include "core/wal/wal_format.h"
 #include "tests/lib/suite.h"
 
 #define SEGMENT	      (9 * MIB)
@@ -269,6 +271,71 @@ START_TEST(recovery_writes_over_nothing_that_may_be_durable)
 		ck_assert(!f.stats.rot);
 		fixture_free(&f);
 	}
+}
+END_TEST
+
+static uint64_t reads_of_recovery(struct fixture *f)
+{
+	uint64_t before = io_sim_calls(f->io, IO_SIM_PREAD);
+
+	f->w = wal_close(f->w);
+	ck_ok(fixture_recover(f));
+	return io_sim_calls(f->io, IO_SIM_PREAD) - before;
+}
+
+/* The frame before the last is damaged: what comes behind still tells that it had been durable. */
+START_TEST(a_mark_spares_reading_where_nothing_was_written_and_hides_no_rot)
+{
+	struct fixture f = fixture_new(suite_seed());
+	struct wal_mark mark = { 0 };
+	uint64_t with, without;
+
+	f.opts.mark = &mark;
+	fixture_kill(&f);
+	ck_ok(fixture_start(&f));
+	for (int i = 0; i < 5; i++)
+		put_synced(&f, 5000);
+	fixture_kill(&f);
+	with = reads_of_recovery(&f);
+	ck_assert_uint_eq(f.stats.last_lsn, 5);
+	f.opts.mark = NULL;
+	without = reads_of_recovery(&f);
+	ck_assert_uint_eq(f.stats.last_lsn, 5);
+	ck_assert_uint_ge(without, with + SEGMENT / MIB - 1);
+
+	ck_ok(io_sim_flip(f.io, "wal/0000000000000002.wal", WAL_BLOCK + 3 * 8192 + 100,
+			  3));
+	f.opts.mark = &mark;
+	reads_of_recovery(&f);
+	ck_assert(f.stats.rot);
+	/* Nor does a mark of another segment mislead. */
+	atomic_store(&mark.end, WAL_BLOCK);
+	atomic_fetch_add(&mark.segment, 1);
+	reads_of_recovery(&f);
+	ck_assert(f.stats.rot);
+	fixture_free(&f);
+}
+END_TEST
+
+/* A segment is synced before the next is begun: so recovery syncs the last one alone. */
+START_TEST(recovery_does_few_syncs_however_many_segments_there_are)
+{
+	struct fixture f = fixture_new(suite_seed());
+	uint64_t calls;
+
+	for (int life = 0; life < 20; life++) {
+		put_synced(&f, 100);
+		put_synced(&f, 100);
+		fixture_kill(&f);
+		calls = io_sim_calls(f.io, IO_SIM_SYNC | IO_SIM_SYNC_DIR);
+		ck_ok(fixture_start(&f));
+		calls = io_sim_calls(f.io, IO_SIM_SYNC | IO_SIM_SYNC_DIR) - calls;
+		ck_assert_uint_le(calls, 5);
+	}
+	fixture_cut(&f);
+	ck_assert_uint_eq(f.stats.last_lsn, 40);
+	ck_assert(!f.stats.rot);
+	fixture_free(&f);
 }
 END_TEST
 
@@ -898,6 +965,9 @@ static Suite *make_suite(void)
 	tcase_add_test(t,
 		       what_a_failed_sync_left_in_the_cache_is_written_again_by_recovery);
 	tcase_add_test(t, recovery_writes_over_nothing_that_may_be_durable);
+	tcase_add_test(t,
+		       a_mark_spares_reading_where_nothing_was_written_and_hides_no_rot);
+	tcase_add_test(t, recovery_does_few_syncs_however_many_segments_there_are);
 	tcase_add_test(t, many_small_records_share_a_frame_at_under_8_bytes_each);
 	tcase_add_test(t, bytes_since_falls_to_nothing_at_the_last_lsn);
 	tcase_add_test(
