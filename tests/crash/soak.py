@@ -146,7 +146,7 @@ def kill(mount, seconds, supervisor):
                 os.kill(again, signal.SIGKILL)
                 early += 1
     waits.sort()
-    return '%d kills, and %d more; until it answered: median %d ms, a tenth above %d, at most %d' % (
+    return '%d kills, and %d more; till it answered: median %d ms, a tenth above %d, at most %d' % (
         len(waits), early, *(1000 * waits[min(len(waits) - 1, i)] for i in (
             len(waits) // 2, len(waits) * 9 // 10, len(waits))))
 
