@@ -68,8 +68,9 @@ int wal_open(const struct wal_opts *opts, struct wal **ret);
  * that the disk refuses (-EIO) is an error. */
 int wal_replay(struct wal *w, uint64_t from_lsn, wal_record_fn fn, void *arg,
 	       struct wal_replay_stats *ret);
-/* fdatasyncs what was found: the last segment, each other one was before the next was begun. Before wal_start(): a checkpoint of what was replayed
- * so far need not rely on it (the end of the log may be lost yet: short_end), but should. */
+/* fdatasyncs what was found: the last segment, each other one was before the next was begun.
+ * Before wal_start(): a checkpoint of what was replayed so far need not rely on it (the end of
+ * the log may be lost yet: short_end), but should. */
 int wal_sync_recovered(struct wal *w);
 /* Opens a fresh segment and accepts appends; the next record gets next_lsn. All before is durable
  * then: the segments read are fdatasynced, and the new one holds what no frame tells to be so.
