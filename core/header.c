@@ -37,7 +37,7 @@ void hex_put(const uint8_t *p, size_t n, char *ret)
 	ret[2 * n] = '\0';
 }
 
-int header_write(struct io *io, const struct header *h)
+void header_encode(const struct header *h, uint8_t ret[HEADER_FILE_BYTES])
 {
 	struct header_disk disk[2] = { 0 };
 
@@ -50,7 +50,16 @@ int header_write(struct io *io, const struct header *h)
 	memcpy(disk[0].public_key, h->public_key, SIGN_PUBLIC_BYTES);
 	disk[0].crc = le32_put(crc32c(0, &disk[0], offsetof(struct header_disk, crc)));
 	disk[1] = disk[0];
-	return io_publish(io, HEADER_NAME, disk, sizeof(disk));
+	static_assert(sizeof(disk) == HEADER_FILE_BYTES, "two copies");
+	memcpy(ret, disk, sizeof(disk));
+}
+
+int header_write(struct io *io, const struct header *h)
+{
+	uint8_t bytes[HEADER_FILE_BYTES];
+
+	header_encode(h, bytes);
+	return io_publish(io, HEADER_NAME, bytes, sizeof(bytes));
 }
 
 static bool copy_good(const struct header_disk *d)

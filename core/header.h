@@ -15,7 +15,8 @@
 
 #include "core/keys/keys.h"
 
-#define HEADER_VERSION 2u
+#define HEADER_VERSION	  2u
+#define HEADER_FILE_BYTES 8192u
 
 struct header {
 	uint32_t version;
@@ -26,6 +27,8 @@ struct header {
 	uint8_t public_key[SIGN_PUBLIC_BYTES];
 };
 
+/* The bytes of the file. */
+void header_encode(const struct header *h, uint8_t ret[HEADER_FILE_BYTES]);
 int header_write(struct io *io, const struct header *h);
 /* -E_NOT_STORE, -E_NEWER, -E_CORRUPT (neither copy verifies). *ret_damaged (may be NULL):
  * one of the copies does not. */

@@ -234,6 +234,7 @@ struct remote *remote_free(struct remote *rm)
 	while ((slot = htab_next(&rm->done, &at)))
 		free(slot->value);
 	htab_release(&rm->done);
+	buf_release(&rm->harmed);
 	manifest_release(&rm->man);
 	remote_map_release(&rm->map);
 	rm->follow = follow_free(rm->follow);
@@ -339,7 +340,7 @@ static bool may_upload(struct remote *rm)
 	if (remote_hours_open(rm->cfg.upload_hours, io_real_ns(rm->fs->io)))
 		return true;
 	lock_take(&rm->lock);
-	wanted = sync_wanted_locked(rm);
+	wanted = sync_wanted_locked(rm) || rm->mend_waits;
 	lock_drop(&rm->lock);
 	return wanted || remote_over_limit(rm) > 0 || remote_short_of(rm) > 0;
 }
@@ -600,6 +601,16 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	st.cache_hits = cache.hits;
 	*ret = st;
 	return 0;
+}
+
+bool remote_uploads(struct remote *rm)
+{
+	bool uploads;
+
+	lock_take(&rm->lock);
+	uploads = rm->started && !rm->cfg.reader;
+	lock_drop(&rm->lock);
+	return uploads;
 }
 
 bool remote_is_behind(struct remote *rm, uint64_t lsn)

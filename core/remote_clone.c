@@ -11,7 +11,6 @@
 #include "core/page/superblock.h"
 #include "core/remote_priv.h"
 
-#define HEADER_BYTES	  8192u
 #define LOG_SEGMENT_BYTES (12 * MIB)
 
 /* A store in the making. fs holds what the remote functions look at, nothing is opened. */
@@ -42,7 +41,7 @@ int remote_get_header(struct object_store *os, const char *instance, struct buf 
 	ret->n = 0;
 	r = object_get(os, key_header(instance).text, (struct object_range) { 0, 0 },
 		       ret);
-	return r == 0 && ret->n != HEADER_BYTES ? -ENOENT : r;
+	return r == 0 && ret->n != HEADER_FILE_BYTES ? -ENOENT : r;
 }
 
 static int note_word(void *arg, const char *word, uint64_t bytes)

@@ -111,21 +111,27 @@ struct telling {
 	struct buf text;
 };
 
-static int note_lost(void *arg, const struct dropped *d)
+static int add_pack(struct telling *t, uint64_t pack)
 {
-	struct telling *t = arg;
 	struct lost_pack *p;
 	int r;
 
-	/* Is it still here, or does nothing of it live any more? */
-	if (!packs_is_remote(t->fs->packs, d->info.pack) ||
-	    htab_get(&t->packs, d->info.pack))
+	if (htab_get(&t->packs, pack))
 		return 0;
 	p = calloc(1, sizeof(*p));
-	r = p ? htab_put(&t->packs, d->info.pack, p) : -ENOMEM;
+	r = p ? htab_put(&t->packs, pack, p) : -ENOMEM;
 	if (r < 0)
 		free(p);
 	return r;
+}
+
+static int note_lost(void *arg, const struct dropped *d)
+{
+	struct telling *t = arg;
+
+	/* Is it still here, or does nothing of it live any more? */
+	return packs_is_remote(t->fs->packs, d->info.pack) ? add_pack(t, d->info.pack)
+							   : 0;
 }
 
 static int hit_extent(void *arg, const struct extent *e, uint64_t at)
@@ -235,6 +241,34 @@ static void packs_release(struct htab *packs)
 		free(p);
 	}
 	htab_release(packs);
+}
+
+int remote_files_in(struct ropefs *fs, struct span packs,
+		    void (*each_pack)(void *arg, uint64_t pack, uint64_t files,
+				      const char *names),
+		    void *arg)
+{
+	struct telling t = { .fs = fs, .names = true };
+	struct htab_slot *slot;
+	size_t at = 0;
+	uint64_t pack;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < packs.n; i += sizeof(pack)) {
+		memcpy(&pack, packs.p + i, sizeof(pack));
+		r = add_pack(&t, pack);
+	}
+	if (r == 0)
+		r = name_files(&t);
+	while (r >= 0 && (slot = htab_next(&t.packs, &at))) {
+		struct lost_pack *p = slot->value;
+
+		r = buf_append(&p->names, "", 1);
+		if (r == 0)
+			each_pack(arg, slot->key, p->files, (const char *)p->names.p);
+	}
+	packs_release(&t.packs);
+	return r;
 }
 
 int ropefs_remote_dropped(struct ropefs *fs, bool names, char **ret)

@@ -280,13 +280,40 @@ static bool may_leave(struct remote *rm, const struct pack_info *info, bool give
 	return remote_has_pack(rm, info) != give_up;
 }
 
+/* Whether the object is where the manifest says; if not, it is put again instead. A bucket that
+ * does not answer is trusted: what may leave must, when nobody can write for want of room. */
+static bool is_there(struct remote *rm, const struct pack_info *info, bool *asks)
+{
+	struct object_key key = key_of(rm->instance, 'p', info->pack, info->id);
+	struct harmed h = { .kind = 'p', .number = info->pack };
+	uint64_t bytes = 0;
+	int r;
+
+	if (!*asks)
+		return true;
+	r = object_head(rm->up.os, key.text, &bytes);
+	*asks = r == 0 || r == -ENOENT;
+	if (!*asks || (r == 0 && bytes == info->file_bytes))
+		return true;
+	memcpy(h.id, info->id, sizeof(h.id));
+	event_raise(rm->fs, "remote-harmed", 0,
+		    "pack %010" PRIx64 " is gone from the bucket, or has another length: "
+		    "it stays here, and is put again",
+		    info->pack);
+	remote_note_harmed(rm, span_of(&h, sizeof(h)));
+	return false;
+}
+
 static int leave_in_order(struct remote *rm, const struct pack_list *l, uint64_t over,
 			  bool give_up)
 {
+	bool asks = rm->up.os && !remote_is_stuck(rm);
+
 	for (size_t i = 0; over && i < l->n; i++) {
 		ssize_t went = 0;
 
-		if (!may_leave(rm, &l->p[i], give_up))
+		if (!may_leave(rm, &l->p[i], give_up) ||
+		    (!give_up && !is_there(rm, &l->p[i], &asks)))
 			continue;
 		went = give_up ? drop(rm, &l->p[i]) : leave(rm, &l->p[i], PACK_THERE);
 		if (went < 0)

@@ -1,8 +1,10 @@
 /* remote_orphans.c - objects that an upload left when it was broken off for good: packs, segments
  * and probes that nothing names.
  *
- *	the first good upload of a life, and the first after one that failed
+ *	the first good upload of a life, and of a day, and the first after one that failed
  *	    ─▶ one LIST; what nothing names is noted, with the time: remote/orphans
+ *	    ─▶ what the last manifest names and is not listed is asked for, and put again
+ *	    (remote_mend.c)
  *	noted twice as long as manifests are kept, a manifest of ours came since, and it is still
  *	listed ─▶ nobody else has written; removed
  *
@@ -21,6 +23,7 @@
 
 #define ORPHANS_NAME REMOTE_FOLDER "/orphans"
 #define SECOND_NS    UINT64_C(1000000000)
+#define FULL_LOOK_S  86400u /* a listing, even when nothing failed */
 
 struct orphan {
 	char key[sizeof(((struct object_key *)0)->text)];
@@ -136,6 +139,7 @@ struct looking {
 	struct remote *rm;
 	bool adds; /* else what is known is looked for again */
 	struct named named;
+	struct htab seen; /* bytes + 1 of each named key that is there */
 	struct buf old, notes;
 };
 
@@ -150,6 +154,11 @@ static const struct orphan *note_find(const struct buf *notes, const char *key)
 	return NULL;
 }
 
+static int note_seen(struct looking *k, const char *key, uint64_t bytes)
+{
+	return htab_put(&k->seen, key_hash(key), (void *)(uintptr_t)(bytes + 1));
+}
+
 static int look_at_key(void *arg, const char *key, uint64_t bytes)
 {
 	struct looking *k = arg;
@@ -161,8 +170,9 @@ static int look_at_key(void *arg, const char *key, uint64_t bytes)
 	if (strncmp(name, "p/", 2) != 0 && strncmp(name, "s/", 2) != 0 &&
 	    strncmp(name, "probe-", 6) != 0)
 		return 0;
-	if (is_named(&k->named, key) || strlen(key) >= sizeof(o.key) ||
-	    (!known && !k->adds))
+	if (is_named(&k->named, key))
+		return k->adds ? note_seen(k, key, bytes) : 0;
+	if (strlen(key) >= sizeof(o.key) || (!known && !k->adds))
 		return 0;
 	if (known)
 		o = *known;
@@ -178,6 +188,72 @@ static int look(struct looking *k)
 	snprintf(prefix, sizeof(prefix), "%s/", k->rm->instance);
 	what.prefix = prefix;
 	return object_list(k->rm->up.os, &what);
+}
+
+/* --- what is not there --- */
+
+/* 1: it is neither listed nor found. */
+static int is_missing(struct looking *k, const struct object_key *key, uint64_t bytes)
+{
+	uint64_t there;
+	int r;
+
+	if ((uintptr_t)htab_get(&k->seen, key_hash(key->text)) == bytes + 1)
+		return 0;
+	r = object_head(k->rm->up.os, key->text, &there);
+	return r == -ENOENT ? 1 : r < 0 ? r : there != bytes;
+}
+
+static int missing_packs(struct looking *k, struct buf *harmed)
+{
+	const struct manifest *m = &k->rm->man;
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < m->n_packs; i++) {
+		const struct manifest_pack *p = &m->packs[i];
+		struct object_key key = key_of(k->rm->instance, 'p', p->pack, p->id);
+		struct harmed h = { .kind = 'p', .number = p->pack };
+
+		memcpy(h.id, p->id, sizeof(h.id));
+		r = p->lost ? 0 : is_missing(k, &key, p->bytes);
+		if (r > 0)
+			r = buf_append(harmed, &h, sizeof(h));
+	}
+	return MIN(r, 0);
+}
+
+static int missing_segments(struct looking *k, struct buf *harmed)
+{
+	const struct manifest *m = &k->rm->man;
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < m->n_segments; i++) {
+		const struct manifest_segment *s = &m->segments[i];
+		struct object_key key = key_of(k->rm->instance, 's', s->number, s->hash);
+		struct harmed h = { .kind = 's', .number = s->number };
+
+		memcpy(h.id, s->hash, sizeof(h.id));
+		r = is_missing(k, &key, remote_segment_bytes(s));
+		if (r > 0)
+			r = buf_append(harmed, &h, sizeof(h));
+	}
+	return MIN(r, 0);
+}
+
+static int tell_missing(struct looking *k)
+{
+	_cleanup_(buf_release) struct buf harmed = BUF_INIT;
+	int r = missing_segments(k, &harmed);
+
+	if (r == 0)
+		r = missing_packs(k, &harmed);
+	if (r < 0 || !harmed.n)
+		return r;
+	event_raise(k->rm->fs, "remote-harmed", 0,
+		    "%zu objects are gone from the bucket or have another length: what "
+		    "is still here is put again; ropectl verify names the rest",
+		    harmed.n / sizeof(struct harmed));
+	return remote_note_harmed(k->rm, buf_span(&harmed));
 }
 
 /* --- removing --- */
@@ -227,7 +303,8 @@ int remote_orphans(struct remote *rm)
 {
 	struct io *io = rm->fs->io;
 	uint64_t now = io_real_ns(io);
-	bool wanted = rm->orphans_wanted && now >= rm->orphans_look_ns;
+	bool wanted =
+		rm->orphans_wanted ? now >= rm->orphans_look_ns : now >= rm->full_look_ns;
 	struct looking k = { .rm = rm, .adds = wanted };
 	uint64_t last;
 	int r;
@@ -239,6 +316,8 @@ int remote_orphans(struct remote *rm)
 		r = name_all(rm, &k.named);
 	if (r == 0)
 		r = look(&k);
+	if (r == 0 && wanted)
+		r = tell_missing(&k);
 	/* Whoever was superseded removes nothing. */
 	if (r == 0 && k.notes.n) {
 		r = remote_find_last(rm->up.os, rm->instance, rm->man.number, &last);
@@ -251,8 +330,11 @@ int remote_orphans(struct remote *rm)
 		rm->orphans_wanted &= !wanted;
 		if (wanted)
 			rm->orphans_look_ns = now + rm->cfg.keep_s * SECOND_NS;
+		if (wanted)
+			rm->full_look_ns = now + FULL_LOOK_S * SECOND_NS;
 	}
 	htab_release(&k.named.keys);
+	htab_release(&k.seen);
 	buf_release(&k.old);
 	buf_release(&k.notes);
 	/* The next cycle finds out who has taken over, and says so. */

@@ -15,6 +15,7 @@
  * refusals grow, at REFUSALS_MAX it is refused until retry_ns or remote_retry(). */
 struct remote_done {
 	bool there;
+	bool harmed; /* the object may be there, but is not what was put */
 	bool poisoned; /* it stays out, and is not tried again */
 	unsigned refusals;
 	uint64_t retry_ns;
@@ -97,9 +98,32 @@ static int note_there(struct remote *rm, const struct pack_info *info)
 {
 	struct remote_done *d = note_of(rm, info);
 
-	if (d)
+	if (d) {
 		d->there = true;
+		d->harmed = false;
+	}
 	return d ? 0 : -ENOMEM;
+}
+
+static bool is_harmed(const struct remote *rm, const struct pack_info *info)
+{
+	const struct remote_done *d = htab_get(&rm->done, info->pack);
+
+	return d && d->harmed && !memcmp(d->id, info->id, sizeof(d->id));
+}
+
+int remote_forget_put(struct remote *rm, const struct harmed *h)
+{
+	struct pack_info info = { .pack = h->number };
+	struct remote_done *d;
+
+	memcpy(info.id, h->id, sizeof(info.id));
+	d = note_of(rm, &info);
+	if (!d)
+		return -ENOMEM;
+	d->there = false;
+	d->harmed = true;
+	return 0;
 }
 
 static int give_up_pack(struct remote *rm, const struct pack_info *info)
@@ -197,7 +221,9 @@ static int put_pack(struct remote *rm, const struct pack_info *info)
 		return give_up_pack(rm, info);
 	pb.file = file;
 	/* Before a crash it may have gone up whole. */
-	r = rm->map_trusted ? -ENOENT : object_head(rm->up.os, key.text, &there);
+	r = rm->map_trusted || is_harmed(rm, info)
+		    ? -ENOENT
+		    : object_head(rm->up.os, key.text, &there);
 	if (r != 0 || there != body.bytes)
 		r = r == 0 || r == -ENOENT ? object_put(rm->up.os, key.text, &body, 0)
 					   : r;

@@ -131,7 +131,7 @@ static void choose(const struct manifest *m, const uint32_t *live, uint64_t fres
 	for (size_t i = m->n_segments; i-- > 0;) {
 		uint32_t pages = m->segments[i].pages;
 
-		drop[i] = 2 * live[i] <= pages ||
+		drop[i] = m->segments[i].harmed || 2 * live[i] <= pages ||
 			  (pages < SEGMENT_PAGES && live[i] <= fresh);
 		if (drop[i])
 			fresh += live[i];
@@ -249,6 +249,12 @@ int remote_put_pages(struct remote *rm, const struct page_state *st,
 
 /* --- reading a segment --- */
 
+uint64_t remote_segment_bytes(const struct manifest_segment *s)
+{
+	return sizeof(struct segment_head) +
+	       (uint64_t)s->pages * (sizeof(le64) + PAGE_BYTES);
+}
+
 static int segment_each(struct span bytes, const struct manifest_segment *s,
 			const struct keys *keys, const struct segment_pages *to)
 {
@@ -267,8 +273,7 @@ static int segment_each(struct span bytes, const struct manifest_segment *s,
 	memcpy(&head, bytes.p, sizeof(head));
 	if (memcmp(head.magic, SEGMENT_MAGIC, sizeof(head.magic)) ||
 	    memcmp(head.store_id, keys_store_id(keys), STORE_ID_BYTES) ||
-	    le32_get(head.pages) != s->pages ||
-	    bytes.n != sizeof(head) + (uint64_t)s->pages * (sizeof(le64) + PAGE_BYTES))
+	    le32_get(head.pages) != s->pages || bytes.n != remote_segment_bytes(s))
 		return err_set(E_CORRUPT,
 			       "segment %llu of the bucket is none of this store",
 			       (unsigned long long)s->number);

@@ -57,6 +57,13 @@ struct page_map {
 
 struct follow;
 
+/* An object that was put, and that the bucket does not have any more as it was. */
+struct harmed {
+	char kind; /* 'p' or 's'; others mean nothing to the uploader */
+	uint64_t number;
+	uint8_t id[HASH_ID_BYTES];
+};
+
 struct remote {
 	struct ropefs *fs;
 	struct remote_config cfg;
@@ -84,7 +91,7 @@ struct remote {
 	unsigned fails;
 	/* Orphans are to be looked for, not before then; and when the first may be removed. */
 	bool orphans_wanted;
-	uint64_t orphans_look_ns, orphans_due_ns;
+	uint64_t orphans_look_ns, orphans_due_ns, full_look_ns;
 	bool retry_refused; /* somebody asks for what the bucket refused */
 
 	struct lock lock; /* RANK_REMOTE; guards all below */
@@ -102,6 +109,9 @@ struct remote {
 	int64_t disk_room; /* free bytes and those of packs, less min_free_bytes */
 	uint64_t room_taken; /* by packs that are being fetched */
 	STAILQ_HEAD(, thin) thin; /* remote_thin.c */
+	struct buf harmed; /* struct harmed: told to the uploader */
+	bool mending; /* it took some, and was not through with a cycle since */
+	unsigned mend_waits; /* who wait for that */
 	uint64_t packs_left, bytes_left, evicted, cycles, cycle_errors;
 	uint64_t refused, dropped, dropped_bytes;
 	bool resting; /* it is not the hour */
@@ -120,6 +130,8 @@ static inline bool remote_is_reader(const struct remote *rm)
 {
 	return rm->cfg.reader;
 }
+/* A thread is there that uploads. */
+bool remote_uploads(struct remote *rm);
 /* Whether the bucket lacks changes up to lsn. */
 bool remote_is_behind(struct remote *rm, uint64_t lsn);
 int remote_wait(struct remote *rm, uint64_t lsn);
@@ -189,6 +201,8 @@ int remote_get_manifest(struct object_store *os, const char *instance, uint64_t 
 			struct manifest *ret);
 int remote_put_bytes(struct object_store *os, const char *key, struct span bytes,
 		     unsigned flags);
+/* Puts the store's header where another one is, or none, and looks at what is there then. */
+int remote_put_header(struct remote *rm, struct object_store *os);
 
 /* --- remote_packs.c (uploader) --- */
 struct pack_list {
@@ -209,6 +223,18 @@ bool remote_is_whole(const struct remote *rm, const struct pack_list *l);
 void remote_retry_refused(struct remote *rm);
 /* A manifest was committed: what it names needs no note of its own. */
 void remote_forget_done(struct remote *rm);
+
+/* What was put of the pack is none any more: it is put again. -ENOMEM. */
+int remote_forget_put(struct remote *rm, const struct harmed *h);
+
+/* --- remote_mend.c --- */
+/* Tells the uploader of what the bucket lost (struct harmed, one after another). -ENOMEM. */
+int remote_note_harmed(struct remote *rm, struct span harmed);
+/* The same, and waits until all that is still here was put again. */
+int remote_mend(struct remote *rm, struct span harmed);
+/* The uploader's, before it puts, and after. */
+int remote_take_harmed(struct remote *rm);
+void remote_mended(struct remote *rm);
 
 /* --- remote_orphans.c (uploader) --- */
 /* After a good cycle: notes, and later removes, what an upload left that was broken off. */
@@ -232,6 +258,12 @@ bool remote_hours_open(const char *text, uint64_t real_ns); /* NULL or "": alway
 int remote_dropped_add(struct ropefs *fs, const struct pack_info *info);
 /* Tells the pack layer of those that were. */
 int remote_dropped_note(struct ropefs *fs);
+/* Calls each for those of the packs (u64 each) that files have bytes in; names: JSON strings, a
+ * comma between them, of some of the files. */
+int remote_files_in(struct ropefs *fs, struct span packs,
+		    void (*each)(void *arg, uint64_t pack, uint64_t files,
+				 const char *names),
+		    void *arg);
 
 /* --- remote_evict.c --- */
 /* Bytes by which the packs here are more than is to be, or the disk below its least. */
@@ -265,6 +297,7 @@ void remote_map_save(struct remote *rm);
 void remote_map_load(struct remote *rm);
 void remote_map_release(struct page_map *map);
 int page_map_grow(struct page_map *map, uint64_t pages);
+uint64_t remote_segment_bytes(const struct manifest_segment *s); /* of its object */
 struct segment_pages {
 	int (*each)(void *arg, uint64_t page, const uint8_t *sealed);
 	void *arg;

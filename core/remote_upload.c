@@ -412,6 +412,9 @@ static int commit(struct remote *rm, struct held *h)
 /* The last manifest says all that one put now would. */
 static bool nothing_new(const struct remote *rm, const struct held *h)
 {
+	for (size_t i = 0; i < rm->man.n_segments; i++)
+		if (rm->man.segments[i].harmed)
+			return false;
 	if (!rm->man.number || memcmp(h->pages.id, rm->man.state, sizeof(h->pages.id)))
 		return false;
 	for (size_t i = 0; i < h->packs.n; i++) {
@@ -458,9 +461,16 @@ static int remove_oldest(struct remote *rm)
 		return 0;
 	r = remote_get_manifest(rm->up.os, rm->instance, rm->oldest + 1, rm->fs->keys,
 				&bytes, &after);
-	if (r < 0 && r != -ENOENT)
+	if (r < 0 && r != -ENOENT && r != -E_CORRUPT)
 		return r;
-	rm->oldest_due_ns = after.time_ns + rm->cfg.keep_s * SECOND_NS;
+	/* What a damaged one dropped nobody knows any more: it is found as orphans are. */
+	rm->orphans_wanted |= r == -E_CORRUPT;
+	if (r == -E_CORRUPT && !rm->oldest_due_ns) {
+		rm->oldest_due_ns = now + rm->cfg.keep_s * SECOND_NS;
+		return 0;
+	}
+	if (r != -E_CORRUPT)
+		rm->oldest_due_ns = after.time_ns + rm->cfg.keep_s * SECOND_NS;
 	if (r == 0 && now < rm->oldest_due_ns) {
 		manifest_release(&after);
 		return 0;
@@ -506,14 +516,29 @@ static void close_way(struct remote *rm)
 	remote_way_close(&way);
 }
 
-static int put_header(struct remote *rm)
+int remote_put_header(struct remote *rm, struct object_store *os)
 {
-	_cleanup_(buf_release) struct buf header = BUF_INIT;
-	int r = remote_file_read(rm->fs->io, "ropefs", &header);
+	struct object_key key = key_header(rm->instance);
+	_cleanup_(buf_release) struct buf there = BUF_INIT;
+	uint8_t header[HEADER_FILE_BYTES];
+	bool same;
+	int r;
 
-	return r < 0 ? r
-		     : remote_put_bytes(rm->up.os, key_header(rm->instance).text,
-					buf_span(&header), 0);
+	/* As it was when it verified, not as its file may be by now. */
+	header_encode(&rm->fs->header, header);
+	for (unsigned tries = 0; tries < 1 + WRONG_TRIES; tries++) {
+		there.n = 0;
+		r = object_get(os, key.text, (struct object_range) { 0, 0 }, &there);
+		same = r == 0 && there.n == sizeof(header) &&
+		       !memcmp(there.p, header, sizeof(header));
+		if (same || (r < 0 && r != -ENOENT))
+			return r;
+		r = remote_put_bytes(os, key.text, span_of(header, sizeof(header)), 0);
+		if (r < 0)
+			return r;
+	}
+	return err_set(E_REMOTE, "%s in %s is never what was put there", key.text,
+		       rm->cfg.url);
 }
 
 /* Nothing is put before it is known that this is our bucket; then, once an opening, the header. */
@@ -523,7 +548,7 @@ static int first_look(struct remote *rm)
 	int r = check_writer(rm);
 
 	if (r == 0 && first)
-		r = put_header(rm);
+		r = remote_put_header(rm, rm->up.os);
 	if (r < 0 && first)
 		rm->checked_ns = 0;
 	if (r == -E_CORRUPT)
@@ -574,7 +599,11 @@ int remote_cycle(struct remote *rm)
 	if (r == 0)
 		r = first_look(rm);
 	if (r == 0)
+		r = remote_take_harmed(rm);
+	if (r == 0)
 		r = upload(rm);
+	if (r == 0)
+		remote_mended(rm);
 	rm->orphans_wanted |= r < 0;
 	for (unsigned i = 0; r == 0 && i < REMOVE_STEPS; i++) {
 		r = remove_oldest(rm);

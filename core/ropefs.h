@@ -789,11 +789,15 @@ int ropefs_credentials_find(const struct ropefs_credentials_source *from,
 			    struct ropefs_credentials *ret);
 void ropefs_credentials_release(struct ropefs_credentials *c);
 /* Compares the bucket with what this store knows to be there: the chain of manifests, and each
- * object they need. Each thing wrong is a line through bad(). 0; -E_CORRUPT; why not. */
+ * object they need: manifests, segments and the header by their bytes, packs by their length.
+ * Each thing wrong is a line, what a repair came to, and at the end the sum. 0; -E_CORRUPT: some
+ * of it is still wrong; why not. */
 struct ropefs_verify {
-	void (*bad)(void *arg, const char *line);
+	bool data; /* gets and verifies all packs, too */
+	bool repair; /* puts again what is still here; of a store open for writing */
+	void (*line)(void *arg, const char *line); /* or NULL */
 	void *arg;
-	uint64_t manifests, objects, problems;
+	uint64_t manifests, objects, problems, mended;
 };
 int ropefs_remote_verify(struct ropefs *fs, struct ropefs_verify *v);
 

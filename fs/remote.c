@@ -1,5 +1,6 @@
 #include "fs/remote.h"
 
+#include "fs/far.h"
 #include "fs/reply.h"
 #include "fs/ropefs_ioctl.h"
 
@@ -72,6 +73,55 @@ static void change_waiting(struct task *t)
 	task_free(t);
 }
 
+struct lines {
+	char *to;
+	size_t n, left_out;
+};
+
+#define LINES_MOST (ROPEFS_IOC_REMOTE_TEXT - 100)
+
+static void add_line(void *arg, const char *line)
+{
+	struct lines *l = arg;
+	size_t n = strlen(line);
+
+	if (l->left_out || l->n + n + 1 > LINES_MOST) {
+		l->left_out++;
+		return;
+	}
+	memcpy(l->to + l->n, line, n);
+	l->n += n;
+	l->to[l->n++] = '\n';
+	l->to[l->n] = '\0';
+}
+
+/* A signal ends the wait for it, not what was begun. */
+static void verify_waiting(struct task *t)
+{
+	struct ropefs_ioc_remote *c = (void *)t->data;
+	struct lines l = { .to = c->text };
+	struct ropefs_verify v = { .data = strstr(c->text, "data") != NULL,
+				   .repair = strstr(c->text, "repair") != NULL,
+				   .line = add_line,
+				   .arg = &l };
+
+	if (!far_begin(t))
+		return;
+	c->text[0] = '\0';
+	pthread_mutex_lock(&changing);
+	c->result = ropefs_remote_verify(t->d->fs, &v);
+	pthread_mutex_unlock(&changing);
+	if (l.left_out)
+		sprintf(c->text + l.n, "and %zu lines more, for which there is no room\n",
+			l.left_out);
+	else if (c->result < 0)
+		add_line(&l, ropefs_error());
+	if (!far_end(t))
+		return;
+	fuse_reply_ioctl(t->req, 0, c, sizeof(*c));
+	task_free(t);
+}
+
 void remote_ioctl(fuse_req_t req, unsigned cmd, const void *in, size_t n_in)
 {
 	const struct ropefs_ioc_remote *c = in;
@@ -82,7 +132,7 @@ void remote_ioctl(fuse_req_t req, unsigned cmd, const void *in, size_t n_in)
 	if (cmd != ROPEFS_IOC_REMOTE)
 		r = -ENOTTY;
 	else if (n_in != sizeof(*c) || !memchr(c->text, 0, sizeof(c->text)) ||
-		 c->verb < ROPEFS_IOC_REMOTE_ADD || c->verb > ROPEFS_IOC_REMOTE_RETRY)
+		 c->verb < ROPEFS_IOC_REMOTE_ADD || c->verb > ROPEFS_IOC_REMOTE_VERIFY)
 		r = -EINVAL;
 	else if (uid != 0 && uid != geteuid())
 		r = -EPERM;
@@ -91,6 +141,8 @@ void remote_ioctl(fuse_req_t req, unsigned cmd, const void *in, size_t n_in)
 		return;
 	}
 	t = task_new(daemon_of(req), req, in, n_in);
-	if (t)
+	if (t && c->verb == ROPEFS_IOC_REMOTE_VERIFY)
+		far_run(t, verify_waiting);
+	else if (t)
 		task_run_far(t, change_waiting);
 }

@@ -176,12 +176,20 @@ static const struct verb verbs[] = {
 	  "Example: ropectl clone s3://robots/fleet1 /data/store -k robot7.key \\\n"
 	  "             --endpoint https://s3.example.com --take-over\n",
 	  verb_clone },
-	{ "verify", "STORE", "check that the bucket has what was put there",
-	  "Asks the bucket of an unmounted store for each object that the store knows\n"
-	  "to be there, and follows the chain of manifests: removed objects and a\n"
-	  "bucket put back to an older state are told, one a line.\n"
+	{ "verify", "MOUNT|STORE [--data] [--repair]",
+	  "check that the bucket has what was put there",
+	  "Asks the bucket for each object that the store knows to be there, and "
+	  "follows\n"
+	  "the chain of manifests: objects that are gone or damaged, and a bucket put "
+	  "back\n"
+	  "to an older state, are told, one a line.\n"
 	  "\n"
-	  "  -k, --key-file FILE  the store's key\n"
+	  "  -d, --data           get and verify the packs, too: else only their length\n"
+	  "  -r, --repair         put again what the store still has; name the files of\n"
+	  "                       which bytes are lost\n"
+	  "  -k, --key-file FILE  the key of an unmounted store\n"
+	  "\n"
+	  "Exit status 5: something is wrong, and was not mended.\n"
 	  "\n"
 	  "Example: ropectl verify /data/store\n",
 	  verb_verify },

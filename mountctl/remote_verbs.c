@@ -164,8 +164,8 @@ static bool put_options(struct ropefs_ioc_remote *c, const struct ropefs_remote_
 }
 
 /* Tells a mount's daemon; `about` begins what is said when it fails. */
-static int tell_mount(const struct mount *m, struct ropefs_ioc_remote *c,
-		      const char *about)
+/* The answer is in c. */
+static int ask_mount(const struct mount *m, struct ropefs_ioc_remote *c)
 {
 	char path[PATH_MAX];
 	int fd, r;
@@ -179,14 +179,22 @@ static int tell_mount(const struct mount *m, struct ropefs_ioc_remote *c,
 		if (fd >= 0)
 			close(fd);
 		return err == EPERM
-			       ? term_say("%s: only root and who mounted it may give "
-					  "it another bucket",
+			       ? term_say("%s: only root and who mounted it may use or "
+					  "change its bucket",
 					  m->dir)
 			       : term_fail_errno(err, m->dir);
 	}
 	close(fd);
-	if (c->result >= 0)
-		return EXIT_DONE;
+	return EXIT_DONE;
+}
+
+static int tell_mount(const struct mount *m, struct ropefs_ioc_remote *c,
+		      const char *about)
+{
+	int status = ask_mount(m, c);
+
+	if (status != EXIT_DONE || c->result >= 0)
+		return status;
 	term_say("%s: %s", about, *c->text ? c->text : ropefs_error_text(c->result));
 	return ropefs_error_exit_status(c->result);
 }
@@ -651,31 +659,56 @@ int verb_clone(const struct verb *verb, int argc, char **argv)
 
 /* --- verify --- */
 
-static void print_bad(void *arg, const char *line)
+static void print_line(void *arg, const char *line)
 {
-	printf("%s\n", line);
+	puts(line);
+}
+
+static int verify_store(const char *store, const struct words *w, struct ropefs_verify *v)
+{
+	struct ropefs *fs;
+	int r, status = open_store(store, w, !v->repair, &fs);
+
+	if (status)
+		return status;
+	r = ropefs_remote_verify(fs, v);
+	return close_store(fs, store, r < 0 ? term_fail(r, store) : EXIT_DONE);
+}
+
+/* The last of the lines that came is why it failed, if it did. */
+static int verify_mount(const struct mount *m, const struct ropefs_verify *v)
+{
+	struct ropefs_ioc_remote c = { .verb = ROPEFS_IOC_REMOTE_VERIFY };
+	int status;
+
+	snprintf(c.text, sizeof(c.text), "%s %s", v->data ? "data" : "",
+		 v->repair ? "repair" : "");
+	status = ask_mount(m, &c);
+	if (status != EXIT_DONE)
+		return status;
+	fputs(c.text, stdout);
+	return c.result < 0 ? ropefs_error_exit_status(c.result) : EXIT_DONE;
 }
 
 int verb_verify(const struct verb *verb, int argc, char **argv)
 {
-	struct ropefs_verify v = { .bad = print_bad };
+	struct ropefs_verify v = { .line = print_line };
+	const char *data = NULL, *repair = NULL;
 	struct words w = { 0 };
 	const struct verb_option options[] = { { "key-file", 'k', true, &w.key_file },
+					       { "data", 'd', false, &data },
+					       { "repair", 'r', false, &repair },
 					       { 0 } };
-	struct ropefs *fs;
-	int first, r, status;
+	struct mount m = MOUNT_INIT;
+	int first, status;
 
 	if (verb_options(verb, argc, argv, options, 1, 1, &first) < 0)
 		return first;
-	status = open_store(argv[first], &w, true, &fs);
-	if (status)
-		return status;
-	r = ropefs_remote_verify(fs, &v);
-	if (r < 0)
-		status = term_fail(r, argv[first]);
-	else
-		printf("The bucket has all that was put there: %s manifests, %s "
-		       "objects.\n",
-		       term_count(v.manifests).s, term_count(v.objects).s);
-	return close_store(fs, argv[first], status);
+	v.data = data != NULL;
+	v.repair = repair != NULL;
+	if (!is_mounted(argv[first], &m))
+		return verify_store(argv[first], &w, &v);
+	status = verify_mount(&m, &v);
+	mount_release(&m);
+	return status;
 }

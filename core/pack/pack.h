@@ -188,6 +188,10 @@ struct pack_judge {
 	void *arg;
 };
 int packs_verify(struct packs *ps, uint64_t pack, const struct pack_judge *judge);
+/* Reads all of an object that should be the very pack (info->pack, info->id); file is closed. 0;
+ * -E_CORRUPT with a sentence; what reading said. */
+int packs_verify_object(struct packs *ps, const struct pack_info *info,
+			struct io_file *file);
 /* For dump: one pack file (name is "packs/...") in words. keys may be NULL: then signature
  * and store are not checked. -E_CORRUPT after printing what can be when it is damaged. */
 int pack_inspect(struct io *io, const struct keys *keys, const char *name,

@@ -22,6 +22,7 @@ struct manifest_segment {
 	uint64_t number;
 	uint32_t pages;
 	uint8_t hash[32];
+	bool harmed; /* not of the manifest: the object is found to be gone or damaged */
 };
 struct manifest_drop {
 	char kind;

@@ -42,7 +42,24 @@ fails "nor none" "nothing to change" remote set "$MNT"
 ok "what is waited for doesn't wait for the hour" settled
 ok "what was refused can be tried again" remote retry "$MNT"
 is "nothing was dropped" "$(remote dropped "$MNT")" ""
+
+# An object goes, another one rots.
+objects() { find "$T/bucket" -path "*/$1/*" -type f | sort; }
+verify() { timeout 100 "$ROPECTL" verify "$@"; }
+ok "the bucket has all" verify "$MNT" --data
+segment=$(objects s | tail -n1) pack=$(objects p | head -n1)
+rm "$segment"
+flip "$pack" 100
+fails "what is gone is named" "${segment##*/}: it is gone" verify "$MNT"
+fails "and what is damaged, by --data" "${pack##*/}: it is damaged" verify --data "$MNT"
+ok "what is still here is put again" verify --data --repair "$MNT"
+ok "and all is there again" verify --data "$MNT"
 fs_stop
+pack=$(objects p | head -n1)
+rm "$pack"
+fails "unmounted too" "${pack##*/}: it is gone" verify "$STORE" --key-file "$KEY"
+ok "it is put again" verify --repair "$STORE" --key-file "$KEY"
+ok "so that all is there" verify --data "$STORE" --key-file "$KEY"
 timeout 100 "$ROPECTL" clone "$URL" "$T/clone" --key-file "$KEY" >/dev/null
 STORE=$T/clone
 fs_start
