@@ -91,7 +91,7 @@ int header_read(struct io *io, struct header *ret, bool *ret_damaged)
 	ssize_t n;
 	int r;
 
-	r = io_open(io, HEADER_NAME, IO_READ, &f);
+	r = io_open(io, HEADER_NAME, IO_MEDIUM, &f);
 	if (r == -ENOENT)
 		return no_header(io);
 	if (r < 0)

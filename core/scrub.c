@@ -43,6 +43,11 @@ static void begin_pass_locked(struct scrub *s)
 
 static void end_pass_locked(struct scrub *s)
 {
+	struct packs_stats packs;
+
+	packs_get_stats(s->fs->packs, &packs);
+	s->now.remote_packs = packs.remote_packs;
+	s->now.remote_bytes = packs.remote_bytes;
 	s->now.ended_ns = (int64_t)io_real_ns(s->fs->io);
 	scrub_report_release(&s->last);
 	s->last = s->now;

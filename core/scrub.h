@@ -1,7 +1,8 @@
-/* scrub.h - all that is stored is read and verified while the store is in use.
+/* scrub.h - all that is stored here is read and verified while the store is in use.
  *
- * A pass reads, in this order, the two small copies (header, superblock), each pack of the folder,
- * and each page of the committed tree in both files. What fsck finds out in the same places is
+ * A pass reads, in this order, the two small copies (header, superblock), what is durable of the
+ * log, each pack of the folder, and each page of the committed tree in both files; from the
+ * medium, past the system's cache (IO_MEDIUM). What fsck finds out in the same places is
  * found out by the same functions (packs_verify(), pagefile_check_page(), damage.h); a scrub
  * besides goes on in small steps, and says at the end which files what it found belongs to.
  *
@@ -34,6 +35,7 @@ struct scrub_report {
 	uint64_t bytes; /* read */
 	uint64_t mended; /* written anew from a whole copy */
 	uint64_t problems, files; /* findings without and with a path */
+	uint64_t remote_packs, remote_bytes; /* in the bucket only: not read */
 	struct finding *found; /* the first FINDINGS_MAX */
 	size_t n_found;
 };

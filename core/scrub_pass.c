@@ -84,38 +84,100 @@ static int look_at_super(struct scrub *s)
 	return 0;
 }
 
-/* --- packs --- */
-
-/* What was found in a pack, until it is known that it was still the store's. */
-struct pack_look {
+/* What was found in the log or a pack, until it is known what it means. */
+struct look {
 	struct scrub *s;
 	struct buf lines; /* each with a NUL */
-	struct buf bad; /* struct bad_chunk */
+	struct buf bad; /* of a pack: struct bad_chunk */
 };
 
-static void pack_line(void *arg, const char *line)
+static void look_line(void *arg, const char *line)
 {
-	struct pack_look *look = arg;
+	struct look *look = arg;
 
 	buf_append(&look->lines, line, strlen(line) + 1); /* without memory one less */
 }
 
+static int look_pace(void *arg, uint64_t bytes)
+{
+	struct look *look = arg;
+
+	return scrub_pace(look->s, bytes);
+}
+
+static void each_line(const struct look *look,
+		      void (*fn)(struct scrub *s, const char *line))
+{
+	for (size_t at = 0; at < look->lines.n;) {
+		const char *line = (const char *)look->lines.p + at;
+
+		fn(look->s, line);
+		at += strlen(line) + 1;
+	}
+}
+
+static void line_found(struct scrub *s, const char *line)
+{
+	scrub_found(s, NULL, line);
+}
+
+/* --- the log --- */
+
+static void line_mended(struct scrub *s, const char *line)
+{
+	char words[300];
+
+	snprintf(words, sizeof(words),
+		 "%s; all that it holds is in memory, too, and was written to packs and "
+		 "pages",
+		 line);
+	count_mended(s, words);
+}
+
+/* All that the log holds is in memory: a checkpoint, and nobody needs these segments any more. */
+static int replace_log(struct ropefs *fs)
+{
+	int r;
+
+	lock_take(&fs->checkpoint);
+	r = wal_renew(fs->wal);
+	if (r >= 0)
+		r = checkpoint_run_held(fs, false);
+	lock_drop(&fs->checkpoint);
+	return r;
+}
+
+static int look_at_log(struct scrub *s)
+{
+	struct ropefs *fs = s->fs;
+	struct look look = { .s = s };
+	const struct wal_judge judge = { look_line, look_pace, &look };
+	uint64_t from_lsn;
+	int r = 0;
+
+	lock_take(&fs->engine);
+	from_lsn = fs->checkpoint_lsn + 1;
+	lock_drop(&fs->engine);
+	if (fs->wal)
+		r = wal_verify(fs->wal, from_lsn, &judge);
+	if (r >= 0 && look.lines.n)
+		each_line(&look, may_write(s) && replace_log(fs) >= 0 ? line_mended
+								      : line_found);
+	buf_release(&look.lines);
+	return r;
+}
+
+/* --- packs --- */
+
 static void pack_chunk(void *arg, uint64_t pack, uint32_t index)
 {
-	struct pack_look *look = arg;
+	struct look *look = arg;
 	struct bad_chunk b;
 
 	memset(&b, 0, sizeof(b));
 	b.pack = pack;
 	b.index = look->bad.n / sizeof(b) < SCRUB_BAD_MAX ? index : PACK_ALL_CHUNKS;
 	buf_append(&look->bad, &b, sizeof(b));
-}
-
-static int pack_pace(void *arg, uint64_t bytes)
-{
-	struct pack_look *look = arg;
-
-	return scrub_pace(look->s, bytes);
 }
 
 /* One that was removed or went to the bucket meanwhile can't be opened, and nobody misses it. */
@@ -127,16 +189,11 @@ static bool is_still_here(struct packs *ps, uint64_t pack)
 	return true;
 }
 
-static int take_over(struct scrub *s, const struct pack_look *look)
+static int take_over(struct scrub *s, const struct look *look)
 {
 	int r;
 
-	for (size_t at = 0; at < look->lines.n;) {
-		const char *line = (const char *)look->lines.p + at;
-
-		scrub_found(s, NULL, line);
-		at += strlen(line) + 1;
-	}
+	each_line(look, line_found);
 	lock_take(&s->fs->engine);
 	r = s->turn == s->my_turn ? buf_append(&s->bad, look->bad.p, look->bad.n) : 0;
 	s->unnamed |= look->bad.n > 0;
@@ -147,9 +204,9 @@ static int take_over(struct scrub *s, const struct pack_look *look)
 static int scrub_pack(void *arg, const struct pack_info *info)
 {
 	struct scrub *s = arg;
-	struct pack_look look = { .s = s };
+	struct look look = { .s = s };
 	const struct pack_judge judge = {
-		.bad = pack_line, .bad_chunk = pack_chunk, .pace = pack_pace, .arg = &look
+		.bad = look_line, .bad_chunk = pack_chunk, .pace = look_pace, .arg = &look
 	};
 	int r;
 
@@ -530,6 +587,8 @@ int scrub_pass(struct scrub *s)
 
 	if (r >= 0)
 		r = look_at_super(s);
+	if (r >= 0)
+		r = look_at_log(s);
 	if (r >= 0 && !s->packs_done)
 		r = packs_each(s->fs->packs, scrub_pack, s);
 	if (r < 0)

@@ -127,6 +127,10 @@ static cJSON *report_json(const struct scrub_report *rep, bool names, bool exact
 	cJSON_AddNumberToObject(o, "mended", (double)rep->mended);
 	cJSON_AddNumberToObject(o, "problems", (double)rep->problems);
 	cJSON_AddNumberToObject(o, "files", (double)rep->files);
+	cJSON_AddNumberToObject(o, "remote_packs", (double)rep->remote_packs);
+	cJSON_AddNumberToObject(o, "remote_bytes", (double)rep->remote_bytes);
+	cJSON_AddNumberToObject(o, "more",
+				(double)(rep->problems + rep->files - rep->n_found));
 	add_found(o, rep, names, exact);
 	return o;
 }
@@ -232,6 +236,8 @@ static void load_report(const cJSON *o, struct scrub_report *ret)
 	ret->mended = (uint64_t)number(o, "mended");
 	ret->problems = (uint64_t)number(o, "problems");
 	ret->files = (uint64_t)number(o, "files");
+	ret->remote_packs = (uint64_t)number(o, "remote_packs");
+	ret->remote_bytes = (uint64_t)number(o, "remote_bytes");
 	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(o, "found"))
 	{
 		const char *what = string(one, "what");

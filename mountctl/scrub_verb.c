@@ -149,28 +149,38 @@ static void print_found(const cJSON *report)
 		       what ? what : "");
 		free(name);
 	}
+	if (number(report, "more") > 0)
+		printf("%sbad%s  and %s more, which are counted and not listed\n",
+		       term_paint(stdout, TERM_BAD), term_paint(stdout, TERM_PLAIN),
+		       term_count((uint64_t)number(report, "more")).s);
 }
 
 static void print_words(const struct place *p, const cJSON *report)
 {
 	double files = number(report, "files"), problems = number(report, "problems");
-	double mended = number(report, "mended");
+	double mended = number(report, "mended"), remote = number(report, "remote_packs");
 	char *name = term_name(stdout, p->name);
 
 	print_found(report);
 	printf("%s: %s read in %s\n", name, term_bytes(number(report, "bytes")).s,
 	       term_seconds(number(report, "ended") - number(report, "began")).s);
 	if (mended > 0)
-		printf("%s pages or headers were written anew from a whole copy\n",
+		printf("%s pages, headers or segments of the log were written anew from "
+		       "what is whole\n",
 		       term_count((uint64_t)mended).s);
+	if (remote > 0)
+		printf("%s packs of %s are in the bucket only and were not read: "
+		       "unmounted, ropectl verify asks the bucket for them\n",
+		       term_count((uint64_t)remote).s,
+		       term_bytes(number(report, "remote_bytes")).s);
 	if (files + problems > 0)
 		printf("%sdamaged%s in %s places, of %s files: unmounted, ropefs-fsck "
 		       "--repair --dry-run says what can be done\n",
 		       term_paint(stdout, TERM_BAD), term_paint(stdout, TERM_PLAIN),
 		       term_count((uint64_t)problems).s, term_count((uint64_t)files).s);
 	else
-		printf("%sall is whole%s\n", term_paint(stdout, TERM_GOOD),
-		       term_paint(stdout, TERM_PLAIN));
+		printf("%sall %sis whole%s\n", term_paint(stdout, TERM_GOOD),
+		       remote > 0 ? "that is here " : "", term_paint(stdout, TERM_PLAIN));
 	free(name);
 }
 

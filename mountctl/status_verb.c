@@ -207,6 +207,9 @@ static void print_findings(const cJSON *report)
 		line("", TERM_BAD, "%s%s%s", path, *path ? ": " : "",
 		     string(one, "what"));
 	}
+	if (number(report, "more") > 0)
+		line("", TERM_BAD, "and %s more, which are counted and not listed",
+		     count_of(report, "more").s);
 }
 
 /* Of the scrub under way, or of the last one; found: how many things. */
@@ -219,6 +222,9 @@ static void print_scrub_result(const cJSON *report, double found, const char *wh
 		     when, count_of(report, "problems").s, count_of(report, "files").s);
 	else
 		line("scrub", TERM_PLAIN, "%s: all is whole", when);
+	if (number(report, "remote_packs") > 0)
+		line("", TERM_PLAIN, "%s packs were in the bucket only and not read",
+		     count_of(report, "remote_packs").s);
 	print_findings(report);
 }
 

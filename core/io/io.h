@@ -13,6 +13,7 @@
 #ifndef ROPEFS_IO_IO_H
 #define ROPEFS_IO_IO_H
 
+#include <errno.h>
 #include <sys/types.h>
 
 #include "core/base/buf.h"
@@ -25,6 +26,10 @@ enum io_open_flags {
 	IO_WRITE = 1, /* read and write */
 	IO_CREATE = 2, /* implies IO_WRITE; an existing file is opened as it is */
 	IO_EXCL = 4, /* with IO_CREATE: -EEXIST when it is there */
+	/* Only to read, by one thread at a time: what the medium gives, not what the system
+	 * has kept of it, as far as that can be had. What is behind the place that is read
+	 * must not change, but for reads of whole blocks of 4 KiB. */
+	IO_MEDIUM = 8,
 };
 
 struct io_file_ops {
@@ -134,6 +139,12 @@ static inline struct io *io_free(struct io *io)
 	if (io)
 		io->ops->free(io);
 	return NULL;
+}
+
+/* What was opened by its name is there, and no regular file: err_detail() says what it is. */
+static inline bool io_is_no_file(int r)
+{
+	return r == -EISDIR || r == -ELOOP || r == -EINVAL || r == -ENXIO;
 }
 
 /* Reads exactly n bytes: -ENODATA when the file ends before. */

@@ -21,8 +21,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/base/err.h"
 #include "core/base/lock.h"
 #include "core/io/io_name.h"
+#include "core/io/medium.h"
 
 #define OFF_MAX ((uint64_t)INT64_MAX)
 
@@ -116,6 +118,23 @@ static int name_open(const struct posix_io *px, const char *name, int flags)
 	return folder < 0 ? folder : open_nofollow(folder, at.base, flags, 0600);
 }
 
+static int no_file(int r, const char *name, const char *what)
+{
+	return err_set(-r,
+		       "\"%s\" in the store's folder is %s where a file belongs: move it "
+		       "away, and put the file back if a copy of it is left",
+		       name, what);
+}
+
+static int open_failed(int r, const char *name)
+{
+	if (r == -EISDIR)
+		return no_file(r, name, "a folder");
+	if (r == -ELOOP)
+		return no_file(r, name, "a symbolic link");
+	return r == -ENXIO ? no_file(r, name, "a socket or device") : r;
+}
+
 /* Opens a regular file. O_NONBLOCK lets the open of anything else return, to be refused. */
 static int regular_open(const struct posix_io *px, const char *name, unsigned flags)
 {
@@ -127,7 +146,7 @@ static int regular_open(const struct posix_io *px, const char *name, unsigned fl
 		how |= O_CREAT | (flags & IO_EXCL ? O_EXCL : 0);
 	fd = name_open(px, name, how);
 	if (fd < 0)
-		return fd;
+		return open_failed(fd, name);
 	if (fstat(fd, &st) < 0) {
 		int r = -errno;
 
@@ -136,7 +155,10 @@ static int regular_open(const struct posix_io *px, const char *name, unsigned fl
 	}
 	if (!S_ISREG(st.st_mode)) {
 		close(fd);
-		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+		return S_ISDIR(st.st_mode)
+			       ? open_failed(-EISDIR, name)
+			       : no_file(-EINVAL, name,
+					 S_ISFIFO(st.st_mode) ? "a fifo" : "a device");
 	}
 	return fd;
 }
@@ -271,6 +293,10 @@ static int posix_open(struct io *io, const char *name, unsigned flags,
 	if (fd < 0) {
 		free(pf);
 		return fd;
+	}
+	if (flags & IO_MEDIUM) {
+		free(pf);
+		return medium_file_new(fd, ret);
 	}
 	*pf = (struct posix_file) { .file.ops = &posix_file_ops, .fd = fd };
 	*ret = &pf->file;

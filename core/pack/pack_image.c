@@ -28,7 +28,7 @@ void pack_name(char name[PACK_NAME_BYTES], uint64_t pack, const char *suffix)
 
 static void complain(const struct pack_image_source *src, const char *what)
 {
-	char line[200];
+	char line[300];
 
 	if (!src->bad)
 		return;
@@ -322,7 +322,7 @@ int pack_image_open(const struct pack_image_source *src, struct pack_image **ret
 {
 	_cleanup_(pack_image_closep) struct pack_image *img = calloc(1, sizeof(*img));
 	char name[PACK_NAME_BYTES];
-	int r;
+	int r = 0;
 
 	assert(src->io && src->keys);
 	if (!img)
@@ -330,7 +330,10 @@ int pack_image_open(const struct pack_image_source *src, struct pack_image **ret
 	img->remote = src->remote != NULL;
 	img->file = src->remote;
 	pack_name(name, src->pack, "pack");
-	r = img->remote ? 0 : io_open(src->io, name, IO_READ, &img->file);
+	if (!img->remote)
+		r = io_open(src->io, name, src->medium ? IO_MEDIUM : IO_READ, &img->file);
+	if (!img->remote && io_is_no_file(r))
+		return pack_unusable(src, err_detail());
 	if (r == 0)
 		r = io_size(img->file, &img->file_bytes);
 	if (r == 0)

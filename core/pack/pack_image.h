@@ -26,6 +26,7 @@ struct pack_image_source {
 	struct io *io;
 	const struct keys *keys;
 	uint64_t pack;
+	bool medium; /* what the disk has, not the system's cache; by one thread */
 	struct io_file
 		*remote; /* this file instead of the folder's; the image's to close */
 	/* Told of each thing wrong, even if the image opens all the same; or NULL. */

@@ -129,9 +129,12 @@ int packs_verify(struct packs *ps, uint64_t pack, const struct pack_judge *judge
 {
 	_cleanup_(pack_image_closep) struct pack_image *img = NULL;
 	struct judge j = { judge, 0 };
-	struct pack_image_source src = {
-		.io = ps->io, .keys = ps->keys, .pack = pack, .bad = judge_line, .arg = &j
-	};
+	struct pack_image_source src = { .io = ps->io,
+					 .keys = ps->keys,
+					 .pack = pack,
+					 .medium = true,
+					 .bad = judge_line,
+					 .arg = &j };
 	int r;
 
 	r = packs_pin(ps, pack);

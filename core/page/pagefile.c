@@ -339,6 +339,9 @@ static int pagefile_new_of(struct io *io, const struct keys *keys, const char *n
 			    "the store's file \"%s\" is missing: ropefs-fsck --rebuild "
 			    "makes it anew",
 			    name);
+	else if (io_is_no_file(r))
+		r = err_set(E_CORRUPT, "%s; ropefs-fsck --rebuild makes it anew",
+			    err_detail());
 	if (r < 0) {
 		pagefile_close(pf);
 		return r;
@@ -358,6 +361,8 @@ struct pagefile *pagefile_close(struct pagefile *pf)
 	if (!pf)
 		return NULL;
 	io_closep(&pf->file);
+	io_closep(&pf->medium.first);
+	io_closep(&pf->medium.copy);
 	pf->aead = aead_free(pf->aead);
 	free(pf->used);
 	free(pf->changed);

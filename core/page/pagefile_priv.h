@@ -16,6 +16,9 @@ struct pagefile {
 	struct aead *aead;
 	uint8_t store_id[STORE_ID_BYTES];
 	bool twin; /* file is kept twice */
+	struct medium { /* of file and of its copy, for checks; NULL: not opened yet */
+		struct io_file *first, *copy;
+	} medium;
 	bool read_only;
 	bool needs_sweep;
 
@@ -61,6 +64,10 @@ int pagefile_pair(struct pagefile *pf);
 void twin_newest(struct pagefile *pf, int *r, struct super_state *ret);
 /* Before anything is written: the copy is of the state that was opened, or made so. */
 void twin_bring_up(struct pagefile *pf);
+/* The same file, read from its medium; which is f when that can't be opened. */
+struct io_file *medium_of_first(struct pagefile *pf);
+/* NULL: there is none. */
+struct io_file *medium_of_copy(struct pagefile *pf);
 /* A page from the copy. */
 int twin_page(struct pagefile *pf, const struct noderef *ref, uint8_t *out);
 

@@ -97,12 +97,12 @@ int pagefile_check_super(struct pagefile *pf, unsigned *ret_copies)
 	unsigned slot = (unsigned)(pf->durable.super.generation % SUPER_SLOTS);
 	struct super_env env = super_env(pf);
 	unsigned more = 0;
-	int r = superblock_damage(&env, slot, ret_copies);
+	int r;
 
-	if (r == 0 && pagefile_has_copy(pf)) {
-		env.file = twin_copy(pf->file);
-		if (superblock_damage(&env, slot, &more) == 0)
-			*ret_copies += more;
-	}
+	env.file = medium_of_first(pf);
+	r = superblock_damage(&env, slot, ret_copies);
+	env.file = medium_of_copy(pf);
+	if (r == 0 && env.file && superblock_damage(&env, slot, &more) == 0)
+		*ret_copies += more;
 	return r;
 }

@@ -138,6 +138,28 @@ void twin_bring_up(struct pagefile *pf)
 
 /* --- checking --- */
 
+/* Best effort: what the system has kept of the file is better than nothing. */
+static struct io_file *medium_open(struct pagefile *pf, const char *name,
+				   struct io_file **medium, struct io_file *f)
+{
+	if (!*medium)
+		io_open(pf->io, name, IO_MEDIUM, medium);
+	return *medium ? *medium : f;
+}
+
+struct io_file *medium_of_first(struct pagefile *pf)
+{
+	return medium_open(pf, PAGEFILE_NAME, &pf->medium.first,
+			   pf->twin ? twin_first(pf->file) : pf->file);
+}
+
+struct io_file *medium_of_copy(struct pagefile *pf)
+{
+	if (!pagefile_has_copy(pf))
+		return NULL;
+	return medium_open(pf, PAGEFILE_COPY_NAME, &pf->medium.copy, twin_copy(pf->file));
+}
+
 static bool file_has(struct pagefile *pf, struct io_file *f, const struct noderef *ref,
 		     uint8_t sealed[PAGE_BYTES])
 {
@@ -154,8 +176,8 @@ int pagefile_check_page(struct pagefile *pf, const struct noderef *ref, bool men
 	struct io_file *copy = pagefile_has_copy(pf) ? twin_copy(pf->file) : NULL;
 	uint64_t at = le64_get(ref->at) * PAGE_BYTES;
 	uint8_t one[PAGE_BYTES], other[PAGE_BYTES];
-	bool good = file_has(pf, first, ref, one);
-	bool copy_good = copy && file_has(pf, copy, ref, other);
+	bool good = file_has(pf, medium_of_first(pf), ref, one);
+	bool copy_good = copy && file_has(pf, medium_of_copy(pf), ref, other);
 	int r = 0;
 
 	*ret_bad = (good ? 0 : PAGE_BAD_FIRST) | (copy && !copy_good ? PAGE_BAD_COPY : 0);

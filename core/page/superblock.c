@@ -175,11 +175,11 @@ int superblock_damage(const struct super_env *env, unsigned slot, unsigned *ret_
 
 	assert(slot < SUPER_SLOTS);
 	r = io_pread_all(env->file, page, sizeof(page), (uint64_t)slot * PAGE_BYTES);
-	if (r < 0)
+	if (r < 0 && r != -ENODATA)
 		return r;
 	for (unsigned i = 0; i < SUPER_COPIES; i++) {
 		memcpy(&sb, page + i * SUPER_COPY_BYTES, sizeof(sb));
-		bad += copy_open(env, slot, &sb, &s) < 0;
+		bad += r < 0 || copy_open(env, slot, &sb, &s) < 0;
 	}
 	*ret_copies = bad;
 	return 0;

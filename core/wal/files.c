@@ -53,7 +53,7 @@ static int segment_load(struct wal *w, uint64_t number)
 	struct log_file *f;
 	int r;
 
-	r = segment_open(w->io, w->keys, number, &s);
+	r = segment_open(w->io, w->keys, number, IO_READ, &s);
 	if (r < 0 && r != -EBADMSG)
 		return r;
 	r = file_add(&w->segments, number, &f);
@@ -274,7 +274,7 @@ static int segment_resume(struct wal *w)
 	int r = f && f->good && f->used_bytes < f->file_bytes ? 0 : -ENOENT;
 
 	if (r == 0)
-		r = segment_open(w->io, w->keys, f->number, &w->seg);
+		r = segment_open(w->io, w->keys, f->number, IO_READ, &w->seg);
 	if (r < 0)
 		return r;
 	segment_name(f->number, name);

@@ -123,7 +123,7 @@ static int inspect_segment(struct inspect *in, uint64_t number, uint64_t limit)
 	int r;
 
 	segment_name(number, name);
-	r = segment_open(in->io, in->keys, number, &s);
+	r = segment_open(in->io, in->keys, number, IO_MEDIUM, &s);
 	if (r == -EBADMSG) {
 		say(in, "%s", name);
 		wrong(in, number, 0, "the header does not verify");
@@ -145,7 +145,7 @@ static int first_lsn_of(struct inspect *in, uint64_t number, uint64_t *ret)
 	_cleanup_(segment_release) struct segment s = SEGMENT_NONE;
 	int r;
 
-	r = segment_open(in->io, in->keys, number, &s);
+	r = segment_open(in->io, in->keys, number, IO_MEDIUM, &s);
 	if (r < 0 && r != -EBADMSG)
 		return r;
 	*ret = s.first_lsn;

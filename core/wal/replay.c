@@ -217,7 +217,7 @@ static int replay_segment(struct replay *rp, struct log_file *f)
 	uint64_t at = WAL_BLOCK;
 	int r;
 
-	r = segment_open(rp->w->io, rp->w->keys, f->number, &s);
+	r = segment_open(rp->w->io, rp->w->keys, f->number, IO_READ, &s);
 	if (r < 0)
 		return r;
 	rp->stats.segments++;

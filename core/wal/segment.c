@@ -258,7 +258,7 @@ static int head_unseal(const struct keys *keys, const struct segment_head *h,
 	return 0;
 }
 
-int segment_open(struct io *io, const struct keys *keys, uint64_t number,
+int segment_open(struct io *io, const struct keys *keys, uint64_t number, unsigned how,
 		 struct segment *ret)
 {
 	_cleanup_(segment_release) struct segment s = SEGMENT_NONE;
@@ -267,9 +267,9 @@ int segment_open(struct io *io, const struct keys *keys, uint64_t number,
 	int r;
 
 	segment_name(number, name);
-	r = io_open(io, name, IO_READ, &s.file);
+	r = io_open(io, name, how, &s.file);
 	if (r < 0)
-		return r;
+		return io_is_no_file(r) ? -EBADMSG : r;
 	r = io_pread_all(s.file, &h, sizeof(h), 0);
 	if (r < 0)
 		return r == -ENODATA ? -EBADMSG : r;

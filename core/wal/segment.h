@@ -47,8 +47,9 @@ struct segment_filler { /* writes frames before the segment has its name; NULL: 
 int segment_create(struct io *io, const struct keys *keys, uint64_t spare,
 		   const struct segment *want, const struct segment_filler *filler,
 		   struct segment *ret, bool *ret_named);
-/* Opens for reading. keys may be NULL. -EBADMSG when the header does not verify, -E_NEWER. */
-int segment_open(struct io *io, const struct keys *keys, uint64_t number,
+/* Opens for reading, with IO_READ or IO_MEDIUM. keys may be NULL. -EBADMSG when the header does
+ * not verify, -E_NEWER. */
+int segment_open(struct io *io, const struct keys *keys, uint64_t number, unsigned how,
 		 struct segment *ret);
 /* Whether the file is shorter than it was made: a power cut doesn't do that. */
 int segment_is_cut(const struct segment *s, bool *ret);

@@ -91,7 +91,7 @@ int tail_copy(struct wal *w, const struct segment *to)
 	_cleanup_(buf_release) struct buf b = BUF_INIT;
 	int r;
 
-	r = segment_open(w->io, w->keys, w->tail.number, &from);
+	r = segment_open(w->io, w->keys, w->tail.number, IO_READ, &from);
 	return r < 0 ? r : frames_copy(w, &from, to, &b);
 }
 

@@ -478,6 +478,12 @@ static int write_batch(struct wal *w, struct frame_list *batch, bool sync)
 	struct frame *f;
 	int r;
 
+	if (w->leave) {
+		w->leave = false;
+		r = next_segment(w, w->written_lsn + 1);
+		if (r < 0)
+			return r;
+	}
 	while ((f = STAILQ_FIRST(batch))) {
 		r = segment_fits(w, f) ? 0 : next_segment(w, f->first_lsn);
 		if (r < 0)
@@ -525,8 +531,8 @@ static int rewrite(struct wal *w, struct frame_list *batch)
 	if (r < 0)
 		return r;
 	first = STAILQ_FIRST(batch);
-	assert(first && first->first_lsn == w->durable_lsn + 1);
-	r = segment_begin(w, first->first_lsn);
+	assert(!first || first->first_lsn == w->durable_lsn + 1);
+	r = segment_begin(w, w->durable_lsn + 1);
 	if (r < 0)
 		return r;
 	return write_batch(w, batch, true);
@@ -640,6 +646,52 @@ int wal_sync(struct wal *w, uint64_t lsn)
 			r = log_failed_locked(w);
 	}
 	spare_ahead_locked(w);
+	lock_drop(&w->lock);
+	return r;
+}
+
+/* What was promised room in this segment must have it in spare ones, and so must what another
+ * thread has reserved by now. Leaves the lock taken, and nobody busy. */
+static int give_up_room_locked(struct wal *w)
+{
+	int r = 0;
+
+	for (;;) {
+		uint64_t room = w->room;
+
+		if (w->failed)
+			return log_failed_locked(w);
+		if (w->busy) {
+			lock_wait(&w->lock, &w->done, 0);
+			continue;
+		}
+		w->room = 0;
+		if (room_fits_locked(w, w->frame_most + ROOM_SLACK))
+			return 0;
+		w->room = room;
+		lock_drop(&w->lock);
+		r = spare_make(w);
+		lock_take(&w->lock);
+		if (r < 0)
+			return r;
+	}
+}
+
+int wal_renew(struct wal *w)
+{
+	uint64_t failures;
+	int r;
+
+	lock_take(&w->lock);
+	assert(w->started);
+	failures = w->failures;
+	r = give_up_room_locked(w);
+	if (r == 0) {
+		w->leave = true;
+		flush_locked(w, true);
+		if (w->failures != failures)
+			r = log_failed_locked(w);
+	}
 	lock_drop(&w->lock);
 	return r;
 }

@@ -110,6 +110,21 @@ int wal_failed(struct wal *w); /* 0, or the error it failed for good with */
 /* Everything below lsn is in a durable checkpoint: segments wholly below are recycled. */
 int wal_trim(struct wal *w, uint64_t lsn);
 
+struct wal_judge {
+	void (*bad)(void *arg, const char *line); /* a place that does not verify */
+	int (*pace)(void *arg,
+		    uint64_t bytes); /* so many were read; less than 0 ends it */
+	void *arg;
+};
+/* Reads again, from the medium, all that was durable when it was called of the segments that
+ * someone who replays from from_lsn on needs. 0 whatever was found; what pace() gave; -ENOMEM.
+ * Without locks, while others append, sync and trim. */
+int wal_verify(struct wal *w, uint64_t from_lsn, const struct wal_judge *judge);
+/* Goes on in a new segment, so that the next checkpoint needs nothing of the ones before. All that
+ * was appended is durable then. As wal_sync(); -ENOSPC: there is no room for one, nothing is
+ * changed. */
+int wal_renew(struct wal *w);
+
 struct wal_stats {
 	uint64_t records, body_bytes, file_bytes, syncs, pushes, segments, recycled;
 };

@@ -83,6 +83,7 @@ struct wal {
 	uint64_t pos; /* next frame's place */
 	uint64_t written_lsn;
 	uint64_t unsynced_bytes;
+	bool leave; /* the segment, before the next frame is written */
 	uint64_t filled; /* up to here seg's file was written before, or holds zeros */
 	struct frame_list unsynced; /* written to seg, oldest first */
 	uint64_t next_number;

@@ -54,6 +54,25 @@ is "the header of a store in use is rewritten, both copies damaged or the file g
 [true,1]"
 is "a period that is none" "$(fs_start -o scrub=often >/dev/null 2>&1; echo $?)" 2
 
+# --- the log ---
+
+log_some() {
+	head -c 3000 /dev/urandom >"$MNT/fresh" && sync "$MNT/fresh" && cp "$MNT/fresh" "$T/copy"
+}
+ok "a file is synced, and with it the log" log_some
+segment=$(find "$STORE/wal" -name '*.wal' | sort | tail -1)
+flip "$segment" $((4096 + 30))
+is "rot in the log of a store in use is found, and gone" \
+	"$(scrub --json | jq -c '[.whole, .mended]')" "[true,1]"
+says=$(dd if="$MNT/.ropefs/events" iflag=nonblock bs=64K count=1 status=none |
+	jq -r 'select(.event == "mended").text' | grep 'log segment')
+is "an event says where it was" "$(grep -c "${segment##*/} at offset [0-9]" <<<"$says")" 1
+ok "so a kill" fs_kill
+ok "and another daemon" fs_start
+ok "cost nothing" cmp "$MNT/fresh" "$T/copy"
+is "of what was written, or can be" "$(status .read_only; touch "$MNT/fresh"; echo $?)" "false
+0"
+
 # --- damaged ---
 
 pack=$STORE/packs/0000000001.pack
@@ -132,4 +151,39 @@ ok "it is started again" fs_start
 is "and it goes on" "$(status .scrub.running) $(status .scrub.now.began)" "true $began"
 ok "unmounting" fs_stop
 is "all is whole" "$(timeout 100 "$FSCK" -k "$KEY" "$STORE" | tail -1)" clean
+
+# --- rot below the system's cache: of a disk whose bytes change behind the filesystem's back ---
+
+away() {
+	! grep -q " $MNT " /proc/self/mounts || fs_stop
+	umount "$T/disk" 2>/dev/null
+	cleanup
+}
+on_disk() {
+	mkdir "$T/disk" && truncate -s 320M "$T/image" && mkfs.ext4 -q "$T/image" &&
+		mount -o loop "$T/image" "$T/disk" 2>/dev/null || return 1
+	trap away EXIT
+	STORE=$T/disk/store KEY=$T/disk.key
+	"$ROPECTL" init "$STORE" --key-file "$KEY" >/dev/null && fs_start &&
+		head -c 3000000 /dev/urandom >"$MNT/run.bag" && scrub >/dev/null &&
+		sync -f "$STORE"
+}
+block_of() {	# FILE OFFSET: of that byte on the disk
+	filefrag -v -b4096 "$1" | awk -v at="$(($2 / 4096))" '
+		$1 ~ /^[0-9]+:$/ {
+			gsub(/[.:]/, " ")
+			if (at >= $2 && at <= $3) print $4 + at - $2
+		}'
+}
+if type filefrag mkfs.ext4 >/dev/null && on_disk; then
+	pack=$STORE/packs/0000000001.pack
+	cat "$pack" >"$T/before"
+	flip "$T/image" $(($(block_of "$pack" 150000) * 4096 + 1000))
+	ok "the system's cache hides rot" cmp "$pack" "$T/before"
+	is "a scrub reads the disk" "$(scrub --json | jq -c '[.whole, .found[].path]')" \
+		'[false,null,"/run.bag"]'
+	ok "unmounting" fs_stop
+	is "so does fsck" "$(timeout 100 "$FSCK" -q -k "$KEY" "$STORE" >/dev/null; echo $?)" 5
+	umount "$T/disk"
+fi
 finish

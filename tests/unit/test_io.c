@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/base/err.h"
 #include "core/io/io.h"
 #include "core/io/io_sim.h"
 #include "tests/lib/io_fixture.h"
@@ -280,6 +281,9 @@ static int links_are_not_followed(struct io *io, const char *path)
 	hold(io_open(io, "dangling", IO_CREATE, &f) == -ELOOP);
 	hold(io_open(io, "fifo", IO_READ, &f) == -EINVAL);
 	hold(io_open(io, "fifo", IO_WRITE, &f) == -EINVAL);
+	hold(io_is_no_file(-EINVAL) && strstr(err_detail(), "\"fifo\"") != NULL);
+	hold(io_open(io, "folder", IO_READ, &f) == -ELOOP);
+	hold(strstr(err_detail(), "symbolic link") != NULL);
 	hold(io_open(io, "folder/x", IO_CREATE, &f) < 0);
 	hold(io_open(io, "folder", IO_READ, &f) < 0);
 	hold(io->ops->mkdir(io, "folder/x") < 0);
@@ -491,6 +495,62 @@ START_TEST(space_time_and_randomness_are_the_machines)
 }
 END_TEST
 
+#define MEDIUM_BYTES 700001u
+
+/* The same bytes at any place and of any length, to the end of the file and past it. */
+static void read_medium(struct io *io, struct rng *r)
+{
+	_cleanup_free_ uint8_t *all = malloc(MEDIUM_BYTES), *got = malloc(400000);
+	struct io_file *f = NULL, *medium = NULL;
+	uint64_t bytes = 0;
+
+	rng_fill(r, all, MEDIUM_BYTES);
+	ck_ok(io_open(io, "medium", IO_CREATE, &f));
+	ck_ok(io_pwrite(f, all, MEDIUM_BYTES, 0));
+	ck_ok(io_open(io, "medium", IO_MEDIUM, &medium));
+	ck_ok(io_size(medium, &bytes));
+	ck_assert_uint_eq(bytes, MEDIUM_BYTES);
+	for (int i = 0; i < 2000; i++) {
+		uint64_t off = rng_below(r, MEDIUM_BYTES + 5000);
+		size_t n = rng_below(r, rng_below(r, 3) ? 9000 : 400000);
+		size_t want = off < MEDIUM_BYTES ? MIN(n, MEDIUM_BYTES - off) : 0;
+
+		if (i % 2) { /* a page, which is written anew meanwhile */
+			n = want = 4096;
+			off = rng_below(r, MEDIUM_BYTES / 4096) * 4096;
+			rng_fill(r, all + off, n);
+			ck_ok(io_pwrite(f, all + off, n, off));
+		} else {
+			io_closep(&medium);
+			ck_ok(io_open(io, "medium", IO_MEDIUM, &medium));
+		}
+		ck_assert_int_eq(io_pread(medium, got, n, off), (ssize_t)want);
+		ck_assert(want == 0 || !memcmp(got, all + off, want));
+	}
+	ck_assert_int_lt(io_pwrite(medium, "x", 1, 0), 0);
+	io_closep(&medium);
+	io_closep(&f);
+}
+
+START_TEST(what_is_read_from_the_medium_is_what_was_written)
+{
+	struct rng r = rng_seeded(suite_seed());
+	char path[256];
+	struct io *io = posix_new(path), *memory = NULL;
+
+	read_medium(io, &r);
+	io_free(io);
+	snprintf(path, sizeof(path), "/dev/shm/ropefs-io-%u", (unsigned)getpid());
+	if (mkdir(path, 0700) < 0)
+		return;
+	ck_ok(io_posix_new(path, &memory));
+	read_medium(memory, &r);
+	ck_ok(memory->ops->unlink(memory, "medium"));
+	io_free(memory);
+	rmdir(path);
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("io");
@@ -504,6 +564,7 @@ static Suite *make_suite(void)
 	tcase_add_test(t, old_kernels_are_as_safe);
 	tcase_add_test(t, files_are_private_and_close_on_exec);
 	tcase_add_test(t, lock_excludes_and_dies_with_its_holder);
+	tcase_add_test(t, what_is_read_from_the_medium_is_what_was_written);
 	tcase_add_test(t, space_time_and_randomness_are_the_machines);
 	suite_add_tcase(suite, t);
 	return suite;

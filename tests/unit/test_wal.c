@@ -559,6 +559,101 @@ START_TEST(inspection_shows_every_frame_and_names_damage)
 }
 END_TEST
 
+/* --- while it is in use --- */
+
+static void count_bad(void *arg, const char *line)
+{
+	unsigned *n = arg;
+
+	ck_assert_msg(strstr(line, FIRST_SEGMENT), "%s", line);
+	n[0]++;
+}
+
+static int count_bytes(void *arg, uint64_t bytes)
+{
+	unsigned *n = arg;
+
+	n[1] += (unsigned)bytes;
+	return 0;
+}
+
+static unsigned verified_bad(struct fixture *f, uint64_t from_lsn)
+{
+	unsigned n[2] = { 0 };
+	const struct wal_judge judge = { count_bad, count_bytes, n };
+
+	ck_ok(wal_verify(f->w, from_lsn, &judge));
+	ck_assert(n[0] || n[1] == 3 * (SMALL + 2));
+	return n[0];
+}
+
+START_TEST(reading_it_again_finds_each_flipped_byte_that_was_durable)
+{
+	struct fixture f = small_log();
+
+	ck_assert_uint_eq(verified_bad(&f, 1), 0);
+	for (uint64_t off = 0; off < 16384 + SMALL_FRAME; off++) {
+		uint64_t frame = off / 4096, in_frame = off % 4096;
+		bool hit = in_frame < (frame == 0 ? 112 : SMALL_FRAME);
+
+		if (!hit && in_frame % 397)
+			continue;
+		ck_ok(io_sim_flip(f.io, FIRST_SEGMENT, off, (unsigned)(off % 8)));
+		ck_assert_uint_eq(verified_bad(&f, 1), hit && frame < 4);
+		ck_ok(io_sim_flip(f.io, FIRST_SEGMENT, off, (unsigned)(off % 8)));
+	}
+	ck_ok(f.io->ops->unlink(f.io, FIRST_SEGMENT));
+	ck_assert_uint_eq(verified_bad(&f, 1), 1);
+	fixture_free(&f);
+}
+END_TEST
+
+/* All is acknowledged by a checkpoint behind a renewal: then the rot has gone with its segment. */
+START_TEST(a_renewed_log_needs_nothing_of_the_segments_before)
+{
+	struct fixture f = small_log();
+	uint64_t renewed;
+
+	ck_ok(io_sim_flip(f.io, FIRST_SEGMENT, 8192 + 70, 3));
+	put(&f, SMALL, false);
+	ck_ok(wal_renew(f.w));
+	ck_assert_uint_eq(wal_durable_lsn(f.w), f.n);
+	renewed = f.n;
+	ck_ok(wal_renew(f.w)); /* also where nothing was written since */
+	put_synced(&f, SMALL);
+	ck_assert_uint_eq(verified_bad(&f, 1), 1);
+	ck_ok(wal_trim(f.w, renewed + 1));
+	f.from_lsn = renewed + 1;
+	fixture_kill(&f);
+	ck_assert(!f.stats.rot);
+	ck_assert_uint_eq(f.stats.last_lsn, f.n);
+	ck_ok(fixture_start(&f));
+	put_synced(&f, SMALL);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(without_room_a_log_is_not_renewed_and_keeps_what_it_promised)
+{
+	struct fixture f = small_log();
+	uint64_t promised;
+
+	io_sim_set_free(f.io, 0);
+	while (wal_renew(f.w) == 0) /* spare ones are used up */
+		put_synced(&f, SMALL);
+	ck_assert_int_eq(wal_renew(f.w), -ENOSPC);
+	for (int i = 0; i < 20; i++)
+		put(&f, 100000, false);
+	promised = f.n;
+	ck_assert_int_eq(wal_renew(f.w), -ENOSPC);
+	ck_ok(wal_sync(f.w, promised));
+	fixture_cut(&f);
+	ck_assert(!f.stats.rot);
+	ck_assert_uint_eq(f.stats.last_lsn, promised);
+	fixture_free(&f);
+}
+END_TEST
+
 /* --- segments --- */
 
 START_TEST(trimmed_segments_are_reused_and_their_old_bytes_never_come_back)
@@ -981,6 +1076,10 @@ static Suite *make_suite(void)
 	tcase_add_test(damage, an_empty_folder_is_rot_when_a_checkpoint_was_made);
 	tcase_add_test(damage, damage_below_a_checkpoint_is_stepped_over);
 	tcase_add_test(damage, inspection_shows_every_frame_and_names_damage);
+	tcase_add_test(damage, reading_it_again_finds_each_flipped_byte_that_was_durable);
+	tcase_add_test(segments, a_renewed_log_needs_nothing_of_the_segments_before);
+	tcase_add_test(segments,
+		       without_room_a_log_is_not_renewed_and_keeps_what_it_promised);
 	tcase_add_test(segments,
 		       trimmed_segments_are_reused_and_their_old_bytes_never_come_back);
 	tcase_add_test(
