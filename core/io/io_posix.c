@@ -90,6 +90,18 @@ static int open_nofollow(int dir, const char *base, int flags, mode_t mode)
 	return fd < 0 ? -errno : fd;
 }
 
+/* Of the store's own two folders ("" was opened by its name). */
+static int folder_failed(int r, const char *dir)
+{
+	if ((r != -ENOTDIR && r != -ELOOP) || !*dir)
+		return r;
+	return err_set(
+		-r,
+		"\"%s\" in the store's folder is %s where a folder belongs: move it "
+		"away, and put the folder back from a copy",
+		dir, r == -ELOOP ? "a symbolic link" : "a file");
+}
+
 /* "" is the root, for itself: its position and its sync are the caller's alone. */
 static int folder_open(const struct posix_io *px, const char *dir)
 {
@@ -99,8 +111,9 @@ static int folder_open(const struct posix_io *px, const char *dir)
 		return open_nofollow(px->root, ".", flags, 0);
 	if (strchr(dir, '/') || !strcmp(dir, ".."))
 		return -EINVAL;
-	return px->has_openat2 ? open_beneath(px->root, dir, flags, 0)
-			       : open_nofollow(px->root, dir, flags, 0);
+	return folder_failed(px->has_openat2 ? open_beneath(px->root, dir, flags, 0)
+					     : open_nofollow(px->root, dir, flags, 0),
+			     dir);
 }
 
 static int name_open(const struct posix_io *px, const char *name, int flags)

@@ -120,6 +120,37 @@ says "ropefs: no file pages" 5 "$T/nopages" '"pages" is missing' -- \
 	"$ROPEFS" --key-file "$KEY" "$T/nopages" "$MNT"
 fails "ropefs-fsck: no file pages" '"pages" is missing' "$FSCK" -k "$KEY" "$T/nopages"
 
+# Something else where a file or folder of the store belongs: it is named, and nobody waits for it.
+in_place() {	# KIND NAME: in a copy of the store, whose folder is printed
+	local odd=$T/odd-$1-${2//\//-}
+	cp -r "$STORE" "$odd" && rm -r "${odd:?}/$2" || return 1
+	case $1 in
+	fifo) mkfifo "$odd/$2" ;;
+	folder) mkdir "$odd/$2" ;;
+	link) ln -s /etc/passwd "$odd/$2" ;;
+	file) : >"$odd/$2" ;;
+	esac
+	echo "$odd"
+}
+for kind in fifo folder link; do
+	odd=$(in_place $kind lock)
+	says "a $kind for the lock" 1 "$odd" '"lock" in the store' "where a file belongs" -- \
+		"$ROPEFS" --key-file "$KEY" "$odd" "$MNT"
+	odd=$(in_place $kind pages)
+	says "a $kind for pages" 5 "$odd" '"pages" in the store' "--rebuild" -- \
+		"$ROPEFS" --key-file "$KEY" "$odd" "$MNT"
+	odd=$(in_place $kind packs/0000000001.pack)
+	fails "a $kind for a pack" '"packs/0000000001.pack" in the store' "$FSCK" -k "$KEY" "$odd"
+done
+for folder in wal packs; do
+	odd=$(in_place file $folder)
+	says "a file for the folder $folder" 1 "$odd" "\"$folder\" in the store" \
+		"where a folder belongs" -- "$FSCK" -k "$KEY" "$odd"
+done
+cp -r "$STORE" "$T/emptied" && truncate -s 0 "$T/emptied/pages"
+is "ropefs-fsck: pages cut to nothing is damage" \
+	"$("$FSCK" -q -k "$KEY" "$T/emptied" >/dev/null; echo $?)" 5
+
 # What others may change is not believed.
 cp -r "$STORE" "$T/opened" && chmod 770 "$T/opened"
 says "ropefs: a folder that others may write to" 1 "$T/opened" "chmod 700" -- \

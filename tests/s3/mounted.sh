@@ -36,6 +36,8 @@ for i in 1 2 3 4; do
 	timeout 100 "$ROPECTL" sync --remote "$MNT" || echo "# sync: $?"
 done
 ok "packs over the limit leave" wait_evicted
+is "a scrub says what it did not read, and who does" "$(timeout 100 "$ROPECTL" scrub "$MNT" |
+	grep -c 'packs of .* are in the bucket only and were not read: .*ropectl verify')" 1
 before=$(hash "$MNT")
 rm -f "$MNT/c4"
 fill c5 2
