@@ -9,6 +9,7 @@
 #include "core/txn.h"
 
 #define GAP_RECORD_TEXT 128u
+#define TICK_NS		4000000u
 
 /* --- time --- */
 
@@ -25,13 +26,20 @@ static bool is_step(const struct queue *q, const struct clocks *c)
 	return moved > QUEUE_STEP_NS || moved < -QUEUE_STEP_NS;
 }
 
-/* The queue's time is the wall clock's as long as that does not go back; then it goes on with the
- * monotonic one. `wall` is what the wall clock has just said. */
-static void read_clocks(struct ropefs *fs, struct queue *q, int64_t wall,
-			struct clocks *c)
+/* In the tick of the last reading the wall clock alone tells what the others say: had it been set
+ * by a step that matters, it would not be as little ahead. */
+static bool same_tick(struct ropefs *fs, const struct queue *q, int64_t wall)
 {
-	c->mark = 0;
-	c->wall = (uint64_t)wall;
+	return q->life == fs->life && q->clock.mono &&
+	       (uint64_t)wall - q->clock.wall < TICK_NS &&
+	       io_tick_ns(fs->io) == q->clock.tick;
+}
+
+/* All clocks anew, and whether they go on as the last mark says. */
+static void read_all_clocks(struct ropefs *fs, struct queue *q, struct clocks *c)
+{
+	uint64_t tick = io_tick_ns(fs->io);
+
 	/* A thread that is stopped between the two readings sees a step: so three times. */
 	for (int i = 0; i < 3; i++) {
 		if (i)
@@ -46,14 +54,27 @@ static void read_clocks(struct ropefs *fs, struct queue *q, int64_t wall,
 		if (q->life && !fs->was_clean)
 			c->mark |= MARK_UNCLEAN;
 	}
-	if (!q->clock_mono) {
-		q->clock_mono = c->mono;
-		q->clock_time = q->time;
-	}
-	c->time = q->clock_time + (int64_t)(c->mono - q->clock_mono);
+	c->time = q->clock.mono ? q->clock.time + (int64_t)(c->mono - q->clock.mono)
+				: q->time;
 	c->time = MAX(c->time, (int64_t)c->wall);
-	q->clock_time = c->time;
-	q->clock_mono = c->mono;
+	/* A mark that is due is found again by whoever writes it. */
+	q->clock = (struct queue_clock) { c->time, c->wall, c->mono, c->mark ? 0 : tick };
+}
+
+/* The queue's time is the wall clock's as long as that does not go back; then it goes on with the
+ * monotonic one. `wall` is what the wall clock has just said. */
+static void read_clocks(struct ropefs *fs, struct queue *q, int64_t wall,
+			struct clocks *c)
+{
+	uint64_t since = (uint64_t)wall - q->clock.wall;
+
+	*c = (struct clocks) { .wall = (uint64_t)wall };
+	if (!same_tick(fs, q, wall)) {
+		read_all_clocks(fs, q, c);
+		return;
+	}
+	c->mono = q->clock.mono + since;
+	c->time = MAX(q->clock.time + (int64_t)since, wall);
 }
 
 static int write_mark(struct ropefs *fs, uint64_t ino)

@@ -73,7 +73,8 @@ void inode_touch(struct ropefs *fs, struct inode *in, int64_t time, uint64_t cam
 {
 	uint64_t data = le64_get(in->row.data_bytes) + came;
 
-	stored_went(in, went, fs->told_hot_bytes);
+	if (went)
+		stored_went(in, went, fs->told_hot_bytes);
 	in->row.data_bytes =
 		le64_put(data - MIN(went, data)); /* a row may say anything */
 	in->changed = ++fs->changes;

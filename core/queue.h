@@ -18,6 +18,12 @@
 	((unsigned)ROPEFS_APPEND_MAX) /* one op brings at most so many */
 #define QUEUE_STEP_NS 10000000 /* a wall clock that moved by so much was set */
 
+/* What the queue's clock said when all clocks were read, and what they said. */
+struct queue_clock {
+	int64_t time;
+	uint64_t wall, mono, tick; /* mono 0: not yet */
+};
+
 struct queue {
 	uint64_t next, first, base;
 	int64_t time;
@@ -27,8 +33,7 @@ struct queue {
 	uint8_t boot[BOOT_ID_BYTES];
 	struct block tail;
 	/* Not on disk. */
-	int64_t clock_time; /* what the queue's clock said when the monotonic said clock_mono */
-	uint64_t clock_mono;
+	struct queue_clock clock;
 	uint64_t lost; /* records refused since the last one that was taken */
 	struct block_cursor
 		seen; /* in the tail, where the last reader began; b NULL: none */

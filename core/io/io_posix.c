@@ -554,6 +554,12 @@ static uint64_t posix_mono_ns(struct io *io)
 	return clock_ns(CLOCK_MONOTONIC);
 }
 
+static uint64_t posix_tick_ns(struct io *io)
+{
+	(void)io;
+	return clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+
 /* Zeros where the system does not tell. */
 static void posix_boot_id(struct io *io, uint8_t ret_id[16])
 {
@@ -625,6 +631,7 @@ static const struct io_ops posix_ops = {
 	.lock = posix_lock,
 	.real_ns = posix_real_ns,
 	.mono_ns = posix_mono_ns,
+	.tick_ns = posix_tick_ns,
 	.boot_id = posix_boot_id,
 	.random = posix_random,
 	.free = posix_free,

@@ -55,6 +55,7 @@ struct verdict {
 	bool fault; /* io_sim_fail_at() struck */
 };
 
+static const uint64_t tick_ns = 4000000u;
 static const uint64_t real_offset_ns = 1700000000u * 1000000000ull;
 
 static struct sim *sim_of(struct io *io)
@@ -428,6 +429,13 @@ static uint64_t sim_real_ns(struct io *io)
 	return sim_mono_ns(io) + real_offset_ns;
 }
 
+static uint64_t sim_tick_ns(struct io *io)
+{
+	uint64_t now = sim_mono_ns(io);
+
+	return now - now % tick_ns;
+}
+
 static void sim_boot_id(struct io *io, uint8_t ret_id[16])
 {
 	struct sim *s = sim_of(io);
@@ -478,6 +486,7 @@ static const struct io_ops sim_ops = {
 	.lock = sim_lock,
 	.real_ns = sim_real_ns,
 	.mono_ns = sim_mono_ns,
+	.tick_ns = sim_tick_ns,
 	.boot_id = sim_boot_id,
 	.random = sim_random,
 	.free = sim_free,

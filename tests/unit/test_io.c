@@ -488,6 +488,7 @@ START_TEST(space_time_and_randomness_are_the_machines)
 	ck_assert_uint_le(space.free_bytes, space.total_bytes);
 	ck_assert_uint_ge(io_mono_ns(io), before);
 	ck_assert_uint_gt(io_real_ns(io), 1700000000ull * 1000000000);
+	ck_assert_uint_le(io_tick_ns(io), io_mono_ns(io));
 	io_random(io, a, sizeof(a));
 	io_random(io, b, sizeof(b));
 	ck_assert(memcmp(a, b, sizeof(a)) != 0);

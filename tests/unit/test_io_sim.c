@@ -695,6 +695,10 @@ START_TEST(time_is_virtual)
 	io_sim_advance(io, 5000000000u);
 	ck_assert_uint_eq(io_mono_ns(io), mono + 5000002000u);
 	ck_assert_uint_eq(io_real_ns(io), real + 5000004000u);
+	mono = io_tick_ns(io);
+	ck_assert_uint_eq(io_tick_ns(io), mono);
+	io_sim_advance(io, 5000000u);
+	ck_assert_uint_gt(io_tick_ns(io), mono);
 	io_free(io);
 }
 END_TEST

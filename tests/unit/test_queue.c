@@ -115,6 +115,24 @@ START_TEST(times_go_on_where_the_clock_is_set_back)
 }
 END_TEST
 
+/* Within one tick of the kernel, in which the monotonic clock is not asked again. */
+START_TEST(a_step_back_shows_at_once)
+{
+	struct ropefs_record a = append("a\n"), b, c, d;
+
+	b = append("b\n");
+	clock_set_by = -20000000; /* not much more than a step that counts */
+	c = append("c\n");
+	d = append("d\n");
+	ck_assert_int_gt(b.time.ns, a.time.ns);
+	ck_assert_int_gt(c.time.ns, b.time.ns);
+	ck_assert_int_gt(d.time.ns, c.time.ns);
+	ck_assert_int_eq(true_time(&b), b.time.ns);
+	ck_assert_int_lt(true_time(&c), b.time.ns - 10000000);
+	ck_assert_int_lt(true_time(&d), b.time.ns - 10000000);
+}
+END_TEST
+
 START_TEST(times_never_go_back_over_lives)
 {
 	struct ropefs_record a = append("a\n"), b;
@@ -333,6 +351,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, times_go_on_where_the_clock_is_set_back);
+	tcase_add_test(tc, a_step_back_shows_at_once);
 	tcase_add_test(tc, times_never_go_back_over_lives);
 	tcase_add_loop_test(tc,
 			    retention_keeps_what_it_says_and_no_more_than_a_block_besides,
