@@ -230,6 +230,7 @@ int change_begin(struct ropefs *fs, struct op *op, unsigned io_flags, bool frees
 	r = admit_or_reclaim(fs, op, io_flags, frees);
 	if (r < 0)
 		return change_abort(fs, r);
+	memory_lend_locked(fs);
 	nodes_trim(fs->nodes);
 	inode_trim(fs);
 	op->time = (int64_t)io_real_ns(fs->io);

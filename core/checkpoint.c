@@ -43,11 +43,15 @@ bool memory_due_locked(struct ropefs *fs)
 	       fs->hot_soft;
 }
 
-bool memory_full_locked(struct ropefs *fs)
+static uint64_t memory_unpacked(const struct ropefs *fs)
 {
 	return hot_total(fs->hot) + nodes_dirty_bytes(fs->nodes) +
-		       fs->n_dirty * sizeof(struct inode) >
-	       fs->hot_hard;
+	       fs->n_dirty * sizeof(struct inode);
+}
+
+bool memory_full_locked(struct ropefs *fs)
+{
+	return memory_unpacked(fs) > fs->hot_hard;
 }
 
 /* Each opening begins a segment: one that is killed again and again leaves many with little in
@@ -59,9 +63,14 @@ bool log_crowds(struct ropefs *fs, unsigned times)
 
 bool replay_full_locked(struct ropefs *fs)
 {
-	return hot_total(fs->hot) + nodes_dirty_bytes(fs->nodes) +
-		       fs->n_dirty * sizeof(struct inode) >
-	       fs->hot_hard + fs->hot_hard / 2;
+	return memory_unpacked(fs) > fs->hot_hard + fs->hot_hard / 2;
+}
+
+void memory_lend_locked(struct ropefs *fs)
+{
+	uint64_t used = memory_unpacked(fs) + hot_spare(fs->hot);
+
+	nodes_lend(fs->nodes, fs->hot_hard - MIN(used, fs->hot_hard));
 }
 
 bool checkpoint_due_locked(struct ropefs *fs)
@@ -364,6 +373,7 @@ int checkpoint_run_held(struct ropefs *fs, bool clean)
 		fs->last_error[0] = '\0';
 	}
 	fs->checkpoint_last_ns = io_mono_ns(fs->io) - began;
+	memory_lend_locked(fs);
 	pthread_cond_broadcast(&fs->room);
 	lock_drop(&fs->engine);
 	if (r >= 0)

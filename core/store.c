@@ -421,6 +421,7 @@ int store_renew_locked(struct ropefs *fs, const struct store_renewal *n,
 	nodes_free_cache(fs->nodes);
 	fs->nodes = nodes;
 	take_super(fs);
+	memory_lend_locked(fs);
 	r = snapshots_open(fs);
 	inode_reload_all(fs, changed);
 	pthread_cond_broadcast(&fs->appended);
@@ -547,27 +548,22 @@ static int make_root(struct ropefs *fs)
 	return r;
 }
 
-int store_open(struct io *io, const struct key_file *kf, const struct store_opts *opts,
-	       struct ropefs **ret)
+/* A store of which nothing is read yet. */
+static struct ropefs *store_new(struct io *io, const struct store_opts *o)
 {
-	struct store_opts o = *opts;
-	bool damaged = false;
-	struct ropefs *fs;
-	int r;
+	struct ropefs *fs = calloc(1, sizeof(*fs));
 
-	fs = calloc(1, sizeof(*fs));
 	if (!fs)
-		return -ENOMEM;
-	defaults(&o, io);
+		return NULL;
 	fs->io = io;
-	fs->opts = o.pub;
-	fs->threads = o.threads;
+	fs->opts = o->pub;
+	fs->threads = o->threads;
 	fs->lane_turn = 1;
-	fs->repair = o.repair;
-	fs->hot_soft = o.pub.memory_bytes / 4;
-	fs->hot_hard = o.hot_hard ? o.hot_hard : o.pub.memory_bytes / 2;
+	fs->repair = o->repair;
+	fs->hot_soft = o->pub.memory_bytes / 4;
+	fs->hot_hard = o->hot_hard ? o->hot_hard : o->pub.memory_bytes / 2;
 	fs->log_soft = MIN(256 * MIB, 2 * fs->hot_hard);
-	fs->segment_bytes = o.segment_bytes;
+	fs->segment_bytes = o->segment_bytes;
 	lock_init(&fs->checkpoint, RANK_CHECKPOINT);
 	lock_init(&fs->engine, RANK_ENGINE);
 	lock_cond_init(&fs->flusher_wake);
@@ -580,34 +576,67 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 	TAILQ_INIT(&fs->lru);
 	TAILQ_INIT(&fs->dirty);
 	STAILQ_INIT(&fs->waiters);
-	if (o.pub.read_only) {
+	if (o->pub.read_only) {
 		fs->read_only = true;
 		snprintf(fs->read_only_why, sizeof(fs->read_only_why),
 			 ROPEFS_READ_ONLY_ASKED);
 	}
+	return fs;
+}
 
-	r = header_read(io, &fs->header, &damaged);
+/* What the folder holds, up to the last checkpoint. */
+static int load_state(struct ropefs *fs, const struct key_file *kf, struct store_opts *o)
+{
+	bool damaged = false;
+	int r = header_read(fs->io, &fs->header, &damaged);
+
 	if (r >= 0)
-		r = open_layers(fs, kf, &o);
+		r = open_layers(fs, kf, o);
 	if (r >= 0 && damaged && !fs->read_only)
-		header_write(io, &fs->header); /* if not now, then the next time */
+		header_write(fs->io, &fs->header); /* if not now, then the next time */
 	if (r >= 0)
 		r = make_root(fs);
-	if (r >= 0) {
-		lock_take(&fs->engine);
-		r = snapshots_open(fs);
-		lock_drop(&fs->engine);
-	}
-	if (r >= 0 && fs->repair)
-		r = repair_trees(fs);
-	if (r >= 0)
-		r = recover(fs);
-	if (r >= 0 && fs->threads && !fs->read_only)
-		r = background_start(fs);
+	if (r < 0)
+		return r;
+	lock_take(&fs->engine);
+	r = snapshots_open(fs);
+	lock_drop(&fs->engine);
+	return r;
+}
+
+static int start_threads(struct ropefs *fs)
+{
+	int r = fs->threads && !fs->read_only ? background_start(fs) : 0;
+
 	if (r >= 0 && !fs->repair)
 		r = remote_start(fs);
 	if (r >= 0 && fs->threads && !fs->repair)
 		r = scrub_open(fs);
+	return r;
+}
+
+int store_open(struct io *io, const struct key_file *kf, const struct store_opts *opts,
+	       struct ropefs **ret)
+{
+	struct store_opts o = *opts;
+	struct ropefs *fs;
+	int r;
+
+	defaults(&o, io);
+	fs = store_new(io, &o);
+	if (!fs)
+		return -ENOMEM;
+	r = load_state(fs, kf, &o);
+	if (r >= 0 && fs->repair)
+		r = repair_trees(fs);
+	if (r >= 0)
+		r = recover(fs);
+	if (r >= 0) {
+		lock_take(&fs->engine);
+		memory_lend_locked(fs);
+		lock_drop(&fs->engine);
+		r = start_threads(fs);
+	}
 	if (r < 0) {
 		store_abandon(fs, true);
 		return r;

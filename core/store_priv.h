@@ -356,6 +356,8 @@ bool memory_full_locked(struct ropefs *fs);
 /* The same for a replay, which may take what an open store has for its caches: each checkpoint
  * less is half a second or more less to wait. */
 bool replay_full_locked(struct ropefs *fs);
+/* What changes leave of their memory, clean nodes may have meanwhile. */
+void memory_lend_locked(struct ropefs *fs);
 bool checkpoint_due_locked(struct ropefs *fs);
 /* The log's files take `times` as much of the disk as they should, at least. */
 bool log_crowds(struct ropefs *fs, unsigned times);

@@ -409,14 +409,24 @@ void nodes_free_doomed(struct nodes *ns, unsigned max)
 }
 
 #define TRIM_NODES 64u
+#define TRIM_PART  16u
 #define BLANK_KEPT 64u
 
+/* Clean nodes beyond the budget. */
+static uint64_t nodes_excess(const struct nodes *ns)
+{
+	uint64_t most = (ns->cache_bytes + ns->lent_bytes) / sizeof(struct node);
+
+	return ns->n_clean > most ? ns->n_clean - most : 0;
+}
+
 /* A finished checkpoint leaves thousands of nodes to free: a few at each call, so that no
- * single change has to wait for all of them. What was read since the last call goes besides,
- * so that reading alone never takes more memory (each may have a second chance before). */
+ * single change has to wait for all of them; more the more they are, as what was lent to them may
+ * be wanted back soon. What was read since the last call goes besides, so that reading alone never
+ * takes more memory (each may have a second chance before). */
 void nodes_trim(struct nodes *ns)
 {
-	uint64_t most = TRIM_NODES + 2 * ns->loaded;
+	uint64_t most = TRIM_NODES + 2 * ns->loaded + nodes_excess(ns) / TRIM_PART;
 	struct node *n;
 
 	ns->loaded = 0;
@@ -429,7 +439,7 @@ void nodes_trim(struct nodes *ns)
 	}
 	for (uint64_t i = 0; i < most; i++) {
 		n = ns->clean.first;
-		if (!n || ns->n_clean * sizeof(*n) <= ns->cache_bytes)
+		if (!n || !nodes_excess(ns))
 			return;
 		list_remove(&ns->clean, n);
 		if (n->used) {
@@ -446,6 +456,13 @@ void nodes_trim(struct nodes *ns)
 void nodes_set_budget(struct nodes *ns, size_t cache_bytes)
 {
 	ns->cache_bytes = cache_bytes;
+	ns->lent_bytes = 0;
+	ns->fixed = true;
+}
+
+void nodes_lend(struct nodes *ns, uint64_t bytes)
+{
+	ns->lent_bytes = ns->fixed ? 0 : bytes;
 }
 
 void nodes_get_stats(const struct nodes *ns, struct nodes_stats *ret)

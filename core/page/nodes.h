@@ -111,7 +111,10 @@ void nodes_set_snapshots(struct nodes *ns, uint64_t epoch, bool any);
 uint64_t nodes_snapshot_epoch(const struct nodes *ns);
 /* Drops some of the clean nodes beyond the budget; the only call that ends borrowed pointers. */
 void nodes_trim(struct nodes *ns);
+/* A budget for clean nodes that nothing is added to from now on. */
 void nodes_set_budget(struct nodes *ns, size_t cache_bytes);
+/* So many bytes besides the budget, until the next call: memory that nobody needs for now. */
+void nodes_lend(struct nodes *ns, uint64_t bytes);
 
 /* --- checkpoint: freeze (under the lock), write out (without), finish (under) --- */
 

@@ -57,6 +57,8 @@ struct nodes {
 	struct pagefile *pf;
 	const struct node_type *types[NODE_KIND_MAX];
 	size_t cache_bytes;
+	uint64_t lent_bytes; /* besides, for a while */
+	bool fixed; /* nothing is lent */
 
 	uint64_t epoch; /* of nodes made now */
 	uint64_t frozen_epoch;

@@ -222,6 +222,11 @@ uint64_t hot_live(const struct hot *h)
 	return h->live.bytes;
 }
 
+uint64_t hot_spare(const struct hot *h)
+{
+	return (uint64_t)h->n_spare * HOT_BLOCK_MAX;
+}
+
 int hot_freeze(struct hot *h)
 {
 	uint64_t next = h->live.first + h->live.n;

@@ -45,6 +45,8 @@ unsigned hot_lane(const struct hot *h, const struct extent *e);
 /* Memory in blocks: all of it, and the part no checkpoint has taken yet. */
 uint64_t hot_total(const struct hot *h);
 uint64_t hot_live(const struct hot *h);
+/* And of blocks that are kept for reuse. */
+uint64_t hot_spare(const struct hot *h);
 
 /* -ENOMEM: nothing is frozen. */
 int hot_freeze(struct hot *h);

@@ -363,6 +363,42 @@ START_TEST(cache_keeps_to_its_budget)
 }
 END_TEST
 
+static void read_every_key(struct fixture *f)
+{
+	uint64_t value;
+
+	for (unsigned key = 0; key < KEYS; key++) {
+		ck_ok(value_get(f, 0, key, &value));
+		ck_assert_uint_eq(value, f->live.value[0][key]);
+		nodes_trim(f->ns);
+	}
+}
+
+START_TEST(what_is_lent_to_the_cache_is_used_and_given_back)
+{
+	struct fixture *f = fixture_new();
+	struct nodes_stats before, after;
+
+	f->quiet = true;
+	for (unsigned key = 0; key < KEYS; key++)
+		ck_ok(value_set(f, 0, key, 1 + key));
+	ck_ok(checkpoint(f));
+	nodes_lend(f->ns, 1024 * PAGE_BYTES);
+	read_every_key(f);
+	nodes_get_stats(f->ns, &before);
+	read_every_key(f);
+	nodes_get_stats(f->ns, &after);
+	ck_assert_uint_gt(before.clean, 40);
+	ck_assert_uint_eq(after.misses, before.misses);
+	nodes_lend(f->ns, 0);
+	for (unsigned i = 0; i < 20; i++)
+		nodes_trim(f->ns);
+	nodes_get_stats(f->ns, &after);
+	ck_assert_uint_le(after.clean, 40);
+	fixture_free(f);
+}
+END_TEST
+
 START_TEST(memory_alone_works_without_a_page_file)
 {
 	struct fixture *f = fixture_new();
@@ -471,6 +507,7 @@ static Suite *make_suite(void)
 	tcase_add_test(t, image_in_memory_equals_the_one_on_disk);
 	tcase_add_test(t, flip_fails_exactly_the_reads_through_its_page);
 	tcase_add_test(t, cache_keeps_to_its_budget);
+	tcase_add_test(t, what_is_lent_to_the_cache_is_used_and_given_back);
 	tcase_add_test(t, memory_alone_works_without_a_page_file);
 	suite_add_tcase(s, t);
 	tcase_set_timeout(threads, 100);
