@@ -5,6 +5,7 @@
 #include "core/base/err.h"
 #include "core/catalog/queue_rows.h"
 #include "core/queue.h"
+#include "core/queue/block_cache.h"
 
 #define MS_NS	     1000000
 #define TRIM_RECORDS 32768u /* a slice: some hundred blocks */
@@ -135,20 +136,36 @@ static void give_record(struct ropefs_batch *b, const struct record *rec)
 	b->id = rec->id + 1;
 }
 
-/* Where the walk to record id begins: in the tail, where the last reader began, if that was not
+/* Where the walk to record id begins: where the last reader of the block began, if that was not
  * behind it. Those who follow all read the same few records. */
-static struct block_cursor walk_to(struct queue *q, const struct block *block,
+static struct block_cursor walk_to(struct block_cursor *seen, const struct block *block,
 				   uint64_t id)
 {
 	struct block_cursor c = block_walk(block);
-	bool is_tail = block == &q->tail;
 
-	if (is_tail && q->seen.b && block->first + q->seen.i <= id)
-		c = q->seen;
+	if (seen->b && block->first + seen->i <= id)
+		c = *seen;
 	queue_skip(&c, id);
-	if (is_tail)
-		q->seen = c;
+	*seen = c;
 	return c;
+}
+
+/* A full block, and where its last reader began. */
+static int full_block(struct ropefs *fs, struct inode *in, uint64_t id,
+		      struct kept_block **ret)
+{
+	struct kept_block *kept = block_cache_find(fs->blocks, in->ino, id);
+	int r;
+
+	if (!kept) {
+		kept = block_cache_room(fs->blocks);
+		r = queue_block(fs, in, id, &kept->block);
+		if (r < 0)
+			return r;
+		block_cache_enter(fs->blocks, kept, in->ino);
+	}
+	*ret = kept;
+	return 0;
 }
 
 /* Takes all that is left of a block at once, if it fits and nobody asks for its records. */
@@ -171,18 +188,20 @@ static bool take_rest(struct ropefs_batch *b, const struct block_cursor *c, uint
 static int take_block(struct ropefs *fs, struct inode *in, struct ropefs_batch *b,
 		      uint64_t *at)
 {
-	struct block copy, *block = &in->q->tail;
-	struct block_cursor c;
+	struct block_cursor c, *seen = &in->q->seen;
+	struct block *block = &in->q->tail;
+	struct kept_block *kept;
 	struct record rec;
 	int r;
 
 	if (b->id < block->first) {
-		block = &copy;
-		r = queue_block(fs, in, b->id, block);
+		r = full_block(fs, in, b->id, &kept);
 		if (r < 0)
 			return r;
+		block = &kept->block;
+		seen = &kept->seen;
 	}
-	c = walk_to(in->q, block, b->id);
+	c = walk_to(seen, block, b->id);
 	if (take_rest(b, &c, at))
 		return b->count < b->max;
 	while (b->count < b->max && block_next(&c, &rec)) {

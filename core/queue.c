@@ -6,6 +6,7 @@
 #include "core/base/err.h"
 #include "core/stored.h"
 #include "core/catalog/queue_rows.h"
+#include "core/queue/block_cache.h"
 
 /* One hot_put() of a record, as apply_write(). */
 #define EXTENTS_MAX (WAL_RECORD_MAX / HOT_BLOCK_MAX + 4)
@@ -534,6 +535,7 @@ int queue_reset(struct ropefs *fs, struct inode *in, int64_t time)
 	q->resets++;
 	block_begin(&q->tail, 0, 0);
 	q->seen.b = NULL;
+	block_cache_drop(fs->blocks, in->ino);
 	inode_touch(fs, in, time, 0, 0);
 	r = catalog_del_table(&fs->catalog, in->ino);
 	if (r < 0)

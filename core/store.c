@@ -7,6 +7,7 @@
 
 #include "core/base/err.h"
 #include "core/page/superblock.h"
+#include "core/queue/block_cache.h"
 #include "core/remote_priv.h"
 #include "core/repair.h"
 #include "core/scrub.h"
@@ -422,6 +423,7 @@ int store_renew_locked(struct ropefs *fs, const struct store_renewal *n,
 	fs->nodes = nodes;
 	take_super(fs);
 	memory_lend_locked(fs);
+	block_cache_drop(fs->blocks, 0);
 	r = snapshots_open(fs);
 	inode_reload_all(fs, changed);
 	pthread_cond_broadcast(&fs->appended);
@@ -555,6 +557,11 @@ static struct ropefs *store_new(struct io *io, const struct store_opts *o)
 
 	if (!fs)
 		return NULL;
+	fs->blocks = block_cache_new();
+	if (!fs->blocks) {
+		free(fs);
+		return NULL;
+	}
 	fs->io = io;
 	fs->opts = o->pub;
 	fs->threads = o->threads;
@@ -741,6 +748,7 @@ struct io *store_abandon(struct ropefs *fs, bool keep_io)
 	background_stop(fs);
 	remote_stop(fs);
 	inode_free_all(fs);
+	fs->blocks = block_cache_free(fs->blocks);
 	htab_release(&fs->watched);
 	buf_release(&fs->txn_gone);
 	fs->wal = wal_close(fs->wal);

@@ -71,6 +71,7 @@ struct sync_waiter {
 
 #define INODE_PATH_MAX 600 /* of what inode_path() gives */
 
+struct block_cache;
 struct remote;
 struct scrub;
 
@@ -120,6 +121,8 @@ struct ropefs {
 	bool retain_wanted; /* a policy was set */
 	unsigned append_waiters; /* who wait for a queue to grow */
 	pthread_cond_t appended;
+	struct block_cache
+		*blocks; /* of queues that are read (core/queue/block_cache.h) */
 	uint64_t queue_appends, queue_seeks, queue_blocks_read; /* for status */
 	uint64_t queue_trimmed_records, queue_trimmed_bytes, queue_refused;
 

@@ -152,6 +152,58 @@ START_TEST(times_never_go_back_over_lives)
 }
 END_TEST
 
+/* Of the records in blocks that are full, as a slow follower reads them. */
+static void check_one_by_one(unsigned from, unsigned to, unsigned base)
+{
+	for (unsigned id = from; id < to; id++) {
+		char p[32], want[32];
+		struct ropefs_record rec;
+		struct ropefs_batch b = {
+			.id = id, .records = &rec, .max = 1, .p = p, .n = sizeof(p)
+		};
+
+		ck_ok(ropefs_queue_read(fs, ino, &b, 0));
+		ck_assert_uint_eq(b.count, 1);
+		ck_assert_uint_eq(rec.id, id);
+		snprintf(want, sizeof(want), "%u\n", base + id);
+		ck_assert_uint_eq(b.bytes, strlen(want));
+		ck_assert(!memcmp(p, want, b.bytes));
+	}
+}
+
+static void append_numbers(unsigned n, unsigned base)
+{
+	char line[32];
+
+	for (unsigned id = 0; id < n; id++) {
+		snprintf(line, sizeof(line), "%u\n", base + id);
+		append(line);
+	}
+}
+
+START_TEST(a_block_is_read_once_by_who_reads_record_by_record)
+{
+	struct ropefs_status before, after;
+
+	append_numbers(700, 0);
+	ropefs_get_status(fs, &before);
+	check_one_by_one(10, 200, 0);
+	check_one_by_one(5, 300, 0);
+	ropefs_get_status(fs, &after);
+	ck_assert_uint_eq(after.queue_blocks_read - before.queue_blocks_read, 2);
+	/* What was read of it is of the queue before it was emptied. */
+	ck_ok(ropefs_truncate(fs, ino, 0));
+	append_numbers(700, 1000000);
+	check_one_by_one(5, 300, 1000000);
+	/* What is trimmed meanwhile is gone. */
+	ck_ok(ropefs_queue_trim(fs, ino, 150));
+	check_one_by_one(150, 300, 1000000);
+	ck_assert_int_eq(
+		ropefs_queue_read(fs, ino, &(struct ropefs_batch) { .id = 149 }, 0),
+		-ERANGE);
+}
+END_TEST
+
 static void append_many(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
@@ -353,6 +405,7 @@ int main(void)
 	tcase_add_test(tc, times_go_on_where_the_clock_is_set_back);
 	tcase_add_test(tc, a_step_back_shows_at_once);
 	tcase_add_test(tc, times_never_go_back_over_lives);
+	tcase_add_test(tc, a_block_is_read_once_by_who_reads_record_by_record);
 	tcase_add_loop_test(tc,
 			    retention_keeps_what_it_says_and_no_more_than_a_block_besides,
 			    0, sizeof(kept) / sizeof(kept[0]));
