@@ -7,6 +7,7 @@
 
 #include "core/base/err.h"
 #include "core/base/util.h"
+#include "core/keys/secret.h"
 #include "core/ropefs.h"
 
 #define TEXT_MAX 4096
@@ -21,6 +22,11 @@ void ropefs_credentials_release(struct ropefs_credentials *c)
 		free(*secrets[i]);
 		*secrets[i] = NULL;
 	}
+}
+
+void ropefs_secrets_forget(void)
+{
+	secret_forget();
 }
 
 /* Nothing for nothing. */
@@ -54,13 +60,14 @@ static bool is_whole(const struct ropefs_credentials *c)
 /* Lines NAME = VALUE of one section; without a profile of the first. */
 static int read_file(const char *path, const char *profile, struct ropefs_credentials *c)
 {
-	char line[TEXT_MAX], name[64], value[TEXT_MAX];
+	char line[TEXT_MAX], name[64], value[TEXT_MAX], buffer[TEXT_MAX];
 	FILE *f = fopen(path, "re");
 	bool ours = !profile;
 	int sections = 0, r = 0;
 
 	if (!f)
 		return err_set(errno, "%s: %s", path, strerror(errno));
+	setvbuf(f, buffer, _IOFBF, sizeof(buffer));
 	while (r == 0 && fgets(line, sizeof(line), f)) {
 		if (sscanf(line, " [%63[^]]]", name) == 1)
 			ours = profile ? !strcmp(name, profile) : sections++ == 0;
@@ -70,6 +77,8 @@ static int read_file(const char *path, const char *profile, struct ropefs_creden
 	fclose(f);
 	explicit_bzero(line, sizeof(line));
 	explicit_bzero(value, sizeof(value));
+	explicit_bzero(buffer, sizeof(buffer));
+	secret_forget();
 	if (r < 0 || is_whole(c))
 		return r;
 	return err_set(EINVAL,

@@ -7,6 +7,7 @@
 #include "core/base/err.h"
 #include "core/base/json.h"
 #include "core/keys/sealed_file.h"
+#include "core/keys/secret.h"
 #include "core/remote_priv.h"
 
 #define CONFIG_NAME REMOTE_FOLDER "/config"
@@ -15,12 +16,14 @@
 static const struct sealed_kind kind = { CONFIG_NAME, "ROPEREMO", KEY_REMOTE,
 					 CONFIG_MAX };
 
-/* X(name): fields that are text, and that are numbers. */
-#define TEXTS(X)                                                                         \
+/* X(name): fields that are text, which may be secret, and that are numbers. */
+#define OPEN_TEXTS(X)                                                                    \
 	X(url)                                                                           \
 	X(endpoint)                                                                      \
 	X(region)                                                                        \
-	X(access_key) X(secret_key) X(session_token) X(ca_file) X(upload_hours)
+	X(access_key) X(ca_file) X(upload_hours)
+#define SECRETS(X) X(secret_key) X(session_token)
+#define TEXTS(X)   OPEN_TEXTS(X) SECRETS(X)
 #define NUMBERS(X)                                                                       \
 	X(virtual_host)                                                                  \
 	X(signature_v2)                                                                  \
@@ -32,12 +35,11 @@ static const struct sealed_kind kind = { CONFIG_NAME, "ROPEREMO", KEY_REMOTE,
 
 void remote_config_release(struct remote_config *c)
 {
-	if (c->secret_key)
-		explicit_bzero(c->secret_key, strlen(c->secret_key));
-	if (c->session_token)
-		explicit_bzero(c->session_token, strlen(c->session_token));
 #define X(name) free(c->name);
-	TEXTS(X)
+	OPEN_TEXTS(X)
+#undef X
+#define X(name) secret_free(c->name);
+	SECRETS(X)
 #undef X
 	*c = (struct remote_config) { 0 };
 }
@@ -52,7 +54,8 @@ int remote_config_write(struct io *io, const struct keys *keys,
 {
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
 	char writer[2 * sizeof(c->writer) + 1];
-	int r = 0;
+	int r = buf_reserve(&text,
+			    CONFIG_MAX); /* it must not move: only one copy is wiped */
 
 	hex_put(c->writer, sizeof(c->writer), writer);
 #define X(name)                                                                          \
@@ -71,6 +74,7 @@ int remote_config_write(struct io *io, const struct keys *keys,
 		r = sealed_file_write(io, keys, &kind, buf_span(&text));
 	if (text.p)
 		explicit_bzero(text.p, text.n);
+	secret_forget();
 	return r;
 }
 
@@ -81,7 +85,12 @@ static int take_line(struct remote_config *c, const char *name, const char *valu
 		c->field = strdup(value);                                                \
 		return c->field ? 0 : -ENOMEM;                                           \
 	}
-	TEXTS(X)
+	OPEN_TEXTS(X)
+#undef X
+#define X(field)                                                                         \
+	if (!strcmp(name, #field))                                                       \
+		return secret_text(value, &c->field);
+	SECRETS(X)
 #undef X
 #define X(field)                                                                         \
 	if (!strcmp(name, #field))                                                       \
@@ -126,6 +135,7 @@ int remote_config_read(struct io *io, const struct keys *keys, struct remote_con
 		return r;
 	r = take_text(&c, (char *)text.p);
 	explicit_bzero(text.p, text.n);
+	secret_forget();
 	if (r < 0) {
 		remote_config_release(&c);
 		return r;
@@ -134,15 +144,28 @@ int remote_config_read(struct io *io, const struct keys *keys, struct remote_con
 	return 0;
 }
 
+static int check_text(const char *text)
+{
+	if (!text || !strchr(text, '\n'))
+		return 0;
+	return err_set(EINVAL, "a line break is part of no place and no credential");
+}
+
 static int copy_text(char **to, const char *from)
 {
-	if (!from)
-		return 0;
-	if (strchr(from, '\n'))
-		return err_set(EINVAL,
-			       "a line break is part of no place and no credential");
+	int r = check_text(from);
+
+	if (r < 0 || !from)
+		return r;
 	*to = strdup(from);
 	return *to ? 0 : -ENOMEM;
+}
+
+static int copy_secret(char **to, const char *from)
+{
+	int r = check_text(from);
+
+	return r < 0 ? r : secret_text(from, to);
 }
 
 /* --- options as lines --- */
@@ -240,7 +263,12 @@ static int change_line(struct remote_config *c, const char *name, const char *va
 		free(c->field);                                                          \
 		c->field = NULL;                                                         \
 	}
-	TEXTS(X)
+	OPEN_TEXTS(X)
+#undef X
+#define X(field)                                                                         \
+	if (!strcmp(name, #field))                                                       \
+		c->field = secret_free(c->field);
+	SECRETS(X)
 #undef X
 	return *value ? take_line(c, name, value) : 0;
 }
@@ -271,7 +299,12 @@ int remote_config_fill(struct remote_config *c, const struct ropefs_remote_opts 
 #define X(name)                                                                          \
 	if (r == 0)                                                                      \
 		r = copy_text(&c->name, opts->name);
-	TEXTS(X)
+	OPEN_TEXTS(X)
+#undef X
+#define X(name)                                                                          \
+	if (r == 0)                                                                      \
+		r = copy_secret(&c->name, opts->name);
+	SECRETS(X)
 #undef X
 	c->virtual_host = opts->virtual_host;
 	c->signature_v2 = opts->signature_v2;

@@ -787,6 +787,9 @@ struct ropefs_credentials_source {
 };
 int ropefs_credentials_find(const struct ropefs_credentials_source *from,
 			    struct ropefs_credentials *ret);
+/* After work on a secret text: what is left of it in this thread's vector registers, and on its
+ * stack below the caller, goes. */
+void ropefs_secrets_forget(void);
 void ropefs_credentials_release(struct ropefs_credentials *c);
 /* Compares the bucket with what this store knows to be there: the chain of manifests, and each
  * object they need: manifests, segments and the header by their bytes, packs by their length.

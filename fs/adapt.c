@@ -4,9 +4,13 @@
 #include "fs/reply.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <linux/fuse.h>
 #include <linux/stat.h>
 #include <string.h>
+#include <unistd.h>
+
+enum { PUT_TRIES = 100, PUT_WAIT_US = 10000 };
 
 #define TAG	       ((uint64_t)1 << 62)
 #define REQUEST_STATX  52 /* newer than this machine's header may be */
@@ -116,6 +120,19 @@ static void fill(const struct daemon *d, const struct fuse_attr_out *from,
 	to->btime = time_of((uint64_t)born.tv_sec, (uint32_t)born.tv_nsec);
 }
 
+/* A reply that the kernel has no memory to take in would be lost, and who waits for it would wait
+ * for ever. */
+static ssize_t put(int fd, const struct iovec *iov, int count)
+{
+	ssize_t n = writev(fd, iov, count);
+
+	for (unsigned i = 0; n < 0 && errno == ENOMEM && i < PUT_TRIES; i++) {
+		usleep(PUT_WAIT_US);
+		n = writev(fd, iov, count);
+	}
+	return n;
+}
+
 ssize_t adapt_reply(const struct daemon *d, int fd, const struct iovec *iov, int count)
 {
 	struct fuse_out_header *head = iov[0].iov_base;
@@ -124,12 +141,12 @@ ssize_t adapt_reply(const struct daemon *d, int fd, const struct iovec *iov, int
 	struct iovec longer[2] = { iov[0], { &to, sizeof(to) } };
 
 	if (!(head->unique & TAG))
-		return writev(fd, iov, count);
+		return put(fd, iov, count);
 	head->unique &= ~TAG;
 	if (head->error || count != 2 || iov[1].iov_len != sizeof(from))
-		return writev(fd, iov, count);
+		return put(fd, iov, count);
 	memcpy(&from, iov[1].iov_base, sizeof(from));
 	fill(d, &from, &to);
 	head->len = (uint32_t)(sizeof(*head) + sizeof(to));
-	return writev(fd, longer, 2);
+	return put(fd, longer, 2);
 }

@@ -67,6 +67,7 @@ static void change_waiting(struct task *t)
 	c->result = change(t->d, c);
 	pthread_mutex_unlock(&changing);
 	explicit_bzero(c->text, sizeof(c->text)); /* credentials */
+	ropefs_secrets_forget();
 	if (c->result < 0)
 		snprintf(c->text, sizeof(c->text), "%s", ropefs_error());
 	fuse_reply_ioctl(t->req, 0, c, sizeof(*c));
@@ -127,6 +128,7 @@ void remote_ioctl(fuse_req_t req, unsigned cmd, const void *in, size_t n_in)
 	const struct ropefs_ioc_remote *c = in;
 	uid_t uid = fuse_req_ctx(req)->uid;
 	struct task *t;
+	bool verifies;
 	int r = 0;
 
 	if (cmd != ROPEFS_IOC_REMOTE)
@@ -141,7 +143,10 @@ void remote_ioctl(fuse_req_t req, unsigned cmd, const void *in, size_t n_in)
 		return;
 	}
 	t = task_new(daemon_of(req), req, in, n_in);
-	if (t && c->verb == ROPEFS_IOC_REMOTE_VERIFY)
+	verifies = c->verb == ROPEFS_IOC_REMOTE_VERIFY;
+	explicit_bzero((void *)(uintptr_t)in, n_in); /* the loop's buffer: credentials */
+	ropefs_secrets_forget();
+	if (t && verifies)
 		far_run(t, verify_waiting);
 	else if (t)
 		task_run_far(t, change_waiting);

@@ -31,6 +31,8 @@ enum {
 	STOP_POLL_US = 2000,
 	RECEIVE_BYTES = 2 << 20, /* more than libfuse takes: 256 pages and a head */
 	STILL_S = 30, /* a loop waits for a sync of the log at most */
+	READ_TRIES = 100, /* in a row */
+	READ_WAIT_US = 10000,
 };
 
 void wire_init(void *userdata, struct fuse_conn_info *conn)
@@ -249,12 +251,25 @@ static void *receive_buffer(void)
 	return p;
 }
 
+/* The kernel could not hand a request over, and has ended that one with an error, at worst: no
+ * reason to end the mount. *tries: of those in a row. */
+static bool goes_on(int r, unsigned *tries)
+{
+	if (r == -EINTR || r == -EAGAIN)
+		return true;
+	if ((r != -EIO && r != -ENOMEM) || ++*tries > READ_TRIES)
+		return false;
+	usleep(READ_WAIT_US);
+	return true;
+}
+
 static void *loop(void *arg)
 {
 	struct loops *l = arg;
 	struct fuse_session *session = l->d->session;
 	atomic_llong *busy_since = &l->busy_since[atomic_fetch_add(&l->begun, 1)];
 	struct fuse_buf buf = { .mem = receive_buffer() };
+	unsigned tries = 0;
 
 	while (!fuse_session_exited(session)) {
 		int r;
@@ -263,10 +278,11 @@ static void *loop(void *arg)
 			continue;
 		has_turn = l;
 		r = fuse_session_receive_buf(session, &buf);
-		if (r == -EINTR || r == -EAGAIN)
+		if (r < 0 && goes_on(r, &tries))
 			continue;
 		if (r <= 0)
 			break;
+		tries = 0;
 		atomic_store_explicit(busy_since, now_s(), memory_order_relaxed);
 		awake_request(&l->d->awake);
 		fuse_session_process_buf(session, &buf);

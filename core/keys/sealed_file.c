@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/keys/secret.h"
 
 struct sealed_head {
 	uint8_t magic[8];
@@ -33,6 +34,7 @@ int sealed_file_write(struct io *io, const struct keys *keys,
 		r = io_publish(io, kind->name, file.p, file.n);
 	}
 	aead_free(aead);
+	secret_forget();
 	return r;
 }
 
@@ -55,6 +57,7 @@ static int unseal(const struct keys *keys, const struct sealed_kind *kind,
 	r = aead_open(aead, &nonce, span_of(&head, sizeof(head)), file->p + sizeof(head),
 		      n, file->p + sizeof(head) + n, file->p + sizeof(head));
 	aead_free(aead);
+	secret_forget();
 	if (r < 0)
 		return -EBADMSG;
 	memmove(file->p, file->p + sizeof(head), n);

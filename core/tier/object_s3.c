@@ -20,6 +20,7 @@
 
 #include "core/base/err.h"
 #include "core/base/json.h"
+#include "core/keys/secret.h"
 #include "core/tier/object.h"
 #include "core/tier/sigv4.h"
 
@@ -739,13 +740,6 @@ static unsigned s3_capabilities(struct object_store *os)
 
 /* --- new, free --- */
 
-static void wiped_free(char *s)
-{
-	if (s)
-		explicit_bzero(s, strlen(s));
-	free(s);
-}
-
 static void s3_free(struct object_store *os)
 {
 	struct object_s3 *s3 = s3_of(os);
@@ -756,8 +750,8 @@ static void s3_free(struct object_store *os)
 	free(s3->region);
 	free(s3->access_key);
 	free(s3->ca_file);
-	wiped_free(s3->secret_key);
-	wiped_free(s3->session_token);
+	secret_free(s3->secret_key);
+	secret_free(s3->session_token);
 	free(s3);
 }
 
@@ -826,17 +820,18 @@ static int fill(struct object_s3 *s3, const struct object_opts *o,
 	if (r == 0)
 		r = copy(&s3->access_key, o->access_key);
 	if (r == 0)
-		r = copy(&s3->secret_key, o->secret_key);
+		r = secret_text(o->secret_key, &s3->secret_key);
 	if (r == 0)
-		r = copy(&s3->session_token, o->session_token);
+		r = secret_text(o->session_token, &s3->session_token);
 	if (r == 0)
 		r = copy(&s3->ca_file, o->ca_file);
 	s3->context.hostName = s3->host;
 	s3->context.bucketName = s3->bucket;
 	s3->context.uriStyle = o->virtual_host ? S3UriStyleVirtualHost : S3UriStylePath;
 	s3->context.accessKeyId = s3->access_key;
-	s3->context.secretAccessKey = s3->secret_key;
 	s3->v2 = o->signature_v2;
+	/* Its signature is of use in V2 only. */
+	s3->context.secretAccessKey = s3->v2 ? s3->secret_key : "-";
 	s3->cancel = o->cancel;
 	return r;
 }

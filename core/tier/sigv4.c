@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "core/base/json.h"
+#include "core/keys/secret.h"
 
 #define ALGORITHM  "AWS4-HMAC-SHA256"
 #define QUERY_MAX  16
@@ -71,13 +72,18 @@ static void hmac(struct span key, struct span text, uint8_t ret[SHA256_BYTES])
 static int signing_key(const struct sigv4_keys *k, const char *date,
 		       uint8_t ret[SHA256_BYTES])
 {
-	_cleanup_free_ char *first = NULL;
-	int n = asprintf(&first, "AWS4%s", k->secret_key);
+	static const char head[] = "AWS4";
+	size_t n = strlen(head) + strlen(k->secret_key);
+	char *first = malloc(n); /* asprintf() would leave another copy behind */
 
-	if (n < 0)
+	if (!first)
 		return -ENOMEM;
-	hmac(span_of(first, (size_t)n), span_of(date, DATE_CHARS), ret);
-	sodium_memzero(first, (size_t)n);
+	memcpy(first, head, strlen(head));
+	memcpy(first + strlen(head), k->secret_key, n - strlen(head));
+	hmac(span_of(first, n), span_of(date, DATE_CHARS), ret);
+	sodium_memzero(first, n);
+	free(first);
+	secret_forget();
 	hmac(span_of(ret, SHA256_BYTES), SPAN_STR(k->region), ret);
 	hmac(span_of(ret, SHA256_BYTES), SPAN_STR(k->service), ret);
 	hmac(span_of(ret, SHA256_BYTES), SPAN_STR("aws4_request"), ret);

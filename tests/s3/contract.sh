@@ -103,14 +103,46 @@ before=$(cd "$MNT" && sha256sum -- f[0-9]* q/*)
 fs_stop
 ok "what came over the wire was seen" grep -qa 'PUT /contract/store' "$T/wire"
 is "names, headers and bodies tell nothing" \
-	"$(grep -caE 'hidden|user\.ropefs|framing|"q"' "$T/wire")" 0
+	"$(grep -caE 'hidden|user\.ropefs|framing' "$T/wire")" 0
 ok "nothing is missing" timeout 150 "$ROPECTL" verify "$STORE" --key-file "$KEY"
-sent() {
-	STORE=$STORE CANARIES=$AWS_SECRET_ACCESS_KEY,canary-in-a- python3 \
-		"$HERE/../crash/find_key.py" "$KEY" 0 "$1"
+find_words() {	# WORDS FILE
+	STORE=$STORE CANARIES=$1 python3 "$HERE/../crash/find_key.py" "$KEY" 0 "$2"
 }
+sent() { find_words "$AWS_SECRET_ACCESS_KEY,canary-in-a-" "$1"; }
 ok "no key, secret, name or bytes are in what was sent" sent "$T/wire"
 fails "they would be found" "has the key" sent <(echo "canary-in-a-name")
+
+# A real core of a daemon that has asked the bucket, and been given its credentials anew.
+core_of() {	# COMMAND...: works, in a folder for cores of its own, until it is told to die
+	local i daemon
+	mkdir "$T/cores" && cd "$T/cores" || return 1
+	env -u AWS_SECRET_ACCESS_KEY LD_PRELOAD="$ALLOW_CORE_SO" "$ROPEFS" -f --memory 32M \
+		--key-file "$KEY" "$STORE" "$MNT" 2>>"$T/said" &
+	daemon=$!
+	for ((i = 0; i < 2400; i++)); do
+		grep -q " $MNT fuse" /proc/self/mounts && break
+		sleep 0.05
+	done
+	"$@"
+	kill -SEGV "$daemon"
+	wait "$daemon" 2>/dev/null
+	umount -l "$MNT"
+	cd "$T" || return 1
+}
+asks() {
+	echo new >"$MNT/new" && timeout 150 "$ROPECTL" sync --remote "$MNT" &&
+		timeout 150 "$ROPECTL" remote set "$MNT" --new-credentials &&
+		echo newer >"$MNT/new" && timeout 150 "$ROPECTL" sync --remote "$MNT" &&
+		cat "$MNT/.ropefs/status" "$MNT/.ropefs/remote" >>"$T/said"
+}
+core_of asks >"$T/asked" 2>&1
+if [[ $(cat /proc/sys/kernel/core_pattern) == core* ]]; then
+	core=$(find "$T/cores" -type f -name 'core*' | head -n 1)
+	ok "a daemon that asked the bucket leaves a core" test -s "$core"
+	ok "the bucket's secret is not in it" find_words "$AWS_SECRET_ACCESS_KEY" "$core"
+	fails "what is in it is found" "has the key" find_words "$AWS_ACCESS_KEY_ID" "$core"
+	ok "nor in what it said" find_words "$AWS_SECRET_ACCESS_KEY" "$T/said"
+fi
 proxy refuse,slow,bare,cut,lost,wrong 8
 ok "it comes back" timeout 150 "$ROPECTL" clone s3://contract/store "$T/clone" \
 	--endpoint "$PROXY_URL" --key-file "$KEY"
