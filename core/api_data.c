@@ -215,8 +215,8 @@ static void note_damage(struct ropefs *fs, uint64_t ino)
 	event_raise_named(fs, "damage", ino, path, text);
 }
 
-ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
-		  unsigned flags)
+static int read_once(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
+		     unsigned flags)
 {
 	struct plan plan;
 	struct inode *in;
@@ -240,10 +240,37 @@ ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
 	if (r == -EAGAIN && flags & ROPEFS_FAR && plan_is_far(&plan))
 		r = -EREMOTE;
 	plan_release(&plan);
+	return r;
+}
+
+static bool is_remote_error(int r)
+{
+	return r == -E_REMOTE_AWAY || r == -E_REMOTE_DENIED || r == -E_REMOTE ||
+	       r == -E_LOST;
+}
+
+#define RENEWALS_MAX 8u
+
+ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
+		  unsigned flags)
+{
+	const struct reading asked = *rd;
+	int r;
+
+	/* Where a bucket is followed, its writer may have removed what this state needs. */
+	for (unsigned i = 0;; i++) {
+		uint64_t shown = remote_shown(fs);
+
+		r = read_once(fs, ino, rd, p, flags);
+		if ((r != -E_CORRUPT && !is_remote_error(r)) || i == RENEWALS_MAX ||
+		    flags & ROPEFS_NOWAIT || !remote_renewed(fs, shown))
+			break;
+		err_clear();
+		*rd = asked;
+	}
 	if (r == -E_CORRUPT)
 		note_damage(fs, ino);
-	if (r == -E_REMOTE_AWAY || r == -E_REMOTE_DENIED || r == -E_REMOTE ||
-	    r == -E_LOST) {
+	if (is_remote_error(r)) {
 		event_raise(fs, "remote-read", ino, "%s", err_detail());
 		/* To whoever reads it is the disk that fails, not his rights. */
 		r = r == -E_LOST ? r : -E_REMOTE_AWAY;

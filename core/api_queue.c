@@ -214,15 +214,17 @@ static int take_block(struct ropefs *fs, struct inode *in, struct ropefs_batch *
 	return b->count < b->max;
 }
 
+/* rd->at comes as the record to begin with. */
 static int which_records(struct ropefs *fs, struct inode *in, struct reading *rd)
 {
 	struct ropefs_batch *b = rd->arg;
-	uint64_t at = 0, id = b->id;
+	uint64_t at = 0, id = rd->at;
 	struct queue *q;
 	int r = queue_get(fs, in, &q);
 
 	if (r < 0)
 		return r;
+	b->id = id;
 	b->resets = q->resets;
 	b->first = q->first;
 	b->next = q->next;
@@ -250,7 +252,7 @@ static int which_records(struct ropefs *fs, struct inode *in, struct reading *rd
 int ropefs_queue_read(struct ropefs *fs, uint64_t ino, struct ropefs_batch *b,
 		      unsigned flags)
 {
-	struct reading rd = { .where = which_records, .arg = b };
+	struct reading rd = { .where = which_records, .arg = b, .at = b->id };
 	uint64_t id = b->id;
 	ssize_t r;
 

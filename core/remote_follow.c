@@ -50,7 +50,7 @@ static int broken_chain(const struct remote *rm, uint64_t number)
 		       number, rm->cfg.url);
 }
 
-/* Manifest `number` in *m, empty or the one before it. -ENOENT. */
+/* Manifest `number` in *m, empty or the one before it. -ENOENT; -EBADMSG: it is damaged. */
 static int step(struct remote *rm, uint64_t number, struct manifest *m, uint8_t hash[32])
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
@@ -61,7 +61,7 @@ static int step(struct remote *rm, uint64_t number, struct manifest *m, uint8_t 
 		r = remote_get_manifest(rm->up.os, rm->instance, number, rm->fs->keys,
 					&bytes, &next);
 	if (r < 0)
-		return r;
+		return r == -E_CORRUPT ? -EBADMSG : r;
 	if (memcmp(next.prev_hash, hash, sizeof(next.prev_hash)) != 0) {
 		manifest_release(&next);
 		return broken_chain(rm, number);
@@ -72,11 +72,30 @@ static int step(struct remote *rm, uint64_t number, struct manifest *m, uint8_t 
 	return 0;
 }
 
+/* The last manifest, without those between: what is sealed with the store's key and has a greater
+ * number is newer. -ENOENT: there is none behind number `after`. */
+static int jump(struct remote *rm, uint64_t after, struct manifest *m, uint8_t hash[32])
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	struct manifest last = { 0 };
+	uint64_t number;
+	int r = remote_find_last(rm->up.os, rm->instance, after, &number);
+
+	if (r == 0)
+		r = remote_get_manifest(rm->up.os, rm->instance, number, rm->fs->keys,
+					&bytes, &last);
+	if (r < 0)
+		return r;
+	manifest_release(m);
+	*m = last;
+	hash256(buf_span(&bytes), hash);
+	return 0;
+}
+
 /* The manifest that is shown may be gone, and those after it. 1: *m is a newer one. */
 static int look_beyond_gap(struct follow *f, struct manifest *m, uint8_t hash[32])
 {
 	struct remote *rm = f->rm;
-	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	uint64_t last;
 	int r;
 
@@ -86,20 +105,32 @@ static int look_beyond_gap(struct follow *f, struct manifest *m, uint8_t hash[32
 			&last);
 	if (r != -ENOENT)
 		return r;
-	r = remote_find_last(rm->up.os, rm->instance, rm->man.number, &last);
+	r = jump(rm, rm->man.number, m, hash);
 	if (r == -ENOENT)
 		return err_set(E_CORRUPT,
 			       "the manifest that is shown, %" PRIu64
-			       ", is gone from %s, "
-			       "and no newer one is there",
+			       ", is gone from %s, and no newer one is there: the bucket "
+			       "was put back to an older state, or is another one; what "
+			       "was read of it stays",
 			       rm->man.number, rm->cfg.url);
-	if (r == 0)
-		r = remote_get_manifest(rm->up.os, rm->instance, last, rm->fs->keys,
-					&bytes, m);
-	if (r < 0)
-		return r;
-	hash256(buf_span(&bytes), hash);
-	return 1;
+	return r < 0 ? r : 1;
+}
+
+/* Manifest `number` does not verify. 1: *m is a newer one than is shown. */
+static int look_beyond_damage(struct follow *f, uint64_t number, struct manifest *m,
+			      uint8_t hash[32])
+{
+	struct remote *rm = f->rm;
+	int r = jump(rm, number, m, hash);
+
+	if (r == 0 || (r == -ENOENT && m->number))
+		return 1;
+	return r == -ENOENT ? err_set(E_CORRUPT,
+				      "manifest %" PRIu64 " in %s is damaged, and no "
+				      "newer one is there: ropectl verify --repair puts "
+				      "it again, where the store is",
+				      number, rm->cfg.url)
+			    : r;
 }
 
 /* 1: *m is the newest, and not the one that is shown. */
@@ -113,6 +144,8 @@ static int look_for_news(struct follow *f, struct manifest *m, uint8_t hash[32])
 	do
 		r = step(rm, ++number, m, hash);
 	while (r == 0);
+	if (r == -EBADMSG)
+		return look_beyond_damage(f, number, m, hash);
 	if (r != -ENOENT)
 		return r;
 	if (!m->number)
@@ -263,19 +296,63 @@ static void *follow_main(void *arg)
 	lock_take(&rm->lock);
 	next = io_mono_ns(rm->fs->io) + pause;
 	while (!rm->stopping) {
-		if (io_mono_ns(rm->fs->io) < next) {
+		if (io_mono_ns(rm->fs->io) < next && !rm->kicked) {
 			lock_wait(&rm->lock, &rm->wake, next);
 			continue;
 		}
+		/* Who reads misses something: it may be time to look beyond a gap. */
+		f->looks = rm->kicked ? LOOKS_OWN - 1 : f->looks;
+		rm->kicked = false;
+		rm->looking = true;
 		lock_drop(&rm->lock);
 		r = look(f);
 		if (r != -ECANCELED)
 			remote_note_cycle(rm, r);
 		next = io_mono_ns(rm->fs->io) + pause;
 		lock_take(&rm->lock);
+		rm->looking = false;
+		pthread_cond_broadcast(&rm->done_cond);
 	}
+	pthread_cond_broadcast(&rm->done_cond);
 	lock_drop(&rm->lock);
 	return NULL;
+}
+
+/* --- who reads --- */
+
+uint64_t remote_shown(struct ropefs *fs)
+{
+	struct remote *rm = fs->remote;
+	uint64_t number;
+
+	if (!rm || !rm->follow)
+		return 0;
+	lock_take(&rm->lock);
+	number = rm->number;
+	lock_drop(&rm->lock);
+	return number;
+}
+
+bool remote_renewed(struct ropefs *fs, uint64_t shown)
+{
+	struct remote *rm = fs->remote;
+	uint64_t enough;
+	bool is_newer;
+
+	if (!shown)
+		return false;
+	lock_take(&rm->lock);
+	/* A look under way may have begun too early. */
+	enough = rm->cycles + 1 + rm->looking;
+	while (rm->number == shown && rm->cycles < enough && rm->started &&
+	       !rm->stopping) {
+		rm->kicked |= !rm->looking;
+		pthread_cond_broadcast(&rm->wake);
+		lock_wait(&rm->lock, &rm->done_cond, 0);
+	}
+	is_newer = rm->number != shown;
+	lock_drop(&rm->lock);
+	return is_newer;
 }
 
 /* --- opening --- */

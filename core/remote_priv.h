@@ -98,6 +98,7 @@ struct remote {
 	struct remote_way down; /* for readers; its store is set once and stays */
 	pthread_t thread;
 	bool started, stopping, kicked, evict_wanted, retry_wanted;
+	bool looking; /* a follower, at its bucket */
 	pthread_cond_t wake, done_cond;
 	STAILQ_HEAD(, sync_waiter) waiters; /* for the bucket */
 	uint64_t wanted_lsn, committed_lsn, committed_ns, number;
@@ -173,6 +174,11 @@ int remote_get_header(struct object_store *os, const char *instance, struct buf 
 
 /* --- remote_follow.c --- */
 struct follow *follow_free(struct follow *f);
+/* The manifest that is shown; 0: the store follows no bucket. */
+uint64_t remote_shown(struct ropefs *fs);
+/* A read of that state failed: whether a newer one is shown by now, or after a look. The sentence
+ * of the failure stays. */
+bool remote_renewed(struct ropefs *fs, uint64_t shown);
 
 /* --- remote_admin.c --- */
 /* Whether the bucket's conditional put is atomic, by trying. */

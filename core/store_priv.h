@@ -317,7 +317,8 @@ int snapshot_copied(struct ropefs *fs, uint64_t ino);
 /* --- api_data.c --- */
 /* A read of what is decided under the engine lock. */
 struct reading {
-	/* Makes at and n a range that is within the file. */
+	/* Makes at and n a range that is within the file; called again, with those asked for,
+	 * when the read is begun anew. */
 	int (*where)(struct ropefs *fs, struct inode *in, struct reading *rd);
 	void *arg;
 	uint64_t at;
