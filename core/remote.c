@@ -164,6 +164,7 @@ int remote_new(struct ropefs *fs, struct remote **ret)
 	STAILQ_INIT(&rm->thin);
 	remote_room_open(rm);
 	rm->man.next_segment = 1;
+	rm->tail_pages = TAIL_PAGES;
 	rm->attempted = rm->orphans_wanted = true;
 	*ret = rm;
 	return 0;

@@ -151,7 +151,7 @@ static int restore_page(void *arg, uint64_t page, const uint8_t *sealed)
 	struct page_at *at;
 	int r = pagefile_restore_page(k->pf, page, sealed);
 
-	/* Segments come in rising order: the newest bytes of a page win. */
+	/* Segments come in rising order, the manifest's own pages last: the newest win. */
 	if (r == 0)
 		r = page_map_grow(&k->rm->map, page + 1);
 	if (r < 0)
@@ -179,7 +179,8 @@ static int get_pages(struct cloning *k)
 		if (r == 0 && k->c->progress)
 			k->c->progress(k->c->arg, k->done_bytes, k->total_bytes);
 	}
-	return r;
+	k->segment = 0;
+	return r < 0 ? r : remote_each_page(&k->man, &to);
 }
 
 /* With the next manifest, which says the same, the bucket is ours. */

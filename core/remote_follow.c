@@ -164,7 +164,7 @@ static int stage_page(void *arg, uint64_t page, const uint8_t *sealed)
 	return r < 0 ? r : buf_append(&f->staged, &page, sizeof(page));
 }
 
-/* Segments come in rising order: the newest bytes of a page are the last. */
+/* Segments come in rising order, the manifest's own pages last: so do the newest bytes of a page. */
 static int stage_segments(struct follow *f, const struct manifest *m)
 {
 	const struct segment_pages to = { stage_page, f };
@@ -175,7 +175,7 @@ static int stage_segments(struct follow *f, const struct manifest *m)
 	for (size_t i = 0; r == 0 && i < m->n_segments; i++)
 		if (m->segments[i].number >= f->rm->man.next_segment)
 			r = remote_get_segment(f->rm, &m->segments[i], &to, &b);
-	return r;
+	return r < 0 ? r : remote_each_page(m, &to);
 }
 
 /* Room for all of them is there. */

@@ -4,7 +4,10 @@
  * A state's changed pages make new segments. Older ones whose pages are mostly elsewhere by
  * now, or that are no larger than what is new, are taken along and dropped. So the segments
  * hold at most about twice what is alive, and a page is put again about once each time their
- * number doubles: the bytes of a cycle are bounded by what changed. */
+ * number doubles: the bytes of a cycle are bounded by what changed.
+ *
+ * Up to remote.tail_pages go with the manifest itself, which saves a request. The map has no place for
+ * these: so they go with the next one, too, until they are enough for a segment. */
 #include <errno.h>
 #include <string.h>
 
@@ -13,6 +16,8 @@
 
 #define MAP_NAME  REMOTE_FOLDER "/pages"
 #define MAP_MAGIC "ROPEPMAP"
+
+static_assert(MANIFEST_PAGE_BYTES == PAGE_BYTES, "pages lie in manifests as they are");
 
 /* The file remote/pages: this head, `pages` times {segment le64, version le64}, and the
  * BLAKE2b-256 of all before. Not needed: without it all pages are put again. */
@@ -124,9 +129,9 @@ static int map_refresh(struct remote *rm, const struct page_state *st, uint32_t 
 	return 0;
 }
 
-/* Which segments are taken along: from the newest back. */
-static void choose(const struct manifest *m, const uint32_t *live, uint64_t fresh,
-		   bool *drop)
+/* Which segments are taken along: from the newest back. Returns how many pages are to be put. */
+static uint64_t choose(const struct manifest *m, const uint32_t *live, uint64_t fresh,
+		       bool *drop)
 {
 	for (size_t i = m->n_segments; i-- > 0;) {
 		uint32_t pages = m->segments[i].pages;
@@ -136,6 +141,7 @@ static void choose(const struct manifest *m, const uint32_t *live, uint64_t fres
 		if (drop[i])
 			fresh += live[i];
 	}
+	return fresh;
 }
 
 static int keep_or_drop(struct remote *rm, const bool *drop, struct manifest *next)
@@ -169,7 +175,7 @@ static int segment_build(struct remote *rm, const struct page_state *st, uint64_
 			 struct manifest_segment *seg, struct buf *b)
 {
 	struct segment_head head = { .magic = SEGMENT_MAGIC,
-				     .version = le32_put(MANIFEST_VERSION),
+				     .version = le32_put(SEGMENT_VERSION),
 				     .number = le64_put(seg->number) };
 	le64 numbers[SEGMENT_PAGES];
 	uint32_t n = 0;
@@ -198,6 +204,27 @@ static int segment_build(struct remote *rm, const struct page_state *st, uint64_
 		b->n += PAGE_BYTES;
 	}
 	return r < 0 ? r : 1;
+}
+
+/* The pages that are nowhere, into the manifest. */
+static int put_tail(struct remote *rm, const struct page_state *st, struct manifest *next)
+{
+	int r = 0;
+
+	next->pages = calloc(rm->tail_pages + 1, sizeof(*next->pages));
+	if (!next->pages)
+		return -ENOMEM;
+	for (uint64_t p = 0; r == 0 && p < st->pages; p++) {
+		struct manifest_page_row *row = &next->pages[next->n_pages];
+
+		if (!page_state_uses(st, p) || rm->map.at[p].segment)
+			continue;
+		assert(next->n_pages < rm->tail_pages);
+		row->page = le64_put(p);
+		r = pagefile_read_sealed(rm->fs->pf, p, row->sealed);
+		next->n_pages++;
+	}
+	return r;
 }
 
 static int put_new(struct remote *rm, const struct page_state *st, struct manifest *next)
@@ -238,13 +265,15 @@ int remote_put_pages(struct remote *rm, const struct page_state *st,
 		return r;
 	/* From now on what changed is known without reading it. */
 	rm->map_trusted = true;
-	choose(&rm->man, live, fresh, drop);
+	fresh = choose(&rm->man, live, fresh, drop);
 	next->segments =
 		calloc(n + st->pages / SEGMENT_PAGES + 1, sizeof(*next->segments));
 	if (!next->segments)
 		return -ENOMEM;
 	r = keep_or_drop(rm, drop, next);
-	return r < 0 ? r : put_new(rm, st, next);
+	if (r < 0)
+		return r;
+	return fresh <= rm->tail_pages ? put_tail(rm, st, next) : put_new(rm, st, next);
 }
 
 /* --- reading a segment --- */
@@ -306,6 +335,15 @@ int remote_get_segment(struct remote *rm, const struct manifest_segment *s,
 
 	for (unsigned tries = 0; tries < 1 + WRONG_TRIES && r == -E_CORRUPT; tries++)
 		r = get_segment(rm, s, to, scratch); /* a bad line, perhaps */
+	return r;
+}
+
+int remote_each_page(const struct manifest *m, const struct segment_pages *to)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->n_pages; i++)
+		r = to->each(to->arg, le64_get(m->pages[i].page), m->pages[i].sealed);
 	return r;
 }
 

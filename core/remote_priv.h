@@ -18,6 +18,7 @@
 #include "core/tier/object_file.h"
 
 #define SEGMENT_PAGES	 1024u
+#define TAIL_PAGES	 32u
 #define REMOTE_FOLDER	 "remote"
 #define LOCAL_CACHE_PART 4u /* of the local limit: for fetched bytes */
 #define WRONG_TRIES	 3u /* more, when bytes come that don't verify */
@@ -81,6 +82,7 @@ struct remote {
 	struct manifest man; /* the last that was committed; number 0: none */
 	uint8_t man_hash[32];
 	struct page_map map; /* of the segments in man */
+	unsigned tail_pages; /* so many go with a manifest */
 	bool map_trusted; /* pages that did not change since open need no second look */
 	struct follow *follow; /* remote_follow.c, whose thread then is the only one */
 	struct htab
@@ -312,5 +314,7 @@ struct segment_pages {
  * caller's. -E_CORRUPT: it is gone, or another one. */
 int remote_get_segment(struct remote *rm, const struct manifest_segment *s,
 		       const struct segment_pages *to, struct buf *scratch);
+/* Those that lie in the manifest: newer than any segment's. */
+int remote_each_page(const struct manifest *m, const struct segment_pages *to);
 
 #endif

@@ -18,6 +18,7 @@ void manifest_release(struct manifest *m)
 	free(m->packs);
 	free(m->segments);
 	free(m->drops);
+	free(m->pages);
 	*m = (struct manifest) { 0 };
 }
 
@@ -77,6 +78,8 @@ static int put_rows(const struct manifest *m, struct buf *b)
 		memcpy(row.id, m->drops[i].id, sizeof(row.id));
 		r = buf_append(b, &row, sizeof(row));
 	}
+	if (r == 0)
+		r = buf_append(b, m->pages, m->n_pages * sizeof(*m->pages));
 	return r;
 }
 
@@ -89,6 +92,7 @@ static int put_body(const struct manifest *m, struct buf *b)
 		.packs = le32_put((uint32_t)m->n_packs),
 		.segments = le32_put((uint32_t)m->n_segments),
 		.drops = le32_put((uint32_t)m->n_drops),
+		.pages = le32_put((uint32_t)m->n_pages),
 		.next_segment = le64_put(m->next_segment),
 	};
 	int r;
@@ -105,9 +109,12 @@ int manifest_encode(const struct manifest *m, struct io *io, const struct keys *
 		    struct buf *ret)
 {
 	_cleanup_(buf_release) struct buf body = BUF_INIT;
-	struct manifest_head head = { .magic = MANIFEST_MAGIC,
-				      .version = le32_put(MANIFEST_VERSION),
-				      .number = le64_put(m->number) };
+	struct manifest_head head = {
+		.magic = MANIFEST_MAGIC,
+		.version =
+			le32_put(m->n_pages ? MANIFEST_VERSION : MANIFEST_VERSION_PLAIN),
+		.number = le64_put(m->number)
+	};
 	struct nonce nonce = nonce_counter(0);
 	struct aead *aead = NULL;
 	int r;
@@ -146,7 +153,8 @@ static int get_rows(struct manifest *m, const uint8_t *at)
 	m->packs = calloc(m->n_packs + 1, sizeof(*m->packs));
 	m->segments = calloc(m->n_segments + 1, sizeof(*m->segments));
 	m->drops = calloc(m->n_drops + 1, sizeof(*m->drops));
-	if (!m->packs || !m->segments || !m->drops)
+	m->pages = calloc(m->n_pages + 1, sizeof(*m->pages));
+	if (!m->packs || !m->segments || !m->drops || !m->pages)
 		return -ENOMEM;
 	for (size_t i = 0; i < m->n_packs; i++) {
 		const struct manifest_pack_row *row = (const void *)at;
@@ -184,6 +192,7 @@ static int get_rows(struct manifest *m, const uint8_t *at)
 		memcpy(m->drops[i].id, row->id, sizeof(row->id));
 		at += sizeof(*row);
 	}
+	memcpy(m->pages, at, m->n_pages * sizeof(*m->pages));
 	return 0;
 }
 
@@ -205,10 +214,12 @@ static int get_body(struct span bytes, struct manifest *m)
 	m->n_packs = le32_get(body.packs);
 	m->n_segments = le32_get(body.segments);
 	m->n_drops = le32_get(body.drops);
+	m->n_pages = le32_get(body.pages);
 	if (bytes.n - sizeof(body) !=
 	    m->n_packs * sizeof(struct manifest_pack_row) +
 		    m->n_segments * sizeof(struct manifest_segment_row) +
-		    m->n_drops * sizeof(struct manifest_drop_row))
+		    m->n_drops * sizeof(struct manifest_drop_row) +
+		    m->n_pages * sizeof(struct manifest_page_row))
 		return unusable("has another length than it says");
 	return get_rows(m, bytes.p + sizeof(body));
 }

@@ -39,7 +39,8 @@ struct manifest {
 	struct manifest_pack *packs; /* by number */
 	struct manifest_segment *segments;
 	struct manifest_drop *drops;
-	size_t n_packs, n_segments, n_drops;
+	struct manifest_page_row *pages; /* that are in no segment, or are newer */
+	size_t n_packs, n_segments, n_drops, n_pages;
 };
 
 void manifest_release(struct manifest *m);

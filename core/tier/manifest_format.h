@@ -1,4 +1,4 @@
-/* manifest_format.h - what lies in a bucket, version 1. Keys begin with the store's instance id
+/* manifest_format.h - what lies in a bucket, version 2. Keys begin with the store's instance id
  * (32 hex digits: BLAKE2b-256 of its public key, the first 16 bytes):
  *
  *	ID/header           the store's header (header.h), as in its folder
@@ -9,11 +9,12 @@
  * A manifest is a head, a sealed body, a tag:
  *
  *	 0  head     struct manifest_head
- *	64  sealed   struct manifest_body, packs, segments, drops
+ *	64  sealed   struct manifest_body, packs, segments, drops, pages
  *	    tag      16 B
  *
  * Key: KEY_MANIFEST with the head's salt, nonce 0, AAD: the head. Manifest n + 1 holds the
- * BLAKE2b-256 of manifest n's bytes. A segment is a struct segment_head, `pages` page numbers
+ * BLAKE2b-256 of manifest n's bytes. Few pages that are in no segment lie in the manifest itself
+ * (version 2; without any it is one of version 1). A segment is a struct segment_head, `pages` page numbers
  * (le64), `pages` pages of 4096 bytes as they are in the page file. */
 #ifndef ROPEFS_TIER_MANIFEST_FORMAT_H
 #define ROPEFS_TIER_MANIFEST_FORMAT_H
@@ -23,9 +24,11 @@
 #include "core/base/le.h"
 #include "core/keys/keys.h"
 
-#define MANIFEST_VERSION 1u
-#define MANIFEST_MAGIC	 "ROPEMFST"
-#define SEGMENT_MAGIC	 "ROPESEGM"
+#define MANIFEST_VERSION       2u
+#define MANIFEST_VERSION_PLAIN 1u /* without pages */
+#define SEGMENT_VERSION	       1u
+#define MANIFEST_MAGIC	       "ROPEMFST"
+#define SEGMENT_MAGIC	       "ROPESEGM"
 
 /*	 0  magic     8
  *	 8  version   le32
@@ -55,7 +58,7 @@ static_assert(sizeof(struct manifest_head) == 64, "manifest head is 64 bytes");
  *	 72  packs      le32
  *	 76  segments   le32
  *	 80  drops      le32
- *	 84  zero       le32
+ *	 84  pages      le32
  *	 88  next_segment le64	segments from it on were never used
  *	 96  state      32	which commit of the page file this is
  *	128  super      256	struct super_body (page_format.h) of that commit */
@@ -68,7 +71,7 @@ struct manifest_body {
 	le32 packs;
 	le32 segments;
 	le32 drops;
-	le32 zero;
+	le32 pages;
 	le64 next_segment;
 	uint8_t state[32];
 	uint8_t super[MANIFEST_SUPER_BYTES];
@@ -115,6 +118,16 @@ struct manifest_drop_row {
 	uint8_t id[16];
 };
 static_assert(sizeof(struct manifest_drop_row) == 32, "drop row is 32 bytes");
+
+#define MANIFEST_PAGE_BYTES 4096u
+
+/*	 0  page      le64
+ *	 8  sealed    4096	as in the page file */
+struct manifest_page_row {
+	le64 page;
+	uint8_t sealed[MANIFEST_PAGE_BYTES];
+};
+static_assert(sizeof(struct manifest_page_row) == 4104, "page row is 4104 bytes");
 
 /*	 0  magic     8
  *	 8  version   le32

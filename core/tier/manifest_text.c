@@ -64,8 +64,8 @@ int manifest_inspect(struct span bytes, const struct keys *keys,
 	    m.number, m.epoch, m.time_ns, m.oldest);
 	say(&p,
 	    "%zu packs, %zu segments (the next is %" PRIu64
-	    "), %zu objects no more needed",
-	    m.n_packs, m.n_segments, m.next_segment, m.n_drops);
+	    "), %zu pages, %zu objects no more needed",
+	    m.n_packs, m.n_segments, m.next_segment, m.n_pages, m.n_drops);
 	print_rows(&p, &m);
 	manifest_release(&m);
 	return 0;

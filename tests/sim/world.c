@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/base/err.h"
+#include "core/remote_priv.h"
 #include "tests/lib/fixed_random.h"
 
 struct sim_totals sim_totals;
@@ -169,6 +170,8 @@ int world_open(struct world *w)
 	w->fs->hot_hard = MIB;
 	nodes_set_budget(w->fs->nodes, 24 * KIB);
 	packs_set_budget(w->fs->packs, 256 * KIB);
+	if (w->fs->remote) /* states are small: segments must be used, too */
+		w->fs->remote->tail_pages = rng_below(&w->rng, 2) ? 6 : 0;
 	return 0;
 }
 

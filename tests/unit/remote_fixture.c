@@ -73,6 +73,16 @@ uint64_t put_file(struct ropefs *fs, const char *name, uint64_t seed, size_t n)
 	return a.ino;
 }
 
+void put_many(struct ropefs *fs)
+{
+	char name[240];
+
+	for (unsigned i = 0; i < 400; i++) {
+		snprintf(name, sizeof(name), "%0200u", i);
+		put_file(fs, name, i, 10);
+	}
+}
+
 int read_file(struct ropefs *fs, const char *name, uint64_t seed, size_t n)
 {
 	_cleanup_free_ uint8_t *want = malloc(n), *got = malloc(n);

@@ -22,6 +22,8 @@ struct ropefs *open_at(const struct place *p, const char *store);
 struct ropefs_remote_opts bucket_of(const struct place *p);
 struct ropefs *open_with_bucket(const struct place *p);
 uint64_t put_file(struct ropefs *fs, const char *name, uint64_t seed, size_t n);
+/* So many that their pages fill a segment. */
+void put_many(struct ropefs *fs);
 int read_file(struct ropefs *fs, const char *name, uint64_t seed, size_t n);
 struct ropefs_remote_status status_of(struct ropefs *fs);
 unsigned problems_of(struct ropefs *fs);

@@ -1,5 +1,5 @@
-/* test_manifest.c - manifests, byte for byte: tests/golden/manifest-v1 is what version 1 wrote with
- * the keys of tests. It is never made again; MAKE_GOLDEN=FILE writes what this program makes. */
+/* test_manifest.c - manifests, byte for byte: tests/golden/manifest-vN is what version N wrote with
+ * the keys of tests. It is never made again; MAKE_GOLDEN=PREFIX writes what this program makes. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,9 +28,11 @@ static struct keys *keys_new(void)
 	return keys;
 }
 
-/* Something in every field. */
-static void golden_fill(struct manifest *m)
+/* Something in every field; pages from version 2 on. */
+static void golden_fill(unsigned version, struct manifest *m)
 {
+	static struct manifest_page_row pages[2];
+
 	static struct manifest_pack packs[] = {
 		{ 7, 33554432, 33500000, 256, 0, 2, PACK_THERE, { 1, 2, 3 } },
 		{ 9, 1000, 700, 3, 4, 1, PACK_DROPPED, { 4, 5, 6 } },
@@ -54,11 +56,27 @@ static void golden_fill(struct manifest *m)
 				 .n_packs = 2,
 				 .n_segments = 2,
 				 .n_drops = 2 };
+	if (version < 2)
+		return;
+	for (size_t i = 0; i < 2; i++) {
+		pages[i].page = le64_put(100 + i);
+		memset(pages[i].sealed, (int)(i + 1), sizeof(pages[i].sealed));
+	}
+	m->pages = pages;
+	m->n_pages = 2;
 }
 
-static void golden_read(struct buf *b)
+static const char *golden_name(const char *folder, unsigned version)
 {
-	FILE *f = fopen(GOLDEN_DIR "/manifest-v1", "rb");
+	static char name[4200];
+
+	snprintf(name, sizeof(name), "%smanifest-v%u", folder, version);
+	return name;
+}
+
+static void golden_read(unsigned version, struct buf *b)
+{
+	FILE *f = fopen(golden_name(GOLDEN_DIR "/", version), "rb");
 
 	ck_assert_ptr_nonnull(f);
 	ck_ok(buf_reserve(b, 65536));
@@ -66,14 +84,14 @@ static void golden_read(struct buf *b)
 	fclose(f);
 }
 
-START_TEST(the_manifest_of_version_1_is_read_as_it_was_written)
+START_TEST(a_manifest_is_read_as_it_was_written)
 {
 	struct keys *keys = keys_new();
 	struct buf b = BUF_INIT;
 	struct manifest m = { 0 }, want;
 
-	golden_fill(&want);
-	golden_read(&b);
+	golden_fill((unsigned)_i, &want);
+	golden_read((unsigned)_i, &b);
 	ck_ok(manifest_decode(buf_span(&b), keys, &m));
 	ck_assert_uint_eq(m.number, want.number);
 	ck_assert_uint_eq(m.epoch, want.epoch);
@@ -105,13 +123,16 @@ START_TEST(the_manifest_of_version_1_is_read_as_it_was_written)
 		ck_assert_uint_eq(m.drops[i].number, want.drops[i].number);
 		ck_assert_mem_eq(m.drops[i].id, want.drops[i].id, HASH_ID_BYTES);
 	}
+	ck_assert_uint_eq(m.n_pages, want.n_pages);
+	for (size_t i = 0; i < want.n_pages; i++)
+		ck_assert_mem_eq(&m.pages[i], &want.pages[i], sizeof(m.pages[i]));
 	manifest_release(&m);
 	buf_release(&b);
 	keys_free(keys);
 }
 END_TEST
 
-START_TEST(a_manifest_is_still_written_byte_for_byte_as_version_1_did)
+START_TEST(a_manifest_is_still_written_byte_for_byte_as_ever)
 {
 	struct io io = { &salt_ops };
 	struct keys *keys = keys_new();
@@ -119,14 +140,14 @@ START_TEST(a_manifest_is_still_written_byte_for_byte_as_version_1_did)
 	struct manifest m;
 	FILE *f;
 
-	golden_fill(&m);
+	golden_fill((unsigned)_i, &m);
 	ck_ok(manifest_encode(&m, &io, keys, &b));
 	if (getenv("MAKE_GOLDEN")) {
-		f = fopen(getenv("MAKE_GOLDEN"), "wb");
+		f = fopen(golden_name(getenv("MAKE_GOLDEN"), (unsigned)_i), "wb");
 		ck_assert_uint_eq(fwrite(b.p, 1, b.n, f), b.n);
 		fclose(f);
 	}
-	golden_read(&golden);
+	golden_read((unsigned)_i, &golden);
 	ck_assert_uint_eq(b.n, golden.n);
 	ck_assert_mem_eq(b.p, golden.p, b.n);
 	buf_release(&b);
@@ -141,7 +162,7 @@ START_TEST(a_manifest_with_one_other_byte_is_none)
 	struct manifest m = { 0 };
 	struct buf b = BUF_INIT;
 
-	golden_read(&b);
+	golden_read((unsigned)_i, &b);
 	for (size_t i = 0; i < b.n; i++) {
 		b.p[i] ^= 0x10;
 		ck_assert_int_lt(manifest_decode(buf_span(&b), keys, &m), 0);
@@ -159,9 +180,9 @@ int main(void)
 	TCase *t = tcase_create("manifest");
 
 	tcase_set_timeout(t, 60);
-	tcase_add_test(t, the_manifest_of_version_1_is_read_as_it_was_written);
-	tcase_add_test(t, a_manifest_is_still_written_byte_for_byte_as_version_1_did);
-	tcase_add_test(t, a_manifest_with_one_other_byte_is_none);
+	tcase_add_loop_test(t, a_manifest_is_read_as_it_was_written, 1, 3);
+	tcase_add_loop_test(t, a_manifest_is_still_written_byte_for_byte_as_ever, 1, 3);
+	tcase_add_loop_test(t, a_manifest_with_one_other_byte_is_none, 1, 3);
 	suite_add_tcase(s, t);
 	return suite_main(s);
 }

@@ -1,5 +1,6 @@
 /* test_remote_objects.c - what lies in a bucket: it is sealed, verify notices what is gone,
  * and what nobody needs goes. */
+#include <errno.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,9 +54,12 @@ START_TEST(nothing_in_the_bucket_can_be_read_without_the_key)
 				   ROPEFS_APPEND, NULL));
 	ck_ok(ropefs_setxattr(fs, a.ino, "user.x", SECRET_TEXT, strlen(SECRET_TEXT), 0));
 	ck_ok(ropefs_remote_sync(fs));
+	put_many(fs);
+	ck_ok(ropefs_remote_sync(fs));
 	ck_ok(ropefs_close(fs));
 	ck_assert_int_eq(nftw(p.bucket, look, 16, FTW_PHYS), 0);
-	ck_assert_uint_ge(files_seen, 4);
+	/* header, packs, manifests: one with pages, one with a segment */
+	ck_assert_uint_ge(files_seen, 6);
 }
 END_TEST
 
@@ -273,6 +277,9 @@ static void put_stray(const struct place *p, const char *instance, const char *n
 	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/%s/%s", p->bucket, instance, name);
+	*strrchr(path, '/') = '\0';
+	ck_assert(mkdir(path, 0700) == 0 || errno == EEXIST);
+	path[strlen(path)] = '/';
 	f = fopen(path, "w");
 	ck_assert_msg(f != NULL, "%s", path);
 	fputs("stray", f);
