@@ -190,11 +190,25 @@ static void wait_to_retry(struct ropefs *fs)
 	fs->checkpoint_wanted = true;
 }
 
-static bool work_due_locked(struct ropefs *fs)
+/* A small checkpoint is a small pack, and each costs a request: so what changes slowly is packed
+ * for an upload, by the uploader, which here only has its time. */
+static bool time_is_up_locked(struct ropefs *fs)
+{
+	struct remote *rm = fs->remote;
+	uint64_t pause = fs->opts.checkpoint_s;
+
+	if (fs->paced && rm)
+		pause = MAX(pause, remote_pace_s(rm));
+	return io_mono_ns(fs->io) >= fs->checkpointed_ns + pause * 1000 * MS_NS;
+}
+
+static bool work_due_locked(struct ropefs *fs, bool asked)
 {
 	/* Edits that failed leave bytes in memory, and nothing in the log. */
-	return wal_last_lsn(fs->wal) > fs->checkpoint_lsn || memory_due_locked(fs) ||
-	       memory_full_locked(fs) || fs->reclaim_wanted || collect_due_locked(fs);
+	return (wal_last_lsn(fs->wal) > fs->checkpoint_lsn &&
+		(asked || time_is_up_locked(fs))) ||
+	       memory_due_locked(fs) || memory_full_locked(fs) || fs->reclaim_wanted ||
+	       collect_due_locked(fs);
 }
 
 static void *checkpointer_main(void *arg)
@@ -202,7 +216,7 @@ static void *checkpointer_main(void *arg)
 	struct ropefs *fs = arg;
 	uint64_t period = (uint64_t)fs->opts.checkpoint_s * 1000 * MS_NS;
 	uint64_t next = io_mono_ns(fs->io) + period;
-	bool retain;
+	bool retain, asked;
 
 	lock_take(&fs->engine);
 	fs->checkpoint_wanted |= checkpoint_due_locked(fs); /* what was replayed */
@@ -215,6 +229,7 @@ static void *checkpointer_main(void *arg)
 		}
 		retain = fs->retain_wanted || now >= next;
 		fs->retain_wanted = false;
+		asked = fs->checkpoint_wanted;
 		fs->checkpoint_wanted = false;
 		next = now + period;
 		if (retain && !fs->read_only) {
@@ -222,7 +237,7 @@ static void *checkpointer_main(void *arg)
 			ropefs_retain(fs); /* what fails is tried again the next time */
 			lock_take(&fs->engine);
 		}
-		if (fs->read_only || !work_due_locked(fs))
+		if (fs->read_only || !work_due_locked(fs, asked))
 			continue;
 		lock_drop(&fs->engine);
 		work(fs);

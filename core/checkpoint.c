@@ -372,7 +372,8 @@ int checkpoint_run_held(struct ropefs *fs, bool clean)
 		fs->reclaim_failed = false; /* worth another try */
 		fs->last_error[0] = '\0';
 	}
-	fs->checkpoint_last_ns = io_mono_ns(fs->io) - began;
+	fs->checkpointed_ns = io_mono_ns(fs->io);
+	fs->checkpoint_last_ns = fs->checkpointed_ns - began;
 	memory_lend_locked(fs);
 	pthread_cond_broadcast(&fs->room);
 	lock_drop(&fs->engine);

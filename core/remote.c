@@ -11,6 +11,7 @@
 #define SECOND_NS     1000000000u
 #define MANIFEST_NAME REMOTE_FOLDER "/manifest"
 #define PAUSE_MAX_S   300u
+#define PACE_MAX_S    600u /* between checkpoints, however long that between uploads is */
 
 /* --- ways to the bucket --- */
 
@@ -276,11 +277,20 @@ static void answer_waiters(struct remote *rm, int r)
 	}
 }
 
-/* What somebody waits for must be in packs and pages first; and bytes in memory must be packs to
- * leave. */
-static int checkpoint_for(struct remote *rm)
+/* Why the uploader has a turn: a pack may have to leave the disk; somebody, or the limit, wants an
+ * upload; the time between two is over. */
+enum turn {
+	TURN_LIMITS,
+	TURN_ASKED,
+	TURN_TIMED,
+};
+
+/* What is to go up, as somebody waits for it or as it is time, must be in packs and pages first; and
+ * bytes in memory must be packs to leave. */
+static int checkpoint_for(struct remote *rm, enum turn why)
 {
-	bool is_short = remote_short_of(rm) > 0, due;
+	bool is_short = remote_short_of(rm) > 0, timed = why == TURN_TIMED && !rm->fails,
+	     due;
 	struct ropefs *fs = rm->fs;
 	uint64_t lsn;
 
@@ -288,6 +298,8 @@ static int checkpoint_for(struct remote *rm)
 	lsn = rm->wanted_lsn;
 	lock_drop(&rm->lock);
 	lock_take(&fs->engine);
+	if (timed && fs->wal)
+		lsn = MAX(lsn, wal_last_lsn(fs->wal));
 	due = lsn > fs->checkpoint_lsn || (is_short && hot_total(fs->hot));
 	lock_drop(&fs->engine);
 	return due ? checkpoint_run(fs, false) : 0;
@@ -375,28 +387,28 @@ static void tell_room(struct remote *rm)
 
 /* Packs leave for those who wait for room; what is in memory becomes packs, if it must leave,
  * too. */
-static int make_room(struct remote *rm)
+static int make_room(struct remote *rm, enum turn why)
 {
 	if (remote_short_of(rm)) {
 		remote_evict(rm);
 		remote_answer_short(rm, false);
 		tell_room(rm);
 	}
-	return checkpoint_for(rm);
+	return checkpoint_for(rm, why);
 }
 
 /* One turn of the uploader: an upload where one may be, and the disk's limits held. */
-static int turn(struct remote *rm, bool only_evict)
+static int turn(struct remote *rm, enum turn why)
 {
-	bool may = !only_evict && may_upload(rm);
+	bool may = why != TURN_LIMITS && may_upload(rm);
 	int r;
 
 	lock_take(&rm->lock);
-	rm->resting = !only_evict && !may;
+	rm->resting = why != TURN_LIMITS && !may;
 	rm->retry_refused |= rm->retry_wanted;
 	rm->retry_wanted = false;
 	lock_drop(&rm->lock);
-	r = make_room(rm);
+	r = make_room(rm, may ? why : TURN_LIMITS);
 	if (!may)
 		return r < 0 ? r : remote_evict(rm);
 	if (r == 0)
@@ -417,7 +429,10 @@ static void *uploader_main(void *arg)
 	lock_take(&rm->lock);
 	while (!rm->stopping && !rm->ended) {
 		uint64_t now = io_mono_ns(rm->fs->io);
-		bool due = now >= next || rm->kicked;
+		enum turn why = now >= next  ? TURN_TIMED
+				: rm->kicked ? TURN_ASKED
+					     : TURN_LIMITS;
+		bool due = why != TURN_LIMITS, more;
 
 		if (!due && !rm->evict_wanted) {
 			lock_wait(&rm->lock, &rm->wake, next);
@@ -427,17 +442,19 @@ static void *uploader_main(void *arg)
 			rm->kicked = false;
 		rm->evict_wanted = false;
 		lock_drop(&rm->lock);
-		r = turn(rm, !due);
+		r = turn(rm, why);
 		remote_answer_short(rm, due || remote_is_stuck(rm));
 		tell_room(rm);
 		if (due) {
 			answer_waiters(rm, 0);
 			next = next_turn(rm);
 		}
+		more = !due && remote_wants_upload(rm);
 		lock_take(&rm->lock);
 		rm->ended = r == -E_FENCED || r == -E_READ_ONLY ? r : 0;
 		/* More was written while the cycle ran. */
 		rm->kicked |= r == 0 && sync_wanted_locked(rm);
+		rm->kicked |= more && remote_works_locked(rm);
 	}
 	lock_drop(&rm->lock);
 	tell_room(rm);
@@ -492,18 +509,25 @@ void remote_stop_uploader(struct remote *rm)
 void remote_kick(struct ropefs *fs)
 {
 	struct remote *rm = fs->remote;
-	uint64_t over;
 
 	if (!rm || (!rm->cfg.local_bytes && !rm->cfg.min_free_bytes))
 		return;
-	over = remote_over_limit(rm);
+	/* A limit may be passed long before the interval is over. */
 	lock_take(&rm->lock);
-	/* A limit may be passed long before the interval is over; but while the bucket is away
-	 * its pauses stay as long as they are. */
-	rm->kicked |= over > 0 && !rm->fails;
-	rm->evict_wanted |= over > 0;
+	rm->evict_wanted = true;
 	pthread_cond_broadcast(&rm->wake);
 	lock_drop(&rm->lock);
+}
+
+unsigned remote_pace_s(struct remote *rm)
+{
+	unsigned s = 0;
+
+	lock_take(&rm->lock);
+	if (rm->started && !rm->follow && !rm->ended)
+		s = (unsigned)MIN(rm->cfg.interval_s, (uint64_t)PACE_MAX_S);
+	lock_drop(&rm->lock);
+	return s;
 }
 
 static void want_locked(struct remote *rm, uint64_t lsn)

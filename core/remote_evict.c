@@ -188,8 +188,7 @@ void remote_answer_short(struct remote *rm, bool tried_all)
 	lock_drop(&rm->lock);
 }
 
-/* The uploader can do more about it than to evict what is there. */
-static bool works_locked(const struct remote *rm)
+bool remote_works_locked(const struct remote *rm)
 {
 	return !rm->stopping && !rm->ended && !rm->fails && !rm->refused;
 }
@@ -209,7 +208,6 @@ int remote_admit(struct ropefs *fs, uint64_t n)
 	full = rm->full_for || rm->ended || (!rm->started && !rm->stopping);
 	if (!fits && !full) {
 		rm->short_of = MAX(rm->short_of, MAX(n, (uint64_t)1));
-		rm->kicked |= works_locked(rm);
 		rm->evict_wanted = true;
 		pthread_cond_broadcast(&rm->wake);
 	}
@@ -324,6 +322,29 @@ static int leave_in_order(struct remote *rm, const struct pack_list *l, uint64_t
 		lock_drop(&rm->lock);
 	}
 	return 0;
+}
+
+bool remote_wants_upload(struct remote *rm)
+{
+	struct pack_list l = { 0 };
+	uint64_t waiting = 0;
+	int64_t left;
+
+	if (!rm->cfg.local_bytes && !rm->cfg.min_free_bytes)
+		return false;
+	if (remote_over_limit(rm) || remote_short_of(rm))
+		return true;
+	left = room(rm) - (int64_t)reserve(rm);
+	if (packs_each(rm->fs->packs, pack_list_add, &l) < 0)
+		l.n = 0; /* then it waits for its time */
+	for (size_t i = 0; i < l.n; i++) {
+		if (remote_pack_waits(rm, &l.p[i]))
+			waiting += l.p[i].file_bytes;
+		else if (may_leave(rm, &l.p[i], false))
+			left += (int64_t)l.p[i].file_bytes;
+	}
+	free(l.p);
+	return waiting && (int64_t)waiting >= left;
 }
 
 int remote_evict(struct remote *rm)

@@ -232,8 +232,7 @@ static int put_pack(struct remote *rm, const struct pack_info *info)
 	return r < 0 ? put_failed(rm, info, r) : note_there(rm, info);
 }
 
-/* It is still to go up. */
-static bool waits(const struct remote *rm, const struct pack_info *info)
+bool remote_pack_waits(const struct remote *rm, const struct pack_info *info)
 {
 	return lane_rank(info->lane) < LANE_RANKS && !is_done(rm, info) &&
 	       !is_refused(rm, info);
@@ -244,7 +243,7 @@ static void tell_backlog(struct remote *rm, const struct pack_list *l)
 	uint64_t packs = 0, bytes = 0, refused = 0;
 
 	for (size_t i = 0; i < l->n; i++) {
-		if (waits(rm, &l->p[i])) {
+		if (remote_pack_waits(rm, &l->p[i])) {
 			packs++;
 			bytes += l->p[i].file_bytes;
 		}
@@ -264,7 +263,8 @@ int remote_put_packs(struct remote *rm, const struct pack_list *l, unsigned rank
 
 	for (unsigned k = 0; k <= rank; k++)
 		for (size_t i = 0; i < l->n; i++) {
-			if (lane_rank(l->p[i].lane) != k || !waits(rm, &l->p[i]))
+			if (lane_rank(l->p[i].lane) != k ||
+			    !remote_pack_waits(rm, &l->p[i]))
 				continue;
 			r = remote_may_go_on(rm);
 			if (r == 0)
@@ -280,7 +280,7 @@ int remote_put_packs(struct remote *rm, const struct pack_list *l, unsigned rank
 bool remote_is_whole(const struct remote *rm, const struct pack_list *l)
 {
 	for (size_t i = 0; i < l->n; i++)
-		if (waits(rm, &l->p[i]) || is_refused(rm, &l->p[i]))
+		if (remote_pack_waits(rm, &l->p[i]) || is_refused(rm, &l->p[i]))
 			return false;
 	return true;
 }
@@ -298,7 +298,7 @@ void remote_retry_refused(struct remote *rm)
 bool remote_waits(const struct remote *rm, const struct pack_list *l)
 {
 	for (size_t i = 0; i < l->n; i++)
-		if (waits(rm, &l->p[i]))
+		if (remote_pack_waits(rm, &l->p[i]))
 			return true;
 	return false;
 }

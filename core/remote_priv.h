@@ -148,6 +148,8 @@ struct remote *remote_free(struct remote *rm);
 int remote_open_pack(void *arg, const struct pack_info *info, struct io_file **ret);
 /* A checkpoint is done. */
 void remote_kick(struct ropefs *fs);
+/* How often what changed is packed for an upload; 0: nothing goes up. */
+unsigned remote_pace_s(struct remote *rm);
 /* Hands over waiters whose changes, up to lsn, are in the log on the disk. */
 void remote_await(struct remote *rm, struct sync_waiter *w);
 /* The last try failed, or packs are refused: what is over the limit may have to be dropped. */
@@ -220,6 +222,8 @@ struct pack_list {
 int pack_list_add(void *arg, const struct pack_info *info); /* for packs_each() */
 /* The last manifest names the pack as being there. */
 bool remote_has_pack(const struct remote *rm, const struct pack_info *info);
+/* It is still to go up. */
+bool remote_pack_waits(const struct remote *rm, const struct pack_info *info);
 /* What a manifest put now says of the pack's bytes. */
 enum pack_lost remote_pack_lost(const struct remote *rm, const struct pack_info *info);
 /* Puts those up to the rank that wait, one rank after the other. Returns how many. */
@@ -290,12 +294,17 @@ void remote_give_room(struct remote *rm, uint64_t bytes);
 uint64_t remote_short_of(struct remote *rm);
 /* Who waits is refused if there is no room now; tried_all: the uploader could do no more. */
 void remote_answer_short(struct remote *rm, bool tried_all);
+/* The uploader can do more about a limit than to evict what the bucket has. */
+bool remote_works_locked(const struct remote *rm);
+/* The uploader's, after packs left: only an upload makes more room, or half of what may still be
+ * written waits for one. So that manifests are few, but writers go on meanwhile. */
+bool remote_wants_upload(struct remote *rm);
 /* What the bucket has leaves, and when nothing goes up what may be dropped (uploader). */
 int remote_evict(struct remote *rm);
 
 /* --- remote_pages.c (uploader) --- */
-/* Puts the changed pages of a held state as segments: *next gets its segments, and what is
- * dropped of the old ones. */
+/* Puts the changed pages of a held state as segments, or into *next, which gets its segments, and
+ * what is dropped of the old ones. */
 /* Right after a hold: pages written since the last one are nowhere in the bucket. */
 void remote_note_changed(struct remote *rm, const struct page_state *st);
 int remote_put_pages(struct remote *rm, const struct page_state *st,

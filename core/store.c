@@ -18,6 +18,7 @@
 #define EPOCH_END	    ((uint64_t)1 << 62) /* no store lives as long */
 #define SEGMENT_BYTES	    (64 * MIB)
 #define SEGMENT_BYTES_SMALL (12 * MIB)
+#define CHECKPOINT_S	    30u
 
 /* --- errors --- */
 
@@ -280,7 +281,7 @@ static void defaults(struct store_opts *o, struct io *io)
 	if (!o->pub.zstd_level)
 		o->pub.zstd_level = 1;
 	if (!o->pub.checkpoint_s)
-		o->pub.checkpoint_s = 30;
+		o->pub.checkpoint_s = CHECKPOINT_S;
 	if (o->segment_bytes)
 		return;
 	o->segment_bytes = SEGMENT_BYTES;
@@ -550,6 +551,12 @@ static int make_root(struct ropefs *fs)
 	return r;
 }
 
+/* A quarter of the memory; of little memory more, up to what fills a pack. */
+static uint64_t hot_soft(uint64_t memory)
+{
+	return MAX(memory / 4, MIN(memory / 8 * 3, (uint64_t)PACK_BYTES));
+}
+
 /* A store of which nothing is read yet. */
 static struct ropefs *store_new(struct io *io, const struct store_opts *o)
 {
@@ -567,8 +574,8 @@ static struct ropefs *store_new(struct io *io, const struct store_opts *o)
 	fs->threads = o->threads;
 	fs->lane_turn = 1;
 	fs->repair = o->repair;
-	fs->hot_soft = o->pub.memory_bytes / 4;
-	fs->hot_hard = o->hot_hard ? o->hot_hard : o->pub.memory_bytes / 2;
+	fs->hot_soft = hot_soft(o->pub.memory_bytes);
+	fs->hot_hard = o->hot_hard ? o->hot_hard : fs->hot_soft + o->pub.memory_bytes / 4;
 	fs->log_soft = MIN(256 * MIB, 2 * fs->hot_hard);
 	fs->segment_bytes = o->segment_bytes;
 	lock_init(&fs->checkpoint, RANK_CHECKPOINT);
@@ -633,6 +640,7 @@ int store_open(struct io *io, const struct key_file *kf, const struct store_opts
 	fs = store_new(io, &o);
 	if (!fs)
 		return -ENOMEM;
+	fs->paced = !opts->pub.checkpoint_s;
 	r = load_state(fs, kf, &o);
 	if (r >= 0 && fs->repair)
 		r = repair_trees(fs);

@@ -84,6 +84,7 @@ struct ropefs {
 	bool threads; /* false: everything runs in the caller (simulation) */
 	uint64_t hot_soft, hot_hard, log_soft;
 	uint64_t segment_bytes; /* of the log */
+	bool paced; /* with a bucket, checkpoints by time come with its uploads */
 
 	struct lock checkpoint;
 	struct lock engine;
@@ -142,6 +143,7 @@ struct ropefs {
 	uint64_t space_rewrite; /* kept for rewriting a pack */
 	bool full; /* a change was refused for want of space, and there is little since */
 	uint64_t checkpoint_lsn; /* the log is needed after it only */
+	uint64_t checkpointed_ns; /* when the last one ended */
 	/* Of files that expire (ttl.c). */
 	int64_t ttl_seen_real, ttl_seen_mono; /* the clocks at the last look; 0: none */
 	int64_t ttl_not_before; /* ages count from here at the earliest */
@@ -189,7 +191,7 @@ struct store_opts { /* ropefs_opts and what tests want besides */
 	bool threads;
 	uint64_t segment_bytes; /* 0: 64 MiB, 12 for small budgets or disks */
 	size_t frame_bytes; /* of the log, see wal_opts */
-	uint64_t hot_hard; /* 0: half of the memory */
+	uint64_t hot_hard; /* 0: by the memory */
 	struct repair *repair; /* NULL, or what this opening is for (repair.h) */
 	bool page_copy; /* the page file is kept twice */
 };
