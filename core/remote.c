@@ -285,8 +285,8 @@ enum turn {
 	TURN_TIMED,
 };
 
-/* What is to go up, as somebody waits for it or as it is time, must be in packs and pages first; and
- * bytes in memory must be packs to leave. */
+/* What is to go up, as somebody waits or as it is time, must be in packs and pages first; and bytes
+ * in memory must be packs to leave. */
 static int checkpoint_for(struct remote *rm, enum turn why)
 {
 	bool is_short = remote_short_of(rm) > 0, timed = why == TURN_TIMED && !rm->fails,

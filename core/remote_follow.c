@@ -164,7 +164,7 @@ static int stage_page(void *arg, uint64_t page, const uint8_t *sealed)
 	return r < 0 ? r : buf_append(&f->staged, &page, sizeof(page));
 }
 
-/* Segments come in rising order, the manifest's own pages last: so do the newest bytes of a page. */
+/* Segments come in rising order, the manifest's own pages last: the newest bytes of a page too. */
 static int stage_segments(struct follow *f, const struct manifest *m)
 {
 	const struct segment_pages to = { stage_page, f };

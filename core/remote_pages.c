@@ -6,8 +6,8 @@
  * hold at most about twice what is alive, and a page is put again about once each time their
  * number doubles: the bytes of a cycle are bounded by what changed.
  *
- * Up to remote.tail_pages go with the manifest itself, which saves a request. The map has no place for
- * these: so they go with the next one, too, until they are enough for a segment. */
+ * Up to remote.tail_pages go with the manifest itself, which saves a request. The map has no
+ * place for these: so they go with the next one, too, until they are enough for a segment. */
 #include <errno.h>
 #include <string.h>
 

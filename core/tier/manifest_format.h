@@ -14,8 +14,8 @@
  *
  * Key: KEY_MANIFEST with the head's salt, nonce 0, AAD: the head. Manifest n + 1 holds the
  * BLAKE2b-256 of manifest n's bytes. Few pages that are in no segment lie in the manifest itself
- * (version 2; without any it is one of version 1). A segment is a struct segment_head, `pages` page numbers
- * (le64), `pages` pages of 4096 bytes as they are in the page file. */
+ * (version 2; without any it is one of version 1). A segment is a struct segment_head, `pages`
+ * page numbers (le64), `pages` pages of 4096 bytes as they are in the page file. */
 #ifndef ROPEFS_TIER_MANIFEST_FORMAT_H
 #define ROPEFS_TIER_MANIFEST_FORMAT_H
 
