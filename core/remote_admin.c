@@ -11,8 +11,9 @@
 #define PROBERS	    4u
 #define PROBE_RACES 3u
 
-static const char *const remote_files[] = { "config", "manifest", "next", "pages",
-					    "orphans" };
+static const char *const remote_files[] = { "config",  "manifest",   "next",
+					    "pages",   "orphans",    "cache.0",
+					    "cache.1", "cache.index" };
 
 /* --- probe --- */
 

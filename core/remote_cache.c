@@ -34,6 +34,25 @@ void remote_cache_open(struct remote *rm)
 		rm->cache = c;
 }
 
+void remote_cache_resume(struct remote *rm)
+{
+	struct io *io = rm->fs->io;
+
+	if (range_cache_was_saved(io, CACHE_NAME))
+		remote_cache_open(rm);
+	if (rm->cache)
+		return;
+	/* Of a life that ended otherwise: they would take room beside the limit. */
+	io->ops->unlink(io, CACHE_NAME ".0");
+	io->ops->unlink(io, CACHE_NAME ".1");
+}
+
+void remote_cache_save(struct remote *rm)
+{
+	if (rm->cache && !rm->follow)
+		range_cache_save(rm->cache); /* else it begins empty */
+}
+
 struct range_cache_stats remote_cache_stats(struct remote *rm)
 {
 	struct range_cache_stats st = { 0 };

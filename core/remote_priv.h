@@ -162,8 +162,12 @@ void remote_way_close(struct remote_way *way);
 
 /* --- remote_cache.c --- */
 void remote_room_open(struct remote *rm);
-/* What was there of an earlier life goes. Where it can't be, there is none. */
+/* Where it can't be, there is none. */
 void remote_cache_open(struct remote *rm);
+/* When the store is opened: goes on with what the last life saved. */
+void remote_cache_resume(struct remote *rm);
+/* For the next life, when all readers are gone. */
+void remote_cache_save(struct remote *rm);
 struct range_cache_stats remote_cache_stats(struct remote *rm);
 /* After limits changed, and whenever packs left. */
 void remote_cache_fit(struct remote *rm);

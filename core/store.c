@@ -622,6 +622,8 @@ static int start_threads(struct ropefs *fs)
 {
 	int r = fs->threads && !fs->read_only ? background_start(fs) : 0;
 
+	if (r >= 0 && fs->remote && fs->threads && !fs->repair)
+		remote_cache_resume(fs->remote);
 	if (r >= 0 && !fs->repair)
 		r = remote_start(fs);
 	if (r >= 0 && fs->threads && !fs->repair)
@@ -787,6 +789,8 @@ int ropefs_close(struct ropefs *fs)
 		if (changed)
 			r = checkpoint_run(fs, true);
 	}
+	if (fs->remote)
+		remote_cache_save(fs->remote);
 	store_abandon(fs, false);
 	return r;
 }

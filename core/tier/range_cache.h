@@ -4,8 +4,11 @@
  * Two files, the younger of which grows. When it has half of the room the older one is emptied
  * and is the younger from then on; what is read of the older one meanwhile moves over. So the
  * room is never passed, a range that is used stays, and nothing is ever written in place.
- * It begins empty: the index is in memory, with a checksum of each range. All functions may be
- * called by many threads; a failure of the disk is no more than a range that is not there. */
+ * The index is in memory, with a checksum of each range. range_cache_save() writes it to a third
+ * file, which the next opening reads and removes: so it tells of these very files or is not there,
+ * and after a crash the cache begins empty. What a power cut left of the bytes, which are never
+ * synced, the checksums tell. All functions may be called by many threads; a failure of the disk is
+ * no more than a range that is not there. */
 #ifndef ROPEFS_TIER_RANGE_CACHE_H
 #define ROPEFS_TIER_RANGE_CACHE_H
 
@@ -21,9 +24,13 @@ struct range_key {
 	size_t n;
 };
 
-/* Makes the files `name`.0 and `name`.1, empty. */
+/* Makes the files `name`.0 and `name`.1, or goes on with them by `name`.index. */
 int range_cache_open(struct io *io, const char *name, uint64_t bytes_max,
 		     struct range_cache **ret);
+/* What was there of an earlier life; false: no more than bytes that can't be used any more. */
+bool range_cache_was_saved(struct io *io, const char *name);
+/* For the next opening; the last call but range_cache_close(). */
+int range_cache_save(struct range_cache *c);
 struct range_cache *range_cache_close(struct range_cache *c); /* NULL is fine */
 /* Whether p has the bytes now. */
 bool range_cache_get(struct range_cache *c, const struct range_key *key, void *p);

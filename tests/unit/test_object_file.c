@@ -311,6 +311,83 @@ START_TEST(a_cache_that_rots_is_a_cache_without_it)
 }
 END_TEST
 
+/* Frames 0..9, which go to the cache or come from it. Returns how many were asked for. */
+static unsigned read_ten(struct fixture *f)
+{
+	_cleanup_(io_closep) struct io_file *file = open_pack(f, 1);
+	unsigned before = f->c.gets;
+
+	for (unsigned i = 0; i < 10; i++)
+		ck_assert(reads_right(file, frame_off(3 * i), FRAME));
+	return f->c.gets - before;
+}
+
+static void reopen_cache(struct fixture *f, uint64_t most)
+{
+	range_cache_close(f->cache);
+	ck_ok(range_cache_open(f->io, "cache", most, &f->cache));
+}
+
+START_TEST(a_cache_that_was_saved_goes_on_and_one_that_was_not_begins_empty)
+{
+	const uint64_t most = 8 << 20;
+	struct fixture f;
+
+	fixture_init(&f, 0, most);
+	ck_assert_uint_eq(read_ten(&f), 10);
+	ck_ok(range_cache_save(f.cache));
+	reopen_cache(&f, most);
+	ck_assert_uint_eq(read_ten(&f), 0);
+	ck_assert(!range_cache_was_saved(f.io, "cache")); /* it tells of one closing */
+	reopen_cache(&f, most); /* a crash */
+	ck_assert_uint_eq(file_bytes(f.io, "cache.0") + file_bytes(f.io, "cache.1"), 0);
+	ck_assert_uint_eq(read_ten(&f), 10);
+	ck_ok(range_cache_save(f.cache));
+	reopen_cache(&f, MIB); /* the limit is another one now */
+	ck_assert_uint_le(file_bytes(f.io, "cache.0") + file_bytes(f.io, "cache.1"), MIB);
+	ck_assert_uint_eq(read_ten(&f), 10);
+	fixture_release(&f);
+}
+END_TEST
+
+START_TEST(a_saved_cache_of_which_something_is_wrong_gives_no_wrong_bytes)
+{
+	_cleanup_(buf_release) struct buf index = BUF_INIT;
+	const uint64_t most = 4 << 20;
+	struct io_file *cache;
+	struct fixture f;
+
+	fixture_init(&f, 0, most);
+	read_ten(&f);
+	ck_ok(range_cache_save(f.cache));
+	ck_ok(io_read_file(f.io, "cache.index", MIB, &index));
+	for (size_t i = 0; i < index.n; i++) { /* a byte of the index */
+		index.p[i] ^= 0x40;
+		ck_ok(io_publish(f.io, "cache.index", index.p, index.n));
+		index.p[i] ^= 0x40;
+		reopen_cache(&f, most);
+		ck_assert_uint_eq(file_bytes(f.io, "cache.0"), 0);
+	}
+	for (unsigned cut = 0; cut < 2; cut++) { /* the bytes: others, or gone */
+		unsigned asked;
+
+		read_ten(&f);
+		ck_ok(range_cache_save(f.cache));
+		ck_ok(io_open(f.io, "cache.0", IO_WRITE, &cache));
+		if (cut)
+			ck_ok(cache->ops->truncate(cache, 5));
+		else
+			ck_ok(io_pwrite(cache, "other", 5, FRAME + 10));
+		io_closep(&cache);
+		reopen_cache(&f, most);
+		asked = read_ten(&f);
+		ck_assert_uint_eq(asked, cut ? 10 : 1);
+		ck_assert_uint_eq(read_ten(&f), 0);
+	}
+	fixture_release(&f);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("object_file");
@@ -325,6 +402,9 @@ int main(void)
 	tcase_add_test(t, what_was_read_once_comes_from_the_disk);
 	tcase_add_test(t, the_disk_cache_keeps_to_its_limit_and_keeps_what_is_used);
 	tcase_add_test(t, a_cache_that_rots_is_a_cache_without_it);
+	tcase_add_test(t,
+		       a_cache_that_was_saved_goes_on_and_one_that_was_not_begins_empty);
+	tcase_add_test(t, a_saved_cache_of_which_something_is_wrong_gives_no_wrong_bytes);
 	suite_add_tcase(s, t);
 	return suite_main(s);
 }

@@ -145,6 +145,47 @@ START_TEST(packs_over_the_limit_leave_and_their_bytes_come_back_when_read)
 }
 END_TEST
 
+START_TEST(what_was_fetched_is_still_here_after_another_opening)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_at(&p, p.store);
+	struct ropefs_remote_opts opts = bucket_of(&p);
+	const size_t part = 200000; /* of the limit a quarter keeps fetched bytes */
+	_cleanup_free_ uint8_t *want = malloc(part), *got = malloc(part);
+	struct rng rng = rng_seeded(1);
+	char packs[4300], away[4320];
+	uint64_t ino;
+
+	opts.local_bytes = 3 << 20;
+	ck_ok(ropefs_remote_add(fs, &opts));
+	ino = put_file(fs, "first", 1, MIB);
+	for (unsigned i = 0; i < 4; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "f%u", i);
+		put_file(fs, name, i, MIB);
+		ck_ok(ropefs_remote_sync(fs));
+	}
+	rng_fill(&rng, want, part);
+	snprintf(packs, sizeof(packs), "%s/%s/p", p.bucket, status_of(fs).instance);
+	snprintf(away, sizeof(away), "%s-away", packs);
+	for (unsigned life = 0; life < 4; life++) {
+		ck_ok(ropefs_close(fs));
+		if (life == 1)
+			ck_ok(rename(packs, away));
+		fs = open_at(&p, p.store);
+		ck_assert_uint_gt(status_of(fs).remote_packs, 1);
+		ck_assert_msg(ropefs_read(fs, ino, 0, got, part, 0) == (ssize_t)part,
+			      "life %u: %s", life, ropefs_error());
+		ck_assert_mem_eq(got, want, part);
+		ck_assert_uint_eq(status_of(fs).cache_hits > 0, life > 0);
+	}
+	ck_ok(rename(away, packs));
+	ck_ok(ropefs_close(fs));
+	ck_store_is_sound(&p, p.store);
+}
+END_TEST
+
 /* A file under a policy; it is packed apart. */
 static void put_under(struct ropefs *fs, const char *key, const char *value,
 		      uint64_t seed)
@@ -400,15 +441,14 @@ START_TEST(without_room_and_bucket_new_bytes_are_refused_or_old_ones_dropped)
 
 	opts.local_bytes = 16 << 20;
 	ck_ok(ropefs_remote_add(fs, &opts));
-	ck_ok(ropefs_remote_sync(fs)); /* what comes now is not there for an hour */
-	put_under(fs, "upload", "first", 4);
-	put_under(fs, "upload", "last", 5);
-	put_under(fs, "pin", "on", 6);
-	ck_ok(ropefs_checkpoint(fs));
 	snprintf(away, sizeof(away), "%s-away", p.bucket);
 	ck_ok(ropefs_close(fs));
 	ck_ok(rename(p.bucket, away));
 	fs = open_at(&p, p.store);
+	put_under(fs, "upload", "first", 4);
+	put_under(fs, "upload", "last", 5);
+	put_under(fs, "pin", "on", 6);
+	ck_ok(ropefs_checkpoint(fs));
 	for (i = 0; i < 40 && r == 0; i++) {
 		const struct ropefs_new what = { .mode = S_IFREG | 0600 };
 		uint8_t bytes[65536];
@@ -647,6 +687,7 @@ int main(void)
 		       many_uploads_with_edits_between_are_restored_as_the_last_one_was);
 	tcase_add_test(t, nothing_new_makes_no_request_that_writes);
 	tcase_add_test(t, packs_over_the_limit_leave_and_their_bytes_come_back_when_read);
+	tcase_add_test(t, what_was_fetched_is_still_here_after_another_opening);
 	tcase_add_test(t, policies_say_what_goes_up_and_what_leaves);
 	tcase_add_test(t, without_its_bucket_a_store_works_but_for_what_is_only_there);
 	tcase_add_test(t, an_empty_folder_in_its_buckets_place_gets_nothing);
