@@ -77,7 +77,7 @@ void put_many(struct ropefs *fs)
 {
 	char name[240];
 
-	for (unsigned i = 0; i < 400; i++) {
+	for (unsigned i = 0; i < 1000; i++) {
 		snprintf(name, sizeof(name), "%0200u", i);
 		put_file(fs, name, i, 10);
 	}

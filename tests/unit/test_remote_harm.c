@@ -109,6 +109,12 @@ static void put_files(struct ropefs *fs, unsigned first, unsigned n)
 	}
 }
 
+static void put_segments(struct ropefs *fs)
+{
+	put_many(fs);
+	ck_ok(ropefs_remote_sync(fs));
+}
+
 static void read_files(struct ropefs *fs, unsigned n)
 {
 	char name[32];
@@ -138,6 +144,7 @@ START_TEST(what_is_still_here_is_put_again_whatever_happened_to_it)
 	struct place p = place_new();
 	struct ropefs *fs = open_with_bucket(&p);
 
+	put_segments(fs);
 	put_files(fs, 0, FILES);
 	ck_assert_uint_eq(verify(fs, false), 0);
 	for (unsigned kind = 0; kind < ARRAY_LEN(kinds); kind++)
@@ -172,6 +179,7 @@ START_TEST(all_of_it_at_once_is_put_again)
 	struct ropefs *fs = open_with_bucket(&p);
 	unsigned n;
 
+	put_segments(fs);
 	put_files(fs, 0, FILES);
 	n = find_objects(&p, "/p/");
 	for (unsigned i = 0; i < n; i++)
@@ -278,6 +286,7 @@ START_TEST(the_first_upload_of_a_life_finds_what_is_missing)
 	struct ropefs *fs = open_with_bucket(&p);
 	unsigned n;
 
+	put_segments(fs);
 	put_files(fs, 0, FILES);
 	ck_ok(ropefs_close(fs));
 	n = find_objects(&p, "/p/");
