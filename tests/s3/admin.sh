@@ -43,7 +43,10 @@ ok "what is waited for doesn't wait for the hour" settled
 ok "what was refused can be tried again" remote retry "$MNT"
 is "nothing was dropped" "$(remote dropped "$MNT")" ""
 
-# An object goes, another one rots.
+# An object goes, another one rots. So many names that their pages are a segment.
+mkdir "$MNT/many"
+for ((i = 0; i < 1000; i++)); do : >"$MNT/many/$(printf %0200d $i)"; done
+ok "many files go up" settled
 objects() { find "$T/bucket" -path "*/$1/*" -type f | sort; }
 verify() { timeout 100 "$ROPECTL" verify "$@"; }
 ok "the bucket has all" verify "$MNT" --data
