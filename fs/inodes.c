@@ -161,6 +161,50 @@ static void count_out(struct inodes *t, uint64_t ino, uint64_t uses, uint64_t lo
 	let_go(t, gone);
 }
 
+static bool is_left(const struct known *k)
+{
+	return k && k->inherited && !k->lookups;
+}
+
+/* Those that the kernel may have forgotten; the caller frees *ret. */
+static size_t list_left(struct inodes *t, uint64_t **ret)
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&t->mutex);
+	*ret = calloc(t->known.n + 1, sizeof(**ret));
+	for (size_t i = 0; *ret && i < t->known.cap; i++)
+		if (is_left(t->known.slots[i].value))
+			(*ret)[n++] = t->known.slots[i].key;
+	pthread_mutex_unlock(&t->mutex);
+	return n;
+}
+
+static void disinherit(struct inodes *t, uint64_t ino)
+{
+	struct known *k, *gone = NULL;
+
+	pthread_mutex_lock(&t->mutex);
+	k = map_get(&t->known, ino);
+	if (is_left(k)) {
+		k->inherited = false;
+		gone = unknown_locked(t, k);
+	}
+	pthread_mutex_unlock(&t->mutex);
+	let_go(t, gone);
+}
+
+void inodes_sweep(struct inodes *t, bool (*knows)(void *arg, uint64_t ino), void *arg)
+{
+	uint64_t *inos;
+	size_t n = list_left(t, &inos);
+
+	for (size_t i = 0; i < n; i++)
+		if (!knows(arg, inos[i]))
+			disinherit(t, inos[i]);
+	free(inos);
+}
+
 void inodes_unuse(struct inodes *t, uint64_t ino)
 {
 	count_out(t, ino, 1, 0);

@@ -45,6 +45,10 @@ void inodes_unuse(struct inodes *t, uint64_t ino);
  * which it does with all its lookups at once. */
 int inodes_inherit(struct inodes *t, uint64_t ino);
 
+/* Lets go of what was inherited and the kernel does not know: it never did, or its telling that it
+ * forgot went to a worker that died. knows() may take its time; no lock is held. */
+void inodes_sweep(struct inodes *t, bool (*knows)(void *arg, uint64_t ino), void *arg);
+
 void inodes_edit_lock(struct inodes *t, uint64_t ino);
 void inodes_edit_unlock(struct inodes *t, uint64_t ino);
 uint64_t inodes_edits(struct inodes *t, uint64_t ino);

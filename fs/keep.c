@@ -20,6 +20,11 @@ struct slot {
 		lives; /* it was done so many workers ago, and is only to be answered */
 };
 
+struct edit {
+	atomic_ullong ino; /* 0: free */
+	atomic_ullong from; /* UINT64_MAX: not yet known, so 0 */
+};
+
 struct shared {
 	atomic_ullong takeovers;
 	uint64_t dev;
@@ -28,6 +33,7 @@ struct shared {
 	atomic_ullong beats;
 	struct ropefs_log_mark log_mark;
 	atomic_int waits[KEEP_WAITS]; /* thread ids */
+	struct edit edits[KEEP_EDITS];
 	struct slot slots[KEEP_SLOTS];
 };
 
@@ -230,6 +236,46 @@ bool keep_waits(pid_t tid)
 	for (unsigned i = 0; shared && i < KEEP_WAITS; i++)
 		if (atomic_load(&shared->waits[i]) == (int)tid)
 			return true;
+	return false;
+}
+
+void keep_edit_begin(uint64_t ino, uint64_t from)
+{
+	for (unsigned i = 0; shared && i < KEEP_EDITS; i++) {
+		struct edit *e = &shared->edits[i];
+		unsigned long long none = 0;
+
+		if (!atomic_compare_exchange_strong(&e->ino, &none, ino))
+			continue;
+		atomic_store(&e->from, from);
+		return;
+	}
+}
+
+void keep_edit_end(uint64_t ino, uint64_t from)
+{
+	for (unsigned i = 0; shared && i < KEEP_EDITS; i++) {
+		struct edit *e = &shared->edits[i];
+
+		if (atomic_load(&e->ino) != ino || atomic_load(&e->from) != from)
+			continue;
+		atomic_store(&e->from, UINT64_MAX);
+		atomic_store(&e->ino, 0);
+		return;
+	}
+}
+
+bool keep_next_edit(unsigned *at, uint64_t *ret_ino, uint64_t *ret_from)
+{
+	while (shared && *at < KEEP_EDITS) {
+		struct edit *e = &shared->edits[(*at)++];
+		uint64_t from = atomic_load(&e->from);
+
+		*ret_ino = atomic_load(&e->ino);
+		*ret_from = from == UINT64_MAX ? 0 : from;
+		if (*ret_ino)
+			return true;
+	}
 	return false;
 }
 

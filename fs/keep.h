@@ -26,6 +26,7 @@ enum {
 	KEEP_SLOTS = 1024,
 	KEEP_PROBE = 32, /* places a request may have */
 	KEEP_WAITS = 8,
+	KEEP_EDITS = 16,
 };
 #define UNIQUE_RESENT ((uint64_t)1 << 63) /* the kernel's mark on a request sent again */
 
@@ -72,6 +73,14 @@ void keep_wait_begin(void);
 void keep_wait_end(void);
 /* Is tid of the last worker in such a call? For the supervisor, which maps it as well. */
 bool keep_waits(pid_t tid);
+
+/* --- what the kernel has cached --- */
+/* Around an edit (notify.h), until the kernel has been told: pages of the inode from `from` on may
+ * be what they were before. (With more than KEEP_EDITS at a time the rest is not noted.) */
+void keep_edit_begin(uint64_t ino, uint64_t from);
+void keep_edit_end(uint64_t ino, uint64_t from);
+/* The next one from *at on that a worker before has begun, and not ended; false: no more. */
+bool keep_next_edit(unsigned *at, uint64_t *ret_ino, uint64_t *ret_from);
 
 /* --- life --- */
 void keep_beat(void);

@@ -9,6 +9,7 @@
 #include "fs/ops.h"
 #include "fs/report.h"
 #include "fs/restore.h"
+#include "fs/staged.h"
 #include "fs/supervise.h"
 #include "fs/view_range.h"
 #include "fs/view_value.h"
@@ -39,6 +40,9 @@ enum {
 	IN_USE_STATUS = 4,
 	READ_AHEAD_KB = 1024,
 	PULSE_US = 1000000,
+	STAGED_MIN = 64 << 20, /* a stride that is written as a whole */
+	SWEEP_FIRST = 3, /* pulses after the mount answers, and in between */
+	SWEEP_EACH = 30,
 };
 
 struct mounted {
@@ -250,6 +254,7 @@ static void init_daemon(struct daemon *d, const struct options *o,
 	struct ropefs_status st;
 
 	ropefs_get_status(d->fs, &st);
+	staged_limit(st.memory_budget > STAGED_MIN ? st.memory_budget : STAGED_MIN);
 	keep_settle(st.lsn);
 	kept_settle(st.lsn);
 	d->took_over = seat && seat->took_over;
@@ -337,15 +342,41 @@ static int mount_quietly(struct fuse_session *s, const char *mountpoint)
 	return r < 0 ? -EPERM : 0;
 }
 
+struct sweeping {
+	struct job job;
+	struct mounted *m;
+};
+
+static void sweep_now(struct job *job)
+{
+	struct sweeping *s = (struct sweeping *)job;
+
+	inodes_sweep(&s->m->d.inodes, kernel_knows, &s->m->d);
+	free(s);
+}
+
+/* Not here: large files may go. */
+static void sweep(struct mounted *m)
+{
+	struct sweeping *s = malloc(sizeof(*s));
+
+	if (!s)
+		return;
+	*s = (struct sweeping) { .job.run = sweep_now, .m = m };
+	pool_push(&m->d.far, &s->job);
+}
+
 static void *pulse(void *arg)
 {
 	struct mounted *m = arg;
 	struct ropefs_attr a;
 
-	while (!atomic_load(&m->pulse_ends)) {
+	for (unsigned n = 0; !atomic_load(&m->pulse_ends); n++) {
 		if (!loops_stand_still(&m->loops) &&
 		    ropefs_getattr(m->d.fs, ROPEFS_ROOT_INO, &a) >= 0)
 			keep_beat();
+		if (m->d.took_over && n % SWEEP_EACH == SWEEP_FIRST)
+			sweep(m);
 		usleep(PULSE_US);
 	}
 	return NULL;
@@ -373,6 +404,8 @@ static int start_threads(struct mounted *m)
 		r = pool_start(&d->far, FAR_WORKERS);
 	if (r >= 0)
 		r = edits_start(d);
+	if (r >= 0 && d->took_over)
+		edits_resume(d, m->seat->connection);
 	if (r >= 0)
 		r = d->sync ? loops_start(&m->loops, d, LOOPS_SYNC, LOOPS_SYNC)
 			    : loops_start(&m->loops, d, LOOPS, 1);

@@ -3,10 +3,19 @@
 #include "fs/keep.h"
 #include "fs/sizes.h"
 
+#include <errno.h>
+#include <linux/fuse.h>
+#include <semaphore.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const uint64_t PAGE_MASK = ~(uint64_t)4095;
+
+#define DIE_ENV "ROPEFS_TEST_DIE_UNTOLD" /* for tests */
+
+enum { RESUME_S = 1, DIE_WAIT_US = 500000 };
 
 /* Whether the store may give the threads of edits work: it does until it is closed. */
 static pthread_mutex_t blocks_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -22,6 +31,58 @@ int edits_start(struct daemon *d)
 	blocks_told = r >= 0;
 	pthread_mutex_unlock(&blocks_mutex);
 	return r;
+}
+
+/* An edit of the worker before, of which it may not have told the kernel. */
+struct untold {
+	struct job job;
+	int connection;
+	uint64_t ino, from;
+};
+
+static sem_t told; /* once for each */
+
+/* libfuse has not begun yet. */
+static void tell(struct job *job)
+{
+	struct untold *u = (struct untold *)job;
+	struct {
+		struct fuse_out_header head;
+		struct fuse_notify_inval_inode_out inval;
+	} all = { .head = { .len = sizeof(all), .error = FUSE_NOTIFY_INVAL_INODE },
+		  .inval = { .ino = u->ino, .off = (int64_t)(u->from & PAGE_MASK) } };
+
+	keep_wait_begin();
+	if (write(u->connection, &all, sizeof(all)) >= 0 || errno == ENOENT)
+		keep_edit_end(u->ino, u->from);
+	keep_wait_end();
+	sem_post(&told);
+	free(u);
+}
+
+void edits_resume(struct daemon *d, int connection)
+{
+	struct timespec until;
+	unsigned at = 0, n = 0;
+	uint64_t ino, from;
+
+	sem_init(&told, 0, 0);
+	while (keep_next_edit(&at, &ino, &from)) {
+		struct untold *u = calloc(1, sizeof(*u));
+
+		if (!u)
+			return;
+		*u = (struct untold) { .job.run = tell,
+				       .connection = connection,
+				       .ino = ino,
+				       .from = from };
+		pool_push(&d->edits[ino % EDIT_THREADS], &u->job);
+		n++;
+	}
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += RESUME_S;
+	while (n && (sem_timedwait(&told, &until) == 0 || errno == EINTR))
+		n--;
 }
 
 void edits_stop(struct daemon *d)
@@ -103,9 +164,18 @@ static void drop(struct daemon *d, uint64_t ino, int64_t from)
 	count(&d->counters.invalidations, 1);
 }
 
+/* The first worker gives others time to read what it is about to change, and dies then. */
+static bool dies_for_test(void)
+{
+	return getenv(DIE_ENV) && keep_is_open() && !keep_takeovers();
+}
+
 void edit_begin(struct daemon *d, const struct moved *m)
 {
+	keep_edit_begin(m->ino, m->from);
 	drop(d, m->ino, (int64_t)(m->from & PAGE_MASK));
+	if (dies_for_test())
+		usleep(DIE_WAIT_US);
 	if (m->gone <= m->come)
 		return;
 	inodes_set_less(&d->inodes, m->ino, m->gone - m->come);
@@ -114,10 +184,20 @@ void edit_begin(struct daemon *d, const struct moved *m)
 
 void edit_end(struct daemon *d, const struct moved *m)
 {
+	if (dies_for_test())
+		raise(SIGKILL);
 	inodes_set_less(&d->inodes, m->ino, 0);
 	drop(d, m->ino, (int64_t)(m->from & PAGE_MASK));
 	if (m->gone != m->come)
 		sizes_tell(d, m->ino);
+	keep_edit_end(m->ino, m->from);
+}
+
+bool kernel_knows(void *arg, uint64_t ino)
+{
+	struct daemon *d = arg;
+
+	return fuse_lowlevel_notify_inval_inode(d->session, ino, -1, 0) != -ENOENT;
 }
 
 void attrs_drop(struct daemon *d, fuse_ino_t ino)

@@ -28,6 +28,10 @@ struct moved {
 /* 0 or a negative errno; edits_stop() undoes a half start, too. */
 int edits_start(struct daemon *d);
 void edits_stop(struct daemon *d);
+/* After a takeover, before a request is taken: the kernel drops pages that the edits of the worker
+ * before had changed and it may not have been told of. Returns without that after a second: where a
+ * map of the file was written meanwhile the kernel waits for us to take the page. */
+void edits_resume(struct daemon *d, int connection);
 
 /* step(t) will run in the thread that has the inode's edits. */
 void task_edit(struct task *t, fuse_ino_t ino, void (*step)(struct task *t));
@@ -52,6 +56,8 @@ void attrs_drop(struct daemon *d, fuse_ino_t ino);
 void inode_drop(struct daemon *d, fuse_ino_t ino);
 /* For ropefs_opts.blocks; arg is the daemon: later, the attributes of these inodes go. */
 void blocks_changed(void *arg, const uint64_t *inos, size_t n);
+/* Does the kernel know the inode? Waits for nobody. */
+bool kernel_knows(void *arg, uint64_t ino); /* arg: the daemon */
 /* Later: drops the pages from the byte `from` on, and tells the size. */
 void pages_drop(struct daemon *d, fuse_ino_t ino, uint64_t from);
 

@@ -5,6 +5,7 @@
 #include "fs/ops.h"
 #include "fs/reply.h"
 #include "fs/ropefs_ioctl.h"
+#include "fs/staged.h"
 #include "fs/txn_priv.h"
 #include "fs/view_range.h"
 
@@ -22,6 +23,7 @@ static void txn_free(struct txn *x)
 	ropefs_txn_abort(x->core);
 	pthread_mutex_destroy(&x->mutex);
 	kept_free(&x->kept);
+	staged_let(x->part_cap + x->n_names * sizeof(*x->names));
 	free(x->members);
 	free(x->names);
 	free(x->part);
@@ -291,12 +293,21 @@ static int keep_part(struct txn *x, uint64_t ino, const void *p, size_t n)
 		return -EINVAL;
 	if (n > APPEND_MAX - x->part_n)
 		return -EFBIG;
-	bigger = realloc(x->part, x->part_n + n + 1);
-	if (!bigger)
-		return -ENOMEM;
+	if (x->part_n + n + 1 > x->part_cap) {
+		size_t more = x->part_n + n + 1 - x->part_cap;
+
+		if (!staged_hold(more))
+			return -ENOMEM;
+		bigger = realloc(x->part, x->part_cap + more);
+		if (!bigger) {
+			staged_let(more);
+			return -ENOMEM;
+		}
+		x->part = bigger;
+		x->part_cap += more;
+	}
 	if (n)
-		memcpy(bigger + x->part_n, p, n);
-	x->part = bigger;
+		memcpy(x->part + x->part_n, p, n);
 	x->part_n += n;
 	x->part_ino = ino;
 	return 0;

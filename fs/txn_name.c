@@ -6,6 +6,7 @@
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
+#include "fs/staged.h"
 #include "fs/txn_priv.h"
 
 #include <errno.h>
@@ -49,10 +50,15 @@ static int folder(struct task *t, const struct txn *x, uint32_t number,
 
 static int note_name(struct txn *x, uint64_t dir, uint64_t ino, const char *name)
 {
-	struct txn_name *bigger = realloc(x->names, (x->n_names + 1) * sizeof(*bigger));
+	struct txn_name *bigger;
 
-	if (!bigger)
+	if (!staged_hold(sizeof(*bigger)))
 		return -ENOMEM;
+	bigger = realloc(x->names, (x->n_names + 1) * sizeof(*bigger));
+	if (!bigger) {
+		staged_let(sizeof(*bigger));
+		return -ENOMEM;
+	}
 	x->names = bigger;
 	x->names[x->n_names] = (struct txn_name) { .dir = dir, .ino = ino };
 	memcpy(x->names[x->n_names++].name, name, strlen(name) + 1);

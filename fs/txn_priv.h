@@ -44,7 +44,7 @@ struct txn {
 	size_t n_names;
 	/* Of an append that goes on. */
 	uint8_t *part;
-	size_t part_n;
+	size_t part_n, part_cap;
 	uint64_t part_ino;
 };
 

@@ -14,6 +14,7 @@
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
+#include "fs/staged.h"
 #include "fs/view_range.h"
 
 #include <errno.h>
@@ -225,6 +226,7 @@ static void file_free(struct daemon *d, struct value_file *f)
 	LIST_REMOVE(f, link);
 	pthread_mutex_unlock(&d->views.mutex);
 	inodes_unuse(&d->inodes, f->view.target);
+	staged_let(f->kept.area_n);
 	kept_free(&f->kept);
 	pthread_mutex_destroy(&f->mutex);
 	free(f);
@@ -232,7 +234,16 @@ static void file_free(struct daemon *d, struct value_file *f)
 
 static int reserve(struct value_file *f, size_t n)
 {
-	return kept_area(&f->kept, n) ? 0 : -ENOMEM;
+	size_t had = f->kept.area_n, more = n > had ? n - had : 0;
+
+	if (!staged_hold(more))
+		return -ENOMEM;
+	if (!kept_area(&f->kept, n)) {
+		staged_let(more);
+		return -ENOMEM;
+	}
+	staged_inherit(f->kept.area_n - had - more); /* it grows by more than it must */
+	return 0;
 }
 
 void view_values_end(struct daemon *d)
@@ -352,6 +363,7 @@ int view_value_restore(struct daemon *d, const struct kept_file *k)
 	f->uid = fixed->view.uid;
 	f->writes = fixed->writes;
 	f->kept = k->k;
+	staged_inherit(f->kept.area_n);
 	memcpy(&f->now, k->state, sizeof(f->now));
 	add(d, f);
 	r = handle_put(k->fh, f);

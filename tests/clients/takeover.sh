@@ -48,8 +48,64 @@ restarted() {
 fs_start -o supervise=on,memory=64M || exit 1
 work killed
 work restarted
+# --- what a daemon leaves behind ---
+
+inodes() { sed -n 's/.*"inodes":[[:space:]]*\([0-9]*\).*/\1/p' "$MNT/.ropefs/status" | head -n 1; }
+echo edited >"$MNT/edited"
+before=$(inodes)
+python3 "$here/takeover_work.py" begun "$MNT/edited" 0 "$T/enough" >"$T/begun" 2>&1 &
+begun=$!
+for ((i = 0; i < 1200; i++)); do
+	grep -q edited "$T/begun" && break
+	sleep 0.05
+done
+more=$(inodes)
+((more > before))
+result $? "a transaction has a copy of its file" "$before inodes, then $more"
+killed
+for ((i = 0; i < 2400; i++)); do
+	[[ $(inodes) == "$before" ]] && break
+	sleep 0.05
+done
+is "which goes after it, while it is open" "$(inodes)" "$before"
+kill $begun
+wait $begun 2>/dev/null
+
 supervisor=$(sed -n 's/.*"supervisor": \([0-9]*\),.*/\1/p' "$MNT/.ropefs/status")
 ok "umount" timeout 60 "$ROPECTL" umount "$MNT"
 ok "nothing runs on" wait_gone "${supervisor:-1}" 60
+# Killed when an edit is done, and the kernel not told: what was read before it is not kept.
+export ROPEFS_TEST_DIE_UNTOLD=1
+fs_start -o supervise=on,memory=64M || exit 1
+unset ROPEFS_TEST_DIE_UNTOLD
+first=$(fs_pid)
+yes | head -c 20000 >"$MNT/cached"
+while [[ ! -e $T/told ]]; do cat "$MNT/cached" >/dev/null; done &
+reader=$!
+ok "a view is written" timeout 120 bash -c 'echo NEW >"$0"' "$MNT/cached@bytes=0..2"
+is "its bytes are read" "$(head -c 8 "$MNT/cached")" "NEW
+y
+y"
+[[ $(fs_pid) != "$first" ]]
+result $? "by another daemon"
+: >"$T/told"
+wait $reader
+is "the size is right" "$(stat -c %s "$MNT/cached")" 20002
+
+# --- more open files than there are rows for ---
+
+ulimit -n 8000
+python3 "$here/takeover_work.py" many "$MNT/cached@bytes=0..3" 0 "$T/killed" >"$T/many" 2>&1 &
+many=$!
+for ((i = 0; i < 2400; i++)); do
+	grep -q opened "$T/many" && break
+	sleep 0.05
+done
+killed
+: >"$T/killed"
+wait $many
+result $? "those without a row are stale, the others go on: $(tail -n 1 "$T/many")" \
+	"$(cat "$T/many")"
+ok "umount" timeout 60 "$ROPECTL" umount "$MNT"
 ok "fsck" "$FSCK" --key-file "$KEY" "$STORE"
 finish

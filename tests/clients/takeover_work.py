@@ -253,6 +253,39 @@ def txns(path, end):
     return n
 
 
+def begun(path, end):
+    """A transaction that has edited the file, and stays open."""
+    fd = os.open(path, os.O_RDWR)
+    txn = os.open(os.path.dirname(path) + "/.ropefs/txn", os.O_RDONLY)
+    ident = array.array("Q", [0])
+    fcntl.ioctl(txn, ioc(2, 50, 8), ident)
+    edit = struct.pack("QQQQQIIII", ident[0], 0, 0, 0, 0, 0, 0, 1, 0) + b"x"
+    fcntl.ioctl(fd, ioc(1, 52, len(edit)), edit)
+    print("edited", flush=True)
+    time.sleep(1000)
+
+
+def many(path, end):
+    """More views than the supervisor keeps rows of."""
+    fds = [os.open(path, os.O_RDONLY) for _ in range(4500)]
+    print("opened", flush=True)
+    while not is_over(end):
+        time.sleep(0.05)
+    whole = stale = 0
+    for fd in fds:
+        try:
+            assert os.pread(fd, 10, 0) == b"NEW"
+            os.close(fd)
+            whole += 1
+        except OSError as e:
+            assert e.errno == errno.ESTALE, e
+            stale += 1
+    assert 4000 <= whole <= 4096, (whole, stale)
+    fd = os.open(path, os.O_RDONLY)
+    assert os.pread(fd, 10, 0) == b"NEW"
+    return "%d whole, %d stale" % (whole, stale)
+
+
 def runs(path, end):
     """A file that runs is not written; once it does not, it is."""
     name = path + "/sleep"

@@ -91,5 +91,11 @@ ok "mount again" fs_start
 ok "what was synced is there" cmp "$MNT/slow" "$T/lines"
 ok "and the rest" cmp "$MNT/failing" "$T/lines"
 ok "end" fs_stop
+
+# Programs that make the daemon hold what they write and never close.
+ok "a small daemon" fs_start --memory 32M
+ok "what is not closed yet takes no more memory than it may" \
+	timeout 300 python3 "$here/staged.py" "$MNT"
+ok "end" fs_stop
 ok "fsck finds nothing" "$FSCK" -q -k "$KEY" "$STORE"
 finish
