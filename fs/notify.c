@@ -182,10 +182,15 @@ void edit_begin(struct daemon *d, const struct moved *m)
 	sizes_tell(d, m->ino);
 }
 
-void edit_end(struct daemon *d, const struct moved *m)
+void edit_dies_for_test(void)
 {
 	if (dies_for_test())
 		raise(SIGKILL);
+}
+
+void edit_end(struct daemon *d, const struct moved *m)
+{
+	edit_dies_for_test();
 	inodes_set_less(&d->inodes, m->ino, 0);
 	drop(d, m->ino, (int64_t)(m->from & PAGE_MASK));
 	if (m->gone != m->come)

@@ -39,6 +39,9 @@ void task_edit(struct task *t, fuse_ino_t ino, void (*step)(struct task *t));
 void edit_begin(struct daemon *d, const struct moved *m);
 void edit_end(struct daemon *d, const struct moved *m);
 
+/* With ROPEFS_TEST_DIE_UNTOLD in the environment the first worker dies here. */
+void edit_dies_for_test(void);
+
 /* For an edit of several files, in the thread of the first of them: stops other threads of edits
  * (a bit each in mask, all above the caller's own, so that two who do this can't wait for one
  * another), until edits_unpark(). others has EDIT_THREADS places. */

@@ -22,10 +22,9 @@ static void txn_free(struct txn *x)
 {
 	ropefs_txn_abort(x->core);
 	pthread_mutex_destroy(&x->mutex);
+	staged_let(x->part_cap + txn_names_bytes(x));
 	kept_free(&x->kept);
-	staged_let(x->part_cap + x->n_names * sizeof(*x->names));
 	free(x->members);
-	free(x->names);
 	free(x->part);
 	free(x);
 }
@@ -59,6 +58,8 @@ int txn_restore(struct daemon *d, const struct kept_file *k)
 	x->id = is->id;
 	x->lost = !is->over;
 	x->kept = k->k;
+	x->names = x->kept.area;
+	staged_inherit(txn_names_bytes(x));
 	pthread_mutex_init(&x->mutex, NULL);
 	pthread_mutex_lock(&d->txns.mutex);
 	r = map_put(&d->txns.by_id, x->id, x);
@@ -645,7 +646,7 @@ static struct committing *committing_new(struct daemon *d, struct txn *x)
 		ropefs_txn_each(x->core, add_moved, c);
 	c->moved = calloc(c->n + 1, sizeof(*c->moved));
 	c->n = 0;
-	if (x->n_names) /* the kernel is told of them by a thread that may wait for it */
+	if (x->names) /* the kernel is told of them by a thread that may wait for it */
 		c->threads |= 1;
 	if (c->moved && x->core) {
 		ropefs_txn_each(x->core, add_moved, c);
@@ -674,6 +675,17 @@ static void commit_waiting(struct task *t)
 	}
 	t->to_fh = (uintptr_t)c;
 	task_edit(t, (fuse_ino_t)__builtin_ctz(c->threads), commit_in_thread);
+}
+
+/* By the daemon before, which may not have told the kernel. */
+static void committed_before(struct task *t)
+{
+	struct txn *x = (struct txn *)(uintptr_t)t->fi.fh;
+
+	txn_names_forget(t->d, x);
+	put(&t->d->txns, x);
+	fuse_reply_ioctl(t->req, 0, NULL, 0);
+	task_free(t);
 }
 
 static void txn_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
@@ -705,16 +717,16 @@ static void txn_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 		change_by_handle(req, x, cmd, in, n_in);
 		return;
 	}
-	if (kept_resent(&x->kept, &done, NULL, 0) && done) {
-		fuse_reply_ioctl(req, 0, NULL, 0);
-		return;
-	}
+	done = kept_resent(&x->kept, &done, NULL, 0) && done;
 	t = task_new(daemon_of(req), req, NULL, 0);
 	if (!t)
 		return;
 	t->fi = *fi;
 	get(&t->d->txns, x->id); /* its handle may be closed by another thread */
-	task_run(t, commit_waiting);
+	if (done)
+		task_edit(t, 0, committed_before);
+	else
+		task_run(t, commit_waiting);
 }
 
 const struct fuse_lowlevel_ops txn_ops = {

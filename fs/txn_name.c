@@ -50,18 +50,20 @@ static int folder(struct task *t, const struct txn *x, uint32_t number,
 
 static int note_name(struct txn *x, uint64_t dir, uint64_t ino, const char *name)
 {
-	struct txn_name *bigger;
+	size_t n = x->names ? atomic_load(&x->names->n) : 0;
+	struct txn_names *all;
 
-	if (!staged_hold(sizeof(*bigger)))
+	if (!staged_hold(sizeof(all->name[0])))
 		return -ENOMEM;
-	bigger = realloc(x->names, (x->n_names + 1) * sizeof(*bigger));
-	if (!bigger) {
-		staged_let(sizeof(*bigger));
+	all = kept_area(&x->kept, sizeof(*all) + (n + 1) * sizeof(all->name[0]));
+	if (!all) {
+		staged_let(sizeof(all->name[0]));
 		return -ENOMEM;
 	}
-	x->names = bigger;
-	x->names[x->n_names] = (struct txn_name) { .dir = dir, .ino = ino };
-	memcpy(x->names[x->n_names++].name, name, strlen(name) + 1);
+	x->names = all;
+	all->name[n] = (struct txn_name) { .dir = dir, .ino = ino };
+	memcpy(all->name[n].name, name, strlen(name) + 1);
+	atomic_store(&all->n, n + 1);
 	return 0;
 }
 
@@ -171,8 +173,11 @@ int txn_name_change(struct task *t, struct txn *x, struct ropefs_ioc_txn_name *n
 
 void txn_names_forget(struct daemon *d, const struct txn *x)
 {
-	for (size_t i = 0; i < x->n_names; i++) {
-		const struct txn_name *n = &x->names[i];
+	size_t all = x->names ? atomic_load(&x->names->n) : 0;
+
+	edit_dies_for_test();
+	for (size_t i = 0; i < all; i++) {
+		const struct txn_name *n = &x->names->name[i];
 
 		keep_wait_begin();
 		fuse_lowlevel_notify_inval_entry(d->session, n->dir, n->name,
@@ -182,4 +187,9 @@ void txn_names_forget(struct daemon *d, const struct txn *x)
 		if (n->ino)
 			attrs_drop(d, n->ino);
 	}
+}
+
+size_t txn_names_bytes(const struct txn *x)
+{
+	return x->names ? atomic_load(&x->names->n) * sizeof(x->names->name[0]) : 0;
 }

@@ -8,6 +8,7 @@
 #include "fs/worker.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +31,13 @@ struct txn_name {
 	char name[ROPEFS_NAME_MAX + 1];
 };
 
+/* They lie where the next daemon finds them (kept_area()): it tells the kernel, where this one
+ * died having committed. */
+struct txn_names {
+	atomic_ullong n;
+	struct txn_name name[];
+};
+
 struct txn {
 	uint64_t id;
 	unsigned refs; /* the handle, and requests under way; guarded by txns.mutex */
@@ -40,8 +48,7 @@ struct txn {
 	struct member *members;
 	size_t n, cap;
 	struct ropefs_ioc_txn_why why;
-	struct txn_name *names;
-	size_t n_names;
+	struct txn_names *names; /* NULL: none */
 	/* Of an append that goes on. */
 	uint8_t *part;
 	size_t part_n, part_cap;
@@ -54,5 +61,7 @@ int txn_join(struct txn *x, const struct member *m, uint32_t *ret);
 int txn_name_change(struct task *t, struct txn *x, struct ropefs_ioc_txn_name *n);
 /* After the commit, in a thread that may wait for the kernel. */
 void txn_names_forget(struct daemon *d, const struct txn *x);
+/* What they take of what staged.h counts. */
+size_t txn_names_bytes(const struct txn *x);
 
 #endif

@@ -265,6 +265,29 @@ def begun(path, end):
     time.sleep(1000)
 
 
+def names(path, end):
+    """A commit that moves a name, whose daemon dies before it tells the kernel."""
+    folder = os.path.dirname(path)
+    with open(path, "wb") as f:
+        f.write(b"text")
+    assert not os.path.exists(path + ".moved") and os.path.exists(path)
+    top = os.open(folder, os.O_RDONLY)
+    txn = os.open(folder + "/.ropefs/txn", os.O_RDONLY)
+    ident = array.array("Q", [0])
+    fcntl.ioctl(txn, ioc(2, 50, 8), ident)
+    use = bytearray(struct.pack("QQII", ident[0], 0, 0, 0))
+    fcntl.ioctl(top, ioc(3, 51, len(use)), use)
+    number = struct.unpack("QQII", use)[2]
+    name = os.path.basename(path).encode()
+    move = bytearray(struct.pack("IIIIIIQ256s256s", 3, number, number, 0, 0, 0, 0, name,
+                                 name + b".moved"))
+    fcntl.ioctl(txn, ioc(3, 55, len(move)), move)
+    fcntl.ioctl(txn, ioc(0, 53, 0))
+    assert os.path.exists(path + ".moved"), "it is not where it was moved to"
+    assert not os.path.exists(path), "it is still where it was"
+    return "moved"
+
+
 def many(path, end):
     """More views than the supervisor keeps rows of."""
     fds = [os.open(path, os.O_RDONLY) for _ in range(4500)]
