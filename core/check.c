@@ -58,11 +58,6 @@ static void _printf_(2, 3) lost(const struct checking *k, const char *fmt, ...)
 	va_end(ap);
 }
 
-static const char *why(int r)
-{
-	return *err_detail() ? err_detail() : err_text(r);
-}
-
 /* Damage that the next mounting puts right. */
 static void bad_but_mended(struct checking *k, const char *what)
 {
@@ -126,7 +121,7 @@ static int check_page(struct walk *w, const struct noderef *ref)
 
 static int check_broken(struct walk *w, const struct noderef *ref, int r)
 {
-	bad(w->arg, "pages: %s; what is below page %llu can't be read", why(r),
+	bad(w->arg, "pages: %s; what is below page %llu can't be read", err_words(r),
 	    (unsigned long long)le64_get(ref->at));
 	return 0;
 }
@@ -154,7 +149,8 @@ static int check_extent(struct walk *w, const struct extent *e)
 		bad(k,
 		    "packs: a file's bytes are in chunk %u of pack %llu, which can't be "
 		    "had: %s",
-		    extent_chunk_index(e), (unsigned long long)extent_pack(e), why(r));
+		    extent_chunk_index(e), (unsigned long long)extent_pack(e),
+		    err_words(r));
 	else if (end > plain)
 		bad(k, "packs: bytes %u..%llu of chunk %u of pack %llu, which has %u",
 		    le32_get(e->off), (unsigned long long)end, extent_chunk_index(e),
@@ -188,7 +184,7 @@ static int check_tree(struct checking *k)
 	tell_copies(k, "pages.copy", "pages", &k->bad_copy);
 	r = pagefile_check_bitmap(k->fs->pf, k->pages, k->n_pages, &k->c->leaked_pages);
 	if (r == -E_CORRUPT) {
-		bad(k, "pages: %s", why(r));
+		bad(k, "pages: %s", err_words(r));
 		r = 0;
 	}
 	return r;
@@ -291,7 +287,7 @@ static int check_entries(struct checking *k, struct htab *all, uint64_t dir,
 		l->subdirs++;
 	}
 	if (r == -E_CORRUPT) {
-		const char *wrong = why(r);
+		const char *wrong = err_words(r);
 
 		bad(k, "%s: %s", who(k, dir), wrong);
 		return 0;
@@ -347,7 +343,7 @@ static int check_bytes(struct checking *k, uint64_t ino, const struct inode_row 
 	nodes_trim(k->fs->nodes);
 	if (r == -E_CORRUPT) {
 		if (!of.tree) /* else it was told where */
-			bad(k, "inode %llu: %s", (unsigned long long)ino, why(r));
+			bad(k, "inode %llu: %s", (unsigned long long)ino, err_words(r));
 		return 0;
 	}
 	if (r >= 0 && data != le64_get(row->data_bytes))
@@ -376,7 +372,7 @@ static int check_acls(struct checking *k, uint64_t ino, const struct inode_row *
 		if (r == -ENODATA)
 			continue;
 		if (r == -E_CORRUPT) {
-			bad(k, "inode %llu: %s", (unsigned long long)ino, why(r));
+			bad(k, "inode %llu: %s", (unsigned long long)ino, err_words(r));
 			continue;
 		}
 		if (r < 0)
@@ -406,7 +402,7 @@ static int check_queue(struct checking *k, uint64_t ino, const struct inode_row 
 	if (r >= 0)
 		r = queue_check(k->fs, in);
 	if (r == -E_CORRUPT) {
-		bad(k, "%s", why(r));
+		bad(k, "%s", err_words(r));
 		r = 0;
 	}
 	return r;
@@ -479,7 +475,7 @@ static int check_catalog(struct checking *k)
 	if (r >= 0)
 		r = check_links(k, &all);
 	if (r == -E_CORRUPT || r == -ENOENT) {
-		bad(k, "catalog: %s", why(r));
+		bad(k, "catalog: %s", err_words(r));
 		r = 0;
 	}
 	while ((slot = htab_next(&all, &at)))
@@ -593,7 +589,7 @@ static int check_files(struct checking *k, const char *path)
 		int wal = wal_inspect(io, k->fs->keys, ignore_line, NULL, NULL);
 
 		if (wal == -E_CORRUPT && !log_damaged(k))
-			bad(k, "log: %s", why(wal));
+			bad(k, "log: %s", err_words(wal));
 	}
 	io_free(io);
 	return r;
@@ -617,7 +613,7 @@ int ropefs_check(const char *path, struct ropefs_check *check)
 
 	r = ropefs_open(path, &opts, &k.fs);
 	if (r == -E_CORRUPT) {
-		bad(&k, "%s", why(r));
+		bad(&k, "%s", err_words(r));
 		return r;
 	}
 	if (r < 0)

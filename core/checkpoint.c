@@ -366,7 +366,7 @@ int checkpoint_run_held(struct ropefs *fs, bool clean)
 	if (r < 0) {
 		fs->checkpoint_errors++;
 		snprintf(fs->last_error, sizeof(fs->last_error), "checkpoint: %s",
-			 *err_detail() ? err_detail() : err_text(r));
+			 err_words(r));
 	} else {
 		fs->checkpoints++;
 		fs->reclaim_failed = false; /* worth another try */

@@ -434,7 +434,7 @@ static int collect(struct ropefs *fs, struct gaining *g)
 		fs->collections++;
 	} else {
 		snprintf(fs->last_error, sizeof(fs->last_error), "collection: %s",
-			 *err_detail() ? err_detail() : err_text(r));
+			 err_words(r));
 	}
 	lock_drop(&fs->engine);
 	return r;

@@ -29,8 +29,7 @@ static int replay_record(void *arg, uint64_t lsn, uint8_t type, struct span body
 	if (r < 0)
 		return err_set(r == -ENOMEM ? ENOMEM : E_CORRUPT,
 			       "record %llu of the log can't be applied: %s",
-			       (unsigned long long)lsn,
-			       *err_detail() ? err_detail() : err_text(r));
+			       (unsigned long long)lsn, err_words(r));
 	fs->replayed_lsn = lsn;
 	fs->recovered_records++;
 	if (full && !fs->opts.read_only)
@@ -145,8 +144,9 @@ int recover(struct ropefs *fs)
 		return 0;
 	}
 	r = fs->repair ? repair_commit(fs) : 0;
-	if (r >= 0)
-		r = wal_start(fs->wal, fs->replayed_lsn + 1);
+	if (r < 0)
+		return r;
+	r = wal_start(fs->wal, fs->replayed_lsn + 1);
 	if (r == -ENOSPC)
 		return err_set(
 			ENOSPC,

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/base/err.h"
 #include "core/catalog/salvage.h"
@@ -341,12 +342,20 @@ int repair_commit(struct ropefs *fs)
 	if (!fs->repair->pub->steps)
 		return 0;
 	r = repair_keep(fs);
-	if (r < 0)
-		return r;
-	fs->replaying = true; /* the log is not open, and stays as it is */
-	r = checkpoint_run(fs, false);
-	fs->replaying = false;
-	return r;
+	if (r >= 0) {
+		fs->replaying = true; /* the log is not open, and stays as it is */
+		r = checkpoint_run(fs, false);
+		fs->replaying = false;
+		if (r < 0 && !pagefile_in_doubt(fs->pf))
+			repair_keep_undo(fs);
+	}
+	if (r == -ENOSPC)
+		return err_set(ENOSPC,
+			       "the disk below the store is full: a repair first "
+			       "keeps what it removes, and then needs room for a "
+			       "checkpoint; nothing was changed: free some, or move "
+			       "the store to a larger disk");
+	return r < 0 ? r : repair_keep_done(fs);
 }
 
 /* --- the end --- */
@@ -414,6 +423,17 @@ static int look_at_files(const char *path, struct repair *rp)
 	return r;
 }
 
+/* What a repair that changed nothing leaves, when it is empty. */
+static void forget_folder(const char *path)
+{
+	char *folder;
+
+	if (asprintf(&folder, "%s/" REPAIR_PART, path) < 0)
+		return;
+	rmdir(folder);
+	free(folder);
+}
+
 int ropefs_repair(const char *path, struct ropefs_repair *pub)
 {
 	struct repair rp = { .pub = pub };
@@ -429,6 +449,12 @@ int ropefs_repair(const char *path, struct ropefs_repair *pub)
 		r = store_open_path(path, &so, &fs);
 	if (fs)
 		r = finish(fs);
+	if (r == -ENOSPC && !err_has_words(r))
+		err_set(ENOSPC, "the disk below the store is full; what was done so far "
+				"holds, and nothing else was changed: free some, and "
+				"repair again");
+	err_settle(r);
+	forget_folder(path);
 	if (*rp.folder)
 		snprintf(pub->kept, sizeof(pub->kept), "%s", rp.folder);
 	damage_release(&rp.damage);

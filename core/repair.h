@@ -63,7 +63,13 @@ int repair_begin_from_packs(struct ropefs *fs);
 int repair_from_packs(struct ropefs *fs, struct salvage *salvage);
 
 /* --- repair_keep.c --- */
-/* Copies what the repair is about to remove into rp->folder, and the report; durable. */
+#define REPAIR_PART "damaged.part"
+/* Copies what the repair is about to remove into the folder REPAIR_PART, and the report; durable.
+ * On failure nothing of it is left but the folder. */
 int repair_keep(struct ropefs *fs);
+/* The commit was made: the folder becomes damaged-TIME, rp->folder. */
+int repair_keep_done(struct ropefs *fs);
+/* It was not: the copies are of no use. */
+void repair_keep_undo(struct ropefs *fs);
 
 #endif

@@ -10,25 +10,80 @@
 #include "core/repair.h"
 
 #define COPY_BYTES ((size_t)1 << 20)
+#define EPOCH_NAME REPAIR_PART "/epoch"
 
-static int make_folder(struct ropefs *fs)
+/* The commit before the repair's: once there is a later one, what was kept is needed. */
+static int write_epoch(struct ropefs *fs)
+{
+	le64 epoch = le64_put(fs->super.epoch);
+
+	return io_publish(fs->io, EPOCH_NAME, &epoch, sizeof(epoch));
+}
+
+static bool was_committed(struct ropefs *fs)
+{
+	_cleanup_(buf_release) struct buf b = BUF_INIT;
+	le64 epoch;
+
+	if (io_read_file(fs->io, EPOCH_NAME, sizeof(epoch), &b) < 0 ||
+	    b.n != sizeof(epoch))
+		return false;
+	memcpy(&epoch, b.p, sizeof(epoch));
+	return le64_get(epoch) != fs->super.epoch;
+}
+
+static int forget_file(void *arg, const char *name)
+{
+	struct ropefs *fs = arg;
+	char path[300];
+
+	snprintf(path, sizeof(path), "%s/%s", REPAIR_PART, name);
+	return fs->io->ops->unlink(fs->io, path);
+}
+
+void repair_keep_undo(struct ropefs *fs)
+{
+	fs->io->ops->list(fs->io, REPAIR_PART, forget_file, fs); /* best effort */
+	fs->repair->folder[0] = '\0';
+}
+
+int repair_keep_done(struct ropefs *fs)
 {
 	struct repair *rp = fs->repair;
 	time_t now = (time_t)(io_real_ns(fs->io) / 1000000000);
-	char stamp[24];
+	char stamp[24], name[REPAIR_FOLDER_MAX];
 	struct tm tm;
 	int r;
 
 	gmtime_r(&now, &tm);
 	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
-	snprintf(rp->folder, sizeof(rp->folder), "damaged-%s", stamp);
-	r = fs->io->ops->mkdir(fs->io, rp->folder);
-	for (unsigned i = 2; r == -EEXIST && i < 1000; i++) {
-		snprintf(rp->folder, sizeof(rp->folder), "damaged-%s-%u", stamp, i);
-		r = fs->io->ops->mkdir(fs->io, rp->folder);
+	snprintf(name, sizeof(name), "damaged-%s", stamp);
+	fs->io->ops->unlink(fs->io, EPOCH_NAME);
+	r = fs->io->ops->rename(fs->io, REPAIR_PART, name);
+	for (unsigned i = 2; (r == -EEXIST || r == -ENOTEMPTY) && i < 1000; i++) {
+		snprintf(name, sizeof(name), "damaged-%s-%u", stamp, i);
+		r = fs->io->ops->rename(fs->io, REPAIR_PART, name);
 	}
-	if (r < 0)
-		rp->folder[0] = '\0';
+	if (r >= 0)
+		snprintf(rp->folder, sizeof(rp->folder), "%s", name);
+	return r < 0 ? r : fs->io->ops->sync_dir(fs->io, "");
+}
+
+/* One that is there is of a repair that was broken off: kept where that got as far as its commit,
+ * else begun again. */
+static int make_folder(struct ropefs *fs)
+{
+	int r = fs->io->ops->mkdir(fs->io, REPAIR_PART);
+
+	if (r == -EEXIST && was_committed(fs)) {
+		r = repair_keep_done(fs);
+		if (r >= 0)
+			r = fs->io->ops->mkdir(fs->io, REPAIR_PART);
+	}
+	if (r == -EEXIST)
+		r = fs->io->ops->list(fs->io, REPAIR_PART, forget_file, fs);
+	snprintf(fs->repair->folder, sizeof(fs->repair->folder), "%s",
+		 r < 0 ? "" : REPAIR_PART);
 	return r;
 }
 
@@ -143,6 +198,12 @@ int repair_keep(struct ropefs *fs)
 	if (r >= 0)
 		r = keep_report(fs);
 	if (r >= 0)
+		r = write_epoch(fs);
+	if (r >= 0)
 		r = fs->io->ops->sync_dir(fs->io, rp->folder);
-	return r < 0 ? r : fs->io->ops->sync_dir(fs->io, "");
+	if (r >= 0)
+		r = fs->io->ops->sync_dir(fs->io, "");
+	if (r < 0)
+		repair_keep_undo(fs);
+	return r;
 }

@@ -229,7 +229,7 @@ static void run_pass_locked(struct scrub *s)
 		ended = s->last;
 	} else if (r < 0 && r != -ECANCELED) {
 		snprintf(fs->last_error, sizeof(fs->last_error), "scrub: %s",
-			 *err_detail() ? err_detail() : err_text(r));
+			 err_words(r));
 	}
 	lock_drop(&fs->engine);
 	scrub_save(s);

@@ -17,11 +17,6 @@
 #define HAS_DAMAGE   0x8000u
 #define DEPTH_MAX    80u /* more than walk_tree() goes */
 
-static const char *why(int r)
-{
-	return *err_detail() ? err_detail() : err_text(r);
-}
-
 static void count_mended(struct scrub *s, const char *what)
 {
 	lock_take(&s->fs->engine);
@@ -337,7 +332,7 @@ static int broken_page(struct walk *w, const struct noderef *ref, int r)
 	if (r == -ENOMEM)
 		return r;
 	snprintf(line, sizeof(line), "pages: %s; what is below page %llu can't be read",
-		 why(r), (unsigned long long)le64_get(ref->at));
+		 err_words(r), (unsigned long long)le64_get(ref->at));
 	scrub_found(pg->s, NULL, line);
 	pg->bad[pg->depth] = true;
 	return 0;

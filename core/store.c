@@ -727,9 +727,15 @@ int store_open_path(const char *path, const struct store_opts *opts, struct rope
 			    "a file of the store %s can't be %s: %s; run as its owner%s",
 			    path, pub->read_only ? "read" : "written", err_text(r),
 			    pub->read_only ? "" : ", or mount it read-only (-o ro)");
+	if (r == -ENOSPC && !err_has_words(r))
+		err_set(ENOSPC,
+			"the disk below the store is full, and opening it takes some; "
+			"nothing is harmed: free a few MiB and try again%s",
+			opts->repair ? "" : ", or mount it read-only (-o ro)");
 	if (r < 0)
 		io_free(io);
 	key_file_free(kf);
+	err_settle(r);
 	return r;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 static _Thread_local char detail[512];
+static _Thread_local int detail_of; /* the code it was kept for */
 
 int err_set(int code, const char *fmt, ...)
 {
@@ -17,6 +18,7 @@ int err_set(int code, const char *fmt, ...)
 	vsnprintf(longer, sizeof(longer), fmt, ap);
 	va_end(ap);
 	memcpy(detail, longer, sizeof(detail));
+	detail_of = code;
 	return -code;
 }
 
@@ -28,6 +30,22 @@ const char *err_detail(void)
 void err_clear(void)
 {
 	detail[0] = '\0';
+}
+
+bool err_has_words(int r)
+{
+	return detail[0] && detail_of == -r;
+}
+
+const char *err_words(int r)
+{
+	return err_has_words(r) ? detail : err_text(r);
+}
+
+void err_settle(int r)
+{
+	if (r < 0 && !err_has_words(r))
+		err_clear();
 }
 
 int err_errno(int r)

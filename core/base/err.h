@@ -38,6 +38,13 @@ const char *err_detail(void);
 void err_clear(void);
 
 /* All take the negative value a function returned. */
+bool err_has_words(int r); /* the sentence kept last is of that code */
+/* That sentence, else the code's general one: one of another failure, which was got over, says
+ * nothing of this one. */
+const char *err_words(int r);
+/* Before r is given to a caller outside, who takes the sentence kept last for its: forgets another
+ * one's. */
+void err_settle(int r);
 int err_errno(int r); /* positive errno for the outside */
 int err_exit_status(int r); /* of the tools: 0 done, 1 failed, 3 and up as listed */
 const char *err_text(int r); /* the code's general sentence */

@@ -678,6 +678,11 @@ int pagefile_commit(struct pagefile *pf, struct super *sb)
 
 /* --- what it tells of itself --- */
 
+bool pagefile_in_doubt(const struct pagefile *pf)
+{
+	return pf->limbo.n > 0;
+}
+
 void pagefile_get_stats(struct pagefile *pf, struct pagefile_stats *ret)
 {
 	*ret = (struct pagefile_stats) {

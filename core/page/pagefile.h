@@ -135,6 +135,8 @@ void pagefile_restate(struct pagefile *pf, const uint8_t super[SUPER_BODY_BYTES]
 struct pagefile_stats {
 	uint64_t pages, used, written, read;
 };
+/* A commit failed so late that the next opening may find its state, or the one before. */
+bool pagefile_in_doubt(const struct pagefile *pf);
 void pagefile_get_stats(struct pagefile *pf, struct pagefile_stats *ret);
 
 /* For dump and fsck: each superblock slot in words; fsck also compares the bitmap with

@@ -142,5 +142,52 @@ ok "and of another" holds "$PLAIN/numbers"
 ok "the store takes files again" write_again "$T/zeros"
 is "which are right" "$(errors_in "$T/zeros")" 0
 ok "and are whole" fsck "$T/zeros"
+# --- a disk that is full, and repairs that are broken off ---
+
+small=$T/small
+fill_up() {	# SIZE: a disk with a copy of the store and so much room
+	umount "$small" 2>/dev/null
+	mkdir -p "$small" && mount -t tmpfs -o size=80M none "$small" &&
+		cp -r --sparse=always "$STORE" "$small/store" || return 1
+	head -c 100M /dev/zero >"$small/fill" 2>/dev/null
+	truncate -s "-$1" "$small/fill"
+}
+kept() {	# STORE: what repairs left in it
+	find "$1" -maxdepth 1 -name 'damaged*' -printf '%f\n' | sed 's/-2.*Z/-TIME/' |
+		sort | paste -sd ' '
+}
+ok "a small disk" fill_up 64K
+flip "$small/store/packs/0000000001.pack" 150000
+for i in 1 2; do
+	fails "a repair on a full disk says so ($i)" "nothing was changed" \
+		fsck "$small/store" --repair --yes
+	is "and leaves nothing ($i)" "$(kept "$small/store")" ""
+done
+mkdir "$small/store/damaged.part" && : >"$small/store/damaged.part/pages-3"
+truncate -s 0 "$small/fill"
+ok "with room it repairs" fsck "$small/store" --repair --yes
+is "and what one left that was killed before its commit has gone" \
+	"$(kept "$small/store")" damaged-TIME
+ok "fsck is content" fsck "$small/store"
+flip "$small/store/ropefs" 30
+mkdir "$small/store/damaged.part" && : >"$small/store/damaged.part/pages-3"
+printf '\001\0\0\0\0\0\0\0' >"$small/store/damaged.part/epoch"
+ok "another repair" fsck "$small/store" --repair --yes
+is "keeps what one kept that was killed behind its commit" "$(find "$small/store" -name pages-3 |
+	grep -c '/damaged-[^/]*/pages-3$')" 1
+
+ok "a disk too small for a rebuild" fill_up 700K
+rm "$small/store"/pages*
+truncate -s +500K "$small/fill" && head -c 100M /dev/zero >>"$small/fill" 2>/dev/null
+truncate -s -700K "$small/fill"
+fails "a rebuild that finds it full on its way says so" "disk below the store is full" \
+	fsck "$small/store" --rebuild --yes
+ok "it had begun" test -e "$small/store/pages"
+fails "the store can't be mounted then" "ropefs-fsck --rebuild" mount_once "$small/store"
+fails "nor checked" "ropefs-fsck --rebuild" fsck "$small/store"
+truncate -s 0 "$small/fill"
+ok "with room the rebuild is begun again" fsck "$small/store" --rebuild --yes
+ok "fsck is content" fsck "$small/store"
+umount "$small"
 fails "a wrong key can't be repaired" "key" "$FSCK" -k "$T/nokey" --repair --yes "$STORE"
 finish
