@@ -135,58 +135,63 @@ void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret)
 	*ret = st;
 }
 
-int ropefs_remote_status_json(struct ropefs *fs, char **ret)
+/* An empty object without a bucket; NULL without memory. */
+static cJSON *remote_to_json(struct ropefs *fs)
 {
 	struct ropefs_remote_status st;
 	cJSON *o = cJSON_CreateObject();
-	char *text;
 
-	if (!o)
-		return -ENOMEM;
-	if (ropefs_remote_status(fs, &st) >= 0) {
-		cJSON_AddStringToObject(o, "url", st.url);
-		cJSON_AddStringToObject(o, "instance", st.instance);
-		cJSON_AddStringToObject(o, "last_error", st.last_error);
-		cJSON_AddBoolToObject(o, "reader", st.reader);
-		cJSON_AddBoolToObject(o, "follows", st.follows);
-		cJSON_AddBoolToObject(o, "creates", st.creates);
-		cJSON_AddBoolToObject(o, "versions", st.versions);
-		cJSON_AddBoolToObject(o, "fenced", st.fenced);
-		cJSON_AddBoolToObject(o, "ended", st.ended);
-		cJSON_AddBoolToObject(o, "full", st.full);
-		cJSON_AddBoolToObject(o, "resting", st.resting);
-		cJSON_AddStringToObject(o, "refused_why", st.refused_why);
+	if (!o || ropefs_remote_status(fs, &st) < 0)
+		return o;
+	cJSON_AddStringToObject(o, "url", st.url);
+	cJSON_AddStringToObject(o, "instance", st.instance);
+	cJSON_AddStringToObject(o, "last_error", st.last_error);
+	cJSON_AddBoolToObject(o, "reader", st.reader);
+	cJSON_AddBoolToObject(o, "follows", st.follows);
+	cJSON_AddBoolToObject(o, "creates", st.creates);
+	cJSON_AddBoolToObject(o, "versions", st.versions);
+	cJSON_AddBoolToObject(o, "fenced", st.fenced);
+	cJSON_AddBoolToObject(o, "ended", st.ended);
+	cJSON_AddBoolToObject(o, "full", st.full);
+	cJSON_AddBoolToObject(o, "resting", st.resting);
+	cJSON_AddStringToObject(o, "refused_why", st.refused_why);
 #define NUMBER(field) cJSON_AddNumberToObject(o, #field, (double)st.field)
-		NUMBER(epoch);
-		NUMBER(manifest);
-		NUMBER(wanted_lsn);
-		NUMBER(committed_lsn);
-		NUMBER(committed_ns);
-		NUMBER(packs_left);
-		NUMBER(bytes_left);
-		NUMBER(evicted);
-		NUMBER(refused);
-		NUMBER(dropped);
-		NUMBER(dropped_bytes);
-		NUMBER(local_bytes);
-		NUMBER(remote_packs);
-		NUMBER(remote_bytes);
-		NUMBER(cycles);
-		NUMBER(cycle_errors);
-		NUMBER(puts);
-		NUMBER(gets);
-		NUMBER(heads);
-		NUMBER(lists);
-		NUMBER(dels);
-		NUMBER(failed);
-		NUMBER(put_bytes);
-		NUMBER(got_bytes);
-		NUMBER(hedged);
-		NUMBER(cache_bytes);
-		NUMBER(cache_hits);
+	NUMBER(epoch);
+	NUMBER(manifest);
+	NUMBER(wanted_lsn);
+	NUMBER(committed_lsn);
+	NUMBER(committed_ns);
+	NUMBER(packs_left);
+	NUMBER(bytes_left);
+	NUMBER(evicted);
+	NUMBER(refused);
+	NUMBER(dropped);
+	NUMBER(dropped_bytes);
+	NUMBER(local_bytes);
+	NUMBER(remote_packs);
+	NUMBER(remote_bytes);
+	NUMBER(cycles);
+	NUMBER(cycle_errors);
+	NUMBER(puts);
+	NUMBER(gets);
+	NUMBER(heads);
+	NUMBER(lists);
+	NUMBER(dels);
+	NUMBER(failed);
+	NUMBER(put_bytes);
+	NUMBER(got_bytes);
+	NUMBER(hedged);
+	NUMBER(cache_bytes);
+	NUMBER(cache_hits);
 #undef NUMBER
-	}
-	text = cJSON_Print(o);
+	return o;
+}
+
+int ropefs_remote_status_json(struct ropefs *fs, char **ret)
+{
+	cJSON *o = remote_to_json(fs);
+	char *text = o ? cJSON_Print(o) : NULL;
+
 	cJSON_Delete(o);
 	if (!text)
 		return -ENOMEM;
@@ -257,6 +262,8 @@ int ropefs_status_json(struct ropefs *fs, bool names, char **ret)
 	cJSON_AddBoolToObject(o, "was_clean", st.was_clean);
 	add_last_error(fs, o, st.last_error, names);
 	add_scrub(fs, o, names);
+	if (fs->remote && names)
+		cJSON_AddItemToObject(o, "remote", remote_to_json(fs));
 #define NUMBER(field) cJSON_AddNumberToObject(o, #field, (double)st.field)
 	NUMBER(recovery_s);
 	NUMBER(recovered_records);

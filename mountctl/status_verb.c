@@ -98,6 +98,20 @@ static double scrub_found(const cJSON *json)
 	return found > 0 ? found : number(last, "files") + number(last, "problems");
 }
 
+static const cJSON *bucket_of(const cJSON *json)
+{
+	return cJSON_GetObjectItemCaseSensitive(json, "remote");
+}
+
+/* Something keeps what is written from the bucket, and somebody has to look. */
+static bool bucket_fails(const cJSON *json)
+{
+	const cJSON *remote = bucket_of(json);
+
+	return *string(remote, "last_error") || is_true(remote, "fenced") ||
+	       is_true(remote, "full") || number(remote, "refused") > 0;
+}
+
 static void print_health(const cJSON *json, const char *store, const struct mount *m)
 {
 	uint64_t left;
@@ -117,6 +131,9 @@ static void print_health(const cJSON *json, const char *store, const struct moun
 		     "FAILING: see the last error; what was synced is safe in the log");
 	else if (scrub_found(json) > 0)
 		line("state", TERM_BAD, "DAMAGED: see the scrub below");
+	else if (bucket_fails(json))
+		line("state", TERM_WARN, "%s; its BUCKET needs a look: see below",
+		     m ? "mounted" : "not mounted");
 	else if (m && is_true(json, "read_only"))
 		line("state", TERM_GOOD, "mounted read-only, as asked");
 	else
@@ -305,6 +322,49 @@ static void print_daemon(const cJSON *json)
 		     number(mount, "supervisor"), number(mount, "takeovers"));
 }
 
+/* --- bucket --- */
+
+/* What of it waits for the bucket. */
+static void print_waiting(const cJSON *json)
+{
+	const cJSON *remote = bucket_of(json);
+
+	if (number(remote, "packs_left") > 0)
+		line("", TERM_PLAIN, "%s packs (%s) are still to go there",
+		     count_of(remote, "packs_left").s, bytes_of(remote, "bytes_left").s);
+	if (number(remote, "dropped") > 0)
+		line("", TERM_BAD, "%s packs were dropped; which: ropectl remote dropped",
+		     count_of(remote, "dropped").s);
+}
+
+static void print_bucket(const cJSON *json)
+{
+	const cJSON *remote = bucket_of(json);
+	const char *url = string(remote, "url"), *last = string(remote, "last_error");
+
+	if (!*url)
+		return;
+	if (is_true(remote, "fenced"))
+		line("bucket", TERM_BAD,
+		     "%s: another writer has taken it over; nothing goes up from here",
+		     url);
+	else if (*last)
+		line("bucket", TERM_BAD, "%s: %s", url, last);
+	else if (bucket_fails(json))
+		line("bucket", TERM_BAD, "%s: see ropectl remote show", url);
+	else if (is_true(remote, "reader"))
+		line("bucket", TERM_PLAIN, "%s: read from there, and not written", url);
+	else if (number(remote, "committed_lsn") >= number(json, "lsn"))
+		line("bucket", TERM_GOOD, "%s: all that was written is there", url);
+	else
+		line("bucket", TERM_PLAIN,
+		     "%s: what is new is on its way; the last manifest came %s", url,
+		     number(remote, "committed_ns") > 0
+			     ? ago(number(remote, "committed_ns") / 1e9).s
+			     : "before this mount");
+	print_waiting(json);
+}
+
 /* m is NULL for an unmounted store. */
 static void print_words(const cJSON *json, const char *store, const struct mount *m)
 {
@@ -315,6 +375,7 @@ static void print_words(const cJSON *json, const char *store, const struct mount
 	print_durable(json);
 	print_errors(json);
 	print_sizes(json);
+	print_bucket(json);
 	print_scrub(json);
 	if (m)
 		print_daemon(json);

@@ -36,6 +36,28 @@ is "is known" "$("$ROPECTL" policy get "$MNT/scratch" upload)" never
 head -c 300K /dev/urandom >"$MNT/scratch/c"
 echo after >"$MNT/b"
 ok "uploads go on" settled
+ok "status has the bucket" grep -q "^bucket .*$URL" <("$ROPECTL" status "$MNT")
+
+# Nothing is mounted where the bucket should be.
+fs_stop
+mkdir "$T/gone"
+mv "$T/bucket"/* "$T/gone"
+fs_start || exit 1
+echo more >"$MNT/more"
+timeout 100 "$ROPECTL" sync --remote "$MNT" >"$T/sync" 2>&1 &
+syncing=$!
+for ((i = 0; i < 600; i++)); do
+	"$ROPECTL" status "$MNT" | grep -q "BUCKET needs a look" && break
+	sleep 0.1
+done
+"$ROPECTL" status "$MNT" >"$T/status"
+ok "status says that something is wrong with it" grep -q "^state .*BUCKET needs a look" "$T/status"
+ok "and what" grep -q "^bucket .*the last that was put, is not in" "$T/status"
+is "and so for programs" "$("$ROPECTL" status --json "$MNT" | jq -r .remote.url)" "$URL"
+mv "$T/gone"/* "$T/bucket"
+kill "$syncing" 2>/dev/null
+wait "$syncing"
+ok "and all goes on when it is there again" settled
 ok "settings change while it is mounted" remote set "$MNT" --local 2G --rate 50M --hours 22:00-06:00
 fails "those that make no sense don't" "no hours" remote set "$MNT" --hours 7-8
 fails "nor none" "nothing to change" remote set "$MNT"
