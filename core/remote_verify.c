@@ -29,6 +29,7 @@ struct verifying {
 	uint64_t last; /* its number, and hash, before anything was put again */
 	uint8_t last_hash[32];
 	struct buf found; /* struct harmed: what is wrong */
+	uint64_t done_bytes, total_bytes; /* of segments and packs */
 };
 
 struct why {
@@ -64,6 +65,28 @@ static bool is_away(int r)
 {
 	return r == -E_REMOTE_AWAY || r == -E_REMOTE_DENIED || r == -ENOMEM ||
 	       r == -ECANCELED || r == -E_REMOTE;
+}
+
+/* --- how far it is --- */
+
+static uint64_t weight(const struct verifying *k, const struct manifest_pack *p)
+{
+	return k->v->data ? p->bytes : PAGE_BYTES; /* else its length is asked for */
+}
+
+static void begin_progress(struct verifying *k)
+{
+	for (size_t i = 0; i < k->man.n_segments; i++)
+		k->total_bytes += (uint64_t)k->man.segments[i].pages * PAGE_BYTES;
+	for (size_t i = 0; i < k->man.n_packs; i++)
+		k->total_bytes += k->man.packs[i].lost ? 0 : weight(k, &k->man.packs[i]);
+}
+
+static void progress(struct verifying *k, uint64_t bytes)
+{
+	k->done_bytes += bytes;
+	if (k->v->progress)
+		k->v->progress(k->v->arg, k->done_bytes, k->total_bytes);
 }
 
 /* --- one object: 0 it is whole, 1 it is not, or an error --- */
@@ -163,6 +186,7 @@ static int verify_packs(struct verifying *k)
 		k->v->objects += r >= 0;
 		if (r > 0)
 			r = found(k, &what, key.text, &why);
+		progress(k, weight(k, p));
 	}
 	return r;
 }
@@ -181,6 +205,7 @@ static int verify_segments(struct verifying *k)
 		k->v->objects += r >= 0;
 		if (r > 0)
 			r = found(k, &what, key.text, &why);
+		progress(k, (uint64_t)s->pages * PAGE_BYTES);
 	}
 	return r;
 }
@@ -443,6 +468,22 @@ static void tell_sum(struct verifying *k)
 		     v->data ? "" : " (of packs their length; --data reads them)");
 }
 
+/* Outside of all others, so that to wait for the rate makes no get look slow. */
+static int open_way(struct verifying *k)
+{
+	const struct object_meter_opts rate = { .got_per_s = k->v->bytes_per_s,
+						.cancel = &k->rm->cancel };
+	struct object_store *os;
+	int r = remote_way_open(k->rm, false, &k->way);
+
+	if (r < 0 || !k->v->bytes_per_s)
+		return r;
+	r = object_meter_new(&rate, k->way.os, &os);
+	if (r == 0)
+		k->way.os = os;
+	return r;
+}
+
 int ropefs_remote_verify(struct ropefs *fs, struct ropefs_verify *v)
 {
 	struct verifying k = { .fs = fs, .rm = fs->remote, .v = v };
@@ -459,7 +500,8 @@ int ropefs_remote_verify(struct ropefs *fs, struct ropefs_verify *v)
 	k.last = k.man.number;
 	hash256(buf_span(&k.bytes), k.last_hash);
 	if (r == 0)
-		r = remote_way_open(k.rm, false, &k.way);
+		r = open_way(&k);
+	begin_progress(&k);
 	if (r == 0)
 		r = verify_all(&k);
 	if (r == 0 && v->problems && v->repair)

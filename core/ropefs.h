@@ -798,7 +798,10 @@ void ropefs_credentials_release(struct ropefs_credentials *c);
 struct ropefs_verify {
 	bool data; /* gets and verifies all packs, too */
 	bool repair; /* puts again what is still here; of a store open for writing */
+	uint64_t bytes_per_s; /* of what is got; 0: no limit */
 	void (*line)(void *arg, const char *line); /* or NULL */
+	/* Or NULL: after each object, the bytes of those looked at and of all. */
+	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
 	uint64_t manifests, objects, problems, mended;
 };

@@ -100,9 +100,11 @@ static void add_line(void *arg, const char *line)
 static void verify_waiting(struct task *t)
 {
 	struct ropefs_ioc_remote *c = (void *)t->data;
+	const char *rate = strstr(c->text, "rate=");
 	struct lines l = { .to = c->text };
 	struct ropefs_verify v = { .data = strstr(c->text, "data") != NULL,
 				   .repair = strstr(c->text, "repair") != NULL,
+				   .bytes_per_s = rate ? strtoull(rate + 5, NULL, 10) : 0,
 				   .line = add_line,
 				   .arg = &l };
 

@@ -167,7 +167,9 @@ enum ropefs_ioc_remote_verb {
 	ROPEFS_IOC_REMOTE_RM = 2,
 	ROPEFS_IOC_REMOTE_SET = 3,
 	ROPEFS_IOC_REMOTE_RETRY = 4,
-	ROPEFS_IOC_REMOTE_VERIFY = 5, /* text: "data" and "repair" or not; given: lines */
+	ROPEFS_IOC_REMOTE_VERIFY =
+		5, /* text: "data", "repair", "rate=BYTES" or not; given:
+				       * lines */
 };
 enum { ROPEFS_IOC_NR_REMOTE = 70 };
 #define ROPEFS_IOC_REMOTE                                                                \

@@ -176,7 +176,7 @@ static const struct verb verbs[] = {
 	  "Example: ropectl clone s3://robots/fleet1 /data/store -k robot7.key \\\n"
 	  "             --endpoint https://s3.example.com --take-over\n",
 	  verb_clone },
-	{ "verify", "MOUNT|STORE [--data] [--repair]",
+	{ "verify", "MOUNT|STORE [--data] [--repair] [--rate SIZE]",
 	  "check that the bucket has what was put there",
 	  "Asks the bucket for each object that the store knows to be there, and "
 	  "follows\n"
@@ -187,6 +187,8 @@ static const struct verb verbs[] = {
 	  "  -d, --data           get and verify the packs, too: else only their length\n"
 	  "  -r, --repair         put again what the store still has; name the files of\n"
 	  "                       which bytes are lost\n"
+	  "      --rate SIZE      get so many bytes a second at most, with K, M or G\n"
+	  "  -j, --json           what is wrong as a JSON object: \"whole\", and \"lines\"\n"
 	  "  -k, --key-file FILE  the key of an unmounted store\n"
 	  "\n"
 	  "Exit status 5: something is wrong, and was not mended.\n"

@@ -659,19 +659,39 @@ int verb_clone(const struct verb *verb, int argc, char **argv)
 
 /* --- verify --- */
 
-static void print_line(void *arg, const char *line)
+/* What is told, at once or in the end as one object. */
+struct telling {
+	struct term_bar bar;
+	cJSON *lines; /* NULL: at once */
+};
+
+static void tell_line(void *arg, const char *line)
 {
-	puts(line);
+	struct telling *t = arg;
+
+	term_bar_erase(&t->bar);
+	if (t->lines)
+		cJSON_AddItemToArray(t->lines, cJSON_CreateString(line));
+	else
+		puts(line);
+}
+
+static void show_verified(void *arg, uint64_t done, uint64_t total)
+{
+	term_bar_show(&((struct telling *)arg)->bar, done, total);
 }
 
 static int verify_store(const char *store, const struct words *w, struct ropefs_verify *v)
 {
+	struct telling *t = v->arg;
 	struct ropefs *fs;
 	int r, status = open_store(store, w, !v->repair, &fs);
 
 	if (status)
 		return status;
+	t->bar = term_bar_begin(!t->lines);
 	r = ropefs_remote_verify(fs, v);
+	term_bar_erase(&t->bar);
 	return close_store(fs, store, r < 0 ? term_fail(r, store) : EXIT_DONE);
 }
 
@@ -679,36 +699,63 @@ static int verify_store(const char *store, const struct words *w, struct ropefs_
 static int verify_mount(const struct mount *m, const struct ropefs_verify *v)
 {
 	struct ropefs_ioc_remote c = { .verb = ROPEFS_IOC_REMOTE_VERIFY };
+	char *line, *rest = NULL;
 	int status;
 
-	snprintf(c.text, sizeof(c.text), "%s %s", v->data ? "data" : "",
-		 v->repair ? "repair" : "");
+	snprintf(c.text, sizeof(c.text), "%s %s rate=%llu", v->data ? "data" : "",
+		 v->repair ? "repair" : "", (unsigned long long)v->bytes_per_s);
 	status = ask_mount(m, &c);
 	if (status != EXIT_DONE)
 		return status;
-	fputs(c.text, stdout);
+	for (line = strtok_r(c.text, "\n", &rest); line;
+	     line = strtok_r(NULL, "\n", &rest))
+		v->line(v->arg, line);
 	return c.result < 0 ? ropefs_error_exit_status(c.result) : EXIT_DONE;
+}
+
+static void print_verified(cJSON *lines, int status)
+{
+	cJSON *json = cJSON_CreateObject();
+	char *text;
+
+	cJSON_AddBoolToObject(json, "whole", status == EXIT_DONE);
+	cJSON_AddItemToObject(json, "lines", lines);
+	text = cJSON_Print(json);
+	puts(text ? text : "{}");
+	free(text);
+	cJSON_Delete(json);
 }
 
 int verb_verify(const struct verb *verb, int argc, char **argv)
 {
-	struct ropefs_verify v = { .line = print_line };
-	const char *data = NULL, *repair = NULL;
+	struct telling t = { 0 };
+	struct ropefs_verify v = { .line = tell_line,
+				   .progress = show_verified,
+				   .arg = &t };
+	const char *data = NULL, *repair = NULL, *rate = NULL, *as_json = NULL;
 	struct words w = { 0 };
-	const struct verb_option options[] = { { "key-file", 'k', true, &w.key_file },
-					       { "data", 'd', false, &data },
-					       { "repair", 'r', false, &repair },
-					       { 0 } };
+	const struct verb_option options[] = {
+		{ "key-file", 'k', true, &w.key_file }, { "data", 'd', false, &data },
+		{ "repair", 'r', false, &repair },	{ "rate", 0, true, &rate },
+		{ "json", 'j', false, &as_json },	{ 0 },
+	};
 	struct mount m = MOUNT_INIT;
 	int first, status;
 
 	if (verb_options(verb, argc, argv, options, 1, 1, &first) < 0)
 		return first;
+	if (!term_take_size(rate, &v.bytes_per_s))
+		return term_usage(verb->name, "'%s' is no rate such as 20M", rate);
 	v.data = data != NULL;
 	v.repair = repair != NULL;
-	if (!is_mounted(argv[first], &m))
-		return verify_store(argv[first], &w, &v);
-	status = verify_mount(&m, &v);
-	mount_release(&m);
+	t.lines = as_json ? cJSON_CreateArray() : NULL;
+	if (!is_mounted(argv[first], &m)) {
+		status = verify_store(argv[first], &w, &v);
+	} else {
+		status = verify_mount(&m, &v);
+		mount_release(&m);
+	}
+	if (t.lines)
+		print_verified(t.lines, status);
 	return status;
 }

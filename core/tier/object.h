@@ -182,9 +182,10 @@ struct object_counts {
 };
 struct object_meter_opts {
 	uint64_t bytes_per_s; /* of bodies put, 0: no limit */
+	uint64_t got_per_s; /* of bodies got: who asks waits behind each */
 	const atomic_bool *cancel;
 };
-/* Counts, and holds puts back to a rate. */
+/* Counts, and holds puts and gets back to a rate; only one of the two. */
 int object_meter_new(const struct object_meter_opts *opts, struct object_store *inner,
 		     struct object_store **ret);
 void object_meter_read(struct object_store *meter, struct object_counts *ret);

@@ -33,16 +33,16 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
 }
 
-/* Waits for its turn on a line of bytes_per_s. */
-static int hold_back(struct object_meter *m, uint64_t bytes)
+/* Waits for its turn on a line of so many bytes a second. */
+static int hold_back(struct object_meter *m, uint64_t bytes_per_s, uint64_t bytes)
 {
 	uint64_t now = now_ns(), at;
 
-	if (!m->opts.bytes_per_s)
+	if (!bytes_per_s)
 		return 0;
 	pthread_mutex_lock(&m->mutex);
 	at = MAX(now - CREDIT_NS, m->free_at_ns);
-	m->free_at_ns = at + bytes * SECOND_NS / m->opts.bytes_per_s;
+	m->free_at_ns = at + bytes * SECOND_NS / bytes_per_s;
 	at = MAX(at, now);
 	pthread_mutex_unlock(&m->mutex);
 	return object_pause((unsigned)((at - now) / 1000000), m->opts.cancel);
@@ -50,7 +50,9 @@ static int hold_back(struct object_meter *m, uint64_t bytes)
 
 static int pace(void *arg, size_t n)
 {
-	return hold_back(arg, n);
+	struct object_meter *m = arg;
+
+	return hold_back(m, m->opts.bytes_per_s, n);
 }
 
 static int note(struct object_meter *m, uint64_t *counter, uint64_t *sum, uint64_t bytes,
@@ -89,8 +91,12 @@ static int meter_get(struct object_store *os, const char *key, struct object_ran
 {
 	struct object_meter *m = meter_of(os);
 	size_t before = ret->n;
-	int r = object_get(m->inner, key, range, ret);
+	int r = object_get(m->inner, key, range, ret), paced;
 
+	if (r == 0) {
+		paced = hold_back(m, m->opts.got_per_s, ret->n - before);
+		r = paced < 0 ? paced : 0;
+	}
 	return note(m, &m->counts.gets, &m->counts.got_bytes, ret->n - before, r);
 }
 

@@ -71,7 +71,10 @@ for ((i = 0; i < 1000; i++)); do : >"$MNT/many/$(printf %0200d $i)"; done
 ok "many files go up" settled
 objects() { find "$T/bucket" -path "*/$1/*" -type f | sort; }
 verify() { timeout 100 "$ROPECTL" verify "$@"; }
-ok "the bucket has all" verify "$MNT" --data
+ok "the bucket has all" verify "$MNT" --data --rate 100M
+is "as JSON, too" "$(verify --json "$MNT" | python3 -c '
+import json, sys; print(json.load(sys.stdin)["whole"])')" True
+fails "a rate is a size" "no rate" verify "$MNT" --rate fast
 segment=$(objects s | tail -n1) pack=$(objects p | head -n1)
 rm "$segment"
 flip "$pack" 100
@@ -83,6 +86,10 @@ fs_stop
 pack=$(objects p | head -n1)
 rm "$pack"
 fails "unmounted too" "${pack##*/}: it is gone" verify "$STORE" --key-file "$KEY"
+is "as JSON, too" "$(verify --json "$STORE" --key-file "$KEY" 2>/dev/null | python3 -c '
+import json, sys; got = json.load(sys.stdin)
+print(got["whole"], [line for line in got["lines"] if "is gone" in line][0].split("/")[-1])')" \
+	"False ${pack##*/}: it is gone"
 ok "it is put again" verify --repair "$STORE" --key-file "$KEY"
 ok "so that all is there" verify --data "$STORE" --key-file "$KEY"
 timeout 100 "$ROPECTL" clone "$URL" "$T/clone" --key-file "$KEY" >/dev/null
