@@ -188,7 +188,7 @@ static const struct verb verbs[] = {
 	  "  -r, --repair         put again what the store still has; name the files of\n"
 	  "                       which bytes are lost\n"
 	  "      --rate SIZE      get so many bytes a second at most, with K, M or G\n"
-	  "  -j, --json           what is wrong as a JSON object: \"whole\", and \"lines\"\n"
+	  "  -j, --json           the result as a JSON object: whole, and lines\n"
 	  "  -k, --key-file FILE  the key of an unmounted store\n"
 	  "\n"
 	  "Exit status 5: something is wrong, and was not mended.\n"

@@ -467,6 +467,39 @@ START_TEST(a_rate_holds_within_a_second_too)
 }
 END_TEST
 
+static int line_get(struct object_store *os, const char *key, struct object_range range,
+		    struct buf *ret)
+{
+	static const uint8_t bytes[65536];
+
+	return buf_append(ret, bytes, sizeof(bytes));
+}
+
+START_TEST(a_rate_holds_for_what_is_got)
+{
+	const struct object_meter_opts opts = { .got_per_s = 1 << 19 };
+	const struct object_ops ops = { .get = line_get, .free = line_free };
+	_cleanup_(buf_release) struct buf b = BUF_INIT;
+	struct timespec began, ended;
+	static struct line l;
+	struct object_store *os;
+	int64_t ms;
+
+	l.os.ops = &ops;
+	ck_ok(object_meter_new(&opts, &l.os, &os));
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	for (unsigned i = 0; i < 4; i++)
+		ck_ok(object_get(os, "k", (struct object_range) { 0, 0 }, &b));
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	ms = (ended.tv_sec - began.tv_sec) * 1000 +
+	     (ended.tv_nsec - began.tv_nsec) / 1000000;
+	/* Each waits until those before it have passed: three times 125 ms, less what a late
+	 * pause is made up for. */
+	ck_assert_int_ge(ms, 3 * 125 - 100 - 4);
+	object_free(os);
+}
+END_TEST
+
 START_TEST(keys_and_places_that_cannot_be_meant_are_refused)
 {
 	static const char *const bad[] = { "",	 "/a",	 "a/",	"a//b",
@@ -508,6 +541,7 @@ int main(void)
 	tcase_add_test(t, a_pause_ends_when_it_is_cancelled);
 	tcase_add_test(t, requests_and_bytes_are_counted);
 	tcase_add_test(t, a_rate_holds_within_a_second_too);
+	tcase_add_test(t, a_rate_holds_for_what_is_got);
 	tcase_add_test(t, keys_and_places_that_cannot_be_meant_are_refused);
 	suite_add_tcase(s, t);
 	suite_add_tcase(s, more);
