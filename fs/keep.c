@@ -197,6 +197,18 @@ void keep_replied(uint64_t unique)
 	}
 }
 
+bool keep_has_changed(uint64_t unique)
+{
+	for (unsigned i = 0; shared && i < KEEP_PROBE; i++) {
+		const struct slot *s =
+			&shared->slots[(place_of(unique) + i) % KEEP_SLOTS];
+
+		if (atomic_load(&s->unique) == unique)
+			return s->lsn;
+	}
+	return false;
+}
+
 bool keep_was_done(void)
 {
 	uint64_t mine = request & ~UNIQUE_RESENT;

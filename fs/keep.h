@@ -63,6 +63,8 @@ uint64_t keep_current(void);
 void keep_arm(void);
 /* A reply has been written: its slot is free. */
 void keep_replied(uint64_t unique);
+/* Has the request, not answered yet, made its change? */
+bool keep_has_changed(uint64_t unique);
 /* Was the request at hand already done by a worker before? */
 bool keep_was_done(void);
 

@@ -200,6 +200,18 @@ bool kept_resent(const struct kept *k, bool *ret_done, void *ret_before, size_t 
 	return true;
 }
 
+bool kept_has_changed(uint64_t unique)
+{
+	for (unsigned i = 0; i < n_rows(); i++) {
+		const struct step *s = step_now(&shared->rows[i]);
+
+		if (atomic_load(&shared->rows[i].kind) > KEPT_TAKEN && s->n &&
+		    s->is_change && s->lsn && s->unique == unique)
+			return true;
+	}
+	return false;
+}
+
 /* What was under way when the worker died. */
 static void settle(struct kept_row *row, uint64_t lsn)
 {

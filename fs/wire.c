@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #define NO_RESEND_ENV "ROPEFS_TEST_NO_RESEND" /* for tests: as on Linux before 6.9 */
+/* For tests: each of the first so many workers dies when it has made a change, and not said so. */
+#define DIE_ENV "ROPEFS_TEST_DIE_UNANSWERED"
 
 /* Of 64 bits of INIT flags; newer than this machine's header may be. */
 #define WIRE_KILLPRIV_V2       ((uint64_t)1 << 28)
@@ -180,6 +182,15 @@ static ssize_t write_init(int fd, const struct iovec *iov, struct daemon *d)
 	return writev(fd, patched, 2);
 }
 
+static uint64_t dying; /* DIE_ENV */
+
+static void die_for_test(uint64_t unique)
+{
+	if (keep_takeovers() < dying && !(unique & UNIQUE_RESENT) &&
+	    (keep_has_changed(unique) || kept_has_changed(unique)))
+		raise(SIGKILL);
+}
+
 static ssize_t wire_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
 	const struct fuse_out_header *head = iov[0].iov_base;
@@ -193,6 +204,8 @@ static ssize_t wire_writev(int fd, struct iovec *iov, int count, void *userdata)
 		atomic_store(&d->init_unique, 0);
 		return write_init(fd, iov, d);
 	}
+	if (dying)
+		die_for_test(unique);
 	written = adapt_reply(d, d->queue >= 0 ? d->queue : fd, iov, count);
 	awake_replied(&d->awake);
 	keep_replied(unique);
@@ -203,7 +216,10 @@ int wire_attach(struct daemon *d, int fd)
 {
 	static const struct fuse_custom_io io = { .read = wire_read,
 						  .writev = wire_writev };
+	const char *die = getenv(DIE_ENV);
 	int r = fuse_session_custom_io(d->session, &io, fd);
+
+	dying = die && keep_is_open() ? strtoull(die, NULL, 10) : 0;
 
 	return r < 0 ? -EIO : 0;
 }

@@ -99,6 +99,17 @@ fs_start -o supervise=on,memory=64M || exit 1
 unset ROPEFS_TEST_DIE_UNTOLD
 out=$(timeout 120 python3 "$here/takeover_work.py" names "$MNT/named" 0 "$T/enough" 2>&1)
 result $? "a commit that moved a name is seen: $(tail -n 1 <<<"$out")" "$out"
+ok "umount" timeout 60 "$ROPECTL" umount "$MNT"
+export ROPEFS_TEST_DIE_UNANSWERED=60
+fs_start -o supervise=on,memory=64M || exit 1
+unset ROPEFS_TEST_DIE_UNANSWERED
+out=$(timeout 400 python3 "$here/takeover_work.py" once "$MNT/once" 0 "$T/enough" 2>&1)
+result $? "what was done before the daemon died is done once: $(tail -n 1 <<<"$out")" "$out"
+deaths=$(sed -n 's/.*"takeovers":[[:space:]]*\([0-9]*\).*/\1/p' "$MNT/.ropefs/status")
+((deaths >= 20))
+result $? "each died: $deaths"
+ok "umount" timeout 60 "$ROPECTL" umount "$MNT"
+fs_start -o supervise=on,memory=64M || exit 1
 
 # --- more open files than there are rows for ---
 

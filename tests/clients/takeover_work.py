@@ -5,6 +5,7 @@ usage: takeover_work.py JOB DIR SECONDS ENOUGH
 
 It goes on for so long, and until the file ENOUGH is there."""
 import array
+import ctypes
 import errno
 import fcntl
 import json
@@ -286,6 +287,69 @@ def names(path, end):
     assert os.path.exists(path + ".moved"), "it is not where it was moved to"
     assert not os.path.exists(path), "it is still where it was"
     return "moved"
+
+
+def renamed_to(libc, old, new, flags):
+    got = libc.renameat2(-100, old.encode(), -100, new.encode(), flags)
+    assert got == 0, os.strerror(ctypes.get_errno())
+
+
+def text_of(name):
+    with open(name, "rb") as f:
+        return f.read()
+
+
+def once(path, end):
+    """Each daemon dies when it has made a change, and not said so: it is made once all the same."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    os.mkdir(path)
+    os.chdir(path)
+    fd = os.open("a", os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND, 0o644)
+    for text in (b"one", b"two"):
+        assert os.write(fd, text) == 3
+    assert text_of("a") == b"onetwo"
+    edit = struct.pack("QQII", 3, 0, 1, 0) + b"-"
+    fcntl.ioctl(fd, ioc(1, 1, len(edit)), edit)
+    fcntl.ioctl(fd, ioc(1, 2, 24), struct.pack("QQII", 0, 1, 0, 0))
+    assert text_of("a") == b"ne-two"
+    os.link("a", "b")
+    os.symlink("a", "c")
+    os.mkfifo("d")
+    os.setxattr("a", "user.x", b"1", os.XATTR_CREATE)
+    os.removexattr("a", "user.x")
+    os.mkdir("e")
+    renamed_to(libc, "c", "e/f", 1)
+    renamed_to(libc, "b", "d", 2)
+    assert text_of("d") == b"ne-two" and not os.path.isfile("b")
+    os.unlink("d")
+    assert os.fstat(fd).st_nlink == 1
+    os.mkdir("e/.snap/s")
+    os.unlink("e/f")
+    os.rmdir("e/.snap/s")
+    os.rmdir("e")
+    with open("a@bytes=0..0", "wb") as f:
+        f.write(b"view ")
+    assert text_of("a") == b"view ne-two"
+    os.setxattr(".", "user.ropefs.kind", b"queue")
+    q = os.open("q", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o644)
+    for n in range(3):
+        assert os.write(q, b"%d\n" % n) == 2
+    assert text_of("q") == b"0\n1\n2\n"
+    os.setxattr(".", "user.ropefs.kind", b"rope")
+    with open("n", "w") as f:
+        f.write("1\n")
+    for _ in range(2):
+        with open("n@add", "wb", 0) as f:
+            f.write(b"5\n")
+    assert text_of("n") == b"11\n"
+    txn = os.open("../.ropefs/txn", os.O_RDONLY)
+    ident = array.array("Q", [0])
+    fcntl.ioctl(txn, ioc(2, 50, 8), ident)
+    edit = struct.pack("QQQQQIIII", ident[0], 0, 0, 0, 0, 0, 0, 4, 0) + b"txn "
+    fcntl.ioctl(fd, ioc(1, 52, len(edit)), edit)
+    fcntl.ioctl(txn, ioc(0, 53, 0))
+    assert text_of("a") == b"txn view ne-two"
+    return "whole"
 
 
 def many(path, end):
