@@ -33,7 +33,8 @@ const char *ropefs_error(void); /* last sentence of this thread, or "" */
 const char *ropefs_error_text(int r); /* general sentence of a negative result */
 int ropefs_error_errno(int r); /* positive errno for it */
 int ropefs_error_exit_status(int r); /* 1 failed, 3 wrong key, 4 in use, 5 corrupt,
-						 * 6 not a store, 7 newer format */
+						 * 6 not a store, 7 newer format,
+						 * 8 a conflict */
 
 /* --- making, opening, closing --- */
 struct ropefs_init_opts {

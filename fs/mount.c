@@ -73,8 +73,7 @@ static int check_free(const char *mountpoint)
 		return 0;
 	/* Unlike stat, statfs is always asked of the daemon. */
 	if (statfs(mountpoint, &figures) < 0 && errno == ENOTCONN)
-		report("%s: a daemon died here; run `fusermount3 -u %s` first",
-		       mountpoint, mountpoint);
+		report_dead_mount(mountpoint);
 	else
 		report("%s: busy, a ropefs is mounted there already; unmount it first",
 		       mountpoint);

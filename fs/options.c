@@ -518,8 +518,7 @@ static int resolve(const char *path, const char *what, const char *make_with, ch
 		return OPTIONS_RUN;
 	}
 	if (errno == ENOTCONN)
-		report("%s: a daemon died here; run `fusermount3 -u %s` first", path,
-		       path);
+		report_dead_mount(path);
 	else if (errno == ENOENT)
 		report("%s: this %s is not there; make it with: %s %s", path, what,
 		       make_with, path);

@@ -42,6 +42,12 @@ void report_about(const char *what, const char *sentence)
 		report("%s: %s", what, sentence);
 }
 
+void report_dead_mount(const char *path)
+{
+	report("%s: a daemon died here; run `ropectl umount --lazy %s` first", path,
+	       path);
+}
+
 void report_to_syslog(void)
 {
 	openlog("ropefs", LOG_PID, LOG_DAEMON);

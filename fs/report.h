@@ -5,6 +5,8 @@
 __attribute__((format(printf, 1, 2))) void report(const char *fmt, ...);
 /* "WHAT: SENTENCE", or the sentence alone when it begins with what it is about. */
 void report_about(const char *what, const char *sentence);
+/* A mount whose daemon has died, and how to be rid of it. */
+void report_dead_mount(const char *path);
 void report_to_syslog(void);
 /* Takes libfuse's messages over: keeps the last one, and reports those that come after
  * report_fuse_live(). */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fs/ropefs_ioctl.h"
+#include "mountctl/mounts.h"
 #include "mountctl/term.h"
 #include "mountctl/verbs.h"
 
@@ -42,7 +43,7 @@ static int fail(const char *path, const char *name)
 	case ERANGE:
 		return term_say("%s has no such record yet", path);
 	default:
-		return term_fail_errno(errno, path);
+		return mount_fail(errno, path);
 	}
 }
 
@@ -96,7 +97,7 @@ int verb_cursor(const struct verb *verb, int argc, char **argv)
 				  verb->synopsis);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return term_fail_errno(errno, path);
+		return mount_fail(errno, path);
 	if (!strcmp(what, "commit"))
 		status = commit(fd, path, argv + first + 2);
 	else if (!strcmp(what, "ls"))

@@ -76,9 +76,9 @@ static int target_open(const char *name, const char *words,
 
 	t.fd = open(name, O_WRONLY | O_CLOEXEC);
 	if (t.fd < 0)
-		return term_fail_errno(errno, name);
+		return mount_fail(errno, name);
 	if (fstat(t.fd, &st) < 0)
-		status = term_fail_errno(errno, name);
+		status = mount_fail(errno, name);
 	else if (!S_ISREG(st.st_mode))
 		status = term_say("%s is not a regular file", name);
 	else if (mount_find_dev(st.st_dev, &m) < 0)
@@ -114,7 +114,7 @@ int verb_cut(const struct verb *verb, int argc, char **argv)
 	cut.at = t.range.from;
 	cut.cut = t.range.to - t.range.from;
 	if (ioctl(t.fd, ROPEFS_IOC_CUT, &cut) < 0)
-		status = term_fail_errno(errno, t.name);
+		status = mount_fail(errno, t.name);
 	close(t.fd);
 	return status;
 }
@@ -264,7 +264,7 @@ int verb_insert(const struct verb *verb, int argc, char **argv)
 	if (strcmp(from_name, "-") != 0)
 		from = open(from_name, O_RDONLY | O_CLOEXEC);
 	if (from < 0)
-		return term_fail_errno(errno, from_name);
+		return mount_fail(errno, from_name);
 	status = target_open(argv[first], argv[first + 1], &view, &t);
 	if (status)
 		return status;
@@ -278,7 +278,7 @@ int verb_insert(const struct verb *verb, int argc, char **argv)
 	else if (r == -EINTR)
 		status = term_say("%s: interrupted, nothing was inserted", t.name);
 	else if (r < 0)
-		status = term_fail_errno(-r, t.name);
+		status = mount_fail(-r, t.name);
 	close(t.fd);
 	if (from != STDIN_FILENO)
 		close(from);

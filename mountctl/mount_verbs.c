@@ -52,18 +52,15 @@ static int refuse_dead_mount(const char *dir)
 {
 	struct mount m;
 	char *real = mount_realpath(dir);
-	bool dead = false;
+	int status = EXIT_DONE;
 
 	if (real && mount_find(dir, &m) == 0) {
-		dead = !strcmp(m.dir, real) && !mount_is_alive(&m) && errno == ENOTCONN;
+		if (!strcmp(m.dir, real) && !mount_is_alive(&m) && errno == ENOTCONN)
+			status = mount_say_dead(&m);
 		mount_release(&m);
 	}
 	free(real);
-	if (!dead)
-		return EXIT_DONE;
-	return term_say(
-		"%s is a mount whose daemon has died: run 'ropectl umount %s' first", dir,
-		dir);
+	return status;
 }
 
 int verb_mount(const struct verb *verb, int argc, char **argv)
@@ -299,7 +296,7 @@ int verb_sync(const struct verb *verb, int argc, char **argv)
 	/* syncfs() writes what was changed through mmap; an fsync of any file or folder
 	 * then waits for the log, which is one for the whole store. */
 	if (fd < 0 || syncfs(fd) < 0 || fsync(fd) < 0)
-		status = term_fail_errno(errno, m.dir);
+		status = mount_fail(errno, m.dir);
 	if (fd >= 0)
 		close(fd);
 	if (remote && status == EXIT_DONE)

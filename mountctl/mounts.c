@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/ropefs.h"
+#include "mountctl/term.h"
 
 void mount_release(struct mount *m)
 {
@@ -168,26 +169,58 @@ bool mount_is_alive(const struct mount *m)
 	return statfs(m->dir, &st) == 0;
 }
 
+/* The last '/' of a path that is not at its end; NULL: there is none. */
+static char *last_slash(char *path)
+{
+	size_t n = strlen(path);
+
+	while (n > 1 && path[n - 1] == '/')
+		path[--n] = '\0';
+	return strrchr(path, '/');
+}
+
 char *mount_realpath(const char *path)
 {
-	char *real = realpath(path, NULL);
-	char *copy, *slash, *parent, *joined = NULL;
+	char *real = realpath(path, NULL), *copy, *slash, *joined = NULL;
 
 	if (real || errno == ENOENT || errno == ENOTDIR)
 		return real;
+	/* As much of it as there is above a dead mount, and the rest as it stands. */
 	copy = strdup(path);
-	while (strlen(copy) > 1 && copy[strlen(copy) - 1] == '/')
-		copy[strlen(copy) - 1] = '\0';
-	slash = strrchr(copy, '/');
-	if (slash)
-		*slash = '\0';
-	parent = realpath(!slash ? "." : *copy ? copy : "/", NULL);
-	if (parent && asprintf(&joined, "%s/%s", parent[1] ? parent : "",
-			       slash ? slash + 1 : copy) < 0)
+	do {
+		slash = last_slash(copy);
+		if (slash)
+			*slash = '\0';
+		real = realpath(!slash ? "." : *copy ? copy : "/", NULL);
+	} while (!real && errno == ENOTCONN && slash && *copy);
+	if (real && asprintf(&joined, "%s/%s", real[1] ? real : "",
+			     path + (slash ? (size_t)(slash - copy) + 1 : 0)) < 0)
 		joined = NULL;
-	free(parent);
+	if (joined)
+		last_slash(joined);
+	free(real);
 	free(copy);
 	return joined;
+}
+
+int mount_say_dead(const struct mount *m)
+{
+	return term_say("%s: its daemon has ended, and nothing in it answers; all that "
+			"was synced is in the store. To have it back: ropectl umount "
+			"--lazy %s && ropectl mount %s %s",
+			m->dir, m->dir, m->store, m->dir);
+}
+
+int mount_fail(int err, const char *path)
+{
+	struct mount m;
+	int status;
+
+	if (err != ENOTCONN || mount_find(path, &m) < 0)
+		return term_fail_errno(err, path);
+	status = mount_say_dead(&m);
+	mount_release(&m);
+	return status;
 }
 
 char *mount_read_file(const struct mount *m, const char *name)

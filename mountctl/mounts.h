@@ -28,7 +28,12 @@ int mount_find_below(const struct mount *fleet, struct mount *ret);
  * us in. */
 bool mount_is_alive(const struct mount *m);
 
-/* realpath(), but one that also works when the last part is a dead mount. NULL with errno. */
+/* Prints that the mount's daemon has died, and what to do; returns EXIT_FAILED. */
+int mount_say_dead(const struct mount *m);
+/* term_fail_errno() for a path that may be in such a mount. */
+int mount_fail(int err, const char *path);
+
+/* realpath(), but one that also works for a dead mount and what is in it. NULL with errno. */
 char *mount_realpath(const char *path);
 /* The whole of a file below the mount's .ropefs folder; NULL with errno. The caller frees. */
 char *mount_read_file(const struct mount *m, const char *name);

@@ -28,7 +28,7 @@ static int check_path(const char *path)
 	struct stat st;
 
 	if (stat(path, &st) < 0)
-		return term_fail_errno(errno, path);
+		return mount_fail(errno, path);
 	if (mount_find_dev(st.st_dev, &m) < 0)
 		return term_say("%s is not in a ropefs mount", path);
 	mount_release(&m);
@@ -51,7 +51,7 @@ static int set_one(const char *path, const char *word)
 	if (r < 0)
 		status = term_fail(r, path);
 	else if (setxattr(path, name, equals + 1, strlen(equals + 1), 0) < 0)
-		status = term_fail_errno(errno, path);
+		status = mount_fail(errno, path);
 	free(name);
 	free(key);
 	return status;
@@ -100,7 +100,7 @@ static int get(const char *path, int n, char **keys)
 		else if (got < 0 && errno == ENODATA)
 			status = term_say("%s: %s is not set", path, keys[i]);
 		else if (got < 0)
-			status = term_fail_errno(errno, path);
+			status = mount_fail(errno, path);
 		else
 			printf("%.*s\n", (int)got, value);
 		free(name);
@@ -121,7 +121,7 @@ static int unset(const char *path, int n, char **keys)
 		else if (removexattr(path, name) < 0)
 			status = errno == ENODATA ? term_say("%s has no %s of its own",
 							     path, keys[i])
-						  : term_fail_errno(errno, path);
+						  : mount_fail(errno, path);
 		free(name);
 	}
 	return status;
@@ -150,8 +150,10 @@ static int list(const char *path)
 		abort();
 	n = getxattr(path, "user.ropefs.policy", text, VALUE_MAX);
 	if (n < 0 || stat(path, &st) < 0) {
+		int err = errno;
+
 		free(text);
-		return term_fail_errno(errno, path);
+		return mount_fail(err, path);
 	}
 	text[n] = '\0';
 	for (char *line = strtok_r(text, "\n", &save); line;

@@ -182,7 +182,7 @@ static int ask_mount(const struct mount *m, struct ropefs_ioc_remote *c)
 			       ? term_say("%s: only root and who mounted it may use or "
 					  "change its bucket",
 					  m->dir)
-			       : term_fail_errno(err, m->dir);
+			       : mount_fail(err, m->dir);
 	}
 	close(fd);
 	return EXIT_DONE;
@@ -403,7 +403,7 @@ static int tell(struct words *w, const char *where, const char *file,
 
 	if (is_mounted(where, &m)) {
 		text = mount_read_file(&m, file);
-		status = text ? print(text) : term_fail_errno(errno, m.dir);
+		status = text ? print(text) : mount_fail(errno, m.dir);
 		mount_release(&m);
 		free(text);
 		return status;
@@ -571,7 +571,7 @@ int sync_remote(const struct mount *m)
 	if (!text)
 		return err == EOPNOTSUPP
 			       ? term_say("%s has no bucket that it uploads to", m->store)
-			       : term_fail_errno(err, m->dir);
+			       : mount_fail(err, m->dir);
 	while (o && number(o, "committed_lsn") < lsn) {
 		double left = number(o, "bytes_left");
 

@@ -39,6 +39,15 @@ struct script {
 	uint64_t bytes_in, bytes_out;
 };
 
+/* A sentence of its own and a status of its own: run again it may well do. */
+static int conflict(const struct script *s)
+{
+	term_say("%s: somebody else changed one of the files meanwhile, or the daemon "
+		 "was replaced: nothing was done; run it again",
+		 s->name);
+	return EXIT_CONFLICT;
+}
+
 static int complain(const struct script *s, const char *what, const char *why)
 {
 	return term_say("%s:%u: %s%s%s", s->name, s->line, what, *what ? ": " : "", why);
@@ -178,6 +187,8 @@ static int open_file(struct script *s, const char *name, int mode, struct file *
 		}
 	}
 	fd = open(name, mode | O_CLOEXEC);
+	if (fd < 0 && errno == ENOTCONN)
+		return mount_fail(errno, name);
 	if (fd < 0)
 		return complain(s, name, strerror(errno));
 	status = check_file(s, name, fd, mode);
@@ -237,23 +248,30 @@ static int find_where(struct script *s, const struct word *name, const struct wo
 
 /* --- edits --- */
 
-/* The sentence that the mount has for the last error of the transaction, or the errno's. */
-static const char *why(const struct script *s, int err, struct ropefs_ioc_txn_why *w)
+/* Of a step of the transaction that did not succeed, by errno and the sentence that the mount has
+ * for it. */
+static int refused(const struct script *s, const char *what)
 {
-	if (ioctl(s->txn, ROPEFS_IOC_TXN_WHY, w) < 0 || !*w->text)
-		return strerror(err);
-	return w->text;
+	struct ropefs_ioc_txn_why w;
+	int err = errno;
+
+	if (err == EBUSY)
+		return conflict(s);
+	if (err == ENOTCONN)
+		return term_say("%s: nothing was done: the daemon of the mount has ended",
+				s->name);
+	if (ioctl(s->txn, ROPEFS_IOC_TXN_WHY, &w) < 0 || !*w.text)
+		return complain(s, what, strerror(err));
+	return complain(s, what, w.text);
 }
 
 static int edit(struct script *s, struct file *f, struct ropefs_ioc_txn_edit *e)
 {
-	struct ropefs_ioc_txn_why w;
-
 	e->txn = s->id;
 	e->dst = f->fd < 0 ? f->number : 0;
 	f->size += e->n + e->src_n - e->cut;
 	if (ioctl(f->fd < 0 ? s->txn : f->fd, ROPEFS_IOC_TXN_EDIT(e->n), e) < 0)
-		return complain(s, f->name, why(s, errno, &w));
+		return refused(s, f->name);
 	s->bytes_out += e->cut;
 	s->bytes_in += e->n + e->src_n;
 	return EXIT_DONE;
@@ -361,11 +379,7 @@ static int find_name(struct script *s, struct word *w, const char **ret_name,
 
 static int change_name(struct script *s, const char *what, struct ropefs_ioc_txn_name *n)
 {
-	struct ropefs_ioc_txn_why w;
-
-	return ioctl(s->txn, ROPEFS_IOC_TXN_NAME, n) < 0
-		       ? complain(s, what, why(s, errno, &w))
-		       : EXIT_DONE;
+	return ioctl(s->txn, ROPEFS_IOC_TXN_NAME, n) < 0 ? refused(s, what) : EXIT_DONE;
 }
 
 /* create FILE, unlink FILE, rename FILE FILE2 */
@@ -521,15 +535,9 @@ static int run_lines(struct script *s, FILE *from)
 
 static int commit(struct script *s)
 {
-	struct ropefs_ioc_txn_why w;
-
 	if (s->txn < 0 || ioctl(s->txn, ROPEFS_IOC_TXN_COMMIT) == 0)
 		return EXIT_DONE;
-	if (errno == EBUSY)
-		return term_say("%s: somebody else changed one of the files meanwhile: "
-				"nothing was done; run it again",
-				s->name);
-	return term_say("%s: nothing was done: %s", s->name, why(s, errno, &w));
+	return refused(s, "nothing was done");
 }
 
 static void print_done(const struct script *s, bool json, bool dry)

@@ -79,10 +79,16 @@ static cJSON *look(const struct place *p)
 	}
 	if (!p->fs)
 		text = mount_read_file(&p->m, "scrub");
-	json = text ? cJSON_Parse(text) : NULL;
+	if (!text) {
+		mount_fail(errno, p->m.dir);
+		return NULL;
+	}
+	json = cJSON_Parse(text);
 	free(text);
 	if (!json)
-		term_say("%s does not answer", p->m.dir ? p->m.dir : p->name);
+		term_say("%s: what it says of the scrub is no JSON object: is it of "
+			 "another version?",
+			 p->name);
 	return json;
 }
 
@@ -106,7 +112,7 @@ static int tell_mount(const struct mount *m, unsigned long cmd,
 		return term_say("%s: what is read from a bucket is verified as it comes; "
 				"there is nothing to scrub",
 				m->dir);
-	return term_fail_errno(err, m->dir);
+	return mount_fail(err, m->dir);
 }
 
 static int start(struct place *p, uint64_t bytes_per_s)

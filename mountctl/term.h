@@ -13,12 +13,15 @@ enum exit_status {
 	EXIT_DONE = 0,
 	EXIT_FAILED = 1,
 	EXIT_USAGE = 2,
+	EXIT_CONFLICT = 8, /* E_CONFLICT's */
 };
 
 /* The line every --help ends with. */
 #define TERM_STATUS_HELP                                                                 \
 	"Exit status: 0 done, 1 failed, 2 wrong usage, 3 wrong key, 4 store in use,\n"   \
-	"5 corrupt, 6 not a store, 7 written by a newer version.\n"
+	"5 corrupt, 6 not a store, 7 written by a newer version, 8 somebody else "       \
+	"changed\n"                                                                      \
+	"it meanwhile.\n"
 
 enum term_paint {
 	TERM_PLAIN,

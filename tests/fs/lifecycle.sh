@@ -92,7 +92,17 @@ is "works" "$(cat "$MNT/sync")" s
 pid=$(fs_pid)
 kill -9 "$pid"
 wait_gone "$pid" 60
-fails "a dead daemon's mount is named" "fusermount3 -u" "${fs[@]}" "$STORE" "$MNT"
+fails "a dead daemon's mount is named" "run \`ropectl umount --lazy $MNT\` first" \
+	"${fs[@]}" "$STORE" "$MNT"
+printf 'insert %s 0 x\n' "$MNT/sync" >"$T/script"
+dead="$MNT: its daemon has ended, and nothing in it answers; all that was synced is in the store."
+dead+=" To have it back: ropectl umount --lazy $MNT && ropectl mount $STORE $MNT"
+for words in "sync $MNT" "sync $MNT/sub/dir" "policy ls $MNT" "policy set $MNT/sub ttl=1d" \
+	"insert $MNT/sync 0" "cut $MNT/sync 0..1" "edit $T/script" "cursor ls $MNT/sub/q" \
+	"scrub $MNT" "remote show $MNT" "mount $STORE $MNT"; do
+	# shellcheck disable=SC2086
+	status "a dead mount: ropectl ${words%% /*} says so" 1 "$dead" "$ROPECTL" $words </dev/null
+done
 umount -l "$MNT"
 ok "after kill -9 it mounts" fs_start
 is "and has what was written with durability=sync" "$(cat "$MNT/sync")" s

@@ -112,7 +112,7 @@ printf 'cut a 0..4\ncut b 0..4\n' >&7; seen
 echo more >>b
 exec 7>&-; wait "$editor"; status=$?
 is "somebody else's change makes it fail" "$status $(cat "$T/out")" \
-	"1 ropectl: $T/pipe: somebody else changed one of the files meanwhile: nothing was done; run it again"
+	"8 ropectl: $T/pipe: somebody else changed one of the files meanwhile, or the daemon was replaced: nothing was done; run it again"
 is "and is kept, and nothing else" "$(cat a b)" "0123456789abcdefmore"
 
 files
