@@ -40,7 +40,7 @@ static int by_number(const struct ropefs_view *v, struct selection *s)
 			       (unsigned long long)MAX(from, to),
 			       (unsigned long long)s->q.next);
 	if (v->range.has_to && from < to && to <= s->q.first)
-		return err_set(ERANGE,
+		return err_set(E_TRIMMED,
 			       "records %llu..%llu were trimmed; the first left is %llu",
 			       (unsigned long long)from, (unsigned long long)to,
 			       (unsigned long long)s->q.first);
@@ -80,7 +80,7 @@ static int to_time(struct ropefs *fs, uint64_t ino, struct ropefs_time to,
 	if (r < 0)
 		return r;
 	if (id == s->q.first && s->q.first)
-		return err_set(ERANGE,
+		return err_set(E_TRIMMED,
 			       "what was before that time was trimmed; the first "
 			       "record left is of %s",
 			       time_text(s->q.first_time.ns).s);
@@ -116,6 +116,11 @@ static int by_cursor(struct ropefs *fs, uint64_t ino, const struct ropefs_view *
 	s->some = true;
 	s->from = MAX(s->from, c.id);
 	return 0;
+}
+
+bool ropefs_was_trimmed(int r)
+{
+	return r == -E_TRIMMED;
 }
 
 int ropefs_view_records(struct ropefs *fs, uint64_t ino, const struct ropefs_view *v,

@@ -854,7 +854,8 @@ int ropefs_view_refused(const struct ropefs_view *v, const struct ropefs_attr *t
 /* The stride of a view on a file of `size` bytes; with bytes= within that range. -ERANGE. */
 int ropefs_view_stride(const struct ropefs_view *v, uint64_t size,
 		       struct ropefs_stride *ret);
-/* Which records of a queue a view shows. -ERANGE: outside, reversed, or wholly trimmed. */
+/* Which records of a queue a view shows. -ERANGE: outside or reversed; an error of the same errno,
+ * of which ropefs_was_trimmed(): none of them is left. */
 struct ropefs_selected {
 	uint64_t from, to; /* ids; with `follow` more come behind to */
 	bool trimmed; /* and some that are not there any more */
@@ -862,6 +863,7 @@ struct ropefs_selected {
 };
 int ropefs_view_records(struct ropefs *fs, uint64_t ino, const struct ropefs_view *v,
 			struct ropefs_selected *ret);
+bool ropefs_was_trimmed(int r);
 /* Adds one record, whose bytes are at p, as text to what is there; to->p is the caller's to
  * free. */
 struct ropefs_text {

@@ -462,6 +462,8 @@ static int size_now(struct daemon *d, const struct view *v,
 	if (!target->is_queue || v->selector.has & ROPEFS_SEL_FOLLOW)
 		return 0;
 	r = ropefs_view_records(d->fs, target->ino, &v->selector, &sel);
+	if (ropefs_was_trimmed(r)) /* who opens it is told; who removes it need not be */
+		return 0;
 	if (r < 0 || v->selector.as != ROPEFS_AS_RAW || v->selector.every > 1)
 		return r;
 	r = ropefs_queue_offset(d->fs, target->ino, sel.from, &from);
@@ -472,7 +474,7 @@ static int size_now(struct daemon *d, const struct view *v,
 	return r == -ERANGE ? 0 : r; /* trimmed in between */
 }
 
-/* rm: a queue is cut at its head only. */
+/* rm: a queue is cut at its head only. What is gone already is as it is wanted. */
 static int trim(struct daemon *d, const struct view *v, uint32_t uid)
 {
 	const unsigned whole = ROPEFS_SEL_RECORDS | ROPEFS_SEL_LINES | ROPEFS_SEL_TIME;
@@ -484,6 +486,8 @@ static int trim(struct daemon *d, const struct view *v, uint32_t uid)
 		return -EPERM;
 	if (r >= 0)
 		r = ropefs_view_records(d->fs, v->target, &v->selector, &sel);
+	if (ropefs_was_trimmed(r))
+		return 0;
 	if (r < 0)
 		return r;
 	if (sel.from > sel.queue.first) {

@@ -23,6 +23,7 @@
 	X(E_REMOTE_DENIED, 10042, EACCES, 1, "the object store refuses the credentials") \
 	X(E_FENCED, 10043, EROFS, 1, "another writer has taken the bucket over")         \
 	X(E_LOST, 10045, EIO, 1, "the bytes are neither here nor in the bucket")         \
+	X(E_TRIMMED, 10011, ERANGE, 1, "what was asked for has been trimmed")            \
 	X(E_CONFLICT, 10010, EBUSY, 8, "somebody else changed the file meanwhile")
 
 enum err_code {

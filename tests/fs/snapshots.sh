@@ -113,7 +113,8 @@ printf Y | dd of=d/big2 bs=1 seek=5000000 conv=notrunc status=none
 rmdir d/.snap/big
 is "and the two go apart" "$(cmp -l d/big d/big2 | wc -l)" 2
 
-# However large: 10 GiB, only where there is time for it (tools/test --long).
+# However large: 10 GiB, only where there is time for it (tools/test --long). What compresses that well
+# looks to cp like a file with holes: it reads and writes it, and each write is found to be a copy.
 if ((${TEST_SECONDS:-0} >= 60)); then
 	yes 'ten gibibytes of one line, which take little room' | head -c 10737418240 >d/10G
 	sync d/10G
@@ -121,7 +122,7 @@ if ((${TEST_SECONDS:-0} >= 60)); then
 	began=$(date +%s%N)
 	ok "10 GiB are copied" cp --reflink=auto d/10G d/10G-copy
 	took=$((($(date +%s%N) - began) / 1000000))
-	(($(number log_body_bytes) - before < 100000))
+	(($(number log_body_bytes) - before < 10000000))
 	result $? "without their bytes ($took ms)"
 	printf X | dd of=d/10G bs=1 seek=9000000000 conv=notrunc status=none
 	printf Y | dd of=d/10G-copy bs=1 seek=123 conv=notrunc status=none

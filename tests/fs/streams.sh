@@ -139,6 +139,12 @@ is "after kill -9" "$("$ROPECTL" cursor ls q/a | cut -f 1,2 | xargs)" "work 42"
 ok "rm trims the head" rm q/a@records=..40
 is "ids stay" "$(cat q/a@records=40..41) $(cat q/a | head -1)" "line 40 line 40"
 fails "what is gone" "Numerical result out of range" cat q/a@records=10..20
+is "and an event says so" "$(dd if=.ropefs/events iflag=nonblock bs=1M count=1 status=none |
+	tail -n 1 | jq -r .text)" "records 10..20 were trimmed; the first left is 40"
+ok "what is gone is removed" rm q/a@records=..20
+ok "by time, too" rm q/a@time=..2020-01-01
+fails "and read it is an error" "Numerical result out of range" cat q/a@time=..2020-01-01
+is "and nothing else went" "$(cat q/a | head -1)" "line 40"
 is "of what is partly gone, the rest" "$(cat q/a@records=38..42 | xargs)" "line 40 line 41"
 fails "nothing but the head" "Operation not permitted" rm q/a@records=50..60
 seq 1 5000 >q/long
