@@ -168,41 +168,40 @@ static int set_at(struct catalog *c, const struct dirent_name *at, uint64_t ino,
 	return put_row(c, row_span(&key), at, ino, type);
 }
 
+/* -EINVAL or -ENAMETOOLONG, or where a name of the directory belongs. */
+static int name_place(const struct catalog *c, uint64_t dir, struct span name,
+		      struct dirent_name *ret)
+{
+	int r = name_check(name);
+
+	if (r >= 0)
+		*ret = (struct dirent_name) { dir, name, keys_name_hash(c->keys, name) };
+	return r;
+}
+
 int catalog_lookup(struct catalog *c, uint64_t dir, struct span name, struct entry *ret)
 {
-	struct dirent_name at = { dir, name, 0 };
-	int r;
+	struct dirent_name at = { 0 };
+	int r = name_place(c, dir, name, &at);
 
-	r = name_check(name);
-	if (r < 0)
-		return r;
-	at.hash = keys_name_hash(c->keys, name);
-	return dirent_lookup(c, &at, ret);
+	return r < 0 ? r : dirent_lookup(c, &at, ret);
 }
 
 int catalog_add_entry(struct catalog *c, uint64_t dir, struct span name, uint64_t ino,
 		      uint8_t type)
 {
-	struct dirent_name at = { dir, name, 0 };
-	int r;
+	struct dirent_name at = { 0 };
+	int r = name_place(c, dir, name, &at);
 
-	r = name_check(name);
-	if (r < 0)
-		return r;
-	at.hash = keys_name_hash(c->keys, name);
-	return dirent_add(c, &at, ino, type);
+	return r < 0 ? r : dirent_add(c, &at, ino, type);
 }
 
 int catalog_del_entry(struct catalog *c, uint64_t dir, struct span name)
 {
-	struct dirent_name at = { dir, name, 0 };
-	int r;
+	struct dirent_name at = { 0 };
+	int r = name_place(c, dir, name, &at);
 
-	r = name_check(name);
-	if (r < 0)
-		return r;
-	at.hash = keys_name_hash(c->keys, name);
-	return dirent_del(c, &at);
+	return r < 0 ? r : dirent_del(c, &at);
 }
 
 int catalog_del_found(struct catalog *c, uint64_t dir, const struct entry *e)
@@ -215,14 +214,10 @@ int catalog_del_found(struct catalog *c, uint64_t dir, const struct entry *e)
 int catalog_set_entry(struct catalog *c, uint64_t dir, struct span name, uint64_t ino,
 		      uint8_t type)
 {
-	struct dirent_name at = { dir, name, 0 };
-	int r;
+	struct dirent_name at = { 0 };
+	int r = name_place(c, dir, name, &at);
 
-	r = name_check(name);
-	if (r < 0)
-		return r;
-	at.hash = keys_name_hash(c->keys, name);
-	return set_at(c, &at, ino, type);
+	return r < 0 ? r : set_at(c, &at, ino, type);
 }
 
 int catalog_next_entry(struct catalog *c, uint64_t dir, uint64_t after, struct entry *ret)
