@@ -221,6 +221,44 @@ static int move_bytes(struct ropefs_txn *t, struct state *s, unsigned i, uint64_
 	return 0;
 }
 
+/* Over what is there, and beyond the end. */
+static int copy_over(struct ropefs_txn *t, struct state *s, unsigned i, uint64_t ino,
+		     unsigned j, uint64_t from)
+{
+	static uint8_t bytes[FILE_MAX];
+	struct file *f = &s->f[i], *g = &s->f[j];
+	struct ropefs_range dst = { ino, rng_below(&w.rng, f->n + 1), 7 };
+	struct ropefs_range src = { from, rng_below(&w.rng, g->n + 1), FILE_MAX };
+	size_t n = g->n - src.at;
+	ssize_t r;
+
+	if (i == j || dst.at + n > FILE_MAX)
+		return 0;
+	r = ropefs_txn_copy(t, dst, src);
+	if (r < 0)
+		return (int)r;
+	ck_assert_int_eq(r, (ssize_t)n);
+	memcpy(bytes, g->p + src.at, n);
+	splice(f, dst.at, MIN(n, f->n - dst.at), bytes, n);
+	return 0;
+}
+
+static int edit_xattr(struct ropefs_txn *t, struct file *f, uint64_t ino)
+{
+	uint8_t mark = (uint8_t)(1 + rng_below(&w.rng, 200));
+	int r;
+
+	if (f->mark && rng_below(&w.rng, 3) == 0) {
+		mark = 0;
+		r = ropefs_txn_removexattr(t, ino, "user.mark");
+	} else {
+		r = ropefs_txn_setxattr(t, ino, "user.mark", &mark, 1);
+	}
+	if (r >= 0)
+		f->mark = mark;
+	return r;
+}
+
 static int edit_names(struct ropefs_txn *t, struct state *s, unsigned i, unsigned j)
 {
 	struct file *f = &s->f[i], *g = &s->f[j], tmp;
@@ -251,7 +289,6 @@ static int action(struct ropefs_txn *t, struct state *s)
 	unsigned i = (unsigned)rng_below(&w.rng, FILES);
 	unsigned j = (unsigned)rng_below(&w.rng, FILES);
 	uint64_t ino, from;
-	uint8_t mark;
 	int r = ropefs_txn_lookup(t, ROPEFS_ROOT_INO, name_of(i), &ino);
 
 	if (r < 0 && r != -ENOENT)
@@ -267,15 +304,14 @@ static int action(struct ropefs_txn *t, struct state *s)
 	case 0:
 		return edit_names(t, s, i, j);
 	case 1:
-		mark = (uint8_t)(1 + rng_below(&w.rng, 200));
-		r = ropefs_txn_setxattr(t, ino, "user.mark", &mark, 1);
-		if (r >= 0)
-			s->f[i].mark = mark;
-		return r;
+		return edit_xattr(t, &s->f[i], ino);
 	case 2:
 	case 3:
 		r = ropefs_txn_lookup(t, ROPEFS_ROOT_INO, name_of(j), &from);
-		return r == -ENOENT ? 0 : r < 0 ? r : move_bytes(t, s, i, ino, j, from);
+		if (r < 0)
+			return r == -ENOENT ? 0 : r;
+		return rng_below(&w.rng, 3) ? move_bytes(t, s, i, ino, j, from)
+					    : copy_over(t, s, i, ino, j, from);
 	default:
 		return edit_bytes(t, s, i, ino);
 	}
