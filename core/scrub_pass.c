@@ -12,7 +12,7 @@
 #include "core/base/err.h"
 #include "core/scrub.h"
 
-#define PAGES_SLICE  64u
+#define PAGES_SLICE  16u
 #define INODES_SLICE 256u
 #define HAS_DAMAGE   0x8000u
 #define DEPTH_MAX    80u /* more than walk_tree() goes */

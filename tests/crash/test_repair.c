@@ -291,13 +291,16 @@ static bool is_kind(const struct stored *f, const char *prefix)
 	return !strncmp(f->name, prefix, strlen(prefix));
 }
 
+static const char *kind_wanted; /* of any_file(); NULL: any */
+
 /* A file: the small ones as often as the large ones. */
 static size_t any_file(void)
 {
 	static const char *const kinds[] = { "pages",  "pages",	 "pages",
 					     "packs/", "packs/", "packs/",
 					     "wal/",   "wal/",	 "ropefs" };
-	const char *kind = kinds[rng_below(&rng, ARRAY_LEN(kinds))];
+	const char *kind =
+		kind_wanted ? kind_wanted : kinds[rng_below(&rng, ARRAY_LEN(kinds))];
 
 	for (;;) {
 		size_t i = rng_below(&rng, n_files);
@@ -327,27 +330,39 @@ static void flip_bit(void)
 	poke(f, at, (uint8_t)(f->p[at] ^ 1u << bit));
 }
 
-static void spoil_sector(void)
+static void zero_sector(void)
+{
+	static const uint8_t zeros[4096];
+	const struct stored *f = &files[any_file()];
+	size_t n = rng_below(&rng, 2) ? 512 : 4096, at = any_place(f) / n * n;
+
+	snprintf(what, sizeof(what), "%zu bytes at %zu of %s zeroed", n, at, f->name);
+	put_sector(f, at, zeros, n);
+}
+
+static void repeat_sector(void)
 {
 	const struct stored *f = &files[any_file()];
 	size_t n = rng_below(&rng, 2) ? 512 : 4096, at = any_place(f) / n * n;
-	uint8_t zeros[4096] = { 0 };
-	bool twice = rng_below(&rng, 2) && at + 2 * n <= f->n;
 
-	snprintf(what, sizeof(what), "%zu bytes at %zu of %s %s", n, at, f->name,
-		 twice ? "there twice" : "zeroed");
-	if (twice)
-		put_sector(f, at + n, f->p + at, n);
-	else
-		put_sector(f, at, zeros, n);
+	if (at + 2 * n > f->n)
+		at = 0;
+	snprintf(what, sizeof(what), "%zu bytes at %zu of %s there twice", n, at,
+		 f->name);
+	put_sector(f, at + n, f->p + at, n);
 }
 
 static void swap_sectors(void)
 {
-	const struct stored *f = &files[any_file()], *g = &files[any_file()];
+	const char *kind = kind_wanted;
+	const struct stored *f = &files[any_file()], *g;
 	size_t n = rng_below(&rng, 2) ? 512 : 4096;
-	size_t at = any_place(f) / n * n, to = any_place(g) / n * n;
+	size_t at = any_place(f) / n * n, to;
 
+	kind_wanted = NULL;
+	g = &files[any_file()];
+	kind_wanted = kind;
+	to = any_place(g) / n * n;
 	if (at + n > f->n || to + n > g->n)
 		return;
 	snprintf(what, sizeof(what),
@@ -357,12 +372,42 @@ static void swap_sectors(void)
 	put_sector(g, to, f->p + at, n);
 }
 
+/* One that was there before, of another content if there is one. */
+static size_t any_older_file(void)
+{
+	size_t i, tries = 0;
+
+	do {
+		i = any_file();
+		if (++tries > 1000) /* there is none of that kind */
+			kind_wanted = NULL;
+	} while (!old_files[i].p || (tries < 300 && old_files[i].n == files[i].n &&
+				     !memcmp(old_files[i].p, files[i].p, files[i].n)));
+	return i;
+}
+
+/* Some bytes of the file as it was before, where those are others if there are such. */
+static void older_sector(void)
+{
+	size_t i = any_older_file(), at, tries = 0;
+	const struct stored *f = &files[i], *old = &old_files[i];
+	size_t n = rng_below(&rng, 2) ? 512 : 4096;
+
+	do
+		at = any_place(f) / n * n;
+	while (at + n > MIN(f->n, old->n)
+		       ? ++tries < 1000
+		       : !memcmp(f->p + at, old->p + at, n) && ++tries < 300);
+	if (at + n > MIN(f->n, old->n))
+		return;
+	snprintf(what, sizeof(what), "%zu older bytes at %zu of %s", n, at, f->name);
+	put_sector(f, at, old->p + at, n);
+}
+
 static void put_back_older(void)
 {
-	size_t i = any_file();
+	size_t i = any_older_file();
 
-	while (!old_files[i].p)
-		i = any_file();
 	snprintf(what, sizeof(what), "an older %s", files[i].name);
 	put_back(&old_files[i]);
 }
@@ -429,30 +474,58 @@ static bool only_pages_damaged(void)
 	       !strstr(what, "wal/") && !strstr(what, "ropefs");
 }
 
+/* Each way on each kind of file first, then any on any. */
+static struct {
+	const char *name;
+	void (*spoil)(void);
+	unsigned made, noticed;
+} ways[] = {
+	{ "bit flipped", flip_bit, 0, 0 },
+	{ "sector zeroed", zero_sector, 0, 0 },
+	{ "sector there twice", repeat_sector, 0, 0 },
+	{ "sectors swapped", swap_sectors, 0, 0 },
+	{ "sector of an older copy", older_sector, 0, 0 },
+	{ "older file put back", put_back_older, 0, 0 },
+	{ "file gone or another's", lose_file, 0, 0 },
+};
+
+static void spoil_and_repair(unsigned n)
+{
+	static const char *const kinds[] = { "pages", "packs/", "wal/" };
+	unsigned way = n / ARRAY_LEN(kinds) % ARRAY_LEN(ways), harmless = n_harmless;
+	uint64_t lost = n_lost_bytes;
+	bool twice = rng_below(&rng, 2);
+
+	if (n >= ARRAY_LEN(kinds) * ARRAY_LEN(ways))
+		way = (unsigned)rng_below(&rng, ARRAY_LEN(ways));
+	else if (ways[way].spoil != lose_file)
+		kind_wanted = kinds[n % ARRAY_LEN(kinds)];
+	if (twice)
+		put_copy();
+	ways[way].spoil();
+	kind_wanted = NULL;
+	endure();
+	ways[way].made++;
+	ways[way].noticed += n_harmless == harmless;
+	ck_assert_msg(!twice || !only_pages_damaged() || n_lost_bytes == lost,
+		      "%s: %llu bytes lost, and there is a copy", what,
+		      (unsigned long long)(n_lost_bytes - lost));
+	wipe_kept();
+	put_all_back();
+}
+
 START_TEST(damage_is_confined_and_repaired)
 {
-	static void (*const ways[])(void) = { flip_bit,	      flip_bit,	    flip_bit,
-					      spoil_sector,   spoil_sector, swap_sectors,
-					      put_back_older, lose_file };
 	unsigned seconds = suite_seconds(8), n = 0;
 	time_t end;
 
 	damage_store_make(true);
 	end = time(NULL) + seconds;
-	while (n < 24 || time(NULL) < end) {
-		uint64_t lost = n_lost_bytes;
-		bool twice = rng_below(&rng, 2);
-
-		if (twice)
-			put_copy();
-		ways[n++ % ARRAY_LEN(ways)]();
-		endure();
-		ck_assert_msg(!twice || !only_pages_damaged() || n_lost_bytes == lost,
-			      "%s: %llu bytes lost, and there is a copy", what,
-			      (unsigned long long)(n_lost_bytes - lost));
-		wipe_kept();
-		put_all_back();
-	}
+	while (n < 24 || time(NULL) < end)
+		spoil_and_repair(n++);
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++)
+		printf("# %-24s %5u, %5u noticed\n", ways[i].name, ways[i].made,
+		       ways[i].noticed);
 	printf("# %u corruptions: %u repaired (%llu bytes given up), %u harmless, %u "
 	       "that "
 	       "can't be opened\n",
