@@ -88,7 +88,11 @@ static int answer(void)
 	struct fuse_out_header head;
 
 	for (;;) {
-		FUZZ_MUST(poll(&p, 1, ANSWER_MS) == 1 ? 0 : -1);
+		int r = poll(&p, 1, ANSWER_MS);
+
+		if (r < 0 && errno == EINTR) /* libFuzzer's alarm */
+			continue;
+		FUZZ_MUST(r == 1 ? 0 : -1);
 		FUZZ_MUST(read(kernel, reply, sizeof(reply)) >= (ssize_t)sizeof(head)
 				  ? 0
 				  : -1);
