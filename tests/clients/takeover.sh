@@ -41,6 +41,13 @@ killed() {
 	[[ -n $pid ]] && kill -KILL "$pid"
 }
 
+# Unmounts, and waits for all that belongs to it: the next mount finds the store free.
+ended() {
+	local supervisor
+	supervisor=$(sed -n 's/.*"supervisor": \([0-9]*\),.*/\1/p' "$MNT/.ropefs/status")
+	timeout 120 "$ROPECTL" umount "$MNT" && wait_gone "${supervisor:-1}" 60
+}
+
 restarted() {
 	timeout 60 "$ROPECTL" restart "$MNT" >"$T/restart" 2>&1
 }
@@ -48,10 +55,11 @@ restarted() {
 fs_start -o supervise=on,memory=64M || exit 1
 work killed
 work restarted
+
 # --- what a daemon leaves behind ---
 
 # A mount of its own: what the jobs left goes with theirs, not while it is counted.
-ok "umount" timeout 60 "$ROPECTL" umount "$MNT"
+ok "umount" ended
 fs_start -o supervise=on,memory=64M || exit 1
 inodes() { sed -n 's/.*"inodes":[[:space:]]*\([0-9]*\).*/\1/p' "$MNT/.ropefs/status" | head -n 1; }
 echo edited >"$MNT/edited"
@@ -76,16 +84,15 @@ result $? "which goes after it, while it is open" "$before inodes before, $after
 kill $begun
 wait $begun 2>/dev/null
 
-supervisor=$(sed -n 's/.*"supervisor": \([0-9]*\),.*/\1/p' "$MNT/.ropefs/status")
-ok "umount" timeout 60 "$ROPECTL" umount "$MNT"
-ok "nothing runs on" wait_gone "${supervisor:-1}" 60
+ok "umount, and nothing runs on" ended
+
 # Killed when an edit is done, and the kernel not told: what was read before it is not kept.
 export ROPEFS_TEST_DIE_UNTOLD=1
 fs_start -o supervise=on,memory=64M || exit 1
 unset ROPEFS_TEST_DIE_UNTOLD
 first=$(fs_pid)
 yes | head -c 20000 >"$MNT/cached"
-while [[ ! -e $T/told ]]; do cat "$MNT/cached" >/dev/null; done &
+while [[ -e $MNT/cached && ! -e $T/told ]]; do cat "$MNT/cached" >/dev/null; done &
 reader=$!
 ok "a view is written" timeout 120 bash -c 'echo NEW >"$0"' "$MNT/cached@bytes=0..2"
 is "its bytes are read" "$(head -c 8 "$MNT/cached")" "NEW
@@ -96,13 +103,13 @@ result $? "by another daemon"
 : >"$T/told"
 wait $reader
 is "the size is right" "$(stat -c %s "$MNT/cached")" 20002
-ok "umount" timeout 60 "$ROPECTL" umount "$MNT"
+ok "umount" ended
 export ROPEFS_TEST_DIE_UNTOLD=1
 fs_start -o supervise=on,memory=64M || exit 1
 unset ROPEFS_TEST_DIE_UNTOLD
 out=$(timeout 120 python3 "$here/takeover_work.py" names "$MNT/named" 0 "$T/enough" 2>&1)
 result $? "a commit that moved a name is seen: $(tail -n 1 <<<"$out")" "$out"
-ok "umount" timeout 60 "$ROPECTL" umount "$MNT"
+ok "umount" ended
 export ROPEFS_TEST_DIE_UNANSWERED=60
 fs_start -o supervise=on,memory=64M || exit 1
 unset ROPEFS_TEST_DIE_UNANSWERED
@@ -111,7 +118,7 @@ result $? "what was done before the daemon died is done once: $(tail -n 1 <<<"$o
 deaths=$(sed -n 's/.*"takeovers":[[:space:]]*\([0-9]*\).*/\1/p' "$MNT/.ropefs/status")
 ((deaths >= 20))
 result $? "each died: $deaths"
-ok "umount" timeout 60 "$ROPECTL" umount "$MNT"
+ok "umount" ended
 fs_start -o supervise=on,memory=64M || exit 1
 
 # --- more open files than there are rows for ---
