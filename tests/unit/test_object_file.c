@@ -361,7 +361,7 @@ START_TEST(a_saved_cache_of_which_something_is_wrong_gives_no_wrong_bytes)
 	read_ten(&f);
 	ck_ok(range_cache_save(f.cache));
 	ck_ok(io_read_file(f.io, "cache.index", MIB, &index));
-	for (size_t i = 0; i < index.n; i++) { /* a byte of the index */
+	for (size_t i = 0; i < index.n; i += 13) { /* a byte of the index */
 		index.p[i] ^= 0x40;
 		ck_ok(io_publish(f.io, "cache.index", index.p, index.n));
 		index.p[i] ^= 0x40;
