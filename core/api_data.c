@@ -218,6 +218,7 @@ static void note_damage(struct ropefs *fs, uint64_t ino)
 static int read_once(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
 		     unsigned flags)
 {
+	struct remote *remote = fs->remote;
 	struct plan plan;
 	struct inode *in;
 	int r;
@@ -239,6 +240,8 @@ static int read_once(struct ropefs *fs, uint64_t ino, struct reading *rd, void *
 		r = plan_read(&plan, flags & ROPEFS_NOWAIT);
 	if (r == -EAGAIN && flags & ROPEFS_FAR && plan_is_far(&plan))
 		r = -EREMOTE;
+	if (r >= 0 && remote && atomic_load(&remote->reads_fail) && plan_is_far(&plan))
+		remote_note_read(remote, NULL);
 	plan_release(&plan);
 	return r;
 }
@@ -255,6 +258,7 @@ ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
 		  unsigned flags)
 {
 	const struct reading asked = *rd;
+	struct remote *remote = fs->remote;
 	int r;
 
 	/* Where a bucket is followed, its writer may have removed what this state needs. */
@@ -271,7 +275,11 @@ ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
 	if (r == -E_CORRUPT)
 		note_damage(fs, ino);
 	if (is_remote_error(r)) {
-		event_raise(fs, "remote-read", ino, "%s", err_detail());
+		const char *why = *err_detail() ? err_detail() : err_text(r);
+
+		event_raise(fs, "remote-read", ino, "%s", why);
+		if (remote && r != -E_LOST)
+			remote_note_read(remote, why);
 		/* To whoever reads it is the disk that fails, not his rights. */
 		r = r == -E_LOST ? r : -E_REMOTE_AWAY;
 	}

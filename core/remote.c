@@ -29,6 +29,7 @@ int remote_way_open(struct remote *rm, bool patient, struct remote_way *way)
 		.virtual_host = c->virtual_host,
 		.signature_v2 = c->signature_v2,
 		.cancel = &rm->cancel,
+		.lazy = !patient,
 	};
 	const atomic_bool *cancel = patient ? &rm->up_cancel : &rm->cancel;
 	const struct object_meter_opts mo = { .bytes_per_s = patient ? c->bytes_per_s : 0,
@@ -582,6 +583,8 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 		object_hedge_read(rm->down.hedge, &hedge);
 	if (rm->started && rm->up.meter)
 		object_meter_read(rm->up.meter, &up);
+	object_counts_add(&up, &rm->up_before);
+	snprintf(st.read_error, sizeof(st.read_error), "%s", rm->read_error);
 	snprintf(st.url, sizeof(st.url), "%s", rm->cfg.url);
 	snprintf(st.instance, sizeof(st.instance), "%s", rm->instance);
 	snprintf(st.last_error, sizeof(st.last_error), "%s", rm->last_error);
@@ -626,6 +629,16 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	st.cache_hits = cache.hits;
 	*ret = st;
 	return 0;
+}
+
+void remote_note_read(struct remote *rm, const char *why)
+{
+	if (!why && !atomic_load(&rm->reads_fail))
+		return;
+	lock_take(&rm->lock);
+	snprintf(rm->read_error, sizeof(rm->read_error), "%s", why ? why : "");
+	atomic_store(&rm->reads_fail, why != NULL);
+	lock_drop(&rm->lock);
 }
 
 bool remote_uploads(struct remote *rm)

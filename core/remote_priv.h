@@ -74,6 +74,7 @@ struct remote {
 	/* Of fetched bytes, on the disk; or NULL. Set once, by whoever opens the first pack. */
 	struct range_cache *_Atomic cache;
 	atomic_bool cache_tried;
+	atomic_bool reads_fail; /* read_error says why */
 	struct remote
 		*gone; /* the one before, forgotten: somebody may still look at it */
 
@@ -118,7 +119,9 @@ struct remote {
 	uint64_t packs_left, bytes_left, evicted, cycles, cycle_errors;
 	uint64_t refused, dropped, dropped_bytes;
 	bool resting; /* it is not the hour */
+	struct object_counts up_before; /* of ways that were closed */
 	char last_error[256];
+	char read_error[256]; /* of the last read that asked the bucket, if it failed */
 	char refused_why[256]; /* of the last one */
 };
 
@@ -133,6 +136,8 @@ static inline bool remote_is_reader(const struct remote *rm)
 {
 	return rm->cfg.reader;
 }
+/* A read that asked the bucket failed, or (NULL) did not. */
+void remote_note_read(struct remote *rm, const char *why);
 /* A thread is there that uploads. */
 bool remote_uploads(struct remote *rm);
 /* Whether the bucket lacks changes up to lsn. */

@@ -507,13 +507,19 @@ static int open_way(struct remote *rm)
 /* What is mounted there later is another folder: it is opened anew. */
 static void close_way(struct remote *rm)
 {
+	struct object_counts counts;
 	struct remote_way way;
 
 	lock_take(&rm->lock);
 	way = rm->up;
 	rm->up = (struct remote_way) { 0 };
+	if (way.meter) {
+		object_meter_read(way.meter, &counts);
+		object_counts_add(&rm->up_before, &counts);
+	}
 	lock_drop(&rm->lock);
 	remote_way_close(&way);
+	rm->checked_ns = 0; /* nothing is put before it is known whose it is */
 }
 
 int remote_put_header(struct remote *rm, struct object_store *os)
@@ -588,6 +594,11 @@ static int upload(struct remote *rm)
 	return r;
 }
 
+static bool is_folder(const struct remote *rm)
+{
+	return !strncmp(rm->cfg.url, "file://", strlen("file://"));
+}
+
 int remote_cycle(struct remote *rm)
 {
 	int r;
@@ -615,5 +626,8 @@ int remote_cycle(struct remote *rm)
 		r = remote_thin(rm);
 	if (r == 0)
 		r = remote_orphans(rm);
+	/* A disk that is unmounted, and mounted again. */
+	if (r == -E_REMOTE_AWAY && is_folder(rm))
+		close_way(rm);
 	return r < 0 ? r : remote_evict(rm);
 }

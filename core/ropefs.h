@@ -713,6 +713,7 @@ int ropefs_remote_dropped(struct ropefs *fs, bool names, char **ret);
 int ropefs_remote_rm(struct ropefs *fs);
 struct ropefs_remote_status {
 	char url[512], instance[33], last_error[256];
+	char read_error[256]; /* why the last read that asked it failed, if it did */
 	bool reader, creates, fenced, full, ended; /* ended: nothing goes up any more */
 	bool versions; /* the bucket keeps what is replaced or removed */
 	bool follows; /* committed_ns is of the state that is shown, then */

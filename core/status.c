@@ -146,6 +146,7 @@ static cJSON *remote_to_json(struct ropefs *fs)
 	cJSON_AddStringToObject(o, "url", st.url);
 	cJSON_AddStringToObject(o, "instance", st.instance);
 	cJSON_AddStringToObject(o, "last_error", st.last_error);
+	cJSON_AddStringToObject(o, "read_error", st.read_error);
 	cJSON_AddBoolToObject(o, "reader", st.reader);
 	cJSON_AddBoolToObject(o, "follows", st.follows);
 	cJSON_AddBoolToObject(o, "creates", st.creates);

@@ -551,6 +551,8 @@ static int print_state(const char *text)
 		       term_bytes(number(o, "dropped_bytes")).s, number(o, "dropped"));
 	if (*error)
 		printf("last error  %s\n", error);
+	if (*string(o, "read_error"))
+		printf("read error  %s\n", string(o, "read_error"));
 	cJSON_Delete(o);
 	return EXIT_DONE;
 }

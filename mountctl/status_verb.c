@@ -108,8 +108,9 @@ static bool bucket_fails(const cJSON *json)
 {
 	const cJSON *remote = bucket_of(json);
 
-	return *string(remote, "last_error") || is_true(remote, "fenced") ||
-	       is_true(remote, "full") || number(remote, "refused") > 0;
+	return *string(remote, "last_error") || *string(remote, "read_error") ||
+	       is_true(remote, "fenced") || is_true(remote, "full") ||
+	       number(remote, "refused") > 0;
 }
 
 static void print_health(const cJSON *json, const char *store, const struct mount *m)
@@ -350,6 +351,9 @@ static void print_bucket(const cJSON *json)
 		     url);
 	else if (*last)
 		line("bucket", TERM_BAD, "%s: %s", url, last);
+	else if (*string(remote, "read_error"))
+		line("bucket", TERM_BAD, "%s: the last read of it failed: %s", url,
+		     string(remote, "read_error"));
 	else if (bucket_fails(json))
 		line("bucket", TERM_BAD, "%s: see ropectl remote show", url);
 	else if (is_true(remote, "reader"))

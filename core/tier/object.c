@@ -112,7 +112,7 @@ int object_open(const struct object_opts *opts, struct object_store **ret)
 	if (!strncmp(opts->url, "file://", 7)) {
 		if (opts->url[7] != '/')
 			return bad_url(opts->url, "the folder must be an absolute path");
-		return object_dir_new(opts->url + 7, ret);
+		return object_dir_new(opts->url + 7, opts->lazy, ret);
 	}
 	if (!strncmp(opts->url, "s3://", 5))
 		return open_s3(opts, ret);

@@ -147,13 +147,15 @@ struct object_opts {
 	const char *ca_file; /* else the system's */
 	bool virtual_host; /* BUCKET.HOST instead of HOST/BUCKET */
 	bool signature_v2; /* for servers that know no other */
+	/* A folder that is not there is no failure yet: requests fail until it is. */
+	bool lazy;
 	/* Looked at while waiting; NULL: nothing cancels. Outlives the store. */
 	const atomic_bool *cancel;
 };
 
 /* Opens without a request. -E_REMOTE with a sentence for a URL that can't be meant. */
 int object_open(const struct object_opts *opts, struct object_store **ret);
-int object_dir_new(const char *dir, struct object_store **ret);
+int object_dir_new(const char *dir, bool lazy, struct object_store **ret);
 /* Only in builds with S3. bucket and prefix are the parts of the URL. */
 struct object_place {
 	const char *bucket, *prefix;
@@ -180,6 +182,7 @@ struct object_counts {
 	uint64_t puts, gets, heads, lists, dels, failed; /* requests */
 	uint64_t put_bytes, got_bytes;
 };
+void object_counts_add(struct object_counts *to, const struct object_counts *more);
 struct object_meter_opts {
 	uint64_t bytes_per_s; /* of bodies put, 0: no limit */
 	uint64_t got_per_s; /* of bodies got: who asks waits behind each */

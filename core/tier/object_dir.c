@@ -2,7 +2,19 @@
  *
  * An object is published by link(2) (if absent) or rename(2) of a synced temporary file whose
  * name begins with '.', and the folder is synced. What a crash leaves of a temporary file is
- * removed by the next put into that folder that is an hour younger. */
+ * removed by the next put into that folder that is an hour younger.
+ *
+ * The folder is not kept open: its disk can be unmounted, and mounted again. So each request
+ * looks which folder the path names by now:
+ *
+ *	the one of the opening          all is as ever
+ *	none                            -E_REMOTE_AWAY
+ *	another one that has the key    read; that one is the known one from then on
+ *	another one that lacks the key  -E_REMOTE_AWAY: an empty folder on which nothing is mounted
+ *	                                says nothing of what was there
+ *
+ * Nothing is put or removed in another one than that of the opening: whoever opens it anew looks
+ * first whose it is. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +35,8 @@
 
 struct object_dir {
 	struct object_store os;
-	int fd; /* the folder */
+	uint64_t first; /* the folder of the opening, as folder_id() */
+	_Atomic uint64_t known; /* in which a key was found last */
 	char path[PATH_BYTES];
 };
 
@@ -55,6 +68,56 @@ static int failed(const struct object_dir *d, int e, const char *what, const cha
 		       what, strerror(e));
 }
 
+/* --- the folder --- */
+
+static uint64_t folder_id(const struct stat *st)
+{
+	return (uint64_t)st->st_dev * 0x9e3779b97f4a7c15u ^ (uint64_t)st->st_ino;
+}
+
+/* A descriptor of the folder that the path names, or an error. */
+static int enter(const struct object_dir *d, uint64_t *ret_id)
+{
+	int fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd >= 0 && fstat(fd, &st) == 0) {
+		*ret_id = folder_id(&st);
+		return fd;
+	}
+	if (fd >= 0)
+		close(fd);
+	return err_set(errno == EACCES || errno == EPERM ? E_REMOTE_DENIED
+							 : E_REMOTE_AWAY,
+		       "the folder %s can't be opened: %s; make it, or mount what "
+		       "belongs there",
+		       d->path, strerror(errno));
+}
+
+static int another_folder(const struct object_dir *d, const char *key)
+{
+	return err_set(
+		E_REMOTE_AWAY,
+		"the folder %s is another one than it was, and %s is not in it: is "
+		"what belongs there mounted?",
+		d->path, key);
+}
+
+/* To put or remove there. */
+static int enter_own(const struct object_dir *d)
+{
+	uint64_t id;
+	int fd = enter(d, &id);
+
+	if (fd < 0 || id == d->first)
+		return fd;
+	close(fd);
+	return err_set(E_REMOTE_AWAY,
+		       "the folder %s is another one than it was: nothing is put there "
+		       "before it is known whose it is",
+		       d->path);
+}
+
 /* --- put --- */
 
 /* Opens the folder that holds key, making what is missing of the way there. Returns a
@@ -64,8 +127,10 @@ static int folder_open(const struct object_dir *d, const char *key, bool make,
 {
 	char part[OBJECT_KEY_MAX + 1];
 	const char *slash;
-	int fd = dup(d->fd);
+	int fd = enter_own(d);
 
+	if (fd < 0)
+		return fd;
 	while (fd >= 0 && (slash = strchr(key, '/'))) {
 		_cleanup_(closep) int parent = fd;
 
@@ -158,6 +223,8 @@ static int dir_put(struct object_store *os, const char *key,
 	uint64_t id;
 	int r;
 
+	if (folder == -E_REMOTE_AWAY || folder == -E_REMOTE_DENIED)
+		return folder;
 	if (folder < 0)
 		return failed(d, -folder, "written", key);
 	if (getrandom(&id, sizeof(id), 0) != sizeof(id))
@@ -183,18 +250,25 @@ static int dir_put(struct object_store *os, const char *key,
 
 /* --- get, head, del --- */
 
-static int file_open(const struct object_dir *d, const char *key, struct stat *ret)
+static int file_open(struct object_dir *d, const char *key, struct stat *ret)
 {
-	int fd = openat(d->fd, key, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	uint64_t id;
+	_cleanup_(closep) int folder = enter(d, &id);
+	int fd, e;
 
-	if (fd < 0 || fstat(fd, ret) < 0) {
-		int e = errno;
-
-		if (fd >= 0)
-			close(fd);
-		return e == ENOTDIR ? -ENOENT : failed(d, e, "read", key);
+	if (folder < 0)
+		return folder;
+	fd = openat(folder, key, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0 && fstat(fd, ret) == 0) {
+		atomic_store(&d->known, id);
+		return fd;
 	}
-	return fd;
+	e = errno == ENOTDIR ? ENOENT : errno;
+	if (fd >= 0)
+		close(fd);
+	if (e == ENOENT && id != atomic_load(&d->known))
+		return another_folder(d, key);
+	return failed(d, e, "read", key);
 }
 
 static int dir_get(struct object_store *os, const char *key, struct object_range range,
@@ -248,8 +322,11 @@ static int dir_head(struct object_store *os, const char *key, uint64_t *ret_byte
 static int dir_del(struct object_store *os, const char *key)
 {
 	struct object_dir *d = dir_of(os);
+	_cleanup_(closep) int folder = enter_own(d);
 
-	if (unlinkat(d->fd, key, 0) == 0 || errno == ENOENT || errno == ENOTDIR)
+	if (folder < 0)
+		return folder;
+	if (unlinkat(folder, key, 0) == 0 || errno == ENOENT || errno == ENOTDIR)
 		return 0;
 	return failed(d, errno, "removed", key);
 }
@@ -357,7 +434,13 @@ static int walk_folder(struct walk *w, int folder, const char *at)
 static int dir_list(struct object_store *os, const struct object_listing *what)
 {
 	struct walk w = { .what = what };
-	int r = walk_folder(&w, dir_of(os)->fd, "");
+	uint64_t id;
+	_cleanup_(closep) int folder = enter(dir_of(os), &id);
+	int r;
+
+	if (folder < 0)
+		return folder;
+	r = walk_folder(&w, folder, "");
 
 	if (r < 0 && r != -ENOMEM)
 		r = failed(dir_of(os), -r, "listed", what->prefix);
@@ -376,7 +459,6 @@ static unsigned dir_capabilities(struct object_store *os)
 
 static void dir_free(struct object_store *os)
 {
-	close(dir_of(os)->fd);
 	free(dir_of(os));
 }
 
@@ -390,25 +472,22 @@ static const struct object_ops dir_ops = {
 	.free = dir_free,
 };
 
-int object_dir_new(const char *path, struct object_store **ret)
+int object_dir_new(const char *path, bool lazy, struct object_store **ret)
 {
 	struct object_dir *d = calloc(1, sizeof(*d));
+	int fd;
 
 	if (!d)
 		return -ENOMEM;
 	d->os.ops = &dir_ops;
 	snprintf(d->path, sizeof(d->path), "%s", path);
-	d->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (d->fd < 0) {
-		int e = errno;
-
+	fd = enter(d, &d->first);
+	if (fd == -ENOMEM || (fd < 0 && !lazy)) {
 		free(d);
-		return err_set(
-			e == ENOENT || e == ENOTDIR ? E_REMOTE_AWAY : E_REMOTE_DENIED,
-			"the folder %s can't be opened: %s; make it, or mount what "
-			"belongs there",
-			path, strerror(e));
+		return fd;
 	}
+	closep(&fd);
+	d->known = d->first;
 	*ret = &d->os;
 	return 0;
 }

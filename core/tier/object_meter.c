@@ -169,3 +169,15 @@ void object_meter_read(struct object_store *meter, struct object_counts *ret)
 	*ret = m->counts;
 	pthread_mutex_unlock(&m->mutex);
 }
+
+void object_counts_add(struct object_counts *to, const struct object_counts *more)
+{
+	to->puts += more->puts;
+	to->gets += more->gets;
+	to->heads += more->heads;
+	to->lists += more->lists;
+	to->dels += more->dels;
+	to->failed += more->failed;
+	to->put_bytes += more->put_bytes;
+	to->got_bytes += more->got_bytes;
+}

@@ -361,6 +361,52 @@ START_TEST(a_damaged_manifest_goes_with_its_time_and_stops_nothing)
 }
 END_TEST
 
+/* The disk that is the bucket is unmounted, and mounted again, while the store is open. */
+START_TEST(a_folder_that_goes_and_comes_is_told_gets_nothing_and_is_read_again)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_with_bucket(&p);
+	char limit[64] = "local_bytes=1\n", away[4300], *text;
+	uint64_t lsn, puts;
+
+	put_files(fs, 0, FILES);
+	ck_ok(ropefs_remote_set(fs, limit));
+	wait_evicted(fs, FILES);
+	snprintf(limit, sizeof(limit), "local_bytes=0\n");
+	ck_ok(ropefs_remote_set(fs, limit));
+	snprintf(away, sizeof(away), "%s-away", p.bucket);
+	ck_ok(rename(p.bucket, away));
+	ck_assert_int_eq(ropefs_error_errno(read_file(fs, "f0", 0, 200000)), EIO);
+	ck_assert_msg(strstr(status_of(fs).read_error, "can't be opened"), "%s",
+		      status_of(fs).read_error);
+	ck_ok(ropefs_status_json(fs, true, &text));
+	ck_assert_msg(strstr(text, "can't be opened"), "%s", text);
+	free(text);
+
+	ck_ok(mkdir(p.bucket, 0700)); /* where it was mounted */
+	ck_assert_int_eq(ropefs_error_errno(read_file(fs, "f1", 1, 200000)), EIO);
+	ck_assert_msg(strstr(status_of(fs).read_error, "mounted?"), "%s",
+		      status_of(fs).read_error);
+	put_file(fs, "more", 9, 1000);
+	puts = status_of(fs).puts;
+	ck_ok(ropefs_remote_kick(fs, &lsn));
+	for (unsigned i = 0; i < 600 && !*status_of(fs).last_error; i++)
+		usleep(100000);
+	ck_assert_str_ne(status_of(fs).last_error, "");
+	ck_assert_uint_ge(status_of(fs).puts, puts); /* they are not forgotten */
+	ck_ok(rmdir(p.bucket)); /* it is empty */
+
+	ck_ok(rename(away, p.bucket));
+	read_files(fs, FILES);
+	ck_assert_str_eq(status_of(fs).read_error, "");
+	ck_ok(ropefs_remote_sync(fs));
+	ck_assert_str_eq(status_of(fs).last_error, "");
+	ck_assert_msg(verify(fs, false) == 0, "%s", told);
+	ck_ok(ropefs_close(fs));
+	ck_clone_has_all(&p, FILES);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("remote_harm");
@@ -378,6 +424,8 @@ int main(void)
 	tcase_add_test(t,
 		       a_bucket_put_back_gets_what_it_lacks_and_an_empty_folder_nothing);
 	tcase_add_test(t, a_damaged_manifest_goes_with_its_time_and_stops_nothing);
+	tcase_add_test(
+		t, a_folder_that_goes_and_comes_is_told_gets_nothing_and_is_read_again);
 	suite_add_tcase(s, t);
 	return suite_main(s);
 }
