@@ -217,9 +217,14 @@ static int check_same_bucket(struct remote *rm)
 		E_CORRUPT,
 		"manifest %" PRIu64 ", the last that was put, is not in %s: is what "
 		"belongs there mounted? Else it was put back to an older state, or "
-		"somebody removes from it: ropectl verify. Nothing goes up until it "
-		"is there",
+		"somebody removes from it: ropectl verify says what is missing, and "
+		"with --repair puts it again. Nothing goes up until it is there",
 		rm->man.number, rm->cfg.url);
+}
+
+static bool is_folder(const struct remote *rm)
+{
+	return !strncmp(rm->cfg.url, "file://", strlen("file://"));
 }
 
 /* Manifests stay in the bucket for keep_s after a newer one came. Whoever has not looked for
@@ -233,7 +238,7 @@ static int check_writer(struct remote *rm)
 		rm->attempted = false;
 	if (rm->checked_ns && !rm->attempted &&
 	    now - rm->checked_ns < rm->cfg.keep_s * SECOND_NS / 2)
-		return 0;
+		return is_folder(rm) ? check_same_bucket(rm) : 0; /* costs nothing */
 	r = remote_find_last(rm->up.os, rm->instance, rm->man.number, &last);
 	if (r == 0 && last > rm->man.number)
 		return settle_newer(rm, last);
@@ -592,11 +597,6 @@ static int upload(struct remote *rm)
 	for (unsigned rank = 0; r == 0 && rank < LANE_RANKS; rank++)
 		r = upload_rank(rm, rank);
 	return r;
-}
-
-static bool is_folder(const struct remote *rm)
-{
-	return !strncmp(rm->cfg.url, "file://", strlen("file://"));
 }
 
 int remote_cycle(struct remote *rm)

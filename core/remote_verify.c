@@ -492,6 +492,11 @@ int ropefs_remote_verify(struct ropefs *fs, struct ropefs_verify *v)
 	err_clear();
 	if (!k.rm)
 		return err_set(E_REMOTE, "the store has no bucket");
+	if (k.rm->follow)
+		return err_set(
+			E_REMOTE,
+			"this mount follows a bucket and has nothing to compare it "
+			"with: verify it where the store is, or a clone of it");
 	r = remote_file_read(fs->io, MANIFEST_NAME, &k.bytes);
 	if (r == -ENOENT)
 		return err_set(E_REMOTE, "nothing was uploaded yet");

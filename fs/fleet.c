@@ -610,7 +610,36 @@ static void fleet_readdir(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 	fuse_reply_buf(req, p, at);
 }
 
+/* For an ordinary user it is no read-only mount (options.c), but nothing is written all the
+ * same. */
+static void refuse_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void refuse_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+			 dev_t dev)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void refuse_removal(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void refuse_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *to, int which,
+			   struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, EROFS);
+}
+
 static const struct fuse_lowlevel_ops fleet_ops = {
+	.mkdir = refuse_mkdir,
+	.mknod = refuse_mknod,
+	.unlink = refuse_removal,
+	.rmdir = refuse_removal,
+	.setattr = refuse_setattr,
 	.lookup = fleet_lookup,
 	.getattr = fleet_getattr,
 	.readlink = fleet_readlink,

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char usage[] =
 	"usage: ropefs [options] STORE MOUNTPOINT\n"
@@ -579,6 +580,14 @@ static int resolve_words(struct options *o, char **words, bool on_mount)
 	}
 	if (r == OPTIONS_RUN)
 		r = resolve(words[1], "mount point", "mkdir", &o->mountpoint);
+	if (r == OPTIONS_RUN && o->fleet && geteuid() != 0 && !o->allow_other) {
+		report("the stores of a fleet are mounted below it, which fusermount3 "
+		       "does for "
+		       "an ordinary user only with -o allow_other, and user_allow_other "
+		       "in "
+		       "/etc/fuse.conf");
+		r = OPTIONS_FAILED;
+	}
 	return r;
 }
 
@@ -592,8 +601,9 @@ int options_parse(int argc, char **argv, bool on_mount, struct options *ret)
 		p.o.first_word = optind;
 		r = resolve_words(&p.o, argv + optind, on_mount);
 	}
-	if (r == OPTIONS_RUN && p.o.opts.read_only)
-		add_mount_opt(&p, "ro");
+	if (r == OPTIONS_RUN && p.o.opts.read_only && !(p.o.fleet && geteuid() != 0))
+		add_mount_opt(&p,
+			      "ro"); /* fusermount3 mounts on what its user may write */
 	if (r == OPTIONS_RUN && p.o.allow_other)
 		add_mount_opt(&p, "allow_other");
 	if (r != OPTIONS_RUN) {

@@ -53,5 +53,25 @@ is "find sees each once" "$(cd "$FLEET" && find . -name name | sort | xargs)" \
 	"./r1/name ./r2/name ./r3/name ./r4/name"
 ok "it is unmounted with all below" timeout 60 "$ROPECTL" umount "$FLEET"
 is "and all are gone" "$(grep -c "$FLEET" /proc/self/mounts)" 0
+
+# By an ordinary user. The machine's /dev/fuse may be root's alone, and its fuse.conf strict.
+user=(setpriv --reuid nobody --regid nogroup --clear-groups)
+mine=$(for_others "$ROPEFS")
+mknod "$T/fuse" c 10 229 && chmod 666 "$T/fuse" && mount --bind "$T/fuse" /dev/fuse
+echo user_allow_other >"$T/fuse.conf"
+[[ ! -e /etc/fuse.conf ]] || mount --bind "$T/fuse.conf" /etc/fuse.conf
+chown -R nobody "$T/bucket" "$T/keys" "$FLEET"
+by_user() { timeout 60 "${user[@]}" "$mine" --fleet --keys "$T/keys" "$@" "$URL" "$FLEET"; }
+if command -v fusermount3 >/dev/null && "${user[@]}" test -w /dev/fuse &&
+	[[ -e /etc/fuse.conf ]] && "${user[@]}" test -x "$mine"; then
+	fails "an ordinary user is told what that needs" "allow_other" by_user
+	ok "and with it can mount one" by_user -o allow_other
+	is "and read it" "$("${user[@]}" timeout 60 cat "$FLEET/r1/name" "$FLEET/r2/name")" "I am r1
+I am r2"
+	fails "but not write" "Read-only" "${user[@]}" mkdir "$FLEET/r9"
+	fails "nor in a store" "Read-only" "${user[@]}" touch "$FLEET/r1/x"
+	ok "and unmounts it" timeout 60 "${user[@]}" "$(for_others "$ROPECTL")" umount "$FLEET"
+	is "all of it" "$(grep -c "$FLEET" /proc/self/mounts)" 0
+fi
 bucket_stop
 finish

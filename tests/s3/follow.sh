@@ -36,6 +36,7 @@ ok "a bucket is mounted" far_start --cache "$T/cache"
 ((FAILED == 0)) || exit 1
 ok "and has all bytes" same d/big
 is "a folder for the cache has no name left" "$(ls -A "$T/cache")" ""
+fails "it is verified elsewhere" "where the store is" "$ROPECTL" verify "$FAR"
 fails "nothing is written there" "Read-only" touch "$FAR/new"
 is "it says what it is" "$(state follows)" true
 
