@@ -142,9 +142,11 @@ def kill(mount, seconds, supervisor):
         if random.randrange(8) == 0:
             time.sleep(random.randrange(10, 100) / 1000)
             again = worker_of(supervisor)
-            if again:
-                os.kill(again, signal.SIGKILL)
-                early += 1
+            try:
+                os.kill(again or pid, signal.SIGKILL)
+                early += again > pid
+            except ProcessLookupError:
+                pass  # the one before, and just buried
     waits.sort()
     return '%d kills, and %d more; till it answered: median %d ms, a tenth above %d, at most %d' % (
         len(waits), early, *(1000 * waits[min(len(waits) - 1, i)] for i in (
