@@ -180,7 +180,7 @@ static void print_words(const struct place *p, const cJSON *report)
 		       term_count((uint64_t)remote).s,
 		       term_bytes(number(report, "remote_bytes")).s);
 	if (files + problems > 0)
-		printf("%sdamaged%s in %s places, of %s files: unmounted, ropefs-fsck "
+		printf("%sdamaged%s (places: %s, files: %s): unmounted, ropefs-fsck "
 		       "--repair --dry-run says what can be done\n",
 		       term_paint(stdout, TERM_BAD), term_paint(stdout, TERM_PLAIN),
 		       term_count((uint64_t)problems).s, term_count((uint64_t)files).s);

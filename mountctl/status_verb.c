@@ -235,7 +235,7 @@ static void print_scrub_result(const cJSON *report, double found, const char *wh
 {
 	if (found > 0)
 		line("scrub", TERM_BAD,
-		     "%s: DAMAGED in %s places, of %s files; unmounted, ropefs-fsck "
+		     "%s: DAMAGED (places: %s, files: %s); unmounted, ropefs-fsck "
 		     "--repair --dry-run says what can be done",
 		     when, count_of(report, "problems").s, count_of(report, "files").s);
 	else
