@@ -527,12 +527,6 @@ static int check_rows(struct checking *k)
 
 /* --- all of it --- */
 
-static bool log_damaged(const struct checking *k)
-{
-	return k->fs->read_only &&
-	       strcmp(k->fs->read_only_why, ROPEFS_READ_ONLY_ASKED) != 0;
-}
-
 static int check_open(struct checking *k)
 {
 	struct pagefile_stats pages;
@@ -547,7 +541,7 @@ static int check_open(struct checking *k)
 	k->pages = calloc(1, k->n_pages / 8 + 1);
 	if (!k->pages)
 		return -ENOMEM;
-	if (log_damaged(k))
+	if (k->fs->failed)
 		bad(k, "log: %s", k->fs->read_only_why);
 	r = pagefile_check_super(k->fs->pf, &copies);
 	if (r < 0)
@@ -588,7 +582,7 @@ static int check_files(struct checking *k, const char *path)
 	if (r >= 0) {
 		int wal = wal_inspect(io, k->fs->keys, ignore_line, NULL, NULL);
 
-		if (wal == -E_CORRUPT && !log_damaged(k))
+		if (wal == -E_CORRUPT && !k->fs->failed)
 			bad(k, "log: %s", err_words(wal));
 	}
 	io_free(io);

@@ -462,7 +462,8 @@ struct ropefs_status {
 	char store_id[33]; /* hex */
 	const char *cipher;
 	bool read_only;
-	/* "" when writable, ROPEFS_READ_ONLY_ASKED, or an error */
+	bool failed; /* and that because of damage, or of a disk that could not be written */
+	/* "" when writable, ROPEFS_READ_ONLY_ASKED, or why */
 	char read_only_why[256];
 	bool was_clean; /* the last shutdown */
 	double recovery_s;

@@ -94,6 +94,7 @@ void ropefs_get_status(struct ropefs *fs, struct ropefs_status *ret)
 	lock_take(&fs->engine);
 	status_layers(fs, &st);
 	st.read_only = fs->read_only;
+	st.failed = fs->failed;
 	if (fs->read_only)
 		memcpy(st.read_only_why, fs->read_only_why, sizeof(st.read_only_why));
 	st.was_clean = fs->was_clean;
@@ -259,6 +260,7 @@ int ropefs_status_json(struct ropefs *fs, bool names, char **ret)
 	cJSON_AddStringToObject(o, "store_id", st.store_id);
 	cJSON_AddStringToObject(o, "cipher", st.cipher);
 	cJSON_AddBoolToObject(o, "read_only", st.read_only);
+	cJSON_AddBoolToObject(o, "failed", st.failed);
 	cJSON_AddStringToObject(o, "read_only_why", st.read_only_why);
 	cJSON_AddBoolToObject(o, "was_clean", st.was_clean);
 	add_last_error(fs, o, st.last_error, names);

@@ -47,6 +47,7 @@ void store_fail_locked(struct ropefs *fs, int r, const char *what)
 	if (fs->read_only)
 		return;
 	fs->read_only = true;
+	fs->failed = r != -E_FENCED;
 	snprintf(fs->read_only_why, sizeof(fs->read_only_why), "%s (%s)", what,
 		 err_text(r));
 	pthread_cond_broadcast(&fs->room);

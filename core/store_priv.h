@@ -130,6 +130,7 @@ struct ropefs {
 	bool replaying;
 	uint64_t replayed_lsn;
 	bool read_only;
+	bool failed; /* read-only since something was found damaged, or could not be written */
 	char read_only_why[256];
 	uint64_t dead_bytes; /* of chunks, about, since the last collection */
 	uint64_t

@@ -187,14 +187,19 @@ static int open_store(const struct options *o, const struct seat *seat, struct d
 	return ropefs_error_exit_status(r);
 }
 
-/* Damage lets a store be read, and no more: whoever mounts it should know at once. */
-static void report_damage(const struct options *o, struct ropefs *fs)
+/* Whoever mounts a store that can only be read should know at once, and why: it is damaged, or
+ * another one writes in its place. */
+static void report_read_only(const struct options *o, struct ropefs *fs)
 {
 	struct ropefs_status st;
 
 	ropefs_get_status(fs, &st);
 	if (!st.read_only || strcmp(st.read_only_why, ROPEFS_READ_ONLY_ASKED) == 0)
 		return;
+	if (!st.failed) {
+		report("%s: mounted read-only: %s", o->store, st.read_only_why);
+		return;
+	}
 	report("%s: mounted READ-ONLY: %s; copy out what matters, then run ropefs-fsck "
 	       "on the unmounted store",
 	       o->store, st.read_only_why);
@@ -500,7 +505,7 @@ int mount_start(const struct options *o, const struct seat *seat, struct mounted
 		return 1;
 	}
 	pulse_start(m);
-	report_damage(o, m->d.fs);
+	report_read_only(o, m->d.fs);
 	*ret = m;
 	return 0;
 }

@@ -68,7 +68,13 @@ static void line(const char *label, enum term_paint paint, const char *fmt, ...)
 
 static bool is_damaged(const cJSON *json)
 {
-	return is_true(json, "read_only") &&
+	return is_true(json, "failed");
+}
+
+/* Another store writes in its place. */
+static bool is_copy(const cJSON *json)
+{
+	return is_true(json, "read_only") && !is_damaged(json) &&
 	       strcmp(string(json, "read_only_why"), ROPEFS_READ_ONLY_ASKED) != 0;
 }
 
@@ -132,6 +138,8 @@ static void print_health(const cJSON *json, const char *store, const struct moun
 		     "FAILING: see the last error; what was synced is safe in the log");
 	else if (scrub_found(json) > 0)
 		line("state", TERM_BAD, "DAMAGED: see the scrub below");
+	else if (is_copy(json))
+		line("state", TERM_WARN, "read-only: %s", string(json, "read_only_why"));
 	else if (bucket_fails(json))
 		line("state", TERM_WARN, "%s; its BUCKET needs a look: see below",
 		     m ? "mounted" : "not mounted");

@@ -95,6 +95,8 @@ ok "so that all is there" verify --data "$STORE" --key-file "$KEY"
 timeout 100 "$ROPECTL" clone "$URL" "$T/clone" --key-file "$KEY" >/dev/null
 STORE=$T/clone
 fs_start
+ok "a clone says what it is" \
+	grep -q "^state .*read-only: it is a copy .*clone --take-over" <("$ROPECTL" status "$MNT")
 is "all is there" "$(cat "$MNT/a" "$MNT/b")" "before
 after"
 fails "but for that" "Input/output error" cat "$MNT/scratch/c"
