@@ -348,6 +348,8 @@ static void committed(struct remote *rm, uint64_t lsn)
 	lock_take(&rm->lock);
 	rm->committed_lsn = MAX(rm->committed_lsn, lsn);
 	rm->committed_ns = io_real_ns(rm->fs->io);
+	/* Whoever waited for this is told before the cycle ends. */
+	rm->last_error[0] = '\0';
 	rm->packs_left = rm->bytes_left = 0;
 	lock_drop(&rm->lock);
 }

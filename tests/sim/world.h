@@ -15,7 +15,7 @@
 #define SIM_SEGMENT_BYTES (96 * KIB)
 #define SIM_FRAME_BYTES	  (8 * KIB)
 #define SIM_CURSOR	  "reader"
-#define SIM_BUCKET_URL	  "file:///bucket"
+#define SIM_BUCKET_URL	  "s3://bucket" /* a folder is looked at anew after each failure */
 
 struct moment {
 	struct io *io;

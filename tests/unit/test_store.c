@@ -560,6 +560,8 @@ END_TEST
 /* Fills the disk with files of n bytes; how many fitted. A pack for every few MiB of them. */
 static int fill_with_small(const char *prefix, uint8_t *bytes, size_t n)
 {
+	const struct ropefs_new what = { .mode = S_IFREG | 0644 };
+	struct ropefs_attr a;
 	char name[32];
 
 	for (int i = 0;; i++) {
@@ -568,7 +570,9 @@ static int fill_with_small(const char *prefix, uint8_t *bytes, size_t n)
 		snprintf(name, sizeof(name), "%s%d", prefix, i);
 		rng_fill(&f.rng, bytes, n);
 		memcpy(bytes, &i, sizeof(i));
-		r = ropefs_write(f.fs, make(name), 0, bytes, n, 0, NULL);
+		r = ropefs_create(f.fs, ROPEFS_ROOT_INO, ropefs_name(name), &what, &a);
+		if (r == 0)
+			r = ropefs_write(f.fs, a.ino, 0, bytes, n, 0, NULL);
 		if (r == -ENOSPC)
 			return i;
 		ck_assert_int_eq(r, (ssize_t)n);
