@@ -66,9 +66,12 @@ bool replay_full_locked(struct ropefs *fs)
 	return memory_unpacked(fs) > fs->hot_hard + fs->hot_hard / 2;
 }
 
+/* Of little memory next to nothing is lent: what is lent comes back a little late. */
+#define LEND_NOT (24u << 20)
+
 void memory_lend_locked(struct ropefs *fs)
 {
-	uint64_t used = memory_unpacked(fs) + hot_spare(fs->hot);
+	uint64_t used = memory_unpacked(fs) + hot_spare(fs->hot) + LEND_NOT;
 
 	nodes_lend(fs->nodes, fs->hot_hard - MIN(used, fs->hot_hard));
 }

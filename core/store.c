@@ -397,7 +397,7 @@ static int open_trees(struct ropefs *fs, const struct store_opts *opts)
 	if (r == 0)
 		r = open_nodes(fs, &fs->super, &fs->nodes);
 	if (r == 0)
-		r = hot_new(fs->hot_soft, &fs->hot);
+		r = hot_new(fs->opts.memory_bytes / 4, &fs->hot);
 	if (r == 0)
 		take_super(fs);
 	return r;
@@ -576,7 +576,7 @@ static struct ropefs *store_new(struct io *io, const struct store_opts *o)
 	fs->lane_turn = 1;
 	fs->repair = o->repair;
 	fs->hot_soft = hot_soft(o->pub.memory_bytes);
-	fs->hot_hard = o->hot_hard ? o->hot_hard : fs->hot_soft + o->pub.memory_bytes / 4;
+	fs->hot_hard = o->hot_hard ? o->hot_hard : o->pub.memory_bytes / 2;
 	fs->log_soft = MIN(256 * MIB, 2 * fs->hot_hard);
 	fs->segment_bytes = o->segment_bytes;
 	lock_init(&fs->checkpoint, RANK_CHECKPOINT);
