@@ -469,7 +469,8 @@ int remote_start(struct ropefs *fs)
 	sigset_t all, old;
 	int r;
 
-	if (!rm || rm->cfg.reader || rm->started || fs->read_only || !fs->threads)
+	if (!rm || rm->cfg.reader || rm->started || !fs->threads ||
+	    store_writable(fs) < 0)
 		return 0;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);

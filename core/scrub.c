@@ -287,10 +287,12 @@ int scrub_open(struct ropefs *fs)
 	lock_cond_init(&s->wake);
 	fs->scrub = s;
 	r = scrub_load(s);
-	if (r < 0 || fs->read_only || (!s->under_way && !s->period_ns))
+	if (r < 0 || (!s->under_way && !s->period_ns))
 		return r;
-	lock_take(&fs->engine);
-	if (s->under_way && !s->asked && !s->period_ns) /* nobody wants it any more */
+	lock_take(&fs->engine); /* others may find by now that it can only be read */
+	if (fs->read_only)
+		r = 0;
+	else if (!s->asked && !s->period_ns) /* nobody wants it any more */
 		forget_pass_locked(s);
 	else
 		r = start_thread(s);
