@@ -9,7 +9,10 @@
 
 enum {
 	HELD_MAX = 8,
-	MANY = 4, /* so many take a while: another loop takes requests meanwhile */
+	FEW = 4, /* are woken before who wrote is answered: it costs that one less than it
+		  * gives them, as their cores may have to wake, too */
+	MANY = 512, /* more take a while: another loop takes requests meanwhile. For fewer that
+		    * only takes a core from those who are woken. */
 };
 
 /* What happened while this thread held its waking back. */
@@ -153,6 +156,34 @@ void follow_changed(void *arg, uint64_t ino)
 void follow_hold(void)
 {
 	held.depth++;
+}
+
+static bool are_few(struct daemon *d, uint64_t ino)
+{
+	struct follows *t = &d->follows;
+	struct follower *f;
+	unsigned n = 0;
+
+	pthread_mutex_lock(&t->mutex);
+	for (f = map_get(&t->by_ino, ino); f && n <= FEW; f = f->next)
+		n++;
+	pthread_mutex_unlock(&t->mutex);
+	return n <= FEW;
+}
+
+void follow_wake_few(void)
+{
+	unsigned kept = 0;
+
+	if (held.depth != 1 || held.all)
+		return;
+	for (unsigned i = 0; i < held.n; i++) {
+		if (are_few(held.d, held.inos[i]))
+			wake(held.d, held.inos[i]);
+		else
+			held.inos[kept++] = held.inos[i];
+	}
+	held.n = kept;
 }
 
 void follow_wake_later(void)

@@ -1,8 +1,8 @@
 /* follow.h - who follows which file: sources (waits.h) that are woken by changes of it.
  *
  * The store calls follow_changed() in the thread that made a change. A request that has a reply to
- * send first holds the waking back: who writes is answered before those who follow, however
- * many they are. */
+ * send first holds the waking back: who writes is answered before those who follow, unless they
+ * are few. */
 #ifndef ROPEFS_FS_FOLLOW_H
 #define ROPEFS_FS_FOLLOW_H
 
@@ -34,6 +34,8 @@ void follow_del(struct daemon *d, struct follower *f);
 void follow_changed(void *arg, uint64_t ino);
 /* From here to follow_wake_later() this thread wakes nobody; then those whose time has come. */
 void follow_hold(void);
+/* In between, when all is done but the reply: wakes those of files that few follow. */
+void follow_wake_few(void);
 void follow_wake_later(void);
 
 #endif

@@ -374,6 +374,7 @@ static int sync_all(struct daemon *d, uint64_t ino, const struct fuse_file_info 
 
 static void written(struct daemon *d, fuse_req_t req, ssize_t r)
 {
+	follow_wake_few();
 	if (r < 0) {
 		reply_err(req, (int)r);
 	} else {
