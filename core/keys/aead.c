@@ -12,6 +12,7 @@
 #include "core/base/err.h"
 #include "core/base/le.h"
 #include "core/keys/secret.h"
+#include "core/keys/xchacha.h"
 
 #define GCM_NONCE_BYTES	 12
 #define GCM_PREFIX_BYTES (AEAD_NONCE_BYTES - GCM_NONCE_BYTES)
@@ -196,8 +197,10 @@ void aead_seal(const struct aead *a, const struct nonce *nonce, struct span aad,
 		in = out = nothing;
 	switch (a->cipher) {
 	case CIPHER_XCHACHA20:
-		crypto_aead_xchacha20poly1305_ietf_encrypt_detached(
-			out, tag, NULL, in, n, aad.p, aad.n, NULL, nonce->b, a->key);
+		if (!xchacha_seal(a->key, nonce, aad, in, n, out, tag))
+			crypto_aead_xchacha20poly1305_ietf_encrypt_detached(
+				out, tag, NULL, in, n, aad.p, aad.n, NULL, nonce->b,
+				a->key);
 		break;
 	case CIPHER_AES256GCM:
 		gcm_seal(a, nonce, aad, in, n, out, tag);
@@ -223,8 +226,9 @@ int aead_open(const struct aead *a, const struct nonce *nonce, struct span aad,
 		in = out = nothing;
 	switch (a->cipher) {
 	case CIPHER_XCHACHA20:
-		r = crypto_aead_xchacha20poly1305_ietf_decrypt_detached(
-			out, NULL, in, n, tag, aad.p, aad.n, nonce->b, a->key);
+		if (!xchacha_open(a->key, nonce, aad, in, n, tag, out, &r))
+			r = crypto_aead_xchacha20poly1305_ietf_decrypt_detached(
+				out, NULL, in, n, tag, aad.p, aad.n, nonce->b, a->key);
 		break;
 	case CIPHER_AES256GCM:
 		r = gcm_open(a, nonce, aad, in, n, tag, out);

@@ -1,4 +1,4 @@
-/* aead.h - sealing and opening of bytes at rest, by libsodium.
+/* aead.h - sealing and opening of bytes at rest, by libsodium (many bytes: see xchacha.h).
  *
  * CIPHER_NONE does not hide anything but still authenticates: its tag is a keyed BLAKE2b of
  * nonce, aad and bytes, so that every other rule (a page's tag in its parent, EIO for a

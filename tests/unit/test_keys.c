@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -130,6 +131,74 @@ START_TEST(aes_uses_the_key_itself_for_counters_only)
 		ck_assert_mem_ne(t1, t2, 16);
 		nonce.b[i] = 0;
 	}
+	aead_free(a);
+}
+END_TEST
+
+/* Long ones are done by libcrypto: it must be the same cipher, on every machine, for ever. */
+START_TEST(long_ones_are_what_libsodium_makes_of_them)
+{
+	static const size_t lengths[] = { 2047, 2048, 2049, 4096, 65535, 300001 };
+	struct rng r = rng_seeded(suite_seed());
+	struct aead *a = aead_fixed(CIPHER_XCHACHA20, 7);
+	uint8_t key[AEAD_KEY_BYTES], tag[16], wanted[16];
+	uint8_t *plain = malloc(300001), *mine = malloc(300001), *theirs = malloc(300001);
+	struct nonce nonce;
+
+	memset(key, 7, sizeof(key));
+	for (size_t i = 0; i < ARRAY_LEN(lengths) * 2; i++) {
+		size_t n = lengths[i / 2], aad = i % 2 * 9;
+
+		rng_fill(&r, nonce.b, sizeof(nonce.b));
+		rng_fill(&r, plain, n);
+		aead_seal(a, &nonce, span_of("more text", aad), plain, n, mine, tag);
+		crypto_aead_xchacha20poly1305_ietf_encrypt_detached(
+			theirs, wanted, NULL, plain, n, (const uint8_t *)"more text", aad,
+			NULL, nonce.b, key);
+		ck_assert_mem_eq(mine, theirs, n);
+		ck_assert_mem_eq(tag, wanted, 16);
+		memcpy(theirs, plain, n);
+		aead_seal(a, &nonce, span_of("more text", aad), theirs, n, theirs, tag);
+		ck_assert_mem_eq(theirs, mine, n);
+		ck_ok(aead_open(a, &nonce, span_of("more text", aad), theirs, n, tag,
+				theirs));
+		ck_assert_mem_eq(theirs, plain, n);
+	}
+	free(plain);
+	free(mine);
+	free(theirs);
+	aead_free(a);
+}
+END_TEST
+
+/* A flip of one bit in each of bytes, tag, nonce and aad. */
+START_TEST(a_long_one_that_was_changed_is_refused_and_zeroed)
+{
+	enum { N = 5000 };
+	struct rng r = rng_seeded(suite_seed());
+	struct aead *a = aead_fixed(CIPHER_XCHACHA20, 7);
+	struct {
+		uint8_t sealed[N], tag[16], aad[9];
+		struct nonce nonce;
+	} all = { 0 };
+	uint8_t out[N], zeros[N] = { 0 };
+
+	aead_seal(a, &all.nonce, span_of(all.aad, 9), zeros, N, all.sealed, all.tag);
+	for (int i = 0; i < 500; i++) {
+		/* Each of the short parts at times, each bit of them. */
+		size_t bit = i < 392 ? N * 8 + (size_t)i : rng_below(&r, N * 8);
+		uint8_t *p = (uint8_t *)&all + bit / 8;
+
+		*p ^= (uint8_t)(1 << bit % 8);
+		memset(out, 1, sizeof(out));
+		ck_assert_int_eq(aead_open(a, &all.nonce, span_of(all.aad, 9), all.sealed,
+					   N, all.tag, out),
+				 -EBADMSG);
+		ck_assert_mem_eq(out, zeros, N);
+		*p ^= (uint8_t)(1 << bit % 8);
+	}
+	ck_ok(aead_open(a, &all.nonce, span_of(all.aad, 9), all.sealed, N, all.tag, out));
+	ck_assert_mem_eq(out, zeros, N);
 	aead_free(a);
 }
 END_TEST
@@ -367,6 +436,8 @@ static Suite *make_suite(void)
 	tcase_add_loop_test(aead, bytes_cannot_move_between_aad_and_text, 0, n);
 	if (cipher_available(CIPHER_AES256GCM))
 		tcase_add_test(aead, aes_uses_the_key_itself_for_counters_only);
+	tcase_add_test(aead, long_ones_are_what_libsodium_makes_of_them);
+	tcase_add_test(aead, a_long_one_that_was_changed_is_refused_and_zeroed);
 	tcase_add_test(aead, cipher_words_go_both_ways_and_unknown_ones_are_refused);
 	tcase_add_test(keys, each_purpose_and_salt_has_a_key_of_its_own);
 	tcase_add_test(keys,
