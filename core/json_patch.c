@@ -5,12 +5,46 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/util.h"
+#include "core/ropefs.h"
+
+/* cJSON parses no deeper, and goes down by recursion wherever it goes. A copy of a value into
+ * itself doubles what there is, its depth too: thirty small operations would take all memory. */
+enum {
+	DEPTH_MAX = CJSON_NESTING_LIMIT,
+	COPIED_MAX =
+		ROPEFS_WRITE_MAX, /* bytes of text that the copies of a patch may add */
+};
 
 /* A pointer to a value: what holds it, and under which name there. */
 struct place {
 	cJSON *parent; /* NULL: the place is the whole document */
 	char *key; /* the last word of the pointer; ours to free */
+	unsigned depth; /* words of the pointer */
 };
+
+struct measure {
+	unsigned depth; /* arrays and objects in one another */
+	size_t bytes; /* of text, at least */
+};
+
+static struct measure measure_of(const cJSON *value)
+{
+	struct measure m = { .bytes = 2 }; /* such as "0," */
+	const cJSON *item;
+
+	m.bytes += value->string ? strlen(value->string) : 0;
+	m.bytes += value->valuestring ? strlen(value->valuestring) : 0;
+	cJSON_ArrayForEach(item, value)
+	{
+		struct measure of = measure_of(item);
+
+		m.depth = MAX(m.depth, of.depth);
+		m.bytes += of.bytes;
+	}
+	m.depth += cJSON_IsArray(value) || cJSON_IsObject(value);
+	return m;
+}
 
 static void place_release(struct place *p)
 {
@@ -79,6 +113,7 @@ static int find(cJSON *doc, const char *pointer, struct place *ret)
 			return not_there(pointer);
 		rest++;
 		p.parent = parent;
+		p.depth++;
 		p.key = take_word(&rest);
 		if (!p.key)
 			return err_set(EINVAL, "\"%.80s\" is no JSON pointer", pointer);
@@ -123,6 +158,11 @@ static int put(cJSON **doc, const struct place *p, cJSON *value)
 {
 	int size, i;
 
+	if (p->depth + measure_of(value).depth > DEPTH_MAX) {
+		cJSON_Delete(value);
+		return err_set(EINVAL, "it would be more than %d values in one another",
+			       DEPTH_MAX);
+	}
 	if (!p->parent) {
 		cJSON_Delete(*doc);
 		*doc = value;
@@ -228,18 +268,13 @@ static int op_remove(cJSON **doc, const struct place *p, const char *pointer)
 static int op_replace(cJSON **doc, const cJSON *op, const struct place *p,
 		      const char *pointer)
 {
-	cJSON *value = NULL, *old = at(*doc, p);
-	int r;
+	cJSON *old = at(*doc, p);
 
 	if (!old)
 		return not_there(pointer);
-	r = op_copy(op, &value);
-	if (r < 0)
-		return r;
-	if (!cJSON_IsArray(p->parent))
-		return put(doc, p, value);
-	cJSON_ReplaceItemViaPointer(p->parent, old, value);
-	return 0;
+	if (cJSON_IsArray(p->parent))
+		cJSON_Delete(detach(doc, p));
+	return op_add(doc, op, p);
 }
 
 static int op_test(cJSON **doc, const cJSON *op, const struct place *p,
@@ -263,24 +298,39 @@ static bool is_within(const char *path, const char *from)
 	return !strncmp(path, from, n) && path[n] == '/';
 }
 
-/* path is looked for after the value has left its place: it counts in what is left. */
-static int op_move(cJSON **doc, const char *path, const char *from, bool copy)
+/* *room: bytes that copies may still add. */
+static int duplicate(const cJSON *value, size_t *room, cJSON **ret)
+{
+	size_t n = measure_of(value).bytes;
+
+	if (n > *room)
+		return err_set(EINVAL, "the copies of the patch take more than %d bytes",
+			       COPIED_MAX);
+	*room -= n;
+	*ret = cJSON_Duplicate(value, true);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* path is looked for after the value has left its place: it counts in what is left. room: as of
+ * duplicate(), for a copy; NULL: it moves. */
+static int op_move(cJSON **doc, const char *path, const char *from, size_t *room)
 {
 	_cleanup_(place_release) struct place source = { 0 }, p = { 0 };
-	cJSON *value;
+	cJSON *value = NULL;
 	int r = find(*doc, from, &source);
 
 	if (r >= 0 && !at(*doc, &source))
 		r = not_there(from);
-	if (r >= 0 && !copy && is_within(path, from))
+	if (r >= 0 && !room && is_within(path, from))
 		r = err_set(EINVAL, "a value can't be moved into itself");
+	if (r >= 0 && !room && !strcmp(path, from))
+		return 0;
+	if (r >= 0 && room)
+		r = duplicate(at(*doc, &source), room, &value);
 	if (r < 0)
 		return r;
-	if (!copy && !strcmp(path, from))
-		return 0;
-	value = copy ? cJSON_Duplicate(at(*doc, &source), true) : detach(doc, &source);
-	if (!value)
-		return -ENOMEM;
+	if (!room)
+		value = detach(doc, &source);
 	r = find(*doc, path, &p);
 	if (r >= 0)
 		return put(doc, &p, value);
@@ -288,7 +338,7 @@ static int op_move(cJSON **doc, const char *path, const char *from, bool copy)
 	return r;
 }
 
-static int apply(cJSON **doc, const cJSON *op)
+static int apply(cJSON **doc, const cJSON *op, size_t *room)
 {
 	_cleanup_(place_release) struct place p = { 0 };
 	const char *name = NULL, *path = NULL, *from = NULL;
@@ -300,7 +350,7 @@ static int apply(cJSON **doc, const cJSON *op)
 		return r;
 	if (!strcmp(name, "move") || !strcmp(name, "copy")) {
 		r = member(op, "from", &from);
-		return r < 0 ? r : op_move(doc, path, from, *name == 'c');
+		return r < 0 ? r : op_move(doc, path, from, *name == 'c' ? room : NULL);
 	}
 	r = find(*doc, path, &p);
 	if (r < 0)
@@ -318,6 +368,7 @@ static int apply(cJSON **doc, const cJSON *op)
 
 int json_patch(cJSON **doc, const cJSON *patch)
 {
+	size_t room = COPIED_MAX;
 	const cJSON *op;
 	unsigned n = 1;
 	int r = 0;
@@ -327,7 +378,7 @@ int json_patch(cJSON **doc, const cJSON *patch)
 	cJSON_ArrayForEach(op, patch)
 	{
 		err_clear();
-		r = apply(doc, op);
+		r = apply(doc, op, &room);
 		if (r == -EINVAL)
 			r = err_set(EINVAL, "operation %u of the patch: %s", n,
 				    err_detail());

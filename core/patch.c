@@ -1,6 +1,8 @@
 /* patch.c - JSON text changed by a JSON Patch. */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/err.h"
@@ -10,6 +12,7 @@
 
 #define DIGITS_MAX                                                                       \
 	15u /* of a number that a double holds exactly, and cJSON has doubles */
+#define NUMBER_TEXT_MAX 400u
 
 static void json_freep(cJSON **j)
 {
@@ -21,47 +24,98 @@ static void text_freep(char **p)
 	cJSON_free(*p);
 }
 
-/* A number that would not be the same after reading and writing it. */
-static bool has_long_number(const char *p, size_t n)
+static size_t digits(const char *p)
 {
-	unsigned digits = 0;
-	bool string = false, exponent = false;
+	return strspn(p, "0123456789");
+}
 
-	for (size_t i = 0; i < n; i++) {
-		if (string && p[i] == '\\') {
-			i++;
-		} else if (p[i] == '"') {
-			string = !string;
-			digits = 0;
-		} else if (string) {
-			continue;
-		} else if (p[i] >= '0' && p[i] <= '9') {
-			digits += !exponent && (digits || p[i] != '0');
-		} else if (digits && (p[i] == 'e' || p[i] == 'E')) {
-			exponent = true;
-		} else if (p[i] != '.') {
-			digits = 0;
-			exponent = false;
-		}
-		if (digits > DIGITS_MAX)
-			return true;
+/* The text of a number as RFC 8259 has it. */
+static bool is_number(const char *p)
+{
+	p += *p == '-';
+	if (!digits(p) || (*p == '0' && digits(p) > 1))
+		return false;
+	p += digits(p);
+	if (*p == '.') {
+		if (!digits(++p))
+			return false;
+		p += digits(p);
 	}
-	return false;
+	if (*p == 'e' || *p == 'E') {
+		p++;
+		p += *p == '+' || *p == '-';
+		if (!digits(p))
+			return false;
+		p += digits(p);
+	}
+	return !*p;
+}
+
+/* Would a number, its text right, be the same after reading and writing it? */
+static bool is_kept(const char *p)
+{
+	double v = strtod(p, NULL);
+	unsigned n = 0;
+
+	for (; *p && *p != 'e' && *p != 'E'; p++)
+		n += *p >= '0' && *p <= '9' && (n || *p != '0');
+	return n <= DIGITS_MAX && (isnormal(v) || (v == 0 && n == 0));
+}
+
+/* One number, at p; NULL: what is there is none, or not kept. Else what comes behind it. */
+static const char *check_number(const char *p, const char *end, const char *what)
+{
+	char text[NUMBER_TEXT_MAX + 1];
+	size_t n = 0;
+
+	for (; p < end && n < NUMBER_TEXT_MAX && *p && strchr("0123456789+-.eE", *p); p++)
+		text[n++] = *p;
+	text[n] = '\0';
+	if (n == NUMBER_TEXT_MAX || (is_number(text) && !is_kept(text)))
+		err_set(EINVAL,
+			"the %s holds a number of more than %u digits, or a larger or "
+			"smaller one than a double holds: patching would not keep it",
+			what, DIGITS_MAX);
+	else if (!is_number(text))
+		err_set(EINVAL, "the %s holds \"%s\", which is no number of JSON", what,
+			text);
+	else
+		return p;
+	return NULL;
+}
+
+/* cJSON takes what only looks like a number, and gives others than it was given. */
+static int check_numbers(const char *p, size_t n, const char *what)
+{
+	const char *end = p + n;
+	bool string = false;
+
+	while (p && p < end) {
+		if (string && *p == '\\')
+			p++;
+		else if (*p == '"')
+			string = !string;
+		else if (!string && *p && strchr("0123456789+-.", *p)) {
+			p = check_number(p, end, what);
+			continue;
+		}
+		p++;
+	}
+	return p ? 0 : -EINVAL;
 }
 
 static int parse(const char *p, size_t n, const char *what, cJSON **ret)
 {
 	const char *end = p;
 	cJSON *j;
+	int r;
 
 	if (memmem(p, n, "\\u0000", 6))
 		return err_set(EINVAL, "the %s holds a string with a NUL (\\u0000)",
 			       what);
-	if (has_long_number(p, n))
-		return err_set(EINVAL,
-			       "the %s holds a number of more than %u digits, which "
-			       "patching would not keep",
-			       what, DIGITS_MAX);
+	r = check_numbers(p, n, what);
+	if (r < 0)
+		return r;
 	j = cJSON_ParseWithLengthOpts(p, n, &end, false);
 	while (j && end < p + n && strchr(" \t\r\n", *end) && *end)
 		end++;

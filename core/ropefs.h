@@ -389,7 +389,8 @@ int ropefs_add(struct ropefs *fs, uint64_t ino, int64_t n, int64_t *ret);
 /* Changes a JSON file of at most ROPEFS_WRITE_MAX bytes by a JSON Patch (RFC 6902) as one step:
  * all of the patch, or none. -EINVAL: one of the two is not JSON, or they don't fit, and
  * ropefs_error() says why. Numbers are those of 64-bit floating point: a file or a patch with a
- * number of more than 15 digits is refused. */
+ * number of more than 15 digits, or that is not such a one, is refused; so is a patch whose copies
+ * add more than 1 MiB, or that makes more than 1000 values in one another. */
 int ropefs_patch(struct ropefs *fs, uint64_t ino, const char *p, size_t n);
 /* What those two make of a value, without a store; the caller frees *ret. */
 int ropefs_value_add(const char *p, size_t n, int64_t add, char **ret, size_t *ret_n);

@@ -2,6 +2,7 @@
  * what it has to do and to refuse, as the public conformance tests of JSON Patch cover it. In the
  * tables ' stands for ". */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,6 +220,21 @@ static const struct patch_case kept[] = {
 	  "['9007199254740993123456789',0.5,1e+300]" },
 	{ "[0.1,123456789012345,-0.000123456789012345]", "[]",
 	  "[0.1,123456789012345,-0.000123456789012345]" },
+	{ "[1e400]", "[]", NULL },
+	{ "[]", ADD("/0", "-1e400"), NULL },
+	{ "[1e-320]", "[]", NULL },
+	{ "[1e-400]", "[]", NULL },
+	{ "[0e9,-0.0,1E5]", "[]", "[0,-0,100000]" },
+	{ "[12345678901234567890e-5]", "[]", NULL },
+	/* what looks like a number only */
+	{ "[01]", "[]", NULL },
+	{ "[1.]", "[]", NULL },
+	{ "[.5]", "[]", NULL },
+	{ "[+1]", "[]", NULL },
+	{ "[1e]", "[]", NULL },
+	{ "[1-2]", "[]", NULL },
+	{ "[-]", "[]", NULL },
+	{ "['01','\\'+ 1.',true]", "[]", "['01','\\'+ 1.',true]" },
 	{ "['\\u0000']", "[]", NULL },
 	{ "['gr\xc3\xbcn']", "[]", "['gr\xc3\xbcn']" },
 };
@@ -303,6 +319,78 @@ START_TEST(what_is_not_patched_stays_as_it_was_written)
 }
 END_TEST
 
+/* {'a':{'a':...}} and copies of it into itself: each makes it twice as deep. */
+START_TEST(copies_of_a_value_into_itself_come_to_an_end)
+{
+	char *doubling = calloc(1, ROPEFS_WRITE_MAX), *to = doubling, *got;
+	size_t n;
+
+	ck_assert_ptr_nonnull(doubling);
+	to += sprintf(to, "[{\"op\":\"add\",\"path\":\"/a\",\"value\":{}}");
+	for (unsigned depth = 1; depth < 1u << 17; depth *= 2) {
+		to += sprintf(to, ",{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"");
+		for (unsigned i = 0; i <= depth; i++)
+			to += sprintf(to, "/a");
+		to += sprintf(to, "\"}");
+	}
+	to += sprintf(to, "]");
+	ck_assert_int_eq(
+		ropefs_value_patch("{}", 2, doubling, (size_t)(to - doubling), &got, &n),
+		-EINVAL);
+	ck_assert_ptr_nonnull(strstr(ropefs_error(), "operation 11 "));
+	ck_assert_ptr_nonnull(strstr(ropefs_error(), "more than 1000"));
+
+	to = doubling + sprintf(doubling, "[");
+	for (unsigned i = 0; i < 60; i++)
+		to += sprintf(to, "%s{\"op\":\"copy\",\"from\":\"\",\"path\":\"/%u\"}",
+			      i ? "," : "", i);
+	to += sprintf(to, "]");
+	ck_assert_int_eq(ropefs_value_patch("{\"key\":\"value\"}", 15, doubling,
+					    (size_t)(to - doubling), &got, &n),
+			 -EINVAL);
+	ck_assert_ptr_nonnull(strstr(ropefs_error(), "copies of the patch"));
+	free(doubling);
+}
+END_TEST
+
+/* 998 arrays, with what is around them in the patch, are as deep as JSON is read. */
+START_TEST(no_operation_makes_a_document_too_deep)
+{
+	static const struct {
+		const char *doc, *op, *path;
+		int want;
+	} ways[] = {
+		{ "{\"l\":[]}", "add", "/l/0", 0 },
+		{ "{\"l\":[0]}", "replace", "/l/0", 0 },
+		{ "{\"l\":[[]]}", "add", "/l/0/0", -EINVAL },
+		{ "{\"l\":[[0]]}", "replace", "/l/0/0", -EINVAL },
+		{ "{\"l\":{\"a\":{}}}", "add", "/l/a/b", -EINVAL },
+		{ "{\"l\":[[]]}", "add", "", 0 },
+	};
+	char deep[1996 + 1], patch[2100], *got, *again;
+
+	memset(deep, '[', 998);
+	memset(deep + 998, ']', 998);
+	deep[1996] = '\0';
+	for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+		int len = snprintf(patch, sizeof(patch),
+				   "[{\"op\":\"%s\",\"path\":\"%s\",\"value\":%s}]",
+				   ways[i].op, ways[i].path, deep);
+		size_t n;
+
+		ck_assert_int_eq(ropefs_value_patch(ways[i].doc, strlen(ways[i].doc),
+						    patch, (size_t)len, &got, &n),
+				 ways[i].want);
+		if (ways[i].want < 0)
+			continue;
+		/* It can be patched again. */
+		ck_assert_int_eq(ropefs_value_patch(got, n, "[]", 2, &again, &n), 0);
+		free(got);
+		free(again);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("patch");
@@ -315,6 +403,8 @@ int main(void)
 	tcase_add_test(tc, a_test_compares_values_whatever_the_order_of_names);
 	tcase_add_test(tc, what_is_malformed_is_refused);
 	tcase_add_test(tc, what_is_not_patched_stays_as_it_was_written);
+	tcase_add_test(tc, copies_of_a_value_into_itself_come_to_an_end);
+	tcase_add_test(tc, no_operation_makes_a_document_too_deep);
 	suite_add_tcase(s, tc);
 	return suite_main(s);
 }
