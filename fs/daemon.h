@@ -16,6 +16,7 @@
 #include "fs/follow.h"
 #include "fs/inodes.h"
 #include "fs/listings.h"
+#include "fs/names.h"
 #include "fs/queue_file.h"
 #include "fs/sizes.h"
 #include "fs/txn.h"
@@ -94,6 +95,7 @@ struct daemon {
 	struct txns txns;
 	struct expirer expirer;
 	struct follows follows;
+	struct names names;
 	struct queue_files queues;
 	struct counters counters;
 	struct awake awake;

@@ -161,7 +161,7 @@ static int open_store(const struct options *o, const struct seat *seat, struct d
 	opts.event = events_line;
 	opts.event_named = events_named_line;
 	opts.event_arg = d;
-	opts.changed = follow_changed;
+	opts.changed = names_changed;
 	opts.blocks = blocks_changed;
 	opts.push = seat;
 	opts.log_mark = keep_log_mark();
@@ -278,6 +278,7 @@ static void init_daemon(struct daemon *d, const struct options *o,
 	waits_init(&d->waits);
 	txns_init(&d->txns);
 	follows_init(&d->follows);
+	names_init(&d->names);
 	queue_files_init(&d->queues);
 	if (!o->asleep)
 		awake_start(&d->awake);
@@ -300,6 +301,7 @@ static void release_daemon(struct daemon *d)
 	copies_release(&d->copies);
 	inodes_release(&d->inodes);
 	queue_files_release(&d->queues);
+	names_release(&d->names);
 	follows_release(&d->follows);
 }
 

@@ -224,9 +224,12 @@ static ssize_t fill_rope(struct stream *s, void *p, size_t n, bool nowait)
 
 /* --- another file under the same name --- */
 
-static struct ropefs_name base_name(const struct view *v)
+void stream_giving(struct source *source, uint64_t unique)
 {
-	return (struct ropefs_name) { v->name, v->selector.name_len };
+	struct stream *s = (struct stream *)source;
+
+	kept_step(&s->kept, unique, &s->was, &s->p, sizeof(s->p));
+	s->was = s->p;
 }
 
 /* As if the name were opened again by who opened the view. */
@@ -280,35 +283,75 @@ static unsigned free_place(struct stream *s)
 	return place_after(s, 0);
 }
 
-/* 1: the name leads to another file, which is read from now on. The one before is, too, as long as
- * it is there: who has it open still may append to it. */
+/* The place of a file that is read already; else a free one, where it begins. */
+static int place_of(struct stream *s, const struct ropefs_attr *a, unsigned *ret)
+{
+	struct place next;
+	int r;
+
+	for (unsigned i = 0; i < PLACES; i++) {
+		if (!s->p.places[i].age || s->p.places[i].ino != a->ino)
+			continue;
+		s->p.places[i].age = stream_now(s)->age + 1; /* it got its name back */
+		*ret = i;
+		return 0;
+	}
+	r = begin_at(s, a, &next);
+	if (r < 0)
+		return r;
+	*ret = free_place(s);
+	leave_place(s, *ret);
+	r = follow_add(s->source.d, &s->files[*ret], a->ino);
+	if (r >= 0)
+		s->p.places[*ret] = next;
+	return r;
+}
+
+/* The file noted next is read from now on, and holds. The one before is read, too, as long as it is
+ * there: who has it open still may append to it. */
+static int begin_next(struct stream *s, uint64_t ino)
+{
+	struct daemon *d = s->source.d;
+	uint64_t before = stream_now(s)->ino;
+	struct ropefs_attr a;
+	unsigned i;
+	int r = ropefs_getattr(d->fs, ino, &a);
+
+	if (r >= 0)
+		r = may_read(s, ino);
+	if (r >= 0)
+		r = place_of(s, &a, &i);
+	if (r < 0)
+		return r;
+	s->p.now = (uint8_t)i;
+	s->p.delivered = s->p.places[i].next;
+	stream_giving(&s->source, 0); /* before the note of it goes */
+	names_taken(d, &s->name);
+	names_let_go(d, before);
+	return 1;
+}
+
+/* 1: there is another file to read, after the end of those before. */
 static int go_over(struct stream *s)
 {
 	struct daemon *d = s->source.d;
-	struct ropefs_attr a;
-	struct place next;
-	unsigned i;
-	int r = ropefs_lookup(d->fs, s->view.dir, base_name(&s->view), &a);
+	uint64_t ino;
+	bool more;
+	int r;
 
-	if (r == -ENOENT || (r >= 0 && (a.ino == stream_now(s)->ino || !S_ISREG(a.mode))))
-		return 0;
-	if (r < 0 || s->held)
-		return r < 0 ? r : 0;
-	r = may_read(s, a.ino);
-	if (r >= 0)
-		r = begin_at(s, &a, &next);
-	if (r >= 0)
-		r = ropefs_hold(d->fs, a.ino);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	i = free_place(s);
-	leave_place(s, i);
-	s->held = stream_now(s)->ino;
-	s->p.places[i] = next;
-	s->p.now = (uint8_t)i;
-	s->p.delivered = 0;
-	r = follow_add(d, &s->files[i], a.ino);
-	return r < 0 ? r : 1;
+	if (names_missed(d, &s->name))
+		stream_say(s,
+			   "the name led to more files than this reader can be behind; "
+			   "some are left out");
+	while (names_next(d, &s->name, &ino, &more)) {
+		r = begin_next(s, ino);
+		if (r >= 0 || r == -ENOMEM || (!more && r != -ENOENT))
+			return r;
+		/* It is gone; or it can't be read, and has lost the name. */
+		names_taken(d, &s->name);
+		names_let_go(d, ino);
+	}
+	return 0;
 }
 
 /* What the files have, the oldest first. */
@@ -374,14 +417,13 @@ static bool has_more(struct stream *s, const struct place *at)
 bool stream_ready(struct source *source)
 {
 	struct stream *s = (struct stream *)source;
-	struct ropefs_attr a;
+	uint64_t ino;
+	bool more;
 
-	if (s->p.text || !s->follow)
+	if (s->closed || s->p.text || !s->follow)
 		return true;
 	for (unsigned i = 0; i < PLACES; i++)
 		if (s->p.places[i].age && has_more(s, &s->p.places[i]))
 			return true;
-	return ropefs_lookup(s->source.d->fs, s->view.dir, base_name(&s->view), &a) >=
-		       0 &&
-	       a.ino != stream_now(s)->ino;
+	return names_next(s->source.d, &s->name, &ino, &more);
 }

@@ -5,6 +5,7 @@
 
 #include "fs/daemon.h"
 #include "fs/kept.h"
+#include "fs/names.h"
 #include "fs/reply.h"
 
 /* Files read at once: the one that has the name, and those that had it. */
@@ -29,7 +30,7 @@ struct position {
 	uint64_t
 		text_from; /* id; the text at hand is that of the records from here to next */
 	uint32_t text_at; /* bytes of it given */
-	uint8_t now, reading; /* places: whose the name is; whose the text is */
+	uint8_t now, reading; /* places: of the newest file; of the text at hand */
 	bool text; /* is there one? */
 };
 
@@ -37,20 +38,21 @@ struct stream {
 	struct source source; /* first: they are one */
 	struct kept kept;
 	struct follower files[PLACES], dir_entry;
+	struct name_watch name; /* whose files come next */
+	struct noted noted; /* of name, without a row */
 	struct view view;
 	struct caller caller; /* who opened it */
 	bool closed, follow;
 	/* All below: under the source's mutex. */
 	struct position p, was; /* was: as of the last reply */
 	bool remake; /* the text at hand has to be made once more */
-	uint64_t held; /* an inode not followed any more, not yet let go; 0: none */
 	uint64_t from; /* id */
 	uint64_t step;
 	struct ropefs_text out;
 	uint8_t *scratch; /* ROPEFS_WRITE_MAX bytes, or NULL */
 };
 
-/* The file that has the name now. */
+/* The newest file: the one that had the name last, as far as this has come. */
 static inline struct place *stream_now(struct stream *s)
 {
 	return &s->p.places[s->p.now];
@@ -59,6 +61,7 @@ static inline struct place *stream_now(struct stream *s)
 /* Of struct source; with its mutex held, as all below. */
 ssize_t stream_fill(struct source *source, void *p, size_t n, bool nowait);
 bool stream_ready(struct source *source);
+void stream_giving(struct source *source, uint64_t unique);
 /* What is left of the text at hand is not given out. */
 void stream_text_end(struct stream *s);
 void stream_say(struct stream *s, const char *text);

@@ -25,12 +25,19 @@ static struct stream *stream_of(const struct fuse_file_info *fi)
 	return (struct stream *)(uintptr_t)fi->fh;
 }
 
-static void giving(struct source *source, uint64_t unique)
+/* How far a file had been read then; from its beginning, if it was met since. */
+static void back_to(struct place *at, const struct position *before)
 {
-	struct stream *s = (struct stream *)source;
+	uint64_t age = at->age;
 
-	kept_step(&s->kept, unique, &s->was, &s->p, sizeof(s->p));
-	s->was = s->p;
+	for (unsigned i = 0; i < PLACES; i++) {
+		if (!before->places[i].age || before->places[i].ino != at->ino)
+			continue;
+		*at = before->places[i];
+		at->age = age;
+		return;
+	}
+	at->next = at->at = 0;
 }
 
 static void again(struct source *source)
@@ -41,14 +48,8 @@ static void again(struct source *source)
 
 	if (!kept_resent(&s->kept, &done, &before, sizeof(before)))
 		return;
-	for (unsigned i = 0; i < PLACES; i++) {
-		struct place *at = &s->p.places[i];
-
-		if (at->age == before.places[i].age)
-			*at = before.places[i];
-		else /* met since then */
-			at->next = at->at = 0;
-	}
+	for (unsigned i = 0; i < PLACES; i++)
+		back_to(&s->p.places[i], &before);
 	s->p.given = before.given;
 	s->p.delivered = before.delivered;
 	s->p.text_from = before.text_from;
@@ -59,24 +60,10 @@ static void again(struct source *source)
 	s->out.n = 0;
 }
 
-static void let_go(struct stream *s)
-{
-	uint64_t held;
-
-	pthread_mutex_lock(&s->source.mutex);
-	held = s->held;
-	s->held = 0;
-	pthread_mutex_unlock(&s->source.mutex);
-	if (held)
-		ropefs_release(s->source.d->fs, held, 1);
-}
-
 static void stream_free(struct source *source)
 {
 	struct stream *s = (struct stream *)source;
 
-	if (s->held)
-		ropefs_release(s->source.d->fs, s->held, 1);
 	if (s->follow)
 		ropefs_release(s->source.d->fs, stream_now(s)->ino, 1);
 	kept_drop(&s->kept);
@@ -133,10 +120,36 @@ static int start_following(struct stream *s)
 	return r < 0 ? r : follow_add(d, &s->dir_entry, s->view.dir);
 }
 
+/* What has the name from now on is noted, where the next daemon finds it. */
+static int watch_name(struct stream *s)
+{
+	int r;
+
+	s->name = (struct name_watch) {
+		.dir = s->view.dir,
+		.name = { s->view.name, s->view.selector.name_len },
+		.latest = stream_now(s)->ino,
+		.noted = s->kept.row ? s->kept.area : &s->noted,
+	};
+	r = names_watch(s->source.d, &s->name);
+	if (r < 0)
+		s->name.noted = NULL;
+	return r;
+}
+
 static void stop_following(struct stream *s)
 {
+	uint64_t ino;
+	bool more;
+
+	if (s->name.noted)
+		names_unwatch(s->source.d, &s->name);
 	pthread_mutex_lock(&s->source.mutex);
 	s->closed = true;
+	while (s->name.noted && names_next(s->source.d, &s->name, &ino, &more)) {
+		names_let_go(s->source.d, ino);
+		names_taken(s->source.d, &s->name);
+	}
 	for (unsigned i = 0; i < PLACES; i++)
 		follow_del(s->source.d, &s->files[i]);
 	follow_del(s->source.d, &s->dir_entry);
@@ -174,7 +187,7 @@ static struct stream *stream_new(struct daemon *d, const struct view *v,
 	s->source.fill = stream_fill;
 	s->source.ready = stream_ready;
 	s->source.free = stream_free;
-	s->source.giving = giving;
+	s->source.giving = stream_giving;
 	s->source.again = again;
 	for (unsigned i = 0; i < PLACES; i++)
 		s->files[i].source = &s->source;
@@ -186,23 +199,31 @@ static struct stream *stream_new(struct daemon *d, const struct view *v,
 	return s;
 }
 
+/* Of the row's area; groups are behind. */
+static size_t noted_bytes(bool follow)
+{
+	return follow ? sizeof(struct noted) : 0;
+}
+
 static void stream_keep(struct stream *s)
 {
 	struct stream_kept fixed = { .from = s->from, .n_groups = s->caller.n_groups };
-	size_t n = s->caller.n_groups * sizeof(gid_t);
+	size_t n = s->caller.n_groups * sizeof(gid_t), at = noted_bytes(s->follow);
 
 	view_keep(&s->view, s->caller.uid, s->caller.gid, &fixed.view);
 	kept_new(&s->kept, &fixed, sizeof(fixed));
 	s->was = s->p;
-	if (n && kept_area(&s->kept, n))
-		memcpy(s->kept.area, s->caller.groups, n);
-	else if (n)
+	if (s->kept.row && at + n && !kept_area(&s->kept, at + n))
 		kept_free(&s->kept);
+	if (s->kept.row && n)
+		memcpy((char *)s->kept.area + at, s->caller.groups, n);
 	kept_step(&s->kept, 0, &s->p, &s->p, sizeof(s->p));
 }
 
-static int caller_restore(const struct kept_file *k, struct caller *ret)
+static int caller_restore(const struct kept_file *k, const struct view *v,
+			  struct caller *ret)
 {
+	size_t at = noted_bytes(v->selector.has & ROPEFS_SEL_FOLLOW);
 	const struct stream_kept *fixed = k->fixed;
 	size_t n = fixed->n_groups * sizeof(gid_t);
 
@@ -214,7 +235,7 @@ static int caller_restore(const struct kept_file *k, struct caller *ret)
 	ret->groups = malloc(n);
 	if (!ret->groups)
 		return -ENOMEM;
-	memcpy(ret->groups, k->k.area, n);
+	memcpy(ret->groups, (const char *)k->k.area + at, n);
 	return 0;
 }
 
@@ -227,7 +248,7 @@ int view_stream_restore(struct daemon *d, const struct kept_file *k)
 	int r = view_restore(d, k, &view_stream, &v);
 
 	if (r >= 0)
-		r = caller_restore(k, &caller);
+		r = caller_restore(k, &v, &caller);
 	if (r < 0)
 		return r;
 	s = stream_new(d, &v, &caller);
@@ -241,6 +262,8 @@ int view_stream_restore(struct daemon *d, const struct kept_file *k)
 	s->was = s->p;
 	s->remake = s->p.text;
 	r = s->follow ? start_following(s) : 0;
+	if (r >= 0 && s->follow)
+		r = watch_name(s);
 	if (r >= 0)
 		r = handle_put(k->fh, s);
 	if (r < 0) {
@@ -273,13 +296,16 @@ static void open_waiting(struct task *t)
 	r = stream_start(s);
 	if (r < 0)
 		stream_say(s, *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
+	if (r >= 0)
+		stream_keep(s);
+	if (r >= 0 && s->follow)
+		r = watch_name(s);
 	t->fi.direct_io = 1;
 	t->fi.nonseekable = s->follow;
 	t->fi.noflush = 1;
 	if (r < 0) {
 		reply_err(t->req, r);
 	} else {
-		stream_keep(s);
 		r = reply_open_file(
 			t->req, &t->fi,
 			&(struct opened) { s, &s->kept, KEPT_STREAM, t->ino });
@@ -346,7 +372,7 @@ static void read_waiting(struct task *t)
 		r = stream_fill(&s->source, p, n, false);
 	if (r > 0) {
 		s->p.given += (uint64_t)r;
-		giving(&s->source, t->unique);
+		stream_giving(&s->source, t->unique);
 	}
 	reply_read(t->req, p, r);
 	pthread_mutex_unlock(&s->source.mutex);
@@ -360,7 +386,6 @@ static void stream_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 	struct task *t;
 
 	if (s->follow) {
-		let_go(s);
 		source_read(&s->source, req, n, fi->flags);
 		return;
 	}

@@ -10,7 +10,7 @@ here=$(dirname "$0")
 seconds=${TEST_SECONDS:-3}
 export SEED=${SEED:-$RANDOM$RANDOM}
 echo "# SEED=$SEED"
-jobs=(follow texts polls parts renamed ranges adds txns runs snaps unnamed)
+jobs=(follow texts polls parts renamed rotated ranges adds txns runs snaps unnamed)
 
 work() {	# HOW: replaces the daemon by HOW while all jobs run
 	local pids=() how=$1 n=0 begun=$SECONDS job i

@@ -170,6 +170,27 @@ def renamed(path, end):
     return n
 
 
+def rotated(path, end):
+    """Files that had the name for a while, and are gone when the reader comes to them."""
+    q = queue(path, "rotated")
+    fd = os.open(q + "@follow", os.O_RDONLY)
+    n = 0
+    while not is_over(end):
+        wrote = []
+        for _ in range(random.randrange(1, 9)):
+            os.rename(q, q + ".old")
+            wrote.append(b"%d\n" % n)
+            with open(q, "ab", 0) as f:
+                f.write(wrote[-1])
+            os.unlink(q + ".old")
+            n += 1
+        got = b""
+        while got.count(b"\n") < len(wrote):
+            got += os.read(fd, random.choice((1, 100)))
+        assert got == b"".join(wrote), (got, wrote)
+    return n
+
+
 def ranges(path, end):
     """A range that is written while others append to the file; one that others move is stale."""
     name = path + "/ranges"
