@@ -17,6 +17,7 @@ struct known {
 	unsigned views; /* open for writing */
 	unsigned pending;
 	unsigned runs;
+	int writers;
 	bool plain;
 	bool inherited; /* the kernel knows it from before */
 };
@@ -285,6 +286,19 @@ bool inodes_runs(struct inodes *t, uint64_t ino)
 
 	WITH_KNOWN(t, ino, k, runs = k->runs > 0);
 	return runs;
+}
+
+void inodes_writers(struct inodes *t, uint64_t ino, int change)
+{
+	WITH_KNOWN(t, ino, k, k->writers += k->writers || change > 0 ? change : 0);
+}
+
+bool inodes_may_be_written(struct inodes *t, uint64_t ino)
+{
+	int writers;
+
+	WITH_KNOWN(t, ino, k, writers = k->writers);
+	return writers || t->took_over;
 }
 
 bool inodes_plain(struct inodes *t, uint64_t ino)

@@ -60,6 +60,11 @@ int inodes_run(struct inodes *t, uint64_t ino);
 void inodes_ran(struct inodes *t, uint64_t ino);
 bool inodes_runs(struct inodes *t, uint64_t ino);
 
+/* One open for writing more (1) or less (-1); without one no map can change pages. Is there one
+ * now? After a takeover nobody knows, so: perhaps. */
+void inodes_writers(struct inodes *t, uint64_t ino, int change);
+bool inodes_may_be_written(struct inodes *t, uint64_t ino);
+
 bool inodes_plain(struct inodes *t, uint64_t ino);
 void inodes_set_plain(struct inodes *t, uint64_t ino, bool plain);
 

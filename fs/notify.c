@@ -154,14 +154,20 @@ void edits_unpark(unsigned mask, struct parked *others)
 	pthread_mutex_unlock(&park_mutex);
 }
 
-/* from -1: attributes only. The kernel writes dirty pages back before it drops them.
+/* The kernel writes dirty pages back before it drops them. n 0: to the end.
  * -ENOENT: it doesn't know the file, so it has nothing to drop. */
-static void drop(struct daemon *d, uint64_t ino, int64_t from)
+static void drop_part(struct daemon *d, uint64_t ino, int64_t from, int64_t n)
 {
 	keep_wait_begin();
-	fuse_lowlevel_notify_inval_inode(d->session, ino, from, 0);
+	fuse_lowlevel_notify_inval_inode(d->session, ino, from, n);
 	keep_wait_end();
 	count(&d->counters.invalidations, 1);
+}
+
+/* from -1: attributes only. */
+static void drop(struct daemon *d, uint64_t ino, int64_t from)
+{
+	drop_part(d, ino, from, 0);
 }
 
 /* The first worker gives others time to read what it is about to change, and dies then. */
@@ -213,6 +219,11 @@ void attrs_drop(struct daemon *d, fuse_ino_t ino)
 void inode_drop(struct daemon *d, fuse_ino_t ino)
 {
 	drop(d, ino, 0);
+}
+
+void range_drop(struct daemon *d, fuse_ino_t ino, uint64_t from, uint64_t n)
+{
+	drop_part(d, ino, (int64_t)from, (int64_t)n);
 }
 
 /* Inodes whose attributes are to be dropped. */

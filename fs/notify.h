@@ -57,6 +57,9 @@ void edits_unpark(unsigned mask, struct parked *others);
 void attrs_drop(struct daemon *d, fuse_ino_t ino);
 /* Pages, too. Waits for the kernel. */
 void inode_drop(struct daemon *d, fuse_ino_t ino);
+/* Only the pages of a range, of which maps may have changed some; those are written back first. In
+ * a thread of edits. */
+void range_drop(struct daemon *d, fuse_ino_t ino, uint64_t from, uint64_t n);
 /* For ropefs_opts.blocks; arg is the daemon: later, the attributes of these inodes go. */
 void blocks_changed(void *arg, const uint64_t *inos, size_t n);
 /* Does the kernel know the inode? Waits for nobody. */

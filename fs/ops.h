@@ -49,6 +49,9 @@ void file_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 /* Bytes: ops_file.c. */
 /* Fills in the handle. */
 void file_opened(fuse_req_t req, struct fuse_file_info *fi, bool is_queue);
+/* It is open, or no longer (-1): as inodes_writers(). */
+void file_counted(struct daemon *d, fuse_ino_t ino, const struct fuse_file_info *fi,
+		  int change);
 /* Of a handle just filled in: it may be for copying (copies.h). */
 void copies_note(struct daemon *d, pid_t pid, fuse_ino_t ino, struct fuse_file_info *fi);
 void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

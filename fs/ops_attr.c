@@ -105,10 +105,25 @@ static unsigned set_of(const struct stat *st, int what, struct ropefs_attr *ret_
 	return set;
 }
 
+/* Would a chown to -1, -1 clear set-id bits of a file that is somebody else's? The kernel lets it
+ * come to us, as nothing of it is to be set. It asks the same before a write, but then somebody
+ * has the file open. */
+static bool clears_others(fuse_req_t req, const struct ropefs_attr *a)
+{
+	const struct fuse_ctx *by = fuse_req_ctx(req);
+
+	if (!by->uid || by->uid == a->uid ||
+	    inodes_may_be_written(&daemon_of(req)->inodes, a->ino))
+		return false;
+	return a->mode & S_ISUID ||
+	       (a->mode & S_ISGID && (a->mode & S_IXGRP || !req_in_group(req, a->gid)));
+}
+
 /* What the kernel leaves to us with killpriv: chown clears set-id bits, for root as well. */
-static int chown_privs(struct daemon *d, uint64_t ino, struct ropefs_attr *to,
+static int chown_privs(fuse_req_t req, uint64_t ino, struct ropefs_attr *to,
 		       unsigned *set)
 {
+	struct daemon *d = daemon_of(req);
 	struct ropefs_attr a;
 	uint32_t mode;
 	int r;
@@ -117,11 +132,13 @@ static int chown_privs(struct daemon *d, uint64_t ino, struct ropefs_attr *to,
 	if (!atomic_load(&d->killpriv) ||
 	    (*set && !(*set & (ROPEFS_SET_UID | ROPEFS_SET_GID))))
 		return 0;
-	r = privs_drop(d, ino, 0);
-	if (r < 0 || *set & ROPEFS_SET_MODE)
-		return r;
 	r = ropefs_getattr(d->fs, ino, &a);
 	if (r < 0 || S_ISDIR(a.mode))
+		return r;
+	if (!*set && clears_others(req, &a))
+		return -EPERM;
+	r = privs_drop(d, ino, 0);
+	if (r < 0 || *set & ROPEFS_SET_MODE)
 		return r;
 	mode = a.mode & ~(uint32_t)S_ISUID;
 	if (mode & S_IXGRP)
@@ -157,7 +174,7 @@ void file_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what,
 		reply_attr(req, d, attrs_now(d, ino, &a), &a);
 		return;
 	}
-	r = chown_privs(d, ino, &to, &set);
+	r = chown_privs(req, ino, &to, &set);
 	if (r >= 0 && set & ROPEFS_SET_SIZE) {
 		r = privs_drop_by(req, ino);
 		if (r >= 0)

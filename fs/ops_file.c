@@ -88,8 +88,16 @@ static bool forget_held(const struct fuse_file_info *fi)
 	return true;
 }
 
+void file_counted(struct daemon *d, fuse_ino_t ino, const struct fuse_file_info *fi,
+		  int change)
+{
+	if (fi->fh & FH_WRITE)
+		inodes_writers(&d->inodes, ino, change);
+}
+
 static void opened_back(struct daemon *d, fuse_ino_t ino, const struct fuse_file_info *fi)
 {
+	file_counted(d, ino, fi, -1);
 	if (!(fi->fh & (FH_RUN | FH_HELD)) || !forget_held(fi))
 		return;
 	if (fi->fh & FH_RUN)
@@ -136,6 +144,7 @@ static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
 		attrs_drop(d, ino);
 	copies_note(d, fuse_req_ctx(req)->pid, ino, fi);
 	note_held(ino, fi);
+	file_counted(d, ino, fi, 1);
 	if (fuse_reply_open(req, fi) < 0)
 		opened_back(d, ino, fi);
 }
@@ -362,7 +371,8 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 	struct task *t;
 	int privs;
 
-	privs = privs_drop_by(req, ino);
+	/* By a map nothing is cleared, as anywhere. */
+	privs = fi->writepage ? 0 : privs_drop_by(req, ino);
 	if (privs < 0) {
 		reply_err(req, privs);
 		return;
@@ -450,14 +460,55 @@ void dir_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 		sync_here(t, synced);
 }
 
+/* Pages that a map has changed in the hole that the answer is about: the kernel has them written
+ * back before other filesystems look for holes, but not for FUSE, and cp would leave them out. */
+static void write_back_hole(struct task *t, int r, uint64_t at)
+{
+	if (t->flags == SEEK_HOLE && r >= 0)
+		range_drop(t->d, t->ino, at, 1);
+	else if (t->flags == SEEK_DATA && r == -ENXIO)
+		range_drop(t->d, t->ino, t->off, INT64_MAX - t->off);
+	else if (t->flags == SEEK_DATA && r >= 0 && at > t->off)
+		range_drop(t->d, t->ino, t->off, at - t->off);
+}
+
+static void seek_mapped(struct task *t)
+{
+	uint64_t at = 0, before;
+	int was, r = ropefs_seek(t->d->fs, t->ino, t->off, (int)t->flags, &at);
+
+	do {
+		was = r;
+		before = at;
+		write_back_hole(t, r, at);
+		r = ropefs_seek(t->d->fs, t->ino, t->off, (int)t->flags, &at);
+	} while (r != was || at != before);
+	if (r < 0)
+		reply_err(t->req, r);
+	else
+		fuse_reply_lseek(t->req, (off_t)at);
+	task_free(t);
+}
+
 void file_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		struct fuse_file_info *fi)
 {
 	struct daemon *d = daemon_of(req);
+	struct task *t;
 	uint64_t at;
 	int r;
 
 	(void)fi;
+	if (inodes_may_be_written(&d->inodes, ino)) {
+		t = task_new(d, req, NULL, 0);
+		if (!t)
+			return;
+		t->ino = ino;
+		t->off = (uint64_t)off;
+		t->flags = (unsigned)whence;
+		task_edit(t, ino, seek_mapped);
+		return;
+	}
 	r = ropefs_seek(d->fs, ino, (uint64_t)off, whence, &at);
 	if (r < 0)
 		reply_err(req, r);
@@ -484,6 +535,19 @@ static int allocate(struct daemon *d, fuse_ino_t ino, uint64_t off, uint64_t n, 
 	return ropefs_setattr(d->fs, ino, &a, ROPEFS_SET_MTIME_NOW, NULL);
 }
 
+/* Within the file's size. Behind its end there is nothing to clear, but the time moves. */
+static int clear_within(struct daemon *d, fuse_ino_t ino, uint64_t off, uint64_t n)
+{
+	struct ropefs_attr a;
+	int r = ropefs_getattr(d->fs, ino, &a);
+
+	if (r < 0)
+		return r;
+	if (off >= a.size)
+		return ropefs_setattr(d->fs, ino, &a, ROPEFS_SET_MTIME_NOW, NULL);
+	return ropefs_punch(d->fs, ino, off, n, true);
+}
+
 static int fallocate_now(struct daemon *d, fuse_ino_t ino, int mode, uint64_t off,
 			 uint64_t n)
 {
@@ -495,7 +559,7 @@ static int fallocate_now(struct daemon *d, fuse_ino_t ino, int mode, uint64_t of
 		return allocate(d, ino, off, n, false);
 	case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
 	case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
-		return ropefs_punch(d->fs, ino, off, n, true);
+		return clear_within(d, ino, off, n);
 	case FALLOC_FL_ZERO_RANGE:
 		return ropefs_punch(d->fs, ino, off, n, false);
 	default:

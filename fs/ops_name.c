@@ -259,8 +259,11 @@ static void reply_created(fuse_req_t req, const struct ropefs_attr *a,
 	}
 	file_opened(req, fi, a->is_queue);
 	copies_note(d, fuse_req_ctx(req)->pid, a->ino, fi);
-	if (fuse_reply_create(req, &e, fi) < 0)
+	file_counted(d, a->ino, fi, 1);
+	if (fuse_reply_create(req, &e, fi) < 0) {
+		file_counted(d, a->ino, fi, -1);
 		inodes_put(&d->inodes, a->ino, 1);
+	}
 }
 
 /* O_TMPFILE: the kernel's lookup holds the file, and a link may name it later. */

@@ -364,6 +364,7 @@ def which_times_a_change_moves():
         lambda: c('futimens', fd, struct.pack('qqqq', 0, 0x3fffffff, 0, 0x3ffffffe)),
         lambda: c('fallocate', fd, 0, 0, 20000), lambda: c('fallocate', fd, 3, 0, 4096),
         lambda: c('fallocate', fd, 1, 0, 30000), lambda: c('fallocate', fd, 16, 0, 100),
+        lambda: c('fallocate', fd, 3, 90000, 10), lambda: c('fallocate', fd, 17, 90000, 10),
         lambda: os.close(os.open('d/f', os.O_RDWR | os.O_TRUNC)),
         lambda: os.close(os.open('d/f', os.O_RDWR | os.O_TRUNC)),
         lambda: os.mkdir('d/sub'), lambda: os.rmdir('d/sub'), lambda: os.listdir('d'),
@@ -462,6 +463,26 @@ def modes_and_owners():
     as_user(owner, groups=[88])
     os.chown('f', 1234, 99)
     as_user(lambda: say(err(os.chmod, 'f', 0o2755), mode_of('f')))
+    for m in (0o4755, 0o2755, 0o2745, 0o755):
+        put('f', mode=0o755)
+        os.chown('f', 0, 99)
+        os.chmod('f', m)
+        for groups in ([], [99]):
+            as_user(lambda: say(err(os.chown, 'f', -1, -1), mode_of('f')), groups=groups)
+
+
+CAPABILITY = bytes([0, 0, 0, 2, 0, 4] + [0] * 14)
+
+
+@case
+def file_capabilities_of_what_is_no_file():
+    for kind in ('file', 'dir', 'fifo'):
+        for change in (lambda: os.chown('n', 5, -1), lambda: os.chown('n', -1, -1),
+                       lambda: os.chmod('n', 0o4711), lambda: os.utime('n')):
+            make(kind, 'n')
+            os.setxattr('n', 'security.capability', CAPABILITY)
+            say(kind, err(change), mode_of('n'), os.listxattr('n'))
+            fresh()
 
 
 @case
@@ -676,6 +697,32 @@ def holes():
     say(err(os.lseek, fd, 0, os.SEEK_DATA), err(os.lseek, fd, 0, os.SEEK_HOLE))
     say(os.pwrite(fd, b'far', 1 << 42), os.fstat(fd).st_size, err(os.lseek, fd, 0, os.SEEK_DATA),
         os.pread(fd, 9, (1 << 42) - 2), os.fstat(fd).st_blocks < 100)
+
+
+@case
+def what_maps_have_changed():
+    for size, at in ((1 << 20, 500000), (1 << 20, 0), (9000, 8999)):
+        fd = os.open('f', os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.ftruncate(fd, size)
+        m = mmap.mmap(fd, size)
+        reader = os.open('f', os.O_RDONLY)
+        for i, change in enumerate((b'a', b'b')):
+            m[at:at + 1] = change
+            m[size // 2:size // 2 + 1] = change
+            say(size, at, [err(os.lseek, reader, o, w) for o in (0, at, 4096, 600000, size - 1)
+                           for w in (os.SEEK_DATA, os.SEEK_HOLE)])
+            say(os.system('cp f g && cmp f g'), os.pread(reader, 9, at))
+            os.close(os.open('f', os.O_WRONLY))
+        m.close()
+        os.close(fd)
+        say([err(os.lseek, reader, 0, w) for w in (os.SEEK_DATA, os.SEEK_HOLE)])
+        os.close(reader)
+    os.chmod('f', 0o6755)
+    os.setxattr('f', 'security.capability', CAPABILITY)
+    m = mmap.mmap(os.open('f', os.O_RDWR), 9000)
+    m[0:4] = b'kept'
+    m.flush()
+    say(mode_of('f'), os.listxattr('f'), get('f')[:5])
 
 
 @case
