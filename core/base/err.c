@@ -8,7 +8,7 @@
 static _Thread_local char detail[512];
 static _Thread_local int detail_of; /* the code it was kept for */
 
-int err_set(int code, const char *fmt, ...)
+int err_keep(int code, const char *fmt, ...)
 {
 	char longer[sizeof(detail)]; /* the sentence before may be an argument */
 	va_list ap;

@@ -32,8 +32,17 @@ enum err_code {
 #undef X
 };
 
-/* Keeps the sentence for this thread and returns -code (code may be an errno too). */
-int err_set(int code, const char *fmt, ...) _printf_(2, 3);
+/* Keeps the sentence for this thread and returns -code (code may be an errno too). In two
+ * parts so that callers see the sign: else compilers take what is not filled in after an
+ * error for used. */
+#define err_set(code, ...) err_negative(err_keep(code, __VA_ARGS__))
+int err_keep(int code, const char *fmt, ...) _printf_(2, 3);
+static inline int err_negative(int r)
+{
+	if (r >= 0)
+		__builtin_unreachable();
+	return r;
+}
 /* The sentence kept last by this thread, or "" ; valid until the next err_set(). */
 const char *err_detail(void);
 void err_clear(void);

@@ -88,11 +88,13 @@ int pack_file_room(struct pack_file *pf, uint8_t **ret_frame)
 	assert(pf->file);
 	if (pf->piece.n >= PIECE_BYTES)
 		r = piece_flush(pf);
-	if (r == 0)
-		r = buf_reserve(&pf->piece, FRAME_BYTES_MAX);
-	if (r == 0)
-		*ret_frame = pf->piece.p + pf->piece.n;
-	return r;
+	if (r < 0)
+		return r;
+	r = buf_reserve(&pf->piece, FRAME_BYTES_MAX);
+	if (r < 0)
+		return r;
+	*ret_frame = pf->piece.p + pf->piece.n;
+	return 0;
 }
 
 int pack_file_add(struct pack_file *pf, const struct chunk_entry *e)

@@ -523,15 +523,14 @@ static int collect_unsynced(struct wal *w, struct frame_list *batch)
 
 static int rewrite(struct wal *w, struct frame_list *batch)
 {
-	struct frame *first;
 	int r;
 
 	r = collect_unsynced(w, batch);
 	segment_release(&w->seg);
 	if (r < 0)
 		return r;
-	first = STAILQ_FIRST(batch);
-	assert(!first || first->first_lsn == w->durable_lsn + 1);
+	assert(STAILQ_EMPTY(batch) ||
+	       STAILQ_FIRST(batch)->first_lsn == w->durable_lsn + 1);
 	r = segment_begin(w, w->durable_lsn + 1);
 	if (r < 0)
 		return r;

@@ -93,7 +93,6 @@ void golden_bytes(const struct golden_step *s, uint64_t k, uint8_t *p)
 {
 	struct rng rng = rng_seeded(s->noise);
 	char line[64];
-	size_t n = 0;
 
 	if (s->noise) {
 		rng_fill(&rng, p, s->n);
@@ -103,11 +102,10 @@ void golden_bytes(const struct golden_step *s, uint64_t k, uint8_t *p)
 		size_t at = i % 32;
 
 		if (at == 0) /* 32 bytes */
-			n = (size_t)snprintf(line, sizeof(line), "%05u-%06u-%018u\n",
-					     (unsigned)(k % 100000),
-					     (unsigned)(i / 32 % 1000000),
-					     (unsigned)(s->at % 1000000000));
-		assert(n == 32);
+			snprintf(line, sizeof(line), "%05u-%06u-%018u\n",
+				 (unsigned)(k % 100000), (unsigned)(i / 32 % 1000000),
+				 (unsigned)(s->at % 1000000000));
+		assert(strlen(line) == 32);
 		p[i] = (uint8_t)line[at];
 	}
 }
