@@ -36,6 +36,12 @@ static void fill(uint8_t *payload, uint64_t value)
 	rng_fill(&r, payload, PAGE_PAYLOAD);
 }
 
+static bool has_cipher(enum cipher cipher)
+{
+	ck_ok(keys_init_library()); /* which finds out what the CPU has */
+	return cipher_available(cipher);
+}
+
 static void fixture_init(struct fixture *f, enum cipher cipher)
 {
 	memset(f, 0, sizeof(*f));
@@ -184,9 +190,9 @@ START_TEST(commits_survive_reopening_and_leak_nothing)
 	uint8_t marks[MARK_BITS / 8];
 	uint64_t leaked;
 
-	fixture_init(&f, (enum cipher)(_i + 1));
-	if (_i + 1 == CIPHER_AES256GCM && !cipher_available(CIPHER_AES256GCM))
+	if (!has_cipher((enum cipher)(_i + 1)))
 		return;
+	fixture_init(&f, (enum cipher)(_i + 1));
 	for (unsigned i = 0; i < 60; i++) {
 		ck_ok(change(&f, 1 + (unsigned)rng_below(&f.rng, 20), &next));
 		if (rng_below(&f.rng, 4) == 0)
@@ -320,9 +326,9 @@ START_TEST(flip_in_a_page_is_noticed_by_reads_of_that_page)
 	struct root next;
 	uint8_t payload[PAGE_PAYLOAD];
 
-	fixture_init(&f, (enum cipher)(_i + 1));
-	if (_i + 1 == CIPHER_AES256GCM && !cipher_available(CIPHER_AES256GCM))
+	if (!has_cipher((enum cipher)(_i + 1)))
 		return;
+	fixture_init(&f, (enum cipher)(_i + 1));
 	ck_ok(change(&f, LEAVES, &next));
 	for (unsigned i = 0; i < 400; i++) {
 		unsigned leaf = (unsigned)rng_below(&f.rng, LEAVES);
