@@ -10,7 +10,6 @@
 
 #define SECOND_NS     1000000000u
 #define MANIFEST_NAME REMOTE_FOLDER "/manifest"
-#define PAUSE_MAX_S   300u
 #define PACE_MAX_S    600u /* between checkpoints, however long that between uploads is */
 
 /* --- ways to the bucket --- */
@@ -290,8 +289,8 @@ enum turn {
  * in memory must be packs to leave. */
 static int checkpoint_for(struct remote *rm, enum turn why)
 {
-	bool is_short = remote_short_of(rm) > 0, timed = why == TURN_TIMED && !rm->fails,
-	     due;
+	bool is_short = remote_short_of(rm) > 0, due,
+	     timed = why == TURN_TIMED && !rm->fails && !remote_is_worth_one(rm);
 	struct ropefs *fs = rm->fs;
 	uint64_t lsn;
 
@@ -364,20 +363,6 @@ int remote_may_go_on(struct remote *rm)
 	return atomic_load(&rm->up_cancel) || !may_upload(rm) ? -ECANCELED : 0;
 }
 
-/* Until when to wait: the interval after a good cycle, else a random time below a bound that
- * doubles. */
-static uint64_t next_turn(struct remote *rm)
-{
-	uint64_t now = io_mono_ns(rm->fs->io), bound, random;
-
-	if (!rm->fails)
-		return now + rm->cfg.interval_s * SECOND_NS;
-	bound = (uint64_t)SECOND_NS << MIN(rm->fails, 9u);
-	bound = MIN(bound, (uint64_t)PAUSE_MAX_S * SECOND_NS);
-	io_random(rm->fs->io, &random, sizeof(random));
-	return now + SECOND_NS / 10 + random % bound;
-}
-
 /* Who waits for room looks again. */
 static void tell_room(struct remote *rm)
 {
@@ -416,46 +401,58 @@ static int turn(struct remote *rm, enum turn why)
 		r = remote_cycle(rm);
 	if (r != -ECANCELED)
 		remote_note_cycle(rm, r);
-	if (r < 0)
+	if (r < 0) {
+		remote_note_failure(rm, r);
 		remote_evict(rm); /* again: now it is known that nothing goes up */
+	}
 	return r;
+}
+
+/* A turn, with what comes of it. Returns true when an upload is to come at once. */
+static bool take_turn(struct remote *rm, enum turn why, uint64_t *next)
+{
+	bool due = why != TURN_LIMITS, more;
+	int r = turn(rm, why);
+
+	remote_answer_short(rm, due || remote_is_stuck(rm));
+	tell_room(rm);
+	if (due) {
+		answer_waiters(rm, 0);
+		*next = remote_next_turn(rm);
+	}
+	more = !due && remote_wants_upload(rm);
+	lock_take(&rm->lock);
+	rm->ended = r == -E_FENCED || r == -E_READ_ONLY ? r : 0;
+	/* More was written while the cycle ran. */
+	more = (r == 0 && sync_wanted_locked(rm)) || (more && remote_works_locked(rm));
+	lock_drop(&rm->lock);
+	return more;
 }
 
 static void *uploader_main(void *arg)
 {
 	struct remote *rm = arg;
 	uint64_t next = io_mono_ns(rm->fs->io);
-	int r;
 
 	lock_take(&rm->lock);
 	while (!rm->stopping && !rm->ended) {
-		uint64_t now = io_mono_ns(rm->fs->io);
-		enum turn why = now >= next  ? TURN_TIMED
-				: rm->kicked ? TURN_ASKED
-					     : TURN_LIMITS;
-		bool due = why != TURN_LIMITS, more;
+		bool asked = rm->kicked, evicts = rm->evict_wanted, more = false;
+		enum turn why = io_mono_ns(rm->fs->io) >= next ? TURN_TIMED
+				: asked			       ? TURN_ASKED
+							       : TURN_LIMITS;
 
-		if (!due && !rm->evict_wanted) {
+		if (why == TURN_LIMITS && !evicts) {
 			lock_wait(&rm->lock, &rm->wake, next);
 			continue;
 		}
-		if (due)
-			rm->kicked = false;
-		rm->evict_wanted = false;
+		rm->kicked = rm->evict_wanted = false;
 		lock_drop(&rm->lock);
-		r = turn(rm, why);
-		remote_answer_short(rm, due || remote_is_stuck(rm));
-		tell_room(rm);
-		if (due) {
-			answer_waiters(rm, 0);
-			next = next_turn(rm);
-		}
-		more = !due && remote_wants_upload(rm);
+		if (why == TURN_TIMED && !asked && remote_puts_off(rm, &next))
+			why = TURN_LIMITS;
+		if (why != TURN_LIMITS || evicts)
+			more = take_turn(rm, why, &next);
 		lock_take(&rm->lock);
-		rm->ended = r == -E_FENCED || r == -E_READ_ONLY ? r : 0;
-		/* More was written while the cycle ran. */
-		rm->kicked |= r == 0 && sync_wanted_locked(rm);
-		rm->kicked |= more && remote_works_locked(rm);
+		rm->kicked |= more;
 	}
 	lock_drop(&rm->lock);
 	tell_room(rm);
@@ -527,7 +524,8 @@ unsigned remote_pace_s(struct remote *rm)
 
 	lock_take(&rm->lock);
 	if (rm->started && !rm->follow && !rm->ended)
-		s = (unsigned)MIN(rm->cfg.interval_s, (uint64_t)PACE_MAX_S);
+		s = (unsigned)MIN(rm->cfg.interval_s + rm->cfg.interval_most_s,
+				  (uint64_t)PACE_MAX_S);
 	lock_drop(&rm->lock);
 	return s;
 }

@@ -13,6 +13,9 @@
 #define CONFIG_NAME REMOTE_FOLDER "/config"
 #define CONFIG_MAX  65536u
 
+#define INTERVAL_S	60u
+#define INTERVAL_MOST_S 300u
+
 static const struct sealed_kind kind = { CONFIG_NAME, "ROPEREMO", KEY_REMOTE,
 					 CONFIG_MAX };
 
@@ -31,6 +34,7 @@ static const struct sealed_kind kind = { CONFIG_NAME, "ROPEREMO", KEY_REMOTE,
 	X(creates)                                                                       \
 	X(versions)                                                                      \
 	X(interval_s)                                                                    \
+	X(interval_most_s)                                                               \
 	X(keep_s) X(local_bytes) X(min_free_bytes) X(bytes_per_s) X(epoch) X(drop_oldest)
 
 void remote_config_release(struct remote_config *c)
@@ -172,7 +176,7 @@ static int copy_secret(char **to, const char *from)
 
 /* X(name): of struct ropefs_remote_opts, numbers of each type. */
 #define OPT_BOOLS(X)  X(virtual_host) X(signature_v2) X(take_over) X(drop_oldest)
-#define OPT_SHORTS(X) X(interval_s) X(keep_s)
+#define OPT_SHORTS(X) X(interval_s) X(interval_most_s) X(keep_s)
 #define OPT_LONGS(X)  X(local_bytes) X(min_free_bytes) X(bytes_per_s)
 
 static int take_option(struct ropefs_remote_opts *o, const char *name, const char *value)
@@ -235,10 +239,10 @@ int ropefs_remote_opts_parse(char *lines, struct ropefs_remote_opts *ret)
 static bool may_change(const char *name)
 {
 	static const char *const names[] = {
-		"endpoint",	 "region",	"access_key",	"secret_key",
-		"session_token", "ca_file",	"upload_hours", "interval_s",
-		"keep_s",	 "local_bytes", "bytes_per_s",	"min_free_bytes",
-		"drop_oldest"
+		"endpoint",	   "region",	 "access_key",	 "secret_key",
+		"session_token",   "ca_file",	 "upload_hours", "interval_s",
+		"interval_most_s", "keep_s",	 "local_bytes",	 "bytes_per_s",
+		"min_free_bytes",  "drop_oldest"
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
@@ -308,7 +312,8 @@ int remote_config_fill(struct remote_config *c, const struct ropefs_remote_opts 
 #undef X
 	c->virtual_host = opts->virtual_host;
 	c->signature_v2 = opts->signature_v2;
-	c->interval_s = opts->interval_s ? opts->interval_s : 60;
+	c->interval_s = opts->interval_s ? opts->interval_s : INTERVAL_S;
+	c->interval_most_s = opts->interval_s ? opts->interval_most_s : INTERVAL_MOST_S;
 	c->keep_s = opts->keep_s ? opts->keep_s : 24 * 3600;
 	c->local_bytes = opts->local_bytes;
 	c->min_free_bytes = opts->min_free_bytes;

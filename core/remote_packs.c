@@ -303,6 +303,20 @@ bool remote_waits(const struct remote *rm, const struct pack_list *l)
 	return false;
 }
 
+uint64_t remote_bytes_waiting(struct remote *rm)
+{
+	struct pack_list l = { 0 };
+	uint64_t bytes = 0;
+
+	if (packs_each(rm->fs->packs, pack_list_add, &l) < 0)
+		l.n = 0; /* then it waits for its time */
+	for (size_t i = 0; i < l.n; i++)
+		if (remote_pack_waits(rm, &l.p[i]))
+			bytes += l.p[i].file_bytes;
+	free(l.p);
+	return bytes;
+}
+
 void remote_forget_done(struct remote *rm)
 {
 	struct htab_slot *slot;

@@ -32,7 +32,8 @@ struct remote_config {
 	bool reader; /* a copy of a store that another folder writes */
 	bool creates; /* the bucket's conditional put was found to be atomic */
 	bool versions; /* the bucket was found to keep what is removed */
-	uint64_t interval_s, keep_s, local_bytes, min_free_bytes, bytes_per_s;
+	uint64_t interval_s, interval_most_s, keep_s, local_bytes, min_free_bytes,
+		bytes_per_s;
 	uint64_t epoch;
 	uint8_t writer[16];
 };
@@ -90,6 +91,10 @@ struct remote {
 		done; /* struct remote_done by pack: in the bucket, in no manifest yet */
 	bool attempted; /* the file remote/next may have a manifest that is, or will be, there */
 	uint64_t checked_ns; /* when nobody else had written, 0: not looked yet */
+	uint64_t
+		covered_ns; /* what was written until then is in the bucket; 0: not known */
+	uint64_t retry_ns; /* after a failure: when to try again, whatever a look says */
+	bool unreachable; /* it did not even answer when the last try had failed */
 	uint64_t oldest, oldest_due_ns; /* the next manifest to remove, and when */
 	unsigned fails;
 	/* Orphans are to be looked for, not before then; and when the first may be removed. */
@@ -153,7 +158,7 @@ struct remote *remote_free(struct remote *rm);
 int remote_open_pack(void *arg, const struct pack_info *info, struct io_file **ret);
 /* A checkpoint is done. */
 void remote_kick(struct ropefs *fs);
-/* How often what changed is packed for an upload; 0: nothing goes up. */
+/* After so long what changed is packed, if no upload had it packed before; 0: nothing goes up. */
 unsigned remote_pace_s(struct remote *rm);
 /* Hands over waiters whose changes, up to lsn, are in the log on the disk. */
 void remote_await(struct remote *rm, struct sync_waiter *w);
@@ -164,6 +169,16 @@ int remote_may_go_on(struct remote *rm);
 /* patient: the uploader's. */
 int remote_way_open(struct remote *rm, bool patient, struct remote_way *way);
 void remote_way_close(struct remote_way *way);
+
+/* --- remote_pace.c (uploader) --- */
+/* When the turn after one that ended now comes, if nobody asks for one before. */
+uint64_t remote_next_turn(struct remote *rm);
+/* A turn by time has come: true when it is not worth one yet, with the time of the next look. */
+bool remote_puts_off(struct remote *rm, uint64_t *ret_next);
+/* Packs that wait are an upload by themselves: what is in memory may go with the next one. */
+bool remote_is_worth_one(struct remote *rm);
+/* A try failed with r. */
+void remote_note_failure(struct remote *rm, int r);
 
 /* --- remote_cache.c --- */
 void remote_room_open(struct remote *rm);
@@ -211,6 +226,10 @@ static inline int remote_file_read(struct io *io, const char *name, struct buf *
 
 /* --- remote_upload.c (uploader) --- */
 int remote_cycle(struct remote *rm);
+/* The uploader's way. Closed, its counts stay. */
+int remote_open_up(struct remote *rm);
+void remote_close_up(struct remote *rm);
+bool remote_is_folder(const struct remote *rm);
 /* Finds the last manifest of the bucket that comes after number `after` (0: of all) and reads
  * it. -ENOENT: there is none. */
 int remote_find_last(struct object_store *os, const char *instance, uint64_t after,
@@ -237,8 +256,9 @@ bool remote_pack_waits(const struct remote *rm, const struct pack_info *info);
 enum pack_lost remote_pack_lost(const struct remote *rm, const struct pack_info *info);
 /* Puts those up to the rank that wait, one rank after the other. Returns how many. */
 int remote_put_packs(struct remote *rm, const struct pack_list *l, unsigned rank);
-/* Some are still to go up. */
+/* Some are still to go up; bytes of all that are. */
 bool remote_waits(const struct remote *rm, const struct pack_list *l);
+uint64_t remote_bytes_waiting(struct remote *rm);
 /* All that may go up is there: none waits, none is refused. */
 bool remote_is_whole(const struct remote *rm, const struct pack_list *l);
 void remote_retry_refused(struct remote *rm);

@@ -222,7 +222,7 @@ static int check_same_bucket(struct remote *rm)
 		rm->man.number, rm->cfg.url);
 }
 
-static bool is_folder(const struct remote *rm)
+bool remote_is_folder(const struct remote *rm)
 {
 	return !strncmp(rm->cfg.url, "file://", strlen("file://"));
 }
@@ -238,7 +238,8 @@ static int check_writer(struct remote *rm)
 		rm->attempted = false;
 	if (rm->checked_ns && !rm->attempted &&
 	    now - rm->checked_ns < rm->cfg.keep_s * SECOND_NS / 2)
-		return is_folder(rm) ? check_same_bucket(rm) : 0; /* costs nothing */
+		return remote_is_folder(rm) ? check_same_bucket(rm)
+					    : 0; /* costs nothing */
 	r = remote_find_last(rm->up.os, rm->instance, rm->man.number, &last);
 	if (r == 0 && last > rm->man.number)
 		return settle_newer(rm, last);
@@ -254,6 +255,7 @@ static int check_writer(struct remote *rm)
 /* --- the state to commit --- */
 
 struct held {
+	uint64_t frozen_ns;
 	struct page_state pages;
 	struct pack_list packs;
 };
@@ -266,6 +268,7 @@ static int hold(struct remote *rm, struct held *h)
 	lock_take(&fs->checkpoint);
 	r = pagefile_hold(fs->pf, &h->pages);
 	if (r == 0) {
+		h->frozen_ns = fs->checkpointed_ns - fs->checkpoint_last_ns;
 		remote_note_changed(rm, &h->pages);
 		r = packs_each(fs->packs, pack_list_add, &h->packs);
 		if (r < 0)
@@ -343,10 +346,11 @@ static int next_manifest(struct remote *rm, struct held *h, struct manifest *nex
 	return r < 0 ? r : remote_put_pages(rm, &h->pages, next);
 }
 
-static void committed(struct remote *rm, uint64_t lsn)
+static void committed(struct remote *rm, const struct held *h)
 {
+	rm->covered_ns = h->frozen_ns;
 	lock_take(&rm->lock);
-	rm->committed_lsn = MAX(rm->committed_lsn, lsn);
+	rm->committed_lsn = MAX(rm->committed_lsn, h->pages.lsn);
 	rm->committed_ns = io_real_ns(rm->fs->io);
 	/* Whoever waited for this is told before the cycle ends. */
 	rm->last_error[0] = '\0';
@@ -448,7 +452,7 @@ static int put_state(struct remote *rm, unsigned rank)
 	if (r >= 0)
 		r = nothing_new(rm, &h) ? 0 : commit(rm, &h);
 	if (r == 0 && remote_is_whole(rm, &h.packs))
-		committed(rm, h.pages.lsn);
+		committed(rm, &h);
 	unhold(rm, &h);
 	return r;
 }
@@ -495,7 +499,7 @@ static int remove_oldest(struct remote *rm)
 
 /* --- a cycle --- */
 
-static int open_way(struct remote *rm)
+int remote_open_up(struct remote *rm)
 {
 	struct remote_way way;
 	int r;
@@ -512,7 +516,7 @@ static int open_way(struct remote *rm)
 }
 
 /* What is mounted there later is another folder: it is opened anew. */
-static void close_way(struct remote *rm)
+void remote_close_up(struct remote *rm)
 {
 	struct object_counts counts;
 	struct remote_way way;
@@ -565,7 +569,7 @@ static int first_look(struct remote *rm)
 	if (r < 0 && first)
 		rm->checked_ns = 0;
 	if (r == -E_CORRUPT)
-		close_way(rm);
+		remote_close_up(rm);
 	return r;
 }
 
@@ -608,7 +612,7 @@ int remote_cycle(struct remote *rm)
 	err_clear();
 	if (rm->retry_refused)
 		remote_retry_refused(rm);
-	r = open_way(rm);
+	r = remote_open_up(rm);
 	if (r == 0)
 		r = first_look(rm);
 	if (r == 0)
@@ -629,7 +633,7 @@ int remote_cycle(struct remote *rm)
 	if (r == 0)
 		r = remote_orphans(rm);
 	/* A disk that is unmounted, and mounted again. */
-	if (r == -E_REMOTE_AWAY && is_folder(rm))
-		close_way(rm);
+	if (r == -E_REMOTE_AWAY && remote_is_folder(rm))
+		remote_close_up(rm);
 	return r < 0 ? r : remote_evict(rm);
 }

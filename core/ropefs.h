@@ -686,7 +686,9 @@ struct ropefs_remote_opts {
 	const char *access_key, *secret_key, *session_token;
 	const char *ca_file;
 	bool virtual_host, signature_v2;
-	unsigned interval_s; /* between manifests; 0: 60 */
+	/* Between manifests, and, while less than a pack waits, at most; 0 and 0: 60 and 300.
+	 * interval_most_s has no meaning unless it is the greater one. */
+	unsigned interval_s, interval_most_s;
 	unsigned keep_s; /* of what newer manifests don't need; 0: a day */
 	uint64_t local_bytes; /* of packs in the store's folder; 0: no limit */
 	uint64_t min_free_bytes; /* of the disk below it */

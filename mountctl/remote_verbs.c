@@ -48,6 +48,20 @@ static bool take_time(const char *word, unsigned *ret)
 	return false;
 }
 
+/* A time, or two: at least, and while little was written at most. */
+static bool take_interval(const char *word, struct ropefs_remote_opts *ret)
+{
+	const char *most = word ? strstr(word, "..") : NULL;
+	char least[32];
+
+	if (!most)
+		return take_time(word, &ret->interval_s);
+	snprintf(least, sizeof(least), "%.*s", (int)(most - word), word);
+	return take_time(least, &ret->interval_s) &&
+	       take_time(most + 2, &ret->interval_most_s) &&
+	       ret->interval_most_s >= ret->interval_s;
+}
+
 static int take_words(const struct verb *verb, struct words *w, const char *url,
 		      struct ropefs_remote_opts *ret)
 {
@@ -74,8 +88,9 @@ static int take_words(const struct verb *verb, struct words *w, const char *url,
 	    strcmp(w->when_full, "refuse") != 0)
 		return term_usage(verb->name, "--when-full is refuse or drop, not '%s'",
 				  w->when_full);
-	if (!take_time(w->interval, &ret->interval_s))
-		return term_usage(verb->name, "'%s' is no time such as 60s", w->interval);
+	if (!take_interval(w->interval, ret))
+		return term_usage(verb->name, "'%s' is no time such as 60s or 1m..5m",
+				  w->interval);
 	if (!take_time(w->keep, &ret->keep_s))
 		return term_usage(verb->name, "'%s' is no time such as 1d", w->keep);
 	if (strncmp(url, "s3://", 5) == 0)
@@ -153,6 +168,7 @@ static bool put_options(struct ropefs_ioc_remote *c, const struct ropefs_remote_
 	NUMBER(signature_v2);
 	NUMBER(take_over);
 	NUMBER(interval_s);
+	NUMBER(interval_most_s);
 	NUMBER(keep_s);
 	NUMBER(local_bytes);
 	NUMBER(min_free_bytes);
@@ -296,6 +312,7 @@ static bool put_changes(struct ropefs_ioc_remote *c, const struct words *w,
 	TEXT(ca_file, w->ca_file);
 	TEXT(upload_hours, w->hours);
 	NUMBER(interval_s, w->interval);
+	NUMBER(interval_most_s, w->interval);
 	NUMBER(keep_s, w->keep);
 	NUMBER(local_bytes, w->local);
 	NUMBER(min_free_bytes, w->min_free);
