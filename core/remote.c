@@ -556,7 +556,7 @@ void remote_await(struct remote *rm, struct sync_waiter *w)
 
 /* --- for callers --- */
 
-static int no_remote(void)
+int remote_none(void)
 {
 	return err_set(E_REMOTE,
 		       "the store has no bucket; give it one with: ropectl remote add");
@@ -572,7 +572,7 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	struct ropefs_remote_status st = { 0 };
 
 	if (!rm)
-		return no_remote();
+		return remote_none();
 	packs_get_stats(fs->packs, &ps);
 	cache = remote_cache_stats(rm);
 	lock_take(&rm->lock);
@@ -667,7 +667,7 @@ int ropefs_remote_kick(struct ropefs *fs, uint64_t *ret_lsn)
 
 	err_clear();
 	if (!rm)
-		return no_remote();
+		return remote_none();
 	if (!rm->started || rm->cfg.reader)
 		return err_set(E_REMOTE, "nothing goes up from here: %s",
 			       rm->cfg.reader ? "this is a copy that another store writes"
@@ -713,7 +713,7 @@ int ropefs_remote_retry(struct ropefs *fs)
 
 	err_clear();
 	if (!rm)
-		return no_remote();
+		return remote_none();
 	lock_take(&rm->lock);
 	rm->retry_wanted = rm->kicked = true;
 	pthread_cond_broadcast(&rm->wake);

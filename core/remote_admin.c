@@ -275,7 +275,7 @@ int ropefs_remote_set(struct ropefs *fs, char *lines)
 
 	err_clear();
 	if (!rm)
-		return err_set(E_REMOTE, "the store has no bucket");
+		return remote_none();
 	r = store_writable(fs);
 	if (r < 0)
 		return r;
@@ -306,7 +306,7 @@ int ropefs_remote_rm(struct ropefs *fs)
 
 	err_clear();
 	if (!rm)
-		return err_set(E_REMOTE, "the store has no bucket");
+		return remote_none();
 	packs_get_stats(fs->packs, &ps);
 	if (ps.remote_packs)
 		return err_set(EBUSY,

@@ -133,6 +133,8 @@ struct remote {
 /* --- remote.c --- */
 /* Reads what the store knows of its bucket; fs->remote stays NULL when there is none. */
 int remote_load(struct ropefs *fs);
+/* What is asked needs a bucket, and the store has none: the error that says so. */
+int remote_none(void);
 /* Tells the pack layer of the packs that are there only. */
 int remote_note_packs(struct ropefs *fs);
 struct pack_info remote_pack_info(const struct manifest_pack *p);

@@ -491,7 +491,7 @@ int ropefs_remote_verify(struct ropefs *fs, struct ropefs_verify *v)
 
 	err_clear();
 	if (!k.rm)
-		return err_set(E_REMOTE, "the store has no bucket");
+		return remote_none();
 	if (k.rm->follow)
 		return err_set(
 			E_REMOTE,

@@ -256,7 +256,8 @@ int ropefs_init(const char *path, const struct ropefs_init_opts *opts,
 		return r;
 	made = mkdir(path, 0700) == 0;
 	if (!made && errno != EEXIST)
-		return err_set(errno, "%s can't be made: %s", path, strerror(errno));
+		return err_set(errno, "%s can't be made: %s%s", path, strerror(errno),
+			       errno == ENOENT ? "; make the folder above it first" : "");
 	r = io_posix_new(path, &io);
 	if (r >= 0)
 		r = guard(path, io, true);

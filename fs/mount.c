@@ -15,8 +15,10 @@
 #include "fs/view_value.h"
 #include "fs/wire.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +82,28 @@ static int check_free(const char *mountpoint)
 	return 1;
 }
 
+/* Programs that were started before the mount may have written there, which is missed later. An
+ * automount is not looked into: that would wait for this very mount. */
+static void tell_hidden(const char *mountpoint)
+{
+	struct statfs figures;
+	struct dirent *e;
+	DIR *dir;
+	unsigned n = 0;
+
+	if (statfs(mountpoint, &figures) < 0 || figures.f_type == AUTOFS_SUPER_MAGIC)
+		return;
+	dir = opendir(mountpoint);
+	while (dir && n <= 2 && (e = readdir(dir)))
+		n++; /* "." and ".." are two */
+	if (dir)
+		closedir(dir);
+	if (n > 2)
+		report("%s: not empty; what is there is hidden while the store is "
+		       "mounted",
+		       mountpoint);
+}
+
 /* 0, or 1 having reported what is wrong with the place. */
 static int check_place(const struct options *o)
 {
@@ -104,7 +128,10 @@ static int check_place(const struct options *o)
 		       strerror(errno));
 		return 1;
 	}
-	return check_free(o->mountpoint);
+	if (check_free(o->mountpoint))
+		return 1;
+	tell_hidden(o->mountpoint);
+	return 0;
 }
 
 /* Whether a mount shows the store: then its daemon is no daemon that is ending. */

@@ -1,6 +1,8 @@
 /* cursor_verb.c - cursors of a queue: where each of its readers goes on. */
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,14 +63,39 @@ static int commit(int fd, const char *path, char **words)
 							   : EXIT_DONE;
 }
 
-static int list(int fd, const char *path)
+static void add_cursor(cJSON *json, const struct ropefs_ioc_cursor *c)
 {
+	cJSON *o = cJSON_CreateObject();
+	char *name = term_escape(c->name);
+
+	cJSON_AddStringToObject(o, "name", name ? name : "");
+	cJSON_AddNumberToObject(o, "id", (double)c->id);
+	cJSON_AddNumberToObject(o, "behind", (double)c->lag);
+	cJSON_AddItemToArray(json, o);
+	free(name);
+}
+
+static int list(int fd, const char *path, bool as_json)
+{
+	cJSON *json = as_json ? cJSON_CreateArray() : NULL;
 	struct ropefs_ioc_cursor c = { 0 };
 
 	while (ioctl(fd, ROPEFS_IOC_CURSOR_NEXT, &c) == 0)
-		printf("%s\t%llu\t%llu behind\n", c.name, (unsigned long long)c.id,
-		       (unsigned long long)c.lag);
-	return errno == ENOENT ? EXIT_DONE : fail(path, "");
+		if (json)
+			add_cursor(json, &c);
+		else
+			printf("%s\t%llu\t%llu behind\n", c.name,
+			       (unsigned long long)c.id, (unsigned long long)c.lag);
+	if (errno != ENOENT) {
+		int status = fail(path, "");
+
+		cJSON_Delete(json);
+		return status;
+	}
+	if (json)
+		term_json(json);
+	cJSON_Delete(json);
+	return EXIT_DONE;
 }
 
 static int drop(int fd, const char *path, char **words)
@@ -82,10 +109,11 @@ static int drop(int fd, const char *path, char **words)
 
 int verb_cursor(const struct verb *verb, int argc, char **argv)
 {
-	const char *what, *path;
+	const char *what, *path, *json = NULL;
+	const struct verb_option options[] = { { "json", 'j', false, &json }, { 0 } };
 	int first, n, fd, status;
 
-	n = verb_options(verb, argc, argv, NULL, 2, 4, &first);
+	n = verb_options(verb, argc, argv, options, 2, 4, &first);
 	if (n < 0)
 		return first;
 	what = argv[first];
@@ -101,7 +129,7 @@ int verb_cursor(const struct verb *verb, int argc, char **argv)
 	if (!strcmp(what, "commit"))
 		status = commit(fd, path, argv + first + 2);
 	else if (!strcmp(what, "ls"))
-		status = list(fd, path);
+		status = list(fd, path, json != NULL);
 	else
 		status = drop(fd, path, argv + first + 2);
 	close(fd);

@@ -80,6 +80,8 @@ static const struct verb verbs[] = {
 	  "the\n"
 	  "record with this id, the next to read. Cursors are kept in the store.\n"
 	  "\n"
+	  "  -j, --json           ls as a JSON array\n"
+	  "\n"
 	  "Example: ropectl cursor commit /mnt/data/logs/robot uploader 1042\n",
 	  verb_cursor },
 	{ "policy", "set|get|ls|unset PATH [KEY=VALUE|KEY]...",
@@ -97,6 +99,8 @@ static const struct verb verbs[] = {
 	  "  upload=first         when new bytes go to the bucket: first, normal, last\n"
 	  "                       or never\n"
 	  "  pin=on               new bytes stay on the disk though the bucket has them\n"
+	  "\n"
+	  "  -j, --json           ls as a JSON array\n"
 	  "\n"
 	  "Example: ropectl policy set /mnt/data/logs kind=queue framing=line\n",
 	  verb_policy },
@@ -159,6 +163,8 @@ static const struct verb verbs[] = {
 	  "      --new-credentials       with set: look for them again\n"
 	  "      --take-over             the bucket has this store from another writer,\n"
 	  "                              which is to stop\n"
+	  "  -j, --json                  with show: a JSON object; with dropped: one a\n"
+	  "                              line\n"
 	  "  -k, --key-file FILE         the store's key\n"
 	  "\n"
 	  "Example: ropectl remote add /data/store s3://robots/fleet1 \\\n"

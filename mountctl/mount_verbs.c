@@ -270,7 +270,9 @@ int verb_restart(const struct verb *verb, int argc, char **argv)
 	if (mount_find(argv[first], &m) < 0)
 		return term_say("%s is not in a ropefs mount", argv[first]);
 	p = mount_processes(&m);
-	if (p.supervisor <= 0)
+	if (p.supervisor <= 0 && !mount_is_alive(&m) && errno == ENOTCONN)
+		status = mount_say_dead(&m);
+	else if (p.supervisor <= 0)
 		status = term_say("%s has no supervisor; mount it with -o supervise=on",
 				  m.dir);
 	else if (kill(p.supervisor, SIGUSR1) < 0)

@@ -1,5 +1,7 @@
 /* policy_verb.c - policies of files and folders: the xattrs user.ropefs.KEY of a mount. */
+#include <cjson/cJSON.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,21 +129,33 @@ static int unset(const char *path, int n, char **keys)
 	return status;
 }
 
-/* A line is KEY, VALUE and the inode that has it, with tabs between. */
-static void print_line(const char *line, const struct stat *st)
+/* A line is KEY, VALUE and the inode that has it, with tabs between. json: the array that it goes
+ * to, else it is printed. */
+static void take_line(char *line, const struct stat *st, cJSON *json)
 {
-	const char *value = strchr(line, '\t');
-	const char *from = value ? strchr(value + 1, '\t') : NULL;
+	char *value = strchr(line, '\t');
+	char *from = value ? strchr(value + 1, '\t') : NULL;
+	cJSON *o;
+	bool own;
 
 	if (!from)
 		return;
-	printf("%-8.*s %-20.*s %s\n", (int)(value - line), line, (int)(from - value - 1),
-	       value + 1,
-	       strtoull(from + 1, NULL, 10) == st->st_ino ? "its own" : "inherited");
+	*value++ = *from++ = '\0';
+	own = strtoull(from, NULL, 10) == st->st_ino;
+	if (!json) {
+		printf("%-8s %-20s %s\n", line, value, own ? "its own" : "inherited");
+		return;
+	}
+	o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "key", line);
+	cJSON_AddStringToObject(o, "value", value);
+	cJSON_AddBoolToObject(o, "own", own);
+	cJSON_AddItemToArray(json, o);
 }
 
-static int list(const char *path)
+static int list(const char *path, bool as_json)
 {
+	cJSON *json = as_json ? cJSON_CreateArray() : NULL;
 	char *text = malloc(VALUE_MAX + 1), *save = NULL;
 	struct stat st;
 	ssize_t n;
@@ -153,23 +167,28 @@ static int list(const char *path)
 		int err = errno;
 
 		free(text);
+		cJSON_Delete(json);
 		return mount_fail(err, path);
 	}
 	text[n] = '\0';
 	for (char *line = strtok_r(text, "\n", &save); line;
 	     line = strtok_r(NULL, "\n", &save))
-		print_line(line, &st);
+		take_line(line, &st, json);
 	free(text);
+	if (json)
+		term_json(json);
+	cJSON_Delete(json);
 	return EXIT_DONE;
 }
 
 int verb_policy(const struct verb *verb, int argc, char **argv)
 {
-	const char *what;
+	const char *what, *json = NULL;
+	const struct verb_option options[] = { { "json", 'j', false, &json }, { 0 } };
 	int first, n, status;
 	char **rest;
 
-	n = verb_options(verb, argc, argv, NULL, 2, 64, &first);
+	n = verb_options(verb, argc, argv, options, 2, 64, &first);
 	if (n < 0)
 		return first;
 	what = argv[first];
@@ -189,6 +208,6 @@ int verb_policy(const struct verb *verb, int argc, char **argv)
 		return set(argv[first + 1], n, rest);
 	if (!strcmp(what, "get"))
 		return get(argv[first + 1], n, rest);
-	return !strcmp(what, "ls") ? list(argv[first + 1])
+	return !strcmp(what, "ls") ? list(argv[first + 1], json != NULL)
 				   : unset(argv[first + 1], n, rest);
 }

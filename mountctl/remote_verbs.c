@@ -22,7 +22,7 @@
 struct words {
 	const char *key_file, *endpoint, *region, *credentials, *ca_file, *take_over;
 	const char *virtual_host, *signature_v2, *interval, *keep, *local, *min_free,
-		*rate, *profile, *hours, *when_full, *new_credentials;
+		*rate, *profile, *hours, *when_full, *new_credentials, *json;
 	struct ropefs_credentials who; /* ours to release */
 };
 
@@ -393,6 +393,14 @@ static void print_names(const cJSON *o)
 		printf("\tand %.0f files more\n", number(o, "files") - told);
 }
 
+static int print_as_it_is(const char *text)
+{
+	fputs(text, stdout);
+	if (*text && text[strlen(text) - 1] != '\n')
+		putchar('\n');
+	return EXIT_DONE;
+}
+
 static int print_dropped(const char *text)
 {
 	for (size_t n; *text; text += n + (text[n] == '\n')) {
@@ -442,7 +450,8 @@ static int get_dropped(struct ropefs *fs, char **ret)
 static int remote_dropped(const struct verb *verb, struct words *w, char **argv)
 {
 	(void)verb;
-	return tell(w, argv[0], "dropped", get_dropped, print_dropped);
+	return tell(w, argv[0], "dropped", get_dropped,
+		    w->json ? print_as_it_is : print_dropped);
 }
 
 static int print_state(const char *text);
@@ -450,7 +459,8 @@ static int print_state(const char *text);
 static int remote_show(const struct verb *verb, struct words *w, char **argv)
 {
 	(void)verb;
-	return tell(w, argv[0], "remote", ropefs_remote_status_json, print_state);
+	return tell(w, argv[0], "remote", ropefs_remote_status_json,
+		    w->json ? print_as_it_is : print_state);
 }
 
 int verb_remote(const struct verb *verb, int argc, char **argv)
@@ -481,6 +491,7 @@ int verb_remote(const struct verb *verb, int argc, char **argv)
 		{ "when-full", 0, true, &w.when_full },
 		{ "new-credentials", 0, false, &w.new_credentials },
 		{ "take-over", 0, false, &w.take_over },
+		{ "json", 'j', false, &w.json },
 		{ 0 },
 	};
 	int first, status, n = verb_options(verb, argc, argv, options, 2, 3, &first);
@@ -588,9 +599,11 @@ int sync_remote(const struct mount *m)
 	bool tells = isatty(STDERR_FILENO);
 
 	if (!text)
-		return err == EOPNOTSUPP
-			       ? term_say("%s has no bucket that it uploads to", m->store)
-			       : mount_fail(err, m->dir);
+		return err == EOPNOTSUPP ? term_say("%s has no bucket that it uploads "
+						    "to; give it one "
+						    "with: ropectl remote add",
+						    m->store)
+					 : mount_fail(err, m->dir);
 	while (o && number(o, "committed_lsn") < lsn) {
 		double left = number(o, "bytes_left");
 
@@ -735,13 +748,10 @@ static int verify_mount(const struct mount *m, const struct ropefs_verify *v)
 static void print_verified(cJSON *lines, int status)
 {
 	cJSON *json = cJSON_CreateObject();
-	char *text;
 
 	cJSON_AddBoolToObject(json, "whole", status == EXIT_DONE);
 	cJSON_AddItemToObject(json, "lines", lines);
-	text = cJSON_Print(json);
-	puts(text ? text : "{}");
-	free(text);
+	term_json(json);
 	cJSON_Delete(json);
 }
 

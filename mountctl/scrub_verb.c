@@ -193,13 +193,10 @@ static void print_words(const struct place *p, const cJSON *report)
 static int show_report(const struct place *p, cJSON *report, bool as_json)
 {
 	bool damaged = number(report, "files") + number(report, "problems") > 0;
-	char *text;
 
 	if (as_json) {
 		cJSON_AddBoolToObject(report, "whole", !damaged);
-		text = cJSON_Print(report);
-		puts(text ? text : "{}");
-		free(text);
+		term_json(report);
 	} else {
 		print_words(p, report);
 	}

@@ -394,14 +394,6 @@ static void print_words(const cJSON *json, const char *store, const struct mount
 	line("cipher", TERM_PLAIN, "%s", string(json, "cipher"));
 }
 
-static void print_json(const cJSON *json)
-{
-	char *text = cJSON_Print(json);
-
-	puts(text ? text : "{}");
-	free(text);
-}
-
 static void set_name(cJSON *json, const char *field, const char *name)
 {
 	char *text = term_escape(name);
@@ -437,7 +429,7 @@ static int print(const char *text, const char *store, const struct mount *m, boo
 	}
 	add_place(json, store, m, m ? "mounted" : "unmounted");
 	if (as_json)
-		print_json(json);
+		term_json(json);
 	else
 		print_words(json, store, m);
 	cJSON_Delete(json);
@@ -451,7 +443,7 @@ static int dead_mount(const struct mount *m, bool as_json)
 	if (as_json) {
 		json = cJSON_CreateObject();
 		add_place(json, m->store, m, "dead");
-		print_json(json);
+		term_json(json);
 		cJSON_Delete(json);
 		return EXIT_FAILED;
 	}

@@ -1,5 +1,6 @@
 #include "mountctl/term.h"
 
+#include <cjson/cJSON.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -270,6 +271,16 @@ int term_end(int status)
 		return status;
 	print_line("what was printed is cut short", why);
 	return status ? status : EXIT_FAILED;
+}
+
+void term_json(const struct cJSON *json)
+{
+	char *text = cJSON_Print(json);
+
+	if (!text)
+		abort(); /* no memory */
+	puts(text);
+	free(text);
 }
 
 int term_say(const char *fmt, ...)

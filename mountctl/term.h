@@ -50,6 +50,9 @@ struct term_text term_seconds(double s); /* "0.42 s", "3 min 5 s", "2 days 3 h" 
 /* 20G, 500M, 4096; false when it is none. NULL: *ret stays. */
 bool term_take_size(const char *word, uint64_t *ret);
 
+struct cJSON;
+void term_json(const struct cJSON *json); /* prints it, and a newline */
+
 /* A bar on stderr, with what is left of the time, for work that takes longer than a second. */
 struct term_bar {
 	struct timespec start;

@@ -108,7 +108,6 @@ static void print_json(const struct ropefs_check *check, const char *store, int 
 {
 	cJSON *json = cJSON_CreateObject();
 	char *name = term_escape(store);
-	char *text;
 
 	cJSON_AddStringToObject(json, "store", name);
 	cJSON_AddBoolToObject(json, "clean", r == 0);
@@ -130,9 +129,7 @@ static void print_json(const struct ropefs_check *check, const char *store, int 
 	cJSON_AddNumberToObject(json, "lost_bytes", (double)check->lost_bytes);
 	cJSON_AddItemToObject(json, "lost", run->lost);
 	cJSON_AddNumberToObject(json, "seconds", seconds);
-	text = cJSON_Print(json);
-	puts(text);
-	free(text);
+	term_json(json);
 	free(name);
 	cJSON_Delete(json);
 }
@@ -178,7 +175,6 @@ static void print_repair_json(const struct ropefs_repair *repair, const char *st
 {
 	cJSON *json = cJSON_CreateObject();
 	char *name = term_escape(store);
-	char *text;
 
 	cJSON_AddStringToObject(json, "store", name);
 	cJSON_AddBoolToObject(json, "applied", run->applies && r >= 0);
@@ -191,9 +187,7 @@ static void print_repair_json(const struct ropefs_repair *repair, const char *st
 	cJSON_AddNumberToObject(json, "lost_files", (double)repair->lost_files);
 	cJSON_AddStringToObject(json, "kept", repair->kept);
 	cJSON_AddItemToObject(json, "steps", run->steps);
-	text = cJSON_Print(json);
-	puts(text);
-	free(text);
+	term_json(json);
 	free(name);
 	cJSON_Delete(json);
 }

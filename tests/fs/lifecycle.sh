@@ -34,6 +34,12 @@ status "the wrong key" 3 "key" "$ROPEFS" --key-file "$T/key2" "$STORE" "$MNT"
 status "no key" 3 "key" "$ROPEFS" --key-file "$T/nokey" "$STORE" "$MNT"
 status "a mount that would hide its store" 1 "hide" "${fs[@]}" "$STORE" "$T"
 
+echo under >"$MNT/under"
+status "what a mount hides is told" 0 "$MNT: not empty; what is there is hidden" "${fs[@]}" "$STORE" "$MNT"
+is "and hidden" "$(ls "$MNT")" ""
+fs_stop
+rm "$MNT/under"
+
 ok "goes to the background once the mount answers" fs_start
 is "and is mounted then" "$(findmnt -no FSTYPE "$MNT")" fuse.ropefs
 echo data >"$MNT/f"
@@ -99,7 +105,7 @@ dead="$MNT: its daemon has ended, and nothing in it answers; all that was synced
 dead+=" To have it back: ropectl umount --lazy $MNT && ropectl mount $STORE $MNT"
 for words in "sync $MNT" "sync $MNT/sub/dir" "policy ls $MNT" "policy set $MNT/sub ttl=1d" \
 	"insert $MNT/sync 0" "cut $MNT/sync 0..1" "edit $T/script" "cursor ls $MNT/sub/q" \
-	"scrub $MNT" "remote show $MNT" "mount $STORE $MNT"; do
+	"scrub $MNT" "remote show $MNT" "mount $STORE $MNT" "restart $MNT"; do
 	# shellcheck disable=SC2086
 	status "a dead mount: ropectl ${words%% /*} says so" 1 "$dead" "$ROPECTL" $words </dev/null
 done

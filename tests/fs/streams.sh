@@ -122,6 +122,8 @@ ok "is moved" "$ROPECTL" cursor commit q/a work 42
 ok "another, too" "$ROPECTL" cursor commit q/a other 7
 is "reads on from there" "$(cat q/a@cursor=work | head -1)" "line 42"
 is "is listed" "$("$ROPECTL" cursor ls q/a | cut -f 1,2 | xargs)" "other 7 work 42"
+is "as JSON, too" "$("$ROPECTL" cursor ls --json q/a | jq -c '.[1] | [.name, .id, .behind > 0]')" \
+	'["work",42,true]'
 fails "not beyond the end" "no such record" "$ROPECTL" cursor commit q/a work 100000
 fails "an ordinary file has none" "f is an ordinary file, and only queues have cursors" \
 	"$ROPECTL" cursor ls f

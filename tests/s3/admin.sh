@@ -15,6 +15,7 @@ ok "a mount gets a bucket" remote add "$MNT" "$URL" --interval 1h
 fails "once" "has a bucket already" remote add "$MNT" "$URL"
 ok "what was there before goes up" settled
 ok "show tells of it" grep -q "^bucket .*$URL" <(remote show "$MNT")
+is "as JSON, too" "$(remote show --json "$MNT" | jq -r .url)" "$URL"
 chmod 755 "$T" "$MNT"
 if type setpriv >/dev/null 2>&1; then
 	fs_restart -o allow_other || exit 1
