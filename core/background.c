@@ -102,6 +102,7 @@ static void *flusher_main(void *arg)
 	struct ropefs *fs = arg;
 	uint64_t dirty_since = 0, window = (uint64_t)fs->opts.window_ms * MS_NS;
 
+	pthread_setname_np(pthread_self(), "ropefs-flush");
 	lock_take(&fs->engine);
 	while (!fs->stopping || fs->flusher_leads) {
 		uint64_t now = io_mono_ns(fs->io), last = wal_last_lsn(fs->wal);
@@ -218,6 +219,7 @@ static void *checkpointer_main(void *arg)
 	uint64_t next = io_mono_ns(fs->io) + period;
 	bool retain, asked;
 
+	pthread_setname_np(pthread_self(), "ropefs-checkpt");
 	lock_take(&fs->engine);
 	fs->checkpoint_wanted |= checkpoint_due_locked(fs); /* what was replayed */
 	while (!fs->stopping) {

@@ -434,6 +434,7 @@ static void *uploader_main(void *arg)
 	struct remote *rm = arg;
 	uint64_t next = io_mono_ns(rm->fs->io);
 
+	pthread_setname_np(pthread_self(), "ropefs-upload");
 	lock_take(&rm->lock);
 	while (!rm->stopping && !rm->ended) {
 		bool asked = rm->kicked, evicts = rm->evict_wanted, more = false;

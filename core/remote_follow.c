@@ -293,6 +293,7 @@ static void *follow_main(void *arg)
 	uint64_t pause = rm->cfg.interval_s * SECOND_NS, next;
 	int r;
 
+	pthread_setname_np(pthread_self(), "ropefs-follow");
 	lock_take(&rm->lock);
 	next = io_mono_ns(rm->fs->io) + pause;
 	while (!rm->stopping) {

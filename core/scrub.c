@@ -245,6 +245,7 @@ static void *scrub_main(void *arg)
 	struct scrub *s = arg;
 	uint64_t until;
 
+	pthread_setname_np(pthread_self(), "ropefs-scrub");
 	be_modest();
 	lock_take(&s->fs->engine);
 	while (!s->stopping) {

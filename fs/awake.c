@@ -90,6 +90,7 @@ static void *watch(void *arg)
 	struct awake *a = arg;
 	int64_t now;
 
+	pthread_setname_np(pthread_self(), "ropefs-awake");
 	pthread_mutex_lock(&a->mutex);
 	while (!a->stopping) {
 		if (!a->rule.on) {

@@ -72,7 +72,7 @@ int expirer_start(struct daemon *d)
 	e->stopping = false;
 	e->d = d;
 	e->job.run = run;
-	r = pool_start(&e->thread, 1);
+	r = pool_start(&e->thread, "ropefs-expire", 1);
 	if (r >= 0)
 		pool_push(&e->thread, &e->job);
 	return r;

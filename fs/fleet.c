@@ -713,7 +713,7 @@ int fleet_serve(const struct options *o, int ready_fd)
 	/* Signals are the loop's: the other threads begin with them blocked. */
 	sigfillset(&ends);
 	pthread_sigmask(SIG_BLOCK, &ends, &old);
-	r = pool_start(&f.errands, ERRANDS);
+	r = pool_start(&f.errands, "ropefs-errand", ERRANDS);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r == 0)
 		r = new_session(&f);

@@ -404,6 +404,7 @@ static void *pulse(void *arg)
 	struct mounted *m = arg;
 	struct ropefs_attr a;
 
+	pthread_setname_np(pthread_self(), "ropefs-pulse");
 	for (unsigned n = 0; !atomic_load(&m->pulse_ends); n++) {
 		if (!loops_stand_still(&m->loops) &&
 		    ropefs_getattr(m->d.fs, ROPEFS_ROOT_INO, &a) >= 0)
@@ -431,10 +432,10 @@ static void pulse_stop(struct mounted *m)
 static int start_threads(struct mounted *m)
 {
 	struct daemon *d = &m->d;
-	int r = pool_start(&d->workers, WORKERS);
+	int r = pool_start(&d->workers, "ropefs-work", WORKERS);
 
 	if (r >= 0)
-		r = pool_start(&d->far, FAR_WORKERS);
+		r = pool_start(&d->far, "ropefs-far", FAR_WORKERS);
 	if (r >= 0)
 		r = edits_start(d);
 	if (r >= 0 && d->took_over)

@@ -26,7 +26,7 @@ int edits_start(struct daemon *d)
 	int r = 0;
 
 	for (unsigned i = 0; r >= 0 && i < EDIT_THREADS; i++)
-		r = pool_start(&d->edits[i], 1);
+		r = pool_start(&d->edits[i], "ropefs-edit", 1);
 	pthread_mutex_lock(&blocks_mutex);
 	blocks_told = r >= 0;
 	pthread_mutex_unlock(&blocks_mutex);

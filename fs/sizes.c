@@ -147,7 +147,7 @@ void sizes_start(struct daemon *d, dev_t dev)
 	struct telling *w;
 
 	d->sizes.dev = dev;
-	if (pool_start(&d->sizes.thread, 1) < 0)
+	if (pool_start(&d->sizes.thread, "ropefs-size", 1) < 0)
 		return;
 	w = telling_new(d, 0, settle);
 	if (!w)

@@ -287,6 +287,7 @@ static void *loop(void *arg)
 	struct fuse_buf buf = { .mem = receive_buffer() };
 	unsigned tries = 0;
 
+	pthread_setname_np(pthread_self(), "ropefs-loop");
 	while (!fuse_session_exited(session)) {
 		int r;
 

@@ -6,6 +6,7 @@ static void *work(void *arg)
 {
 	struct pool *p = arg;
 
+	pthread_setname_np(pthread_self(), p->name);
 	pthread_mutex_lock(&p->mutex);
 	for (;;) {
 		struct job *job = p->head;
@@ -27,10 +28,10 @@ static void *work(void *arg)
 	return NULL;
 }
 
-int pool_start(struct pool *p, unsigned threads)
+int pool_start(struct pool *p, const char *name, unsigned threads)
 {
 	assert(threads > 0 && threads <= POOL_THREADS_MAX);
-	*p = (struct pool) { 0 };
+	*p = (struct pool) { .name = name };
 	p->started = true;
 	p->tail = &p->head;
 	pthread_mutex_init(&p->mutex, NULL);

@@ -14,6 +14,7 @@ struct job {
 enum { POOL_THREADS_MAX = 8 };
 
 struct pool {
+	const char *name;
 	pthread_mutex_t mutex;
 	pthread_cond_t more;
 	struct job *head, **tail; /* guarded by mutex, as is stopping */
@@ -22,7 +23,8 @@ struct pool {
 	unsigned n_threads;
 };
 
-int pool_start(struct pool *p, unsigned threads);
+/* name: what the system calls the threads, at most 15 bytes; stays the caller's. */
+int pool_start(struct pool *p, const char *name, unsigned threads);
 /* Any thread, at any time until pool_stop() is called. */
 void pool_push(struct pool *p, struct job *job);
 /* Runs what is queued, then ends the threads. A pool that never started is fine. */

@@ -153,6 +153,7 @@ static void *thread_main(void *arg)
 	struct object_hedge *h = arg;
 	struct try *t;
 
+	pthread_setname_np(pthread_self(), "ropefs-fetch");
 	pthread_mutex_lock(&h->mutex);
 	for (;;) {
 		t = STAILQ_FIRST(&h->queue);

@@ -35,7 +35,8 @@ status "no key" 3 "key" "$ROPEFS" --key-file "$T/nokey" "$STORE" "$MNT"
 status "a mount that would hide its store" 1 "hide" "${fs[@]}" "$STORE" "$T"
 
 echo under >"$MNT/under"
-status "what a mount hides is told" 0 "$MNT: not empty; what is there is hidden" "${fs[@]}" "$STORE" "$MNT"
+status "what a mount hides is told" 0 "$MNT: not empty; what is there is hidden" \
+	"${fs[@]}" "$STORE" "$MNT"
 is "and hidden" "$(ls "$MNT")" ""
 fs_stop
 rm "$MNT/under"
@@ -48,6 +49,8 @@ status "a busy mount point" 1 "busy" "$ROPEFS" --key-file "$T/key2" "$T/store2" 
 pid=$(fs_pid)
 is "no other may read its memory" "$(stat -c %u "/proc/$pid/mem" 2>&1)" 0
 is "no core" "$(awk '/Max core/ { print $5 $6 }' "/proc/$pid/limits")" 00
+is "its threads have names" "$(sort -u "/proc/$pid/task"/*/comm |
+	grep -cx 'ropefs-\(loop\|work\|edit\|flush\|checkpt\)')" 5
 is "its working directory is free" "$(readlink "/proc/$pid/cwd")" /
 asks_for_wakes() {	# PID: where may it ask the kernel for quick wake-ups (awake=)?
 	local fd
