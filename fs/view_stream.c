@@ -446,7 +446,7 @@ static void stream_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg
 	pthread_mutex_lock(&s->source.mutex);
 	q.ino = stream_now(s)->ino;
 	q.read_to = s->p.delivered;
-	pthread_mutex_unlock(&s->source.mutex);
+	source_unlock(&s->source);
 	if (!queue_ioctl(req, &q))
 		fuse_reply_err(req, ENOTTY);
 }

@@ -50,6 +50,8 @@ void source_init(struct source *s, struct daemon *d)
 	s->giving = NULL;
 	s->again = NULL;
 	s->poll = NULL;
+	s->handed_on = false;
+	atomic_init(&s->woken, false);
 	atomic_init(&s->refs, 1);
 }
 
@@ -141,11 +143,12 @@ static void answer_locked(struct source *s, bool nowait)
 		r = p ? s->fill(s, p, fill_max(b->n), nowait) : -ENOMEM;
 		if (r == -EAGAIN || r == -EINPROGRESS) {
 			block(b, true);
-			if (r == -EAGAIN)
+			if (r == -EAGAIN || s->handed_on)
 				break;
 			t = task_new(s->d, NULL, NULL, 0);
 			if (!t)
 				break;
+			s->handed_on = true;
 			source_get(s);
 			t->to_fh = (uintptr_t)s;
 			task_run(t, run_waiting);
@@ -158,48 +161,90 @@ static void answer_locked(struct source *s, bool nowait)
 	}
 }
 
-static void wake(struct source *s, bool nowait)
+/* Called with the mutex, which it lets go of: answers who waits, as long as there is news. */
+static void serve(struct source *s, bool nowait)
 {
-	struct fuse_pollhandle *told = NULL;
+	do {
+		struct fuse_pollhandle *told = NULL;
 
-	pthread_mutex_lock(&s->mutex);
-	answer_locked(s, nowait);
-	if (s->poll && s->ready(s)) {
-		told = s->poll;
-		s->poll = NULL;
-	}
+		atomic_store(&s->woken, false);
+		answer_locked(s, nowait);
+		if (s->poll && s->ready(s)) {
+			told = s->poll;
+			s->poll = NULL;
+		}
+		pthread_mutex_unlock(&s->mutex);
+		if (told) {
+			fuse_lowlevel_notify_poll(told);
+			fuse_pollhandle_destroy(told);
+		}
+		nowait = true;
+	} while (atomic_load(&s->woken) && !pthread_mutex_trylock(&s->mutex));
+}
+
+void source_unlock(struct source *s)
+{
 	pthread_mutex_unlock(&s->mutex);
-	if (!told)
-		return;
-	fuse_lowlevel_notify_poll(told);
-	fuse_pollhandle_destroy(told);
+	if (atomic_load(&s->woken) && !pthread_mutex_trylock(&s->mutex))
+		serve(s, true);
 }
 
 static void run_waiting(struct task *t)
 {
 	struct source *s = (struct source *)(uintptr_t)t->to_fh;
 
-	wake(s, false);
+	pthread_mutex_lock(&s->mutex);
+	s->handed_on = false;
+	serve(s, false);
 	source_put(s);
 	task_free(t);
 }
 
 void source_wake(struct source *s)
 {
-	wake(s, true);
+	atomic_store(&s->woken, true);
+	if (!pthread_mutex_trylock(&s->mutex))
+		serve(s, true);
 }
 
-static void read_now(struct source *s, fuse_req_t req, size_t n)
+/* A read that takes what there is. False: not without the disk (nowait only). */
+static bool read_some(struct source *s, fuse_req_t req, size_t n, bool nowait)
 {
 	void *p = loop_buffer();
 	ssize_t r;
 
 	pthread_mutex_lock(&s->mutex);
-	r = p ? s->fill(s, p, fill_max(n), false) : -ENOMEM;
+	r = p ? s->fill(s, p, fill_max(n), nowait) : -ENOMEM;
 	if (r > 0 && s->giving)
 		s->giving(s, keep_current());
-	reply_read(req, p, r);
-	pthread_mutex_unlock(&s->mutex);
+	if (r != -EINPROGRESS)
+		reply_read(req, p, r);
+	source_unlock(s);
+	return r != -EINPROGRESS;
+}
+
+static void read_some_waiting(struct task *t)
+{
+	struct source *s = (struct source *)(uintptr_t)t->to_fh;
+
+	read_some(s, t->req, t->n, false);
+	source_put(s);
+	task_free(t);
+}
+
+/* The reply may let the file be closed by another loop: with a reference. */
+static void read_now(struct source *s, fuse_req_t req, size_t n)
+{
+	struct task *t;
+
+	source_get(s);
+	if (!read_some(s, req, n, true) && (t = task_new(s->d, req, NULL, 0))) {
+		t->to_fh = (uintptr_t)s;
+		t->n = n;
+		task_run(t, read_some_waiting);
+		return;
+	}
+	source_put(s);
 }
 
 void source_read(struct source *s, fuse_req_t req, size_t n, int flags)
@@ -209,7 +254,7 @@ void source_read(struct source *s, fuse_req_t req, size_t n, int flags)
 	if (s->again) {
 		pthread_mutex_lock(&s->mutex);
 		s->again(s);
-		pthread_mutex_unlock(&s->mutex);
+		source_unlock(s);
 	}
 	if (flags & O_NONBLOCK) {
 		read_now(s, req, n);
@@ -227,7 +272,7 @@ void source_read(struct source *s, fuse_req_t req, size_t n, int flags)
 	source_get(s);
 	fuse_req_interrupt_func(req, interrupted, &s->d->waits);
 	block(b, false);
-	wake(s, true);
+	source_wake(s);
 	source_put(s);
 }
 
@@ -243,7 +288,7 @@ void source_poll(struct source *s, fuse_req_t req, struct fuse_pollhandle *ph)
 		s->poll = ph;
 		ph = old;
 	}
-	pthread_mutex_unlock(&s->mutex);
+	source_unlock(s);
 	if (ph)
 		fuse_pollhandle_destroy(ph);
 	fuse_reply_poll(req, ready ? POLLIN | POLLRDNORM : 0);

@@ -6,6 +6,8 @@
  *    by the one who took it off both.
  * 2. What fill() has given is sent to the read it was taken for: an interrupt only finds
  *    reads that are on the lists.
+ * 3. Who brings news does not wait for a source that is being read from the disk: `woken` says so
+ *    to whoever has its mutex, who looks once more when letting go (source_unlock()).
  * Locks: a source's mutex, then waits.mutex; libfuse's lock of a request, then waits.mutex. */
 #ifndef ROPEFS_FS_WAITS_H
 #define ROPEFS_FS_WAITS_H
@@ -39,7 +41,9 @@ struct source {
 
 	pthread_mutex_t mutex; /* held over all of these but free() */
 	TAILQ_HEAD(, blocked) reads; /* oldest first */
+	bool handed_on; /* a worker is about to ask fill() with the disk */
 	struct fuse_pollhandle *poll; /* who polls wants to be told; NULL: nobody */
+	atomic_bool woken; /* there was news since fill() or ready() was last asked */
 	atomic_uint refs;
 };
 
@@ -51,10 +55,14 @@ void waits_release(struct waits *w);
 void source_init(struct source *s, struct daemon *d);
 void source_get(struct source *s);
 void source_put(struct source *s);
+/* Lets go of the mutex, and answers those for whom news came meanwhile. The caller has a
+ * reference. */
+void source_unlock(struct source *s);
 /* Answers a READ of at most n bytes, now or later; flags as of open(2). */
 void source_read(struct source *s, fuse_req_t req, size_t n, int flags);
 void source_poll(struct source *s, fuse_req_t req, struct fuse_pollhandle *ph);
-/* There may be something new: answers those who wait. Any thread that holds no lock. */
+/* There may be something new: answers those who wait, and waits for nobody. Any thread that holds
+ * no lock. */
 void source_wake(struct source *s);
 
 #endif

@@ -1,0 +1,305 @@
+/* test_waits.c - reads that wait: who brings news waits for none of them. */
+#include "fs/waits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/daemon.h"
+#include "fs/keep.h"
+#include "fs/ops.h"
+#include "fs/reply.h"
+#include "tests/lib/suite.h"
+
+/* --- what waits.c asks of others --- */
+
+static atomic_int answers, bytes;
+static sem_t answered;
+static pthread_mutex_t tasks_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct task *tasks[4]; /* handed on to workers */
+static unsigned n_tasks;
+
+static void answer(ssize_t r)
+{
+	atomic_fetch_add(&answers, 1);
+	atomic_fetch_add(&bytes, r > 0 ? (int)r : 0);
+	sem_post(&answered);
+}
+
+void reply_read(fuse_req_t req, const void *p, ssize_t n)
+{
+	(void)req;
+	(void)p;
+	answer(n);
+}
+
+int fuse_reply_err(fuse_req_t req, int e)
+{
+	(void)req;
+	answer(-e);
+	return 0;
+}
+
+int fuse_reply_poll(fuse_req_t req, unsigned events)
+{
+	(void)req;
+	(void)events;
+	return 0;
+}
+
+void fuse_req_interrupt_func(fuse_req_t req, fuse_interrupt_func_t f, void *arg)
+{
+	(void)req;
+	(void)f;
+	(void)arg;
+}
+
+int fuse_req_interrupted(fuse_req_t req)
+{
+	(void)req;
+	return 0;
+}
+
+int fuse_lowlevel_notify_poll(struct fuse_pollhandle *ph)
+{
+	(void)ph;
+	return 0;
+}
+
+void fuse_pollhandle_destroy(struct fuse_pollhandle *ph)
+{
+	(void)ph;
+}
+
+uint64_t keep_current(void)
+{
+	return 1;
+}
+
+void *loop_buffer(void)
+{
+	static _Thread_local char p[4096];
+
+	return p;
+}
+
+struct task *task_new(struct daemon *d, fuse_req_t req, const void *data, size_t n)
+{
+	struct task *t = calloc(1, sizeof(*t) + n);
+
+	(void)data;
+	t->d = d;
+	t->req = req;
+	return t;
+}
+
+void task_run(struct task *t, void (*step)(struct task *t))
+{
+	t->step = step;
+	pthread_mutex_lock(&tasks_mutex);
+	ck_assert_uint_lt(n_tasks, 4);
+	tasks[n_tasks++] = t;
+	pthread_mutex_unlock(&tasks_mutex);
+}
+
+/* One that was handed on; NULL: none. */
+static struct task *take_task(void)
+{
+	struct task *t;
+
+	pthread_mutex_lock(&tasks_mutex);
+	t = n_tasks ? tasks[--n_tasks] : NULL;
+	pthread_mutex_unlock(&tasks_mutex);
+	return t;
+}
+
+void task_free(struct task *t)
+{
+	free(t);
+}
+
+/* --- a file: what was put into it is given once; `cold`: not without the disk --- */
+
+struct file {
+	struct source source; /* first */
+	atomic_int put, given;
+	atomic_int late; /* is put when there is nothing, just behind the question */
+	atomic_bool cold;
+	sem_t at_disk, disk; /* a read has come there, and may go on */
+};
+
+static ssize_t fill(struct source *s, void *p, size_t n, bool nowait)
+{
+	struct file *f = (struct file *)s;
+	int left = atomic_load(&f->put) - atomic_load(&f->given);
+
+	if (!left) {
+		left = atomic_exchange(&f->late, 0);
+		if (left) {
+			atomic_fetch_add(&f->put, left);
+			source_wake(s);
+		}
+		return -EAGAIN;
+	}
+	if (atomic_load(&f->cold)) {
+		if (nowait)
+			return -EINPROGRESS;
+		sem_post(&f->at_disk);
+		sem_wait(&f->disk);
+		atomic_store(&f->cold, false);
+	}
+	memset(p, 'x', n < (size_t)left ? n : (size_t)left);
+	atomic_fetch_add(&f->given, left);
+	return left;
+}
+
+static bool ready(struct source *s)
+{
+	struct file *f = (struct file *)s;
+
+	return atomic_load(&f->put) > atomic_load(&f->given);
+}
+
+static void not_freed(struct source *s)
+{
+	(void)s;
+}
+
+static struct daemon d;
+static struct file f;
+
+static void setup(void)
+{
+	waits_init(&d.waits);
+	sem_init(&answered, 0, 0);
+	sem_init(&f.at_disk, 0, 0);
+	sem_init(&f.disk, 0, 0);
+	source_init(&f.source, &d);
+	f.source.fill = fill;
+	f.source.ready = ready;
+	f.source.free = not_freed;
+}
+
+static void *run_task(void *arg)
+{
+	struct task *t = arg;
+
+	t->step(t);
+	return NULL;
+}
+
+static void put(int n, bool cold)
+{
+	if (cold)
+		atomic_store(&f.cold, true);
+	atomic_fetch_add(&f.put, n);
+	source_wake(&f.source);
+}
+
+START_TEST(who_brings_news_does_not_wait_for_a_reader_at_the_disk)
+{
+	pthread_t worker;
+
+	source_read(&f.source, NULL, 4096, 0);
+	ck_assert_int_eq(atomic_load(&answers), 0);
+	put(10, true);
+	ck_assert_int_eq(pthread_create(&worker, NULL, run_task, take_task()), 0);
+	sem_wait(&f.at_disk);
+	/* It stays there, and these return. */
+	put(5, false);
+	put(5, false);
+	ck_assert_int_eq(atomic_load(&answers), 0);
+	sem_post(&f.disk);
+	pthread_join(worker, NULL);
+	ck_assert_int_eq(atomic_load(&answers), 1);
+	source_read(&f.source, NULL, 4096, O_NONBLOCK);
+	ck_assert_int_eq(atomic_load(&bytes), 20);
+}
+END_TEST
+
+/* Whoever reads at the disk answers those for whom there was news meanwhile. */
+START_TEST(no_news_is_lost_meanwhile)
+{
+	pthread_t worker;
+
+	source_read(&f.source, NULL, 4096, 0);
+	source_read(&f.source, NULL, 4096, 0); /* two wait */
+	put(10, true);
+	ck_assert_int_eq(pthread_create(&worker, NULL, run_task, take_task()), 0);
+	sem_wait(&f.at_disk);
+	atomic_store(&f.late, 7);
+	sem_post(&f.disk);
+	pthread_join(worker, NULL);
+	ck_assert_int_eq(atomic_load(&answers), 2);
+	ck_assert_int_eq(atomic_load(&bytes), 17);
+}
+END_TEST
+
+START_TEST(a_read_that_does_not_block_leaves_the_disk_to_a_worker)
+{
+	f.put = 3;
+	f.cold = true;
+	sem_post(&f.disk);
+	source_read(&f.source, NULL, 4096, O_NONBLOCK);
+	ck_assert_int_eq(atomic_load(&answers), 0);
+	run_task(take_task());
+	ck_assert_int_eq(atomic_load(&answers), 1);
+	ck_assert_int_eq(atomic_load(&bytes), 3);
+	ck_assert_int_eq(atomic_load(&f.source.refs), 1);
+}
+END_TEST
+
+enum { RECORDS = 20000 };
+
+static void *writer_main(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < RECORDS; i++)
+		put(1, i % 16 == 0);
+	return NULL;
+}
+
+/* Reads and news at once, at times at the disk: each read that waits is answered. */
+START_TEST(threads_lose_no_news)
+{
+	pthread_t writer;
+
+	for (int i = 0; i < RECORDS; i++)
+		sem_post(&f.disk);
+	ck_assert_int_eq(pthread_create(&writer, NULL, writer_main, NULL), 0);
+	while (atomic_load(&bytes) < RECORDS) {
+		source_read(&f.source, NULL, 4096, 0);
+		while (sem_trywait(&answered) < 0) {
+			struct task *t = take_task();
+
+			if (t)
+				run_task(t);
+			else
+				usleep(1);
+		}
+	}
+	pthread_join(writer, NULL);
+	ck_assert_int_eq(atomic_load(&bytes), RECORDS);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("waits");
+	TCase *tc = tcase_create("waits"), *threads = tcase_create("threads");
+
+	tcase_add_checked_fixture(tc, setup, NULL);
+	tcase_add_checked_fixture(threads, setup, NULL);
+	tcase_set_timeout(tc, 100);
+	tcase_set_timeout(threads, 100);
+	tcase_add_test(tc, who_brings_news_does_not_wait_for_a_reader_at_the_disk);
+	tcase_add_test(tc, no_news_is_lost_meanwhile);
+	tcase_add_test(tc, a_read_that_does_not_block_leaves_the_disk_to_a_worker);
+	tcase_add_test(threads, threads_lose_no_news);
+	suite_add_tcase(s, tc);
+	suite_add_tcase(s, threads);
+	return suite_main(s);
+}
