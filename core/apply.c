@@ -355,7 +355,13 @@ static int apply_replace(struct ropefs *fs, const struct op *op)
 		return r;
 	if (in == src && op->src_n && op->n && op->src_at < op->at + op->n &&
 	    op->at < op->src_at + op->src_n)
-		return -EINVAL;
+		return err_set(
+			EINVAL,
+			"bytes %llu..%llu can't take the place of %llu..%llu, which "
+			"overlap them",
+			(unsigned long long)op->src_at,
+			(unsigned long long)(op->src_at + op->src_n),
+			(unsigned long long)op->at, (unsigned long long)(op->at + op->n));
 	if (op->src_n > EXTENT_BYTES_MAX - (rope_bytes(&in->row.rope) - op->n))
 		return -EFBIG;
 	if (op->src_n) {

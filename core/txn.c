@@ -427,18 +427,24 @@ ssize_t ropefs_txn_copy(struct ropefs_txn *t, struct ropefs_range dst,
 int ropefs_txn_move(struct ropefs_txn *t, struct ropefs_range dst,
 		    struct ropefs_range src)
 {
+	struct ropefs_attr a;
 	uint64_t copy;
 	int r;
 
-	if (src.ino == dst.ino && dst.at < src.at + src.n &&
-	    (dst.at > src.at || dst.at + dst.n > src.at))
+	/* What overlaps otherwise is for apply_replace() to say. */
+	if (src.ino == dst.ino && dst.at < src.at + src.n && dst.at > src.at)
 		return err_set(
 			EINVAL,
 			"bytes %llu..%llu can't be moved to byte %llu, which is among "
 			"them",
 			(unsigned long long)src.at, (unsigned long long)(src.at + src.n),
 			(unsigned long long)dst.at);
-	r = edit(t, src.ino, &copy);
+	r = ropefs_txn_getattr(t, src.ino, &a);
+	if (r >= 0 && a.is_queue)
+		return err_set(EPERM,
+			       "bytes of a queue can be copied, but not moved away");
+	if (r >= 0)
+		r = edit(t, src.ino, &copy);
 	if (r >= 0)
 		r = ropefs_txn_replace(t, dst, src);
 	if (r < 0)
@@ -640,10 +646,15 @@ int ropefs_txn_cursor_commit(struct ropefs_txn *t, uint64_t ino, const char *nam
 			     uint64_t id)
 {
 	struct op op = { .type = OP_CURSOR_SET, .ino = ino, .at = id };
-	int r;
+	struct ropefs_attr a;
+	int r = ropefs_txn_getattr(t, ino, &a);
 
 	err_clear();
-	r = cursor_name_check(name);
+	if (r >= 0 && !a.is_queue)
+		r = err_set(EINVAL,
+			    "it is an ordinary file, and only queues have cursors");
+	if (r >= 0)
+		r = cursor_name_check(name);
 	op.name = SPAN_STR(name);
 	return r < 0 ? r : txn_stage(t, &op);
 }

@@ -141,8 +141,6 @@ static int set_cursor(struct task *t, struct txn *x, const struct ropefs_ioc_txn
 	if (!n->dir || n->dir > x->n || x->members[n->dir - 1].is_dir)
 		return -EINVAL;
 	r = ropefs_txn_getattr(x->core, x->members[n->dir - 1].ino, &a);
-	if (r >= 0 && !a.is_queue)
-		r = -EINVAL;
 	if (r >= 0)
 		r = caller_may_now(t->req, a.ino, 2);
 	return r < 0 ? r : ropefs_txn_cursor_commit(x->core, a.ino, n->name, n->id);

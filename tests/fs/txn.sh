@@ -36,6 +36,13 @@ fails "a file of another filesystem" "it is not in a ropefs mount" \
 	edit <<<"insert $T/script 1 x"
 fails "bytes are not moved among themselves" \
 	"-:1: a: bytes 0..4 can't be moved to byte 2, which is among them" edit <<<'move a 0..4 to a 2'
+fails "nor copied over themselves" \
+	"-:1: a: bytes 0..4 can't take the place of 2..8, which overlap them" \
+	edit <<<'copy a 0..4 to a 2..8'
+fails "nor moved" "-:1: a: bytes 2..6 can't take the place of 0..4, which overlap them" \
+	edit <<<'move a 2..6 to a 0..4'
+fails "a cursor of an ordinary file" \
+	"-:1: a: it is an ordinary file, and only queues have cursors" edit <<<'cursor a w 1'
 fails "no data" "insert: it takes:" edit <<<"insert a 1"
 head -c 300000 /dev/urandom >"$T/big"
 is "a file's bytes, however many" \
@@ -73,6 +80,8 @@ fails "when one can't be done" "No such file" edit <<<$'append logs/q x\ncreate 
 fails "also at the end" "nothing was done" edit <<<$'append logs/q "x\\n"\ncreate more\ncursor logs/q w 99'
 is "nothing is" "$(xargs <logs/q) $(ls -d more 2>&1)" \
 	"one two three four ls: cannot access 'more': No such file or directory"
+fails "bytes of a queue stay" "can be copied, but not moved away" \
+	edit <<<'move logs/q 0..1 to a 0'
 fails "a queue is only appended to" "a queue only takes appends" edit <<<'insert logs/q 0 x'
 seq 1 9000 >"$T/lines"
 is "records in pieces are not torn" "$(edit <<<"append logs/q < $T/lines"; \
