@@ -290,6 +290,24 @@ static void find_time(struct finding *f)
 	samples_add(&f->s, began);
 }
 
+/* The first record that is not older than some time, bytes and all. */
+static void read_by_time(struct finding *f)
+{
+	uint64_t span = (uint64_t)(f->last.ns - f->first.ns);
+	struct ropefs_time t = { f->first.ns + (int64_t)(bench_random(&f->seed) % span) };
+	struct ropefs_record rec;
+	char p[64];
+	struct ropefs_batch b = { .records = &rec, .max = 1, .p = p, .n = sizeof(p) };
+	uint64_t began = bench_now_ns();
+
+	must(ropefs_queue_find_time(f->fs, f->ino, t, &b.id), "time");
+	must(ropefs_queue_read(f->fs, f->ino, &b, 0), "read");
+	samples_add(&f->s, began);
+	check_line(p, b.bytes, rec.id);
+	if (rec.time.ns < t.ns)
+		bench_fail("find", "a record that is older than what was sought");
+}
+
 static void find_round(struct finding *f, void (*one)(struct finding *f), unsigned times,
 		       struct series *to)
 {
@@ -406,7 +424,10 @@ static void follow_round(struct finding *f, unsigned times, struct series *to)
 
 struct found {
 	struct series all_cold, cold, place, time, last, blocks, follow, resident;
+	struct series cold_time;
 	struct series own_place; /* with memory for all of the table */
+	struct series disk,
+		disk_time; /* then: only the chunk has to come from the disk */
 };
 
 static void find_rounds(struct finding *f, struct found *r)
@@ -417,6 +438,9 @@ static void find_rounds(struct finding *f, struct found *r)
 		reopen(f, 4096 * STORE_MIB);
 		warm_table(f);
 		find_round(f, find_place, 20000, &r->own_place);
+		drop_caches();
+		find_round(f, read_one, times, &r->disk);
+		find_round(f, read_by_time, times, &r->disk_time);
 		reopen(f, 0);
 		drop_caches();
 		series_add(&r->last, last_1000(f));
@@ -425,6 +449,7 @@ static void find_rounds(struct finding *f, struct found *r)
 		find_round(f, find_place, 20000, &r->place);
 		find_round(f, find_time, 20000, &r->time);
 		find_round(f, read_one, times, &r->cold);
+		find_round(f, read_by_time, times, &r->cold_time);
 		series_add(&r->blocks, blocks_a_seek(f));
 		follow_round(f, times, &r->follow);
 	}
@@ -439,6 +464,18 @@ static void print_found(const struct found *r)
 		{ .work = "queue: a record by id, its chunk cold, p50",
 		  .unit = "us",
 		  .own = &r->cold,
+		  .target = { TARGET_AT_MOST, 300 } },
+		{ .work = "queue: a record by time, its chunk cold, p50",
+		  .unit = "us",
+		  .own = &r->cold_time,
+		  .target = { TARGET_AT_MOST, 300 } },
+		{ .work = "queue: a record by id, its chunk on the disk, p50",
+		  .unit = "us",
+		  .own = &r->disk,
+		  .target = { TARGET_AT_MOST, 300 } },
+		{ .work = "queue: a record by time, its chunk on the disk, p50",
+		  .unit = "us",
+		  .own = &r->disk_time,
 		  .target = { TARGET_AT_MOST, 300 } },
 		{ .work = "queue: the place of an id, p50",
 		  .unit = "us",
