@@ -282,6 +282,119 @@ START_TEST(strides_are_read_written_inserted_and_cut)
 }
 END_TEST
 
+/* A file as plain bytes, and what strides do with it. */
+struct plain {
+	uint8_t p[3000];
+	size_t n;
+};
+
+static bool in_stride(const struct ropefs_stride *s, size_t at, size_t size)
+{
+	size_t end = s->end && s->end < size ? s->end : size;
+
+	return at >= s->at && at < end && (at - s->at) % s->step < s->size;
+}
+
+/* Pieces taken out to got; the rest, when `cut`, is what is left. */
+static size_t plain_take(struct plain *f, const struct ropefs_stride *s, uint8_t *got,
+			 bool cut)
+{
+	size_t n = 0, left = 0, size = f->n;
+
+	for (size_t i = 0; i < size; i++) {
+		if (in_stride(s, i, size))
+			got[n++] = f->p[i];
+		else if (cut)
+			f->p[left++] = f->p[i];
+	}
+	f->n = cut ? left : size;
+	return n;
+}
+
+static void plain_put(struct plain *f, const struct ropefs_stride *s, const uint8_t *p)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (in_stride(s, i, f->n))
+			f->p[i] = *p++;
+}
+
+/* False: a place is beyond the end. */
+static bool plain_insert(struct plain *f, const struct ropefs_stride *s, const uint8_t *p,
+			 size_t n)
+{
+	for (size_t at = s->at; n; at += s->step) {
+		size_t piece = n < s->size ? n : s->size;
+
+		if (at > f->n)
+			return false;
+		memmove(f->p + at + piece, f->p + at, f->n - at);
+		memcpy(f->p + at, p, piece);
+		f->n += piece;
+		p += piece;
+		n -= piece;
+	}
+	return true;
+}
+
+static struct ropefs_stride random_stride(struct rng *r, size_t size)
+{
+	struct ropefs_stride s = { .at = rng_below(r, size + 3),
+				   .size = 1 + rng_below(r, 9) };
+
+	s.step = s.size + rng_below(r, rng_below(r, 4) ? 9 : 400);
+	if (!rng_below(r, 3))
+		s.end = rng_below(r, size + 9);
+	return s;
+}
+
+START_TEST(random_strides_do_what_plain_bytes_do)
+{
+	struct rng r = rng_seeded(suite_seed());
+	struct plain f = { .n = 500 }, next;
+	uint64_t ino = make("s", "");
+	uint8_t some[200], want[3000], got[3000];
+
+	rng_fill(&r, f.p, f.n);
+	ck_ok(ropefs_write(fs, ino, 0, f.p, f.n, 0, NULL));
+	for (unsigned step = 0; step < 400; step++) {
+		struct ropefs_stride s = random_stride(&r, f.n);
+		uint64_t n, from;
+		size_t all = plain_take(&f, &s, want, false), len;
+
+		rng_fill(&r, some, sizeof(some));
+		ck_ok(ropefs_stride_bytes(&s, f.n, &n));
+		ck_assert_uint_eq(n, all);
+		from = rng_below(&r, all + 2);
+		len = rng_below(&r, 600);
+		n = from >= all ? 0 : all - from < len ? all - from : len;
+		ck_assert_int_eq(ropefs_stride_read(fs, ino, &s, from, got, len, 0),
+				 (ssize_t)n);
+		ck_assert_int_eq(memcmp(got, want + from, n), 0);
+		if (all <= sizeof(some)) {
+			ck_ok(ropefs_stride_write(fs, ino, &s, some, all));
+			plain_put(&f, &s, some);
+		}
+		if (f.n > 300 && rng_below(&r, 2)) {
+			ck_ok(ropefs_stride_cut(fs, ino, &s));
+			plain_take(&f, &s, want, true);
+		}
+		s = random_stride(&r, f.n);
+		n = f.n < 900 ? rng_below(&r, sizeof(some)) : 0;
+		next = f;
+		if (plain_insert(&next, &s, some, n)) {
+			ck_ok(ropefs_stride_insert(fs, ino, &s, some, n));
+			f = next;
+		} else {
+			ck_assert_int_eq(ropefs_stride_insert(fs, ino, &s, some, n),
+					 -ERANGE);
+		}
+		ck_assert_int_eq(ropefs_read(fs, ino, 0, got, sizeof(got), 0),
+				 (ssize_t)f.n);
+		ck_assert_int_eq(memcmp(got, f.p, f.n), 0);
+	}
+}
+END_TEST
+
 START_TEST(a_range_moves_as_one_step)
 {
 	uint64_t a = make("a", "0123456789"), b = make("b", "abcdef");
@@ -441,6 +554,7 @@ int main(void)
 	tcase_add_test(tc, no_addition_is_lost_among_many);
 	tcase_add_test(tc, a_patch_is_applied_whole_or_not_at_all);
 	tcase_add_test(tc, strides_are_read_written_inserted_and_cut);
+	tcase_add_test(tc, random_strides_do_what_plain_bytes_do);
 	tcase_add_test(tc, a_range_moves_as_one_step);
 	tcase_add_test(tc, a_refused_commit_restores_everything);
 	tcase_add_test(tc, what_was_only_read_counts_for_a_conflict_too);

@@ -62,37 +62,54 @@ static int open_log(const char *folder)
 	return fd;
 }
 
+enum sync { NO_SYNC, SYNC, SYNC_OWN /* a file of the writer's own */ };
+
 struct writer {
 	pthread_t thread;
 	const char *folder;
+	unsigned number;
 	size_t bytes;
-	bool sync;
+	enum sync sync;
 	uint64_t until_ns, count;
 };
+
+static int open_own(const struct writer *w)
+{
+	char path[4200];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/own.%u", w->folder, w->number);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	check(fd >= 0 && unlink(path) == 0, path);
+	return fd;
+}
 
 static void *writer_main(void *arg)
 {
 	char path[4200], record[RECORD_BYTES];
 	struct writer *w = arg;
-	int fd;
+	int fd, synced;
 
 	snprintf(path, sizeof(path), "%s/log", w->folder);
 	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
 	check(fd >= 0, path);
+	synced = w->sync == SYNC_OWN ? open_own(w) : fd;
 	bench_text(record, sizeof(record), 1);
 	while (bench_now_ns() < w->until_ns) {
 		check(write(fd, record, w->bytes) == (ssize_t)w->bytes, "append");
 		if (w->sync)
-			check(fdatasync(fd) == 0, "fdatasync");
+			check(fdatasync(synced) == 0, "fdatasync");
 		w->count++;
 	}
+	if (synced != fd)
+		close(synced);
 	close(fd);
 	return NULL;
 }
 
 /* Records a second of so many writers to one file. */
-static double append_rate(const char *folder, unsigned writers, size_t bytes, bool sync,
-			  uint64_t ns)
+static double append_rate(const char *folder, unsigned writers, size_t bytes,
+			  enum sync sync, uint64_t ns)
 {
 	struct writer of[WRITERS_MAX] = { 0 };
 	uint64_t began = bench_now_ns(), count = 0;
@@ -100,6 +117,7 @@ static double append_rate(const char *folder, unsigned writers, size_t bytes, bo
 	close(open_log(folder));
 	for (unsigned i = 0; i < writers; i++) {
 		of[i] = (struct writer) { .folder = folder,
+					  .number = i,
 					  .bytes = bytes,
 					  .sync = sync,
 					  .until_ns = began + ns };
@@ -161,18 +179,23 @@ static void measure_appends(const struct queue_bench *b, const char *queues,
 		}
 		row_beside_ext4(work, "us", &base, &own);
 	}
-	for (int i = 0; i < 12; i++) {
+	for (int i = 0; i < 18; i++) {
+		static const char *const how[] = { "", ", fdatasync",
+						   ", fdatasync of own files" };
 		struct series base = { 0 }, own = { 0 };
-		size_t bytes = sizes[i / 2 % 2];
-		bool sync = i % 2;
+		unsigned n = writers[i / 6];
+		size_t bytes = sizes[i / 3 % 2];
+		enum sync sync = (enum sync)(i % 3);
 
 		snprintf(work, sizeof(work), "queue: %zu B%s, %u writers", bytes,
-			 sync ? ", fdatasync" : "", writers[i / 4]);
+			 how[sync], n);
+		if (sync == SYNC_OWN && n == 1)
+			continue;
+		/* There it would sync the file that it is asked for only. */
 		for (unsigned r = 0; r < b->rounds && strstr(work, only); r++) {
-			series_add(&base, append_rate(b->plain, writers[i / 4], bytes,
-						      sync, ns));
-			series_add(&own,
-				   append_rate(queues, writers[i / 4], bytes, sync, ns));
+			series_add(&base, append_rate(b->plain, n, bytes,
+						      sync ? SYNC : NO_SYNC, ns));
+			series_add(&own, append_rate(queues, n, bytes, sync, ns));
 		}
 		row_beside_ext4(work, "/s", &base, &own);
 	}
