@@ -1,8 +1,9 @@
 #!/bin/bash
 # Each option that a verb's --help names is in the manual page's section on that verb, and in the
-# completions; these offer no other. $ROPECTL is the program, $MAN the page, $COMPLETIONS the file.
+# completions; these offer no other. $ROPECTL is the program, $MAN the page, $COMPLETIONS the file;
+# $ROPEFS, $FSCK and $DUMP are the programs that have pages of their own.
 set -u
-: "${ROPECTL:?}" "${MAN:?}" "${COMPLETIONS:?}"
+: "${ROPECTL:?}" "${MAN:?}" "${COMPLETIONS:?}" "${ROPEFS:?}" "${FSCK:?}" "${DUMP:?}"
 n=0
 failed=0
 same() {	# DESCRIPTION GOT WANTED: lists of words in order
@@ -49,6 +50,24 @@ for verb in $verbs; do
 	[ "$verb" != remote ] || word=(add)
 	offered=$(completed "$verb" "${word[@]}" -- | grep -v '^--help$')
 	same "$verb: and so have the completions" "$offered" "$options"
+done
+
+# The programs that have no verbs, and what -o takes.
+for program in "$ROPEFS" "$FSCK" "$DUMP"; do
+	name=${program##*/}
+	options=$("$program" --help | long_options)
+	MAN=$(dirname "$MAN")/$name.8
+	same "$name: the manual has all options" \
+		"$(lacks "$options" "$(sed 's/\\-/-/g' "$MAN" | long_options)")" ""
+done
+MAN=$(dirname "$MAN")/ropefs.8
+COMP_WORDS=(ropectl mount -o '') COMP_CWORD=3
+_ropectl
+completed=$(printf '%s\n' "${COMPREPLY[@]}" | grep -oE '^[a-z_]+=' | sort -u)
+same "mount: -o is completed with what --help has" "$completed" \
+	"$("$ROPEFS" --help | sed -n '/(-o /,$p' | grep -oE '[a-z_]+=' | sort -u)"
+for option in $completed; do
+	same "ropefs.8 has $option" "$(grep -c "^\.BI\?R\? $option" "$MAN")" 1
 done
 echo "1..$n"
 exit $failed

@@ -15,6 +15,12 @@ ok "a mount gets a bucket" remote add "$MNT" "$URL" --interval 1h
 fails "once" "has a bucket already" remote add "$MNT" "$URL"
 ok "what was there before goes up" settled
 ok "show tells of it" grep -q "^bucket .*$URL" <(remote show "$MNT")
+documented() {	# the metrics of METRICS.md, with their types
+	sed -n 's/^| `\([a-z_]*\)` | \([a-z]*\) |.*/\1 \2/p' \
+		"$(dirname "$0")/../../docs/METRICS.md"
+}
+is "METRICS.md has every metric" \
+	"$(diff <(sed -n 's/^# TYPE //p' "$MNT/.ropefs/metrics" | sort) <(documented | sort))" ""
 is "as JSON, too" "$(remote show --json "$MNT" | jq -r .url)" "$URL"
 chmod 755 "$T" "$MNT"
 if type setpriv >/dev/null 2>&1; then
