@@ -16,6 +16,7 @@
 #include "core/base/err.h"
 #include "core/io/io_sim.h"
 #include "core/store_priv.h"
+#include "tests/lib/sim_store.h"
 #include "tests/lib/suite.h"
 
 #define FILES	  5
@@ -379,25 +380,15 @@ static void keep_io(struct io *io)
 
 static void world_init(uint64_t seed)
 {
-	static char key_path[4200];
-	uint8_t id[STORE_ID_BYTES] = { 9 };
-
 	memset(&w, 0, sizeof(w));
 	w.what = "before any fault";
 	w.rng = rng_seeded(seed);
-	ck_ok(keys_init_library());
-	ck_ok(io_sim_new(seed, &w.io));
+	sim_store_new(seed, &w.io, &w.kf);
 	/* An opening that fails frees its io; the disk must outlive that. */
 	w.sim_ops = w.io->ops;
 	w.kept_ops = *w.sim_ops;
 	w.kept_ops.free = keep_io;
 	w.io->ops = &w.kept_ops;
-	if (!*key_path) {
-		snprintf(key_path, sizeof(key_path), "%s/key", suite_tmpdir());
-		ck_ok(key_file_create(key_path, id));
-	}
-	ck_ok(key_file_read(key_path, &w.kf));
-	ck_ok(store_init(w.io, w.kf, CIPHER_XCHACHA20, id));
 	ck_ok(world_try_open());
 	ck_ok(ropefs_sync(w.fs));
 	world_remember_sync();

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "core/base/err.h"
+#include "tests/lib/sim_store.h"
 
 struct fixture f;
 
@@ -22,9 +23,6 @@ void fixture_open(void)
 
 void fixture_init(bool threads)
 {
-	static char key_path[4200];
-	uint8_t id[STORE_ID_BYTES] = { 7 };
-
 	memset(&f, 0, sizeof(f));
 	f.rng = rng_seeded(suite_seed());
 	f.threads = threads;
@@ -38,13 +36,8 @@ void fixture_init(bool threads)
 	} else {
 		ck_ok(io_sim_new(suite_seed(), &f.io));
 	}
-	if (!*key_path) {
-		snprintf(key_path, sizeof(key_path), "%s/key", suite_tmpdir());
-		ck_ok(key_file_create(key_path, id));
-	}
-	snprintf(f.key, sizeof(f.key), "%s", key_path);
-	ck_ok(key_file_read(key_path, &f.kf));
-	ck_ok(store_init(f.io, f.kf, CIPHER_XCHACHA20, id));
+	snprintf(f.key, sizeof(f.key), "%s", sim_key_path());
+	sim_store_init(f.io, &f.kf);
 	fixture_open();
 }
 

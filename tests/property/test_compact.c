@@ -10,6 +10,7 @@
 
 #include "core/io/io_sim.h"
 #include "core/store_priv.h"
+#include "tests/lib/sim_store.h"
 #include "tests/lib/suite.h"
 
 #define FILES	  240u
@@ -50,18 +51,9 @@ static int world_open(void)
 
 static void world_init(uint64_t seed)
 {
-	char key_path[4200];
-	uint8_t id[STORE_ID_BYTES] = { 7 };
-
 	memset(&w, 0, sizeof(w));
 	w.rng = rng_seeded(seed);
-	ck_ok(keys_init_library());
-	ck_ok(io_sim_new(seed, &w.io));
-	snprintf(key_path, sizeof(key_path), "%s/%llx.key", suite_tmpdir(),
-		 (unsigned long long)seed);
-	ck_ok(key_file_create(key_path, id));
-	ck_ok(key_file_read(key_path, &w.kf));
-	ck_ok(store_init(w.io, w.kf, CIPHER_XCHACHA20, id));
+	sim_store_new(seed, &w.io, &w.kf);
 	ck_ok(world_open());
 }
 

@@ -13,6 +13,7 @@
 #include "core/base/err.h"
 #include "core/io/io_sim.h"
 #include "core/store_priv.h"
+#include "tests/lib/sim_store.h"
 #include "tests/lib/suite.h"
 
 #define FILES	  6
@@ -664,20 +665,10 @@ static void world_event(struct world *w)
 
 static void world_init(struct world *w, uint64_t seed)
 {
-	static char key_path[4200];
-	uint8_t id[STORE_ID_BYTES];
-
 	*w = (struct world) { .rng = rng_seeded(seed) };
 	state_init(&w->now);
 	state_init(&w->synced);
-	ck_ok(keys_init_library());
-	ck_ok(io_sim_new(seed, &w->io));
-	memset(id, 7, sizeof(id));
-	snprintf(key_path, sizeof(key_path), "%s/%llx.key", suite_tmpdir(),
-		 (unsigned long long)seed);
-	ck_ok(key_file_create(key_path, id));
-	ck_ok(key_file_read(key_path, &w->kf));
-	ck_ok(store_init(w->io, w->kf, CIPHER_XCHACHA20, id));
+	sim_store_new(seed, &w->io, &w->kf);
 	world_open(w);
 	ck_ok(ropefs_sync(w->fs));
 	world_remember_sync(w);

@@ -14,6 +14,7 @@
 #include "core/base/err.h"
 #include "core/io/io_sim.h"
 #include "core/store_priv.h"
+#include "tests/lib/sim_store.h"
 #include "tests/lib/suite.h"
 
 #define FILES	  4
@@ -484,18 +485,9 @@ static void round_fault(void)
 
 static void world_init(uint64_t seed)
 {
-	static char key_path[4200];
-	uint8_t id[STORE_ID_BYTES] = { 5 };
-
 	memset(&w, 0, sizeof(w));
 	w.rng = rng_seeded(seed);
-	ck_ok(keys_init_library());
-	ck_ok(io_sim_new(seed, &w.io));
-	snprintf(key_path, sizeof(key_path), "%s/%llx.key", suite_tmpdir(),
-		 (unsigned long long)seed);
-	ck_ok(key_file_create(key_path, id));
-	ck_ok(key_file_read(key_path, &w.kf));
-	ck_ok(store_init(w.io, w.kf, CIPHER_XCHACHA20, id));
+	sim_store_new(seed, &w.io, &w.kf);
 	ck_ok(world_try_open());
 	w.n_states = 1;
 }

@@ -8,6 +8,7 @@
 #include "core/base/err.h"
 #include "core/io/io_sim.h"
 #include "core/store_priv.h"
+#include "tests/lib/sim_store.h"
 #include "tests/lib/suite.h"
 
 #define SECOND ((uint64_t)1000000000)
@@ -27,16 +28,7 @@ static void open_store(void)
 
 static void setup(void)
 {
-	char key_path[4200];
-	uint8_t id[STORE_ID_BYTES] = { 3 };
-	static unsigned n;
-
-	snprintf(key_path, sizeof(key_path), "%s/key%u", suite_tmpdir(), n++);
-	ck_ok(keys_init_library());
-	ck_ok(io_sim_new(1, &io));
-	ck_ok(key_file_create(key_path, id));
-	ck_ok(key_file_read(key_path, &kf));
-	ck_ok(store_init(io, kf, CIPHER_XCHACHA20, id));
+	sim_store_new(1, &io, &kf);
 	open_store();
 }
 
