@@ -244,9 +244,8 @@ static void print_help(void)
 	       "Makes, mounts and looks after ropefs stores, and edits files in "
 	       "them.\n\n");
 	for (size_t i = 0; i < N_VERBS; i++)
-		printf("  %-8s %-42s %s\n", verbs[i].name, verbs[i].synopsis,
-		       verbs[i].summary);
-	printf("\n'ropectl VERB --help' says more and shows an example.\n"
+		printf("  %-8s  %s\n", verbs[i].name, verbs[i].summary);
+	printf("\n'ropectl VERB --help' says what it takes, and shows an example.\n"
 	       "Example: ropectl init /data/store && ropectl mount /data/store "
 	       "/mnt/data\n\n" TERM_STATUS_HELP);
 }

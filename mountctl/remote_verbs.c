@@ -597,6 +597,7 @@ int sync_remote(const struct mount *m)
 	double cycles = number(o, "cycles");
 	const struct timespec pause = { .tv_nsec = 100000000 };
 	bool tells = isatty(STDERR_FILENO);
+	char said[256] = "";
 
 	if (!text)
 		return err == EOPNOTSUPP ? term_say("%s has no bucket that it uploads "
@@ -619,6 +620,12 @@ int sync_remote(const struct mount *m)
 		if (tells && left != told)
 			fprintf(stderr, "\r%s left  %s", term_bytes(left).s,
 				string(o, "last_error"));
+		else if (!tells &&
+			 strncmp(said, string(o, "last_error"), sizeof(said) - 1)) {
+			snprintf(said, sizeof(said), "%s", string(o, "last_error"));
+			if (*said)
+				term_say("waiting: %s", said);
+		}
 		told = left;
 		nanosleep(&pause, NULL);
 		cJSON_Delete(o);

@@ -52,6 +52,10 @@ for verb in $verbs; do
 	same "$verb: and so have the completions" "$offered" "$options"
 done
 
+wide=$({ "$ROPECTL" --help; "$ROPEFS" --help; "$FSCK" --help; "$DUMP" --help
+	for verb in $verbs; do "$ROPECTL" "$verb" --help; done; } | grep -E '^.{81}')
+same "no line of a help text is wider than a terminal" "$wide" ""
+
 # The programs that have no verbs, and what -o takes.
 for program in "$ROPEFS" "$FSCK" "$DUMP"; do
 	name=${program##*/}

@@ -61,6 +61,11 @@ done
 ok "status says that something is wrong with it" grep -q "^state .*BUCKET needs a look" "$T/status"
 ok "and what" grep -q "^bucket .*the last that was put, is not in" "$T/status"
 is "and so for programs" "$("$ROPECTL" status --json "$MNT" | jq -r .remote.url)" "$URL"
+for ((i = 0; i < 300; i++)); do
+	grep -q waiting "$T/sync" && break
+	sleep 0.1
+done
+ok "who waits for it is told why" grep -q "^ropectl: waiting: .*is not in" "$T/sync"
 mv "$T/gone"/* "$T/bucket"
 kill "$syncing" 2>/dev/null
 wait "$syncing"
