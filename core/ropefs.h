@@ -358,6 +358,26 @@ ssize_t ropefs_txn_append(struct ropefs_txn *t, uint64_t ino, const void *p, siz
 int ropefs_txn_cursor_commit(struct ropefs_txn *t, uint64_t ino, const char *name,
 			     uint64_t id);
 
+/* The file has its private copy from now on: each later edit of it, of up to ROPEFS_WRITE_MAX
+ * bytes, is one change (ropefs_note_lsn()). */
+int ropefs_txn_touch(struct ropefs_txn *t, uint64_t ino);
+/* A move is two changes, once it is found possible and both files have their copies: step 0 puts
+ * the bytes where they go, 1 takes them from their place. */
+int ropefs_txn_move_begin(struct ropefs_txn *t, struct ropefs_range dst,
+			  struct ropefs_range src);
+int ropefs_txn_move_step(struct ropefs_txn *t, struct ropefs_range dst,
+			 struct ropefs_range src, unsigned step);
+/* What a process needs that goes on with the transaction when this one was killed (opts.push,
+ * opts.keep_orphans): bytes that only grow, good until the next call. The edits are in the
+ * store. Resuming fails with -ENOENT where a copy is gone. */
+struct ropefs_txn_state {
+	const void *files, *staged;
+	size_t files_n, staged_n;
+};
+void ropefs_txn_state(const struct ropefs_txn *t, struct ropefs_txn_state *ret);
+int ropefs_txn_resume(struct ropefs *fs, const struct ropefs_txn_state *is,
+		      struct ropefs_txn **ret);
+
 /* Each file whose bytes the transaction changes, by the number of the file itself. */
 void ropefs_txn_each(struct ropefs_txn *t, void (*fn)(void *arg, uint64_t ino),
 		     void *arg);

@@ -3,7 +3,8 @@
  * Invariants
  * 1. A file's bytes are edited in its private copy, an inode without a name that only the
  *    transaction knows; those edits are logged as any others, and mean nothing to anybody until the
- *    commit. The next opening reaps the copy when there is none.
+ *    commit. The next opening reaps the copy when there is none, or goes on with it
+ *    (ropefs_txn_resume()).
  * 2. The commit is one op: the copies and the files swap their bytes, then the staged ops
  *    follow (apply_txn.c).
  * 3. It happens only if the version of each file the transaction read or edited is still what it
@@ -15,30 +16,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/acl.h"
 #include "core/base/err.h"
-#include "core/policy.h"
-#include "core/queue.h"
 #include "core/store_priv.h"
-#include "core/txn_format.h"
+#include "core/txn_priv.h"
 
-#define DATA_MAX (WAL_RECORD_MAX - 4096u)
-#define TRIES	 1000u /* of a step that others keep from happening */
-
-struct txn_file {
-	uint64_t ino;
-	uint64_t version;
-	uint64_t copy; /* the inode that is edited; 0: only read so far */
-	bool created; /* by the transaction: copy is ino */
-};
-
-struct ropefs_txn {
-	struct ropefs *fs;
-	struct htab files; /* by ino */
-	struct buf staged; /* of struct txn_item */
-	struct buf places; /* size_t: where each begins */
-	size_t n_swaps;
-};
+#define TRIES 1000u /* of a step that others keep from happening */
 
 int ropefs_txn_begin(struct ropefs *fs, struct ropefs_txn **ret)
 {
@@ -92,6 +74,7 @@ static void txn_free(struct ropefs_txn *t)
 		free(f);
 	}
 	htab_release(&t->files);
+	buf_release(&t->log);
 	buf_release(&t->staged);
 	buf_release(&t->places);
 	free(t);
@@ -140,8 +123,12 @@ static int look_at(struct ropefs *fs, uint64_t ino, uint64_t *ret_version)
 	return 0;
 }
 
-static int add_file(struct ropefs_txn *t, const struct txn_file *what,
-		    struct txn_file **ret)
+static int note_file(struct ropefs_txn *t, const struct txn_file *f)
+{
+	return t->fs->opts.push ? buf_append(&t->log, f, sizeof(*f)) : 0;
+}
+
+int txn_add_file(struct ropefs_txn *t, const struct txn_file *what, struct txn_file **ret)
 {
 	struct txn_file *f = malloc(sizeof(*f));
 	int r;
@@ -149,7 +136,9 @@ static int add_file(struct ropefs_txn *t, const struct txn_file *what,
 	if (!f)
 		return -ENOMEM;
 	*f = *what;
-	r = htab_put(&t->files, f->ino, f);
+	r = note_file(t, f);
+	if (r >= 0)
+		r = htab_put(&t->files, f->ino, f);
 	if (r < 0) {
 		free(f);
 		return r;
@@ -169,7 +158,7 @@ static int use(struct ropefs_txn *t, uint64_t ino, struct txn_file **ret)
 		return 0;
 	}
 	r = look_at(t->fs, ino, &new.version);
-	return r < 0 ? r : add_file(t, &new, ret);
+	return r < 0 ? r : txn_add_file(t, &new, ret);
 }
 
 /* A change of what nobody sees. */
@@ -182,8 +171,7 @@ static int unseen(struct ropefs *fs, struct op *op, bool frees)
 	return r < 0 ? r : change_end(fs, op, 0, NULL);
 }
 
-/* An inode without a name, held once. */
-static int new_unnamed(struct ropefs *fs, const struct ropefs_new *what, uint64_t *ret)
+int txn_new_unnamed(struct ropefs *fs, const struct ropefs_new *what, uint64_t *ret)
 {
 	struct op op = { .type = OP_CREATE,
 			 .dir = what->near,
@@ -236,12 +224,30 @@ static int may_edit(struct ropefs *fs, uint64_t ino)
 	return r;
 }
 
+static int make_copy(struct ropefs_txn *t, struct txn_file *f)
+{
+	const struct ropefs_new private = { .mode = S_IFREG | 0600 };
+	struct txn_file with = *f;
+	int r = txn_new_unnamed(t->fs, &private, &with.copy);
+
+	if (r < 0)
+		return r;
+	r = clone_into(t->fs, f, with.copy);
+	if (r >= 0)
+		r = note_file(t, &with);
+	if (r < 0) {
+		ropefs_release(t->fs, with.copy, 1);
+		return r;
+	}
+	*f = with;
+	t->n_swaps++;
+	return 0;
+}
+
 /* The inode to edit in the place of ino. */
 static int edit(struct ropefs_txn *t, uint64_t ino, uint64_t *ret_copy)
 {
-	const struct ropefs_new private = { .mode = S_IFREG | 0600 };
 	struct txn_file *f;
-	uint64_t copy;
 	int r;
 
 	err_clear();
@@ -253,20 +259,18 @@ static int edit(struct ropefs_txn *t, uint64_t ino, uint64_t *ret_copy)
 		if (r < 0)
 			return r;
 	}
-	if (!f->copy) {
-		r = new_unnamed(t->fs, &private, &copy);
-		if (r < 0)
-			return r;
-		r = clone_into(t->fs, f, copy);
-		if (r < 0) {
-			ropefs_release(t->fs, copy, 1);
-			return r;
-		}
-		f->copy = copy;
-		t->n_swaps++;
-	}
-	*ret_copy = f->copy;
-	return 0;
+	if (!f->copy)
+		r = make_copy(t, f);
+	if (r >= 0)
+		*ret_copy = f->copy;
+	return r;
+}
+
+int ropefs_txn_touch(struct ropefs_txn *t, uint64_t ino)
+{
+	uint64_t copy;
+
+	return edit(t, ino, &copy);
 }
 
 /* The inode to read in the place of ino. */
@@ -424,8 +428,8 @@ ssize_t ropefs_txn_copy(struct ropefs_txn *t, struct ropefs_range dst,
 	return r < 0 ? r : (ssize_t)src.n;
 }
 
-int ropefs_txn_move(struct ropefs_txn *t, struct ropefs_range dst,
-		    struct ropefs_range src)
+int ropefs_txn_move_begin(struct ropefs_txn *t, struct ropefs_range dst,
+			  struct ropefs_range src)
 {
 	struct ropefs_attr a;
 	uint64_t copy;
@@ -445,218 +449,88 @@ int ropefs_txn_move(struct ropefs_txn *t, struct ropefs_range dst,
 			       "bytes of a queue can be copied, but not moved away");
 	if (r >= 0)
 		r = edit(t, src.ino, &copy);
-	if (r >= 0)
-		r = ropefs_txn_replace(t, dst, src);
-	if (r < 0)
-		return r;
+	return r < 0 ? r : edit(t, dst.ino, &copy);
+}
+
+int ropefs_txn_move_step(struct ropefs_txn *t, struct ropefs_range dst,
+			 struct ropefs_range src, unsigned step)
+{
+	if (!step)
+		return ropefs_txn_replace(t, dst, src);
 	if (src.ino == dst.ino && src.at >= dst.at + dst.n)
 		src.at += src.n - dst.n;
 	return ropefs_txn_cut(t, src.ino, src.at, src.n);
 }
 
-/* --- names and xattrs --- */
-
-static int put_item(struct buf *b, const struct op *op)
+int ropefs_txn_move(struct ropefs_txn *t, struct ropefs_range dst,
+		    struct ropefs_range src)
 {
-	struct op_head head;
-	struct txn_item item = { .type = op->type };
+	int r = ropefs_txn_move_begin(t, dst, src);
+
+	if (r >= 0)
+		r = ropefs_txn_move_step(t, dst, src, 0);
+	return r < 0 ? r : ropefs_txn_move_step(t, dst, src, 1);
+}
+
+/* --- another process goes on --- */
+
+void ropefs_txn_state(const struct ropefs_txn *t, struct ropefs_txn_state *ret)
+{
+	*ret = (struct ropefs_txn_state) { t->log.p, t->staged.p, t->log.n, t->staged.n };
+}
+
+static int resume_file(struct ropefs_txn *t, const struct txn_file *is)
+{
+	struct txn_file *f = htab_get(&t->files, is->ino), bare = *is;
 	int r;
 
-	op_encode(op, &head);
-	item.bytes = le32_put((uint32_t)(head.n + op->data.n));
-	r = buf_reserve(b, sizeof(item) + head.n + op->data.n);
+	bare.copy = 0; /* it is not held yet */
+	r = f ? 0 : txn_add_file(t, &bare, &f);
+	if (r < 0 || !is->copy)
+		return r;
+	r = f->copy ? -EINVAL : ropefs_hold(t->fs, is->copy);
 	if (r < 0)
 		return r;
-	buf_append(b, &item, sizeof(item));
-	buf_append(b, head.b, head.n);
-	return op->data.n ? buf_append(b, op->data.p, op->data.n) : 0;
+	*f = *is;
+	t->n_swaps += !f->created;
+	return note_file(t, f);
 }
 
-int txn_stage(struct ropefs_txn *t, const struct op *op)
-{
-	size_t at = t->staged.n;
-	int r;
-
-	if (op->data.n > DATA_MAX || at > DATA_MAX - op->data.n)
-		return err_set(EFBIG, "the names and xattrs of a transaction take more "
-				      "than 4 MiB");
-	r = buf_reserve(&t->places, sizeof(at));
-	if (r >= 0)
-		r = put_item(&t->staged, op);
-	return r < 0 ? r : buf_append(&t->places, &at, sizeof(at));
-}
-
-static struct span span_name(struct ropefs_name name)
-{
-	return span_of(name.p, name.n);
-}
-
-static bool same_name(uint64_t dir, struct span name, uint64_t dir2, struct span name2)
-{
-	return dir == dir2 && name.n == name2.n && !memcmp(name.p, name2.p, name.n);
-}
-
-static void staged_op(const struct ropefs_txn *t, size_t i, struct op *ret)
+static int resume_staged(struct ropefs_txn *t, const void *p, size_t n)
 {
 	struct span rest;
-	size_t at;
+	struct op op;
+	size_t at = 0;
+	int r = n ? buf_append(&t->staged, p, n) : 0;
 
-	memcpy(&at, t->places.p + i * sizeof(at), sizeof(at));
-	rest = span_of(t->staged.p + at, t->staged.n - at);
-	txn_next_op(&rest, ret);
-}
-
-/* What the name means behind all staged ops: each, from the last to the first, either decides, or
- * says which name it was before. */
-int ropefs_txn_lookup(struct ropefs_txn *t, uint64_t dir, struct ropefs_name name,
-		      uint64_t *ret_ino)
-{
-	struct span want = span_name(name);
-	struct ropefs_attr a;
-	int r;
-
-	err_clear();
-	for (size_t i = t->places.n / sizeof(size_t); i-- > 0;) {
-		struct op op;
-
-		staged_op(t, i, &op);
-		if (op.type == OP_RENAME && same_name(dir, want, op.src, op.name2)) {
-			dir = op.dir;
-			want = op.name;
-		} else if (op.type == OP_RENAME &&
-			   same_name(dir, want, op.dir, op.name)) {
-			if (!(op.mode & RENAME_EXCHANGE))
-				return -ENOENT;
-			dir = op.src;
-			want = op.name2;
-		} else if (op.type == OP_LINK && same_name(dir, want, op.dir, op.name)) {
-			*ret_ino = op.ino;
-			return 0;
-		} else if (op.type == OP_UNLINK &&
-			   same_name(dir, want, op.dir, op.name)) {
-			return -ENOENT;
-		}
+	rest = buf_span(&t->staged);
+	while (r >= 0 && (r = txn_next_op(&rest, &op)) > 0) {
+		r = buf_append(&t->places, &at, sizeof(at));
+		at = t->staged.n - rest.n;
 	}
-	r = ropefs_lookup(t->fs, dir,
-			  (struct ropefs_name) { (const char *)want.p, want.n }, &a);
-	if (r >= 0)
-		*ret_ino = a.ino;
 	return r;
 }
 
-int ropefs_txn_link(struct ropefs_txn *t, uint64_t ino, uint64_t dir,
-		    struct ropefs_name name)
+int ropefs_txn_resume(struct ropefs *fs, const struct ropefs_txn_state *is,
+		      struct ropefs_txn **ret)
 {
-	struct op op = {
-		.type = OP_LINK, .ino = ino, .dir = dir, .name = span_name(name)
-	};
-	int r = name_check(op.name);
+	struct txn_file f;
+	struct ropefs_txn *t;
+	int r = ropefs_txn_begin(fs, &t);
 
-	return r < 0 ? r : txn_stage(t, &op);
-}
-
-int ropefs_txn_create(struct ropefs_txn *t, uint64_t dir, struct ropefs_name name,
-		      const struct ropefs_new *what, uint64_t *ret_ino)
-{
-	struct txn_file new = { .created = true }, *f;
-	struct ropefs_new unnamed = *what;
-	int r;
-
-	err_clear();
-	if (!S_ISREG(what->mode))
-		return -EINVAL;
-	unnamed.near = dir;
-	r = ropefs_txn_lookup(t, dir, name, &new.ino);
-	if (r != -ENOENT)
-		return r < 0 ? r : -EEXIST;
-	r = new_unnamed(t->fs, &unnamed, &new.ino);
 	if (r < 0)
 		return r;
-	new.copy = new.ino;
-	r = add_file(t, &new, &f);
-	if (r < 0) {
-		ropefs_release(t->fs, new.ino, 1);
-		return r;
+	for (size_t at = 0; r >= 0 && at + sizeof(f) <= is->files_n; at += sizeof(f)) {
+		memcpy(&f, (const uint8_t *)is->files + at, sizeof(f));
+		r = resume_file(t, &f);
 	}
-	r = ropefs_txn_link(t, new.ino, dir, name);
 	if (r >= 0)
-		*ret_ino = new.ino;
+		r = resume_staged(t, is->staged, is->staged_n);
+	if (r < 0)
+		ropefs_txn_abort(t);
+	else
+		*ret = t;
 	return r;
-}
-
-int ropefs_txn_unlink(struct ropefs_txn *t, uint64_t dir, struct ropefs_name name)
-{
-	struct op op = { .type = OP_UNLINK, .dir = dir, .name = span_name(name) };
-	int r = name_check(op.name);
-
-	return r < 0 ? r : txn_stage(t, &op);
-}
-
-int ropefs_txn_rename(struct ropefs_txn *t, uint64_t dir, struct ropefs_name name,
-		      uint64_t to_dir, struct ropefs_name to_name, unsigned flags)
-{
-	struct op op = {
-		.type = OP_RENAME,
-		.dir = dir,
-		.name = span_name(name),
-		.src = to_dir,
-		.name2 = span_name(to_name),
-		.mode = flags,
-	};
-	int r = name_check(op.name);
-
-	if (r >= 0)
-		r = name_check(op.name2);
-	return r < 0 ? r : txn_stage(t, &op);
-}
-
-static int stage_xattr(struct ropefs_txn *t, struct op *op, const char *name)
-{
-	op->name = SPAN_STR(name);
-	if (!op->name.n || op->name.n > ROPEFS_NAME_MAX)
-		return -ERANGE;
-	if (acl_is_access(op->name) || acl_is_default(op->name))
-		return -EOPNOTSUPP; /* they change more than themselves */
-	return txn_stage(t, op);
-}
-
-int ropefs_txn_setxattr(struct ropefs_txn *t, uint64_t ino, const char *name,
-			const void *value, size_t n)
-{
-	struct op op = { .type = OP_SETXATTR, .ino = ino, .data = span_of(value, n) };
-
-	int r;
-
-	err_clear();
-	if (n > CATALOG_XATTR_MAX)
-		return -E2BIG;
-	r = policy_is_ours(SPAN_STR(name)) ? policy_check(SPAN_STR(name), op.data) : 0;
-	return r < 0 ? r : stage_xattr(t, &op, name);
-}
-
-int ropefs_txn_removexattr(struct ropefs_txn *t, uint64_t ino, const char *name)
-{
-	struct op op = { .type = OP_RMXATTR, .ino = ino };
-
-	err_clear();
-	return stage_xattr(t, &op, name);
-}
-
-int ropefs_txn_cursor_commit(struct ropefs_txn *t, uint64_t ino, const char *name,
-			     uint64_t id)
-{
-	struct op op = { .type = OP_CURSOR_SET, .ino = ino, .at = id };
-	struct ropefs_attr a;
-	int r = ropefs_txn_getattr(t, ino, &a);
-
-	err_clear();
-	if (r >= 0 && !a.is_queue)
-		r = err_set(EINVAL,
-			    "it is an ordinary file, and only queues have cursors");
-	if (r >= 0)
-		r = cursor_name_check(name);
-	op.name = SPAN_STR(name);
-	return r < 0 ? r : txn_stage(t, &op);
 }
 
 /* --- the end --- */
@@ -672,7 +546,7 @@ static int put_swaps(struct ropefs_txn *t, struct buf *b)
 		const struct op op = { .type = OP_SWAP, .ino = f->ino, .src = f->copy };
 
 		if (f->copy && !f->created)
-			r = put_item(b, &op);
+			r = txn_put_item(b, &op);
 	}
 	return r;
 }
@@ -688,7 +562,7 @@ static int put_staged(struct ropefs_txn *t, struct buf *b)
 		if (op.type == OP_APPEND)
 			r = queue_time(t->fs, op.ino, &op.time);
 		if (r >= 0)
-			r = put_item(b, &op);
+			r = txn_put_item(b, &op);
 		if (r < 0)
 			break;
 	}
@@ -722,11 +596,11 @@ static int commit(struct ropefs_txn *t)
 		r = put_staged(t, &data);
 	if (r < 0)
 		return r;
-	if (data.n > DATA_MAX)
+	if (data.n > TXN_DATA_MAX)
 		return err_set(EFBIG,
 			       "the transaction changes too many files and names: "
 			       "its record takes %zu bytes, at most %u fit",
-			       data.n, DATA_MAX);
+			       data.n, TXN_DATA_MAX);
 	op.data = buf_span(&data);
 	r = change_begin(t->fs, &op, 0, false);
 	if (r < 0)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,9 @@ enum {
 	MOVED = 2,
 	AREA_UNIT = 1 << 16,
 };
+
+#define DIE_ENV                                                                          \
+	"ROPEFS_TEST_DIE_CHANGED" /* for tests: so many die, each having made a change */
 
 struct step {
 	uint64_t unique; /* of the request; without UNIQUE_RESENT */
@@ -52,6 +56,8 @@ struct shared {
 static struct shared *shared; /* NULL: nobody supervises */
 static int memory = -1;
 static off_t areas; /* where they begin in it */
+
+static uint64_t dying; /* DIE_ENV */
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* a leaf */
 static unsigned free_rows[KEPT_ROWS]; /* below `high`; guarded by mutex, as is n_free */
@@ -106,6 +112,7 @@ int kept_open(int fd, size_t at)
 		return -errno;
 	shared = p;
 	memory = fd;
+	dying = getenv(DIE_ENV) ? strtoull(getenv(DIE_ENV), NULL, 10) : 0;
 	areas = (off_t)(at + rows_bytes());
 	for (unsigned i = n_rows(); i-- > 0;)
 		if (atomic_load(&shared->rows[i].kind) <= KEPT_TAKEN)
@@ -177,6 +184,8 @@ void kept_changed(struct kept *k, bool made)
 	assert(s->is_change);
 	if (made) {
 		s->done = true;
+		if (dying > keep_takeovers() && !(keep_current() & UNIQUE_RESENT))
+			raise(SIGKILL);
 		return;
 	}
 	put_step(k->row, s->unique, s->before, s->before, s->n);
@@ -204,9 +213,10 @@ bool kept_has_changed(uint64_t unique)
 {
 	for (unsigned i = 0; i < n_rows(); i++) {
 		const struct step *s = step_now(&shared->rows[i]);
+		unsigned kind = atomic_load(&shared->rows[i].kind);
 
-		if (atomic_load(&shared->rows[i].kind) > KEPT_TAKEN && s->n &&
-		    s->is_change && s->lsn && s->unique == unique)
+		if (kind > KEPT_TAKEN && s->n && s->unique == unique &&
+		    ((s->is_change && s->lsn) || kind == KEPT_TXN))
 			return true;
 	}
 	return false;

@@ -73,7 +73,7 @@ struct ropefs_ioc_cursor {
  *
  * Nobody sees an edit before the commit. That fails with EBUSY, and nothing has happened, when
  * somebody else changed a file since the transaction first used it, or the daemon was replaced
- * (-o supervise=on): begin again. Closing t without a commit
+ * (-o supervise=on) and the next one can't go on with it: begin again. Closing t without a commit
  * forgets all; so does the end of the program. After a commit the transaction is over (EINVAL).
  * A refused edit (ERANGE, EBADF, EINVAL) changes nothing, and the transaction goes on. */
 struct ropefs_ioc_txn_use {

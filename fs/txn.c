@@ -16,51 +16,38 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-enum { APPEND_MAX = 4 << 20 };
-
 static void txn_free(struct txn *x)
 {
 	ropefs_txn_abort(x->core);
 	pthread_mutex_destroy(&x->mutex);
-	staged_let(x->part_cap + txn_names_bytes(x));
-	kept_free(&x->kept);
+	staged_let(x->part_cap);
+	txn_kept_free(x);
 	free(x->members);
 	free(x->part);
 	free(x);
 }
-
-/* What the row of a transaction says. */
-struct txn_kept {
-	uint64_t id;
-	bool over;
-};
 
 static int over(struct txn *x)
 {
 	if (!x->lost)
 		return -EINVAL;
 	snprintf(x->why.text, sizeof(x->why.text),
-		 "the daemon was replaced, and with it went what the transaction had "
-		 "edited; "
+		 "the daemon was replaced, and the transaction could not be taken over; "
 		 "begin again");
 	return -EBUSY;
 }
 
 int txn_restore(struct daemon *d, const struct kept_file *k)
 {
-	const struct txn_kept *is = k->state ? k->state : k->fixed;
 	struct txn *x = calloc(1, sizeof(*x));
 	int r;
 
 	if (!x)
 		return -ENOMEM;
 	x->refs = 1;
-	x->id = is->id;
-	x->lost = !is->over;
 	x->kept = k->k;
-	x->names = x->kept.area;
-	staged_inherit(txn_names_bytes(x));
 	pthread_mutex_init(&x->mutex, NULL);
+	txn_restore_state(d, x, k->state ? k->state : k->fixed);
 	pthread_mutex_lock(&d->txns.mutex);
 	r = map_put(&d->txns.by_id, x->id, x);
 	pthread_mutex_unlock(&d->txns.mutex);
@@ -150,7 +137,6 @@ static int begin(struct daemon *d, struct txn **ret)
 static void txn_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct daemon *d = daemon_of(req);
-	struct txn_kept fixed = { 0 };
 	struct txn *x;
 	int r = begin(d, &x);
 
@@ -158,8 +144,8 @@ static void txn_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_err(req, r);
 		return;
 	}
-	fixed.id = x->id;
-	kept_new(&x->kept, &fixed, sizeof(fixed));
+	x->now.id = x->id;
+	kept_new(&x->kept, &x->now, sizeof(x->now));
 	fi->direct_io = 1;
 	fi->noflush = 1;
 	if (reply_open_file(req, fi, &(struct opened) { x, &x->kept, KEPT_TXN, ino }) < 0)
@@ -194,188 +180,7 @@ static void txn_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	task_run(t, release_waiting);
 }
 
-/* --- files join, and are edited --- */
-
-static bool same_member(const struct member *a, const struct member *b)
-{
-	return a->ino == b->ino && a->rights == b->rights && a->uid == b->uid;
-}
-
-int txn_join(struct txn *x, const struct member *m, uint32_t *ret)
-{
-	size_t cap = x->cap ? 2 * x->cap : 8;
-	struct member *bigger;
-	size_t i = 0;
-
-	while (i < x->n && !same_member(&x->members[i], m))
-		i++;
-	if (i == x->n && x->n == x->cap) {
-		bigger = realloc(x->members, cap * sizeof(*bigger));
-		if (!bigger)
-			return -ENOMEM;
-		x->members = bigger;
-		x->cap = cap;
-	}
-	if (i == x->n)
-		x->members[x->n++] = *m;
-	*ret = (uint32_t)i + 1;
-	return 0;
-}
-
-static struct member member_of(const struct task *t)
-{
-	return (struct member) { .ino = t->ino,
-				 .uid = t->flags,
-				 .rights = (unsigned)t->fi.fh & (FH_READ | FH_WRITE) };
-}
-
-static int use(struct task *t, struct txn *x, struct ropefs_ioc_txn_use *u)
-{
-	struct member m = member_of(t);
-	struct ropefs_attr a;
-	int r = ropefs_getattr(t->d->fs, t->ino, &a);
-
-	if (r >= 0 && S_ISDIR(a.mode)) {
-		m.rights = 0;
-		m.is_dir = true;
-		u->size = 0;
-		return txn_join(x, &m, &u->file);
-	}
-	r = r < 0 ? r : ropefs_txn_getattr(x->core, t->ino, &a);
-
-	if (r < 0)
-		return r;
-	u->size = a.size;
-	return txn_join(x, &m, &u->file);
-}
-
-/* Where the bytes come from that are no data. */
-static int source_of(const struct txn *x, const struct ropefs_ioc_txn_edit *e,
-		     struct ropefs_range *ret)
-{
-	unsigned need = FH_READ | (e->flags & ROPEFS_IOC_TXN_MOVE ? FH_WRITE : 0u);
-
-	if (e->src > x->n)
-		return -EINVAL;
-	if ((x->members[e->src - 1].rights & need) != need)
-		return -EBADF;
-	*ret = (struct ropefs_range) { x->members[e->src - 1].ino, e->src_at, e->src_n };
-	return 0;
-}
-
-static int within(struct txn *x, const struct ropefs_range *range)
-{
-	struct ropefs_attr a;
-	int r = ropefs_txn_getattr(x->core, range->ino, &a);
-
-	if (r >= 0 && (range->at > a.size || range->n > a.size - range->at))
-		r = -ERANGE;
-	return r;
-}
-
-static int put_data(struct txn *x, const struct ropefs_range *dst,
-		    const struct ropefs_ioc_txn_edit *e)
-{
-	ssize_t r = 0;
-
-	if (dst->n)
-		r = ropefs_txn_cut(x->core, dst->ino, dst->at, dst->n);
-	if (r >= 0 && e->n)
-		r = ropefs_txn_insert(x->core, dst->ino, dst->at, e->data, e->n);
-	return r < 0 ? (int)r : 0;
-}
-
-/* What an append has so far, with n bytes more. */
-static int keep_part(struct txn *x, uint64_t ino, const void *p, size_t n)
-{
-	uint8_t *bigger;
-
-	if (x->part_n && x->part_ino != ino)
-		return -EINVAL;
-	if (n > APPEND_MAX - x->part_n)
-		return -EFBIG;
-	if (x->part_n + n + 1 > x->part_cap) {
-		size_t more = x->part_n + n + 1 - x->part_cap;
-
-		if (!staged_hold(more))
-			return -ENOMEM;
-		bigger = realloc(x->part, x->part_cap + more);
-		if (!bigger) {
-			staged_let(more);
-			return -ENOMEM;
-		}
-		x->part = bigger;
-		x->part_cap += more;
-	}
-	if (n)
-		memcpy(x->part + x->part_n, p, n);
-	x->part_n += n;
-	x->part_ino = ino;
-	return 0;
-}
-
-static int append(struct task *t, struct txn *x, const struct ropefs_ioc_txn_edit *e,
-		  uint64_t ino)
-{
-	struct ropefs_attr a;
-	ssize_t r = keep_part(x, ino, e->data, e->n);
-
-	if (r < 0 || e->flags & ROPEFS_IOC_TXN_MORE)
-		return (int)r;
-	r = ropefs_getattr(t->d->fs, ino, &a);
-	if (r >= 0)
-		r = a.is_queue ? ropefs_txn_append(x->core, ino, x->part, x->part_n)
-			       : ropefs_txn_write(x->core, ino, 0, x->part, x->part_n,
-						  ROPEFS_APPEND, NULL);
-	x->part_n = 0;
-	return r < 0 ? (int)r : 0;
-}
-
-/* On the transaction itself: of a file that joined with the right to be written. */
-static int named(const struct txn *x, const struct ropefs_ioc_txn_edit *e,
-		 struct member *ret)
-{
-	if (!e->dst || e->dst > x->n)
-		return -EINVAL;
-	*ret = x->members[e->dst - 1];
-	return ret->rights & FH_WRITE ? 0 : -EBADF;
-}
-
-static int edit(struct task *t, struct txn *x, const struct ropefs_ioc_txn_edit *e)
-{
-	struct ropefs_range dst = { t->ino, e->at, e->cut }, src;
-	struct member m = member_of(t);
-	uint32_t number, from = 0;
-	int r;
-
-	r = t->ino ? 0 : named(x, e, &m);
-	if (r < 0)
-		return r;
-	dst.ino = m.ino;
-	if (e->flags & ROPEFS_IOC_TXN_APPEND) {
-		r = txn_join(x, &m, &number);
-		if (r >= 0)
-			x->members[number - 1].edited = true;
-		return r < 0 ? r : append(t, x, e, m.ino);
-	}
-	r = within(x, &dst);
-	if (r >= 0 && e->src) {
-		r = source_of(x, e, &src);
-		if (r >= 0)
-			r = within(x, &src);
-	}
-	if (r >= 0)
-		r = txn_join(x, &m, &number);
-	if (r < 0)
-		return r;
-	x->members[number - 1].edited = true;
-	if (e->src && e->flags & ROPEFS_IOC_TXN_MOVE) {
-		from = e->src - 1;
-		x->members[from].edited = true;
-		return ropefs_txn_move(x->core, dst, src);
-	}
-	return e->src ? ropefs_txn_replace(x->core, dst, src) : put_data(x, &dst, e);
-}
+/* --- requests --- */
 
 /* What to tell of the last error, to who asks. With x->mutex held. */
 static void note_why(struct txn *x, int64_t r)
@@ -383,21 +188,47 @@ static void note_why(struct txn *x, int64_t r)
 	snprintf(x->why.text, sizeof(x->why.text), "%s", r < 0 ? ropefs_error() : "");
 }
 
+/* How many bytes a request brings that records may have to hold. */
+static size_t brings(const struct task *t)
+{
+	const struct ropefs_ioc_txn_edit *e = (const void *)t->data;
+
+	return t->n == ROPEFS_IOC_NR_TXN_EDIT ? e->n : 0;
+}
+
+static int64_t ask(struct task *t, struct txn *x, struct ropefs_ioc_txn_use *u)
+{
+	int r = txn_request_begin(x, brings(t), t->n == ROPEFS_IOC_NR_TXN_NAME);
+
+	if (r < 0)
+		return r;
+	if (t->n == ROPEFS_IOC_NR_TXN_USE)
+		return txn_use(t, x, u);
+	if (t->n == ROPEFS_IOC_NR_TXN_NAME)
+		return txn_name_change(t, x, (void *)t->data);
+	return txn_edit(t, x, (const void *)t->data);
+}
+
 /* What the request asks of the transaction, while nobody else uses it; u is told what a
  * file's use is told. Drops x. Negative: it is answered. */
 static int step(struct task *t, struct txn *x, struct ropefs_ioc_txn_use *u)
 {
+	struct ropefs_ioc_txn_name *name =
+		t->n == ROPEFS_IOC_NR_TXN_NAME ? (void *)t->data : NULL;
+	uint32_t file = 0;
+
 	pthread_mutex_lock(&x->mutex);
-	if (!x->core)
+	if (t->n != ROPEFS_IOC_NR_TXN_USE && txn_was_answered(x, &file)) {
+		if (name)
+			name->file = file;
+		t->r = 0;
+	} else if (!x->core) {
 		t->r = over(x);
-	else if (t->n == ROPEFS_IOC_NR_TXN_USE)
-		t->r = use(t, x, u);
-	else if (t->n == ROPEFS_IOC_NR_TXN_NAME)
-		t->r = txn_name_change(t, x, (void *)t->data);
-	else
-		t->r = edit(t, x, (const void *)t->data);
-	if (x->core)
+	} else {
+		t->r = ask(t, x, u);
 		note_why(x, t->r);
+		txn_request_end(x, t->r, name ? name->file : 0);
+	}
 	pthread_mutex_unlock(&x->mutex);
 	put(&t->d->txns, x);
 	if (t->r >= 0)
@@ -568,12 +399,15 @@ static int drop_privs(struct committing *c)
 
 static int commit_core(struct committing *c)
 {
-	const struct txn_kept before = { c->x->id, false }, after = { c->x->id, true };
 	int r;
 
-	kept_change(&c->x->kept, &before, &after, sizeof(after));
+	pthread_mutex_lock(&c->x->mutex);
+	txn_commit_begin(c->x);
+	pthread_mutex_unlock(&c->x->mutex);
 	r = ropefs_txn_commit(c->core);
-	kept_changed(&c->x->kept, r >= 0);
+	pthread_mutex_lock(&c->x->mutex);
+	txn_commit_end(c->x, r);
+	pthread_mutex_unlock(&c->x->mutex);
 	return r;
 }
 
@@ -585,6 +419,9 @@ static int commit(struct committing *c)
 		r = drop_privs(c);
 	if (r < 0) {
 		ropefs_txn_abort(c->core);
+		pthread_mutex_lock(&c->x->mutex);
+		txn_refused(c->x, r);
+		pthread_mutex_unlock(&c->x->mutex);
 		return r;
 	}
 	for (size_t i = 0; i < c->n; i++) {
@@ -646,7 +483,7 @@ static struct committing *committing_new(struct daemon *d, struct txn *x)
 		ropefs_txn_each(x->core, add_moved, c);
 	c->moved = calloc(c->n + 1, sizeof(*c->moved));
 	c->n = 0;
-	if (x->names) /* the kernel is told of them by a thread that may wait for it */
+	if (x->has_names) /* the kernel is told of them by a thread that may wait for it */
 		c->threads |= 1;
 	if (c->moved && x->core) {
 		ropefs_txn_each(x->core, add_moved, c);
@@ -682,8 +519,13 @@ static void committed_before(struct task *t)
 {
 	struct txn *x = (struct txn *)(uintptr_t)t->fi.fh;
 
-	txn_names_forget(t->d, x);
+	if (t->r >= 0)
+		txn_names_forget(t->d, x);
 	put(&t->d->txns, x);
+	if (t->r < 0) {
+		task_reply_err(t);
+		return;
+	}
 	fuse_reply_ioctl(t->req, 0, NULL, 0);
 	task_free(t);
 }
@@ -694,6 +536,7 @@ static void txn_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 {
 	struct txn *x = (struct txn *)(uintptr_t)fi->fh;
 	struct task *t;
+	int result;
 	bool done;
 
 	(void)ino;
@@ -717,11 +560,14 @@ static void txn_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 		change_by_handle(req, x, cmd, in, n_in);
 		return;
 	}
-	done = kept_resent(&x->kept, &done, NULL, 0) && done;
+	pthread_mutex_lock(&x->mutex);
+	done = txn_was_ended(x, &result);
+	pthread_mutex_unlock(&x->mutex);
 	t = task_new(daemon_of(req), req, NULL, 0);
 	if (!t)
 		return;
 	t->fi = *fi;
+	t->r = done ? result : 0;
 	get(&t->d->txns, x->id); /* its handle may be closed by another thread */
 	if (done)
 		task_edit(t, 0, committed_before);

@@ -28,8 +28,8 @@ void txns_init(struct txns *t);
 /* The session has ended: aborts what is left. Before the store is closed. */
 void txns_release(struct txns *t);
 
-/* One that a daemon before began: if it was not over its edits are lost, and whoever goes on with
- * it is told so by EBUSY, as of any conflict. */
+/* One that a daemon before began. Where it can't be gone on with, whoever tries is told so by
+ * EBUSY, as of any conflict. */
 int txn_restore(struct daemon *d, const struct kept_file *k);
 /* Is the ioctl one of a transaction's, on a file of the store? */
 bool txn_takes(unsigned cmd);

@@ -48,23 +48,12 @@ static int folder(struct task *t, const struct txn *x, uint32_t number,
 	return r < 0 ? r : may_write_dir(t->req, ret);
 }
 
-static int note_name(struct txn *x, uint64_t dir, uint64_t ino, const char *name)
+static void note_name(struct txn *x, uint64_t dir, uint64_t ino, const char *name)
 {
-	size_t n = x->names ? atomic_load(&x->names->n) : 0;
-	struct txn_names *all;
+	struct txn_name n = { .dir = dir, .ino = ino };
 
-	if (!staged_hold(sizeof(all->name[0])))
-		return -ENOMEM;
-	all = kept_area(&x->kept, sizeof(*all) + (n + 1) * sizeof(all->name[0]));
-	if (!all) {
-		staged_let(sizeof(all->name[0]));
-		return -ENOMEM;
-	}
-	x->names = all;
-	all->name[n] = (struct txn_name) { .dir = dir, .ino = ino };
-	memcpy(all->name[n].name, name, strlen(name) + 1);
-	atomic_store(&all->n, n + 1);
-	return 0;
+	memcpy(n.name, name, strlen(name) + 1);
+	txn_record(x, TXN_NAME, 0, &n, sizeof(n));
 }
 
 static int create(struct task *t, struct txn *x, struct ropefs_ioc_txn_name *n,
@@ -83,9 +72,10 @@ static int create(struct task *t, struct txn *x, struct ropefs_ioc_txn_name *n,
 	if (r >= 0)
 		r = ropefs_txn_create(x->core, dir->ino, ropefs_name(n->name), &what,
 				      &m.ino);
-	if (r >= 0)
-		r = note_name(x, dir->ino, m.ino, n->name);
-	return r < 0 ? r : txn_join(x, &m, &n->file);
+	if (r < 0)
+		return r;
+	note_name(x, dir->ino, m.ino, n->name);
+	return txn_join(x, &m, &n->file);
 }
 
 static int unlink_name(struct task *t, struct txn *x, const struct ropefs_ioc_txn_name *n,
@@ -98,9 +88,10 @@ static int unlink_name(struct task *t, struct txn *x, const struct ropefs_ioc_tx
 		r = ropefs_txn_lookup(x->core, dir->ino, ropefs_name(n->name), &ino);
 	if (r >= 0)
 		r = may_take(t->req, dir, ino);
-	if (r >= 0)
-		r = note_name(x, dir->ino, ino, n->name);
-	return r < 0 ? r : ropefs_txn_unlink(x->core, dir->ino, ropefs_name(n->name));
+	if (r < 0)
+		return r;
+	note_name(x, dir->ino, ino, n->name);
+	return ropefs_txn_unlink(x->core, dir->ino, ropefs_name(n->name));
 }
 
 static int rename_name(struct task *t, struct txn *x, const struct ropefs_ioc_txn_name *n,
@@ -125,12 +116,10 @@ static int rename_name(struct task *t, struct txn *x, const struct ropefs_ioc_tx
 		r = may_take(t->req, &to, there);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	r = note_name(x, dir->ino, ino, n->name);
-	if (r >= 0)
-		r = note_name(x, to.ino, there, n->to_name);
-	return r < 0 ? r
-		     : ropefs_txn_rename(x->core, dir->ino, ropefs_name(n->name), to.ino,
-					 ropefs_name(n->to_name), n->mode);
+	note_name(x, dir->ino, ino, n->name);
+	note_name(x, to.ino, there, n->to_name);
+	return ropefs_txn_rename(x->core, dir->ino, ropefs_name(n->name), to.ino,
+				 ropefs_name(n->to_name), n->mode);
 }
 
 static int set_cursor(struct task *t, struct txn *x, const struct ropefs_ioc_txn_name *n)
@@ -171,12 +160,11 @@ int txn_name_change(struct task *t, struct txn *x, struct ropefs_ioc_txn_name *n
 
 void txn_names_forget(struct daemon *d, const struct txn *x)
 {
-	size_t all = x->names ? atomic_load(&x->names->n) : 0;
+	const struct txn_name *n;
+	size_t at = 0;
 
 	edit_dies_for_test();
-	for (size_t i = 0; i < all; i++) {
-		const struct txn_name *n = &x->names->name[i];
-
+	while ((n = txn_next_name(x, &at)) != NULL) {
 		keep_wait_begin();
 		fuse_lowlevel_notify_inval_entry(d->session, n->dir, n->name,
 						 strlen(n->name));
@@ -185,9 +173,4 @@ void txn_names_forget(struct daemon *d, const struct txn *x)
 		if (n->ino)
 			attrs_drop(d, n->ino);
 	}
-}
-
-size_t txn_names_bytes(const struct txn *x)
-{
-	return x->names ? atomic_load(&x->names->n) * sizeof(x->names->name[0]) : 0;
 }

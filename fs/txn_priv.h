@@ -31,11 +31,15 @@ struct txn_name {
 	char name[ROPEFS_NAME_MAX + 1];
 };
 
-/* They lie where the next daemon finds them (kept_area()): it tells the kernel, where this one
- * died having committed. */
-struct txn_names {
-	atomic_ullong n;
-	struct txn_name name[];
+/* What the row of a transaction says (kept.h). */
+struct txn_state {
+	uint64_t id;
+	uint64_t used; /* bytes of records */
+	uint64_t answers; /* ever given */
+	uint64_t request; /* the last one that changed bytes, or ended the transaction */
+	uint32_t steps; /* changes that it has made */
+	int32_t result; /* of the commit */
+	bool over;
 };
 
 struct txn {
@@ -43,25 +47,77 @@ struct txn {
 	unsigned refs; /* the handle, and requests under way; guarded by txns.mutex */
 	pthread_mutex_t mutex; /* of what follows: one request at a time */
 	struct ropefs_txn *core; /* NULL: it is over */
-	struct kept kept;
 	bool lost; /* with a daemon before this one */
 	struct member *members;
 	size_t n, cap;
 	struct ropefs_ioc_txn_why why;
-	struct txn_names *names; /* NULL: none */
+	bool has_names;
 	/* Of an append that goes on. */
 	uint8_t *part;
 	size_t part_n, part_cap;
 	uint64_t part_ino;
+	/* Of txn_kept.c. */
+	struct kept kept;
+	struct txn_state now;
+	bool redoing; /* what records say */
+	unsigned skip; /* changes of the request at hand that a daemon before made */
+	size_t held; /* of what staged.h counts, for records */
+	size_t files_n, staged_n; /* of the core's state, that records have */
+	uint64_t part_at, part_end; /* records of the append: from, to */
 };
 
+/* TXN_USE and TXN_EDIT, in a worker; the caller has x->mutex. */
+int txn_use(struct task *t, struct txn *x, struct ropefs_ioc_txn_use *u);
+int txn_edit(struct task *t, struct txn *x, const struct ropefs_ioc_txn_edit *e);
 /* The number of the member, from 1, added where it is not there yet. -ENOMEM. */
 int txn_join(struct txn *x, const struct member *m, uint32_t *ret);
+void txn_mark_edited(struct txn *x, size_t member);
+/* What an append has so far, with n bytes more. */
+int txn_part(struct txn *x, uint64_t ino, const void *p, size_t n);
 /* TXN_NAME, in a worker; the caller has x->mutex. n's result is filled in. */
 int txn_name_change(struct task *t, struct txn *x, struct ropefs_ioc_txn_name *n);
 /* After the commit, in a thread that may wait for the kernel. */
 void txn_names_forget(struct daemon *d, const struct txn *x);
-/* What they take of what staged.h counts. */
-size_t txn_names_bytes(const struct txn *x);
+
+/* --- txn_kept.c: what the next daemon goes on from. With x->mutex held. --- */
+
+enum txn_record_what {
+	TXN_MEMBER = 1, /* struct member */
+	TXN_EDITED, /* arg: which member */
+	TXN_FILES, /* of ropefs_txn_state() */
+	TXN_STAGED,
+	TXN_NAME, /* struct txn_name */
+	TXN_PART, /* arg: the file; bytes of an append that goes on */
+	TXN_PART_END,
+};
+/* Bytes of records that a request makes beside those it brings. */
+#define TXN_ROOM 2048u
+
+/* Whether the request at hand has been answered by a daemon before this one. *ret: as it was. */
+bool txn_was_answered(const struct txn *x, uint32_t *ret);
+/* The request at hand begins, which brings n bytes, or names. -ENOMEM. */
+int txn_request_begin(struct txn *x, size_t n, bool names);
+/* It has ended, well if r is not negative. */
+void txn_request_end(struct txn *x, int64_t r, uint32_t answer);
+/* Into the room that txn_request_begin() made; what it says counts with the next change, or when
+ * the request ends. */
+void txn_record(struct txn *x, enum txn_record_what what, uint64_t arg, const void *p,
+		size_t n);
+/* Around each change of a copy's bytes. false: a daemon before made it. */
+bool txn_change_begin(struct txn *x);
+void txn_change_end(struct txn *x, int64_t r);
+/* Around the commit. */
+void txn_commit_begin(struct txn *x);
+void txn_commit_end(struct txn *x, int r);
+/* It did not come so far. */
+void txn_refused(struct txn *x, int r);
+/* The request at hand is a commit that a daemon before made, or refused. */
+bool txn_was_ended(const struct txn *x, int *ret);
+/* The next name from *at on; NULL: no more. */
+const struct txn_name *txn_next_name(const struct txn *x, size_t *at);
+/* x is new, and has the row of one before; its records are done again. What can't be gone on with
+ * is lost. */
+void txn_restore_state(struct daemon *d, struct txn *x, const struct txn_state *is);
+void txn_kept_free(struct txn *x);
 
 #endif

@@ -10,7 +10,7 @@ here=$(dirname "$0")
 seconds=${TEST_SECONDS:-3}
 export SEED=${SEED:-$RANDOM$RANDOM}
 echo "# SEED=$SEED"
-jobs=(follow texts polls parts renamed rotated ranges adds txns runs snaps unnamed)
+jobs=(follow texts polls parts renamed rotated ranges adds txns steps runs snaps unnamed)
 
 work() {	# HOW: replaces the daemon by HOW while all jobs run
 	local pids=() how=$1 n=0 begun=$SECONDS job i
@@ -74,15 +74,19 @@ more=$(inodes)
 ((more > before))
 result $? "a transaction has a copy of its file" "$before inodes, then $more"
 killed
+sleep 4	# longer than it takes until what nobody has is let go
+after=$(inodes)
+((after == more))
+result $? "which stays when the daemon dies" "$more inodes, then $after"
+kill $begun
+wait $begun 2>/dev/null
 for ((i = 0; i < 2400; i++)); do
-	(($(inodes) <= before)) && break	# what others left goes, too
+	(($(inodes) <= before)) && break
 	sleep 0.05
 done
 after=$(inodes)
 ((after <= before))
-result $? "which goes after it, while it is open" "$before inodes before, $after then"
-kill $begun
-wait $begun 2>/dev/null
+result $? "and goes with the transaction" "$before inodes before, $after then"
 
 ok "umount, and nothing runs on" ended
 
@@ -119,6 +123,20 @@ deaths=$(sed -n 's/.*"takeovers":[[:space:]]*\([0-9]*\).*/\1/p' "$MNT/.ropefs/st
 ((deaths >= 20))
 result $? "each died: $deaths"
 ok "umount" ended
+
+# Killed at each step of a transaction: between two changes of one edit, before each answer.
+for how in CHANGED UNANSWERED; do
+	export ROPEFS_TEST_DIE_$how=200
+	fs_start -o supervise=on,memory=64M || exit 1
+	unset ROPEFS_TEST_DIE_$how
+	mkdir "$MNT/$how"
+	out=$(timeout 400 python3 "$here/takeover_work.py" steps "$MNT/$how" 0 "$T/enough" 2>&1)
+	result $? "transactions go on, killed $how: $(tail -n 1 <<<"$out")" "$out"
+	deaths=$(sed -n 's/.*"takeovers":[[:space:]]*\([0-9]*\).*/\1/p' "$MNT/.ropefs/status")
+	((deaths >= 8))
+	result $? "each died: $deaths"
+	ok "umount" ended
+done
 fs_start -o supervise=on,memory=64M || exit 1
 
 # --- more open files than there are rows for ---

@@ -249,40 +249,119 @@ def ioc(direction, nr, size):
     return direction << 30 | size << 16 | ord("R") << 8 | nr
 
 
+class Txn:
+    """A transaction by ioctl (fs/ropefs_ioctl.h)."""
+
+    def __init__(self, folder):
+        while os.path.ismount(folder) is False:
+            folder = os.path.dirname(folder)
+        self.fd = os.open(folder + "/.ropefs/txn", os.O_RDONLY)
+        ident = array.array("Q", [0])
+        fcntl.ioctl(self.fd, ioc(2, 50, 8), ident)
+        self.id = ident[0]
+
+    def use(self, fd):
+        use = bytearray(struct.pack("QQII", self.id, 0, 0, 0))
+        fcntl.ioctl(fd, ioc(3, 51, len(use)), use)
+        return struct.unpack("QQII", use)[2]
+
+    def edit(self, fd, at, cut, data=b"", src=(0, 0, 0), flags=0, dst=0):
+        edit = struct.pack("QQQQQIIII", self.id, at, cut, src[1], src[2], src[0], flags,
+                           len(data), dst) + data
+        fcntl.ioctl(fd, ioc(1, 52, len(edit)), bytearray(edit))  # bytes may have 1,024 at most
+
+    def append(self, fd, data):
+        while len(data) > 16000:
+            self.edit(fd, 0, 0, data[:16000], flags=2 | 4)
+            data = data[16000:]
+        self.edit(fd, 0, 0, data, flags=2)
+
+    def name(self, what, folder, name, to_folder=0, to_name=b"", mode=0, ident=0):
+        arg = bytearray(struct.pack("IIIIIIQ256s256s", what, folder, to_folder, mode, 0, 0, ident,
+                                    name, to_name))
+        fcntl.ioctl(self.fd, ioc(3, 55, len(arg)), arg)
+        return struct.unpack("IIIIIIQ256s256s", arg)[4]
+
+    def commit(self):
+        fcntl.ioctl(self.fd, ioc(0, 53, 0))
+        os.close(self.fd)
+
+
 def txns(path, end):
-    """Transactions: whole, once; one that a daemon took with it is told as a conflict."""
+    """Transactions: whole, once, whatever happens to the daemon meanwhile."""
     name = path + "/txns"
     fd = os.open(name, os.O_CREAT | os.O_RDWR, 0o644)
     wrote, n = b"", 0
     while not is_over(end) or not n:  # the kills end, and one is made
         text = b"%d\n" % n
-        txn = os.open(os.path.dirname(path) + "/.ropefs/txn", os.O_RDONLY)
-        try:
-            ident = array.array("Q", [0])
-            fcntl.ioctl(txn, ioc(2, 50, 8), ident)
-            for at, piece in ((0, text), (len(text), b"-\n")):
-                edit = struct.pack("QQQQQIIII", ident[0], at, 0, 0, 0, 0, 0, len(piece), 0) + piece
-                fcntl.ioctl(fd, ioc(1, 52, len(edit)), edit)
-                time.sleep(0.005)
-            fcntl.ioctl(txn, ioc(0, 53, 0))
-            wrote = text + b"-\n" + wrote
-            n += 1
-        except OSError as e:
-            assert e.errno == errno.EBUSY, e
-        os.close(txn)
+        txn = Txn(path)
+        for at, piece in ((0, text), (len(text), b"-\n")):
+            txn.edit(fd, at, 0, piece)
+            time.sleep(0.005)
+        txn.commit()
+        wrote = text + b"-\n" + wrote
+        n += 1
     got = os.pread(fd, len(wrote) + 1, 0)
     assert got == wrote, "%d bytes instead of %d" % (len(got), len(wrote))
+    return n
+
+
+def steps(path, end):
+    """All that a transaction can do, in one; after each the files are as they must be."""
+    os.makedirs(path, exist_ok=True)
+    name = queue(path, "records")
+    records = os.open(name, os.O_RDWR)
+    top = os.open(path, os.O_RDONLY)
+    sent, n, was, other = b"", 0, b"0123456789", b"abcdef"
+    with open(path + "/a", "wb") as f:
+        f.write(was)
+    with open(path + "/b", "wb") as f:
+        f.write(other)
+    while not is_over(end) or not n:
+        a, b = os.open(path + "/a", os.O_RDWR), os.open(path + "/b", os.O_RDWR)
+        line = b"%d " % n + b"l" * 40000 + b"\n"
+        txn = Txn(path)
+        txn.use(a)
+        of_b, of_top, of_records = txn.use(b), txn.use(top), txn.use(records)
+        txn.edit(a, 0, 2, b"A%d" % n)
+        was = b"A%d" % n + was[2:]
+        txn.edit(a, 1, 1, src=(of_b, 1, 2), flags=1)
+        was, other = was[:1] + other[1:3] + was[2:], other[:1] + other[3:]
+        txn.edit(b, 0, 0, src=(of_b, 0, len(other)))
+        other = other + other
+        txn.append(a, line)
+        was += line
+        txn.append(records, line)
+        sent += line
+        made = txn.name(1, of_top, b"made", mode=0o644)
+        txn.edit(txn.fd, 0, 0, b"made %d" % n, dst=made)
+        txn.name(3, of_top, b"made", of_top, b"now %d" % (n % 3))
+        txn.name(4, of_records, b"me", ident=n)
+        if n > 2:
+            txn.name(2, of_top, b"now %d" % ((n + 1) % 3))
+        assert not os.path.exists(path + "/made")
+        txn.commit()
+        assert text_of(path + "/a") == was, "a, %d: %r..." % (n, text_of(path + "/a")[:40])
+        assert text_of(path + "/b") == other, "b, %d" % n
+        assert text_of(path + "/now %d" % (n % 3)) == b"made %d" % n
+        assert os.path.exists(path + "/now %d" % ((n + 1) % 3)) == (n == 2), "%d: unlink" % n
+        assert not os.path.exists(path + "/made")
+        os.truncate(path + "/a", 20)
+        os.truncate(path + "/b", 6)
+        was, other = was[:20], text_of(path + "/b")
+        os.close(a)
+        os.close(b)
+        n += 1
+    got = text_of(name)
+    assert got == sent, "%d bytes of records instead of %d" % (len(got), len(sent))
     return n
 
 
 def begun(path, end):
     """A transaction that has edited the file, and stays open."""
     fd = os.open(path, os.O_RDWR)
-    txn = os.open(os.path.dirname(path) + "/.ropefs/txn", os.O_RDONLY)
-    ident = array.array("Q", [0])
-    fcntl.ioctl(txn, ioc(2, 50, 8), ident)
-    edit = struct.pack("QQQQQIIII", ident[0], 0, 0, 0, 0, 0, 0, 1, 0) + b"x"
-    fcntl.ioctl(fd, ioc(1, 52, len(edit)), edit)
+    txn = Txn(os.path.dirname(path))
+    txn.edit(fd, 0, 0, b"x")
     print("edited", flush=True)
     time.sleep(1000)
 
@@ -293,18 +372,11 @@ def names(path, end):
     with open(path, "wb") as f:
         f.write(b"text")
     assert not os.path.exists(path + ".moved") and os.path.exists(path)
-    top = os.open(folder, os.O_RDONLY)
-    txn = os.open(folder + "/.ropefs/txn", os.O_RDONLY)
-    ident = array.array("Q", [0])
-    fcntl.ioctl(txn, ioc(2, 50, 8), ident)
-    use = bytearray(struct.pack("QQII", ident[0], 0, 0, 0))
-    fcntl.ioctl(top, ioc(3, 51, len(use)), use)
-    number = struct.unpack("QQII", use)[2]
+    txn = Txn(folder)
+    number = txn.use(os.open(folder, os.O_RDONLY))
     name = os.path.basename(path).encode()
-    move = bytearray(struct.pack("IIIIIIQ256s256s", 3, number, number, 0, 0, 0, 0, name,
-                                 name + b".moved"))
-    fcntl.ioctl(txn, ioc(3, 55, len(move)), move)
-    fcntl.ioctl(txn, ioc(0, 53, 0))
+    txn.name(3, number, name, number, name + b".moved")
+    txn.commit()
     assert os.path.exists(path + ".moved"), "it is not where it was moved to"
     assert not os.path.exists(path), "it is still where it was"
     return "moved"
@@ -363,12 +435,9 @@ def once(path, end):
         with open("n@add", "wb", 0) as f:
             f.write(b"5\n")
     assert text_of("n") == b"11\n"
-    txn = os.open("../.ropefs/txn", os.O_RDONLY)
-    ident = array.array("Q", [0])
-    fcntl.ioctl(txn, ioc(2, 50, 8), ident)
-    edit = struct.pack("QQQQQIIII", ident[0], 0, 0, 0, 0, 0, 0, 4, 0) + b"txn "
-    fcntl.ioctl(fd, ioc(1, 52, len(edit)), edit)
-    fcntl.ioctl(txn, ioc(0, 53, 0))
+    txn = Txn(path)
+    txn.edit(fd, 0, 0, b"txn ")
+    txn.commit()
     assert text_of("a") == b"txn view ne-two"
     return "whole"
 
