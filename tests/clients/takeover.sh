@@ -133,7 +133,7 @@ for how in CHANGED UNANSWERED; do
 	out=$(timeout 400 python3 "$here/takeover_work.py" steps "$MNT/$how" 0 "$T/enough" 2>&1)
 	result $? "transactions go on, killed $how: $(tail -n 1 <<<"$out")" "$out"
 	deaths=$(sed -n 's/.*"takeovers":[[:space:]]*\([0-9]*\).*/\1/p' "$MNT/.ropefs/status")
-	((deaths >= 8))
+	((deaths >= 6))
 	result $? "each died: $deaths"
 	ok "umount" ended
 done
