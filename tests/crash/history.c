@@ -597,3 +597,45 @@ int step_do(int dir, const struct step *s, bool sync)
 		return do_names(dir, s, sync);
 	}
 }
+
+/* --- which of the states --- */
+
+static void found_state(struct found *f, uint64_t there, uint64_t first_lost)
+{
+	if (!f->any)
+		f->there = there;
+	f->first_lost = first_lost;
+	f->any = true;
+}
+
+struct found history_find(struct rng rng, enum history_role role, struct folder *f,
+			  uint64_t durable, uint64_t begun, const struct folder *now)
+{
+	struct found found = { 0 };
+	char why[160], why_first[160] = "";
+
+	for (uint64_t i = 0; i <= begun; i++) {
+		struct step s;
+
+		if (i >= durable && folder_equal(now, f, why, sizeof(why)))
+			found_state(&found, i, i);
+		if (i == durable)
+			memcpy(why_first, why, sizeof(why));
+		if (i == begun)
+			break;
+		s = step_next(&rng, role, f);
+		for (unsigned part = 0; part < step_parts(&s); part++) {
+			step_apply(&s, part, f);
+			if (i >= durable && part + 1 < step_parts(&s) &&
+			    folder_equal(now, f, why, sizeof(why)))
+				found_state(&found, i + 1, i);
+		}
+	}
+	if (!found.any)
+		printf("no state of the history from step %llu (durable) to %llu "
+		       "(begun):\n"
+		       "  to the first: %s\n  to the last: %s\n",
+		       (unsigned long long)durable, (unsigned long long)begun, why_first,
+		       why);
+	return found;
+}

@@ -66,6 +66,18 @@ int step_do(int dir, const struct step *s, bool sync);
  * goes through all the states that may be found. */
 unsigned step_parts(const struct step *s);
 void step_apply(const struct step *s, unsigned part, struct folder *f);
+
+/* Which steps a folder has. When several states look the same the bounds are those that
+ * accuse least. A step of which a part is there counts as there and as lost. */
+struct found {
+	bool any;
+	uint64_t there; /* steps that are there, at least */
+	uint64_t first_lost; /* no earlier step is lost */
+};
+/* Is `now` what a number of steps from `durable` to `begun` make of f, by this generator? f becomes
+ * what all of them make. Where not that is printed. */
+struct found history_find(struct rng rng, enum history_role role, struct folder *f,
+			  uint64_t durable, uint64_t begun, const struct folder *now);
 /* In words, for messages; in a buffer of its own. */
 const char *step_text(const struct step *s);
 
