@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Power cuts of a disk, ext4 and xfs on it, and a store on that: everything that reaches the disk is
-# recorded (disk_log.c), and at CUTS places (12 of each; with --long 1,500) the disk is made as it may
-# be after a cut there. What was acknowledged before it must be there (disk_cuts.py).
+# Power cuts of a disk, ext4 and xfs on it, and a store on that: all that reaches the disk is
+# recorded (disk_log.c), and at CUTS places (12 of each; with --long 1,500) the disk is made as it
+# may be after a cut there. What was acknowledged before it must be there (disk_cuts.py).
 # shellcheck source-path=SCRIPTDIR
 long=$((${TEST_SECONDS:-0} >= 60))
 TEST_LIMIT_S=$((long ? 5400 : 580))
 . "$(dirname "$0")/../lib/mount.sh"
 needs mkfs.ext4 mkfs.xfs losetup python3
-export ROPEFS FSCK HISTORY KEY MNT T CUTS=${CUTS:-$((long ? 1500 : 12))} SEED=${SEED:-$RANDOM$RANDOM}
+export ROPEFS FSCK HISTORY KEY MNT T
+export CUTS=${CUTS:-$((long ? 1500 : 12))} SEED=${SEED:-$RANDOM$RANDOM}
 STEPS=${STEPS:-$((long ? 3000 : 150))}
 echo "# SEED=$SEED"
 
@@ -45,7 +46,8 @@ for type in ext4 xfs; do
 	KEY=$T/key-$type
 	ok "$type: init" "$ROPECTL" init "$T/disk/store" --key-file "$KEY"
 	sync -f "$T/disk"
-	ok "$type: it mounts" timeout 60 "$ROPEFS" --key-file "$KEY" -o memory=32M "$T/disk/store" "$MNT"
+	ok "$type: it mounts" timeout 60 "$ROPEFS" --key-file "$KEY" -o memory=32M \
+		"$T/disk/store" "$MNT"
 	pid=$(fs_pid)
 	ok "$type: a history" timeout 300 "$HISTORY" record "$MNT/work" "$T/log/mark" "$STEPS"
 	ok "$type: it unmounts" umount "$MNT"
