@@ -282,7 +282,7 @@ void source_poll(struct source *s, fuse_req_t req, struct fuse_pollhandle *ph)
 
 	pthread_mutex_lock(&s->mutex);
 	ready = s->ready(s);
-	if (ph && !ready) {
+	if (ph) { /* though it is ready: who waits for edges is told of each news */
 		struct fuse_pollhandle *old = s->poll;
 
 		s->poll = ph;

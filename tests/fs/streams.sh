@@ -104,6 +104,30 @@ again
 []
 [1] b'new\\n'
 interrupted"
+is "epoll by edges" "$(timeout 100 python3 - q/a <<'END'
+import os, select, sys
+def put(text):
+    with open(sys.argv[1], "a") as f:
+        f.write(text)
+fd = os.open(sys.argv[1] + "@last=1,follow", os.O_RDONLY | os.O_NONBLOCK)
+ep = select.epoll()
+ep.register(fd, select.EPOLLIN | select.EPOLLET)
+def edge():
+    return [e for _, e in ep.poll(60)]
+print(edge(), ep.poll(0.05))
+os.read(fd, 10000)
+for text in ("edge 1\n", "edge 2\n"): # is told of each, read or not
+    put(text)
+    print(edge())
+print(os.read(fd, 10000))
+put("edge 3\n")
+print(edge(), os.read(fd, 10000))
+END
+)" "[1] []
+[1]
+[1]
+b'edge 1\\nedge 2\\n'
+[1] b'edge 3\\n'"
 mkdir many
 : >>q/fan
 for i in {1..64}; do

@@ -220,6 +220,8 @@ static void make_records(struct finding *f)
 static void reopen(struct finding *f, uint64_t memory)
 {
 	struct ropefs_opts opts = { .memory_bytes = memory };
+	struct ropefs_record last;
+	struct ropefs_batch b = { .id = f->records - 1, .records = &last, .max = 1 };
 	struct ropefs_queue q;
 	struct ropefs_attr a;
 
@@ -228,8 +230,9 @@ static void reopen(struct finding *f, uint64_t memory)
 	must(ropefs_resolve(f->fs, "/q", &a), "resolve");
 	f->ino = a.ino;
 	must(ropefs_queue_info(f->fs, f->ino, &q), "info");
+	must(ropefs_queue_read(f->fs, f->ino, &b, 0), "read");
 	f->first = q.first_time;
-	f->last = q.last_time;
+	f->last = last.time; /* follow_round() added others behind it */
 }
 
 /* The kernel keeps nothing of it in memory (if we may say so). */
