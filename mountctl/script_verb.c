@@ -50,6 +50,8 @@ static int conflict(const struct script *s)
 
 static int complain(const struct script *s, const char *what, const char *why)
 {
+	if (!s->line)
+		return term_say("%s: %s: %s", s->name, what, why);
 	return term_say("%s:%u: %s%s%s", s->name, s->line, what, *what ? ": " : "", why);
 }
 
@@ -537,6 +539,7 @@ static int commit(struct script *s)
 {
 	if (s->txn < 0 || ioctl(s->txn, ROPEFS_IOC_TXN_COMMIT) == 0)
 		return EXIT_DONE;
+	s->line = 0; /* it may be any of them */
 	return refused(s, "nothing was done");
 }
 

@@ -1,5 +1,6 @@
 /* follower.c - prints the records of a queue that a named cursor has not seen yet, with their ids,
  * and moves the cursor: follower STORE KEYFILE NAME CURSOR. Ends when a second brings no more. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,16 +18,16 @@ static int print_some(struct ropefs *fs, uint64_t ino, const char *cursor, uint6
 	int r = b.p ? ropefs_queue_read(fs, ino, &b, 0) : -1;
 
 	for (unsigned i = 0; r >= 0 && i < b.count; i++) {
-		printf("%llu %.*s", (unsigned long long)records[i].id, (int)records[i].n,
-		       at);
+		printf("%llu ", (unsigned long long)records[i].id);
+		fwrite(at, 1, records[i].n, stdout);
 		at += records[i].n;
 	}
 	/* Only what was worked on is committed: after a crash the rest comes again. */
 	if (r >= 0 && b.count)
 		r = ropefs_cursor_commit(fs, ino, cursor, b.id);
 	free(b.p);
-	*id = b.id;
-	return r;
+	*id = r == -ERANGE ? b.first : b.id; /* those before it were trimmed */
+	return r == -ERANGE ? 0 : r;
 }
 
 int main(int argc, char **argv)

@@ -77,7 +77,8 @@ made"
 is "the queue, too" "$(xargs <logs/q) $("$ROPECTL" cursor ls logs/q | cut -f 1,2 | xargs)" \
 	"one two three four worker 2"
 fails "when one can't be done" "No such file" edit <<<$'append logs/q x\ncreate more\nunlink nix'
-fails "also at the end" "nothing was done" edit <<<$'append logs/q "x\\n"\ncreate more\ncursor logs/q w 99'
+fails "also at the end" "ropectl: -: nothing was done: record 99 is not there yet" \
+	edit <<<$'append logs/q "x\\n"\ncreate more\ncursor logs/q w 99'
 is "nothing is" "$(xargs <logs/q) $(ls -d more 2>&1)" \
 	"one two three four ls: cannot access 'more': No such file or directory"
 fails "bytes of a queue stay" "can be copied, but not moved away" \
