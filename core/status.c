@@ -247,27 +247,10 @@ int ropefs_scrub_json(struct ropefs *fs, bool names, char **ret)
 	return 0;
 }
 
-int ropefs_status_json(struct ropefs *fs, bool names, char **ret)
+#define NUMBER(field) cJSON_AddNumberToObject(o, #field, (double)st->field)
+/* Memory, files, the log, checkpoints. */
+static void add_life(cJSON *o, const struct ropefs_status *st)
 {
-	struct ropefs_status st;
-	cJSON *o = cJSON_CreateObject();
-	char *text;
-
-	if (!o)
-		return -ENOMEM;
-	ropefs_get_status(fs, &st);
-	cJSON_AddStringToObject(o, "version", ROPEFS_VERSION);
-	cJSON_AddStringToObject(o, "store_id", st.store_id);
-	cJSON_AddStringToObject(o, "cipher", st.cipher);
-	cJSON_AddBoolToObject(o, "read_only", st.read_only);
-	cJSON_AddBoolToObject(o, "failed", st.failed);
-	cJSON_AddStringToObject(o, "read_only_why", st.read_only_why);
-	cJSON_AddBoolToObject(o, "was_clean", st.was_clean);
-	add_last_error(fs, o, st.last_error, names);
-	add_scrub(fs, o, names);
-	if (fs->remote && names)
-		cJSON_AddItemToObject(o, "remote", remote_to_json(fs));
-#define NUMBER(field) cJSON_AddNumberToObject(o, #field, (double)st.field)
 	NUMBER(recovery_s);
 	NUMBER(recovered_records);
 	NUMBER(memory_budget);
@@ -291,6 +274,11 @@ int ropefs_status_json(struct ropefs *fs, bool names, char **ret)
 	NUMBER(checkpoint_errors);
 	NUMBER(checkpoint_last_s);
 	NUMBER(freeze_max_us);
+}
+
+/* What is on the disk, and the work on it; queues and snapshots. */
+static void add_disk(cJSON *o, const struct ropefs_status *st)
+{
 	NUMBER(packs);
 	NUMBER(pack_bytes);
 	NUMBER(plain_bytes);
@@ -315,7 +303,31 @@ int ropefs_status_json(struct ropefs *fs, bool names, char **ret)
 	NUMBER(queue_refused);
 	NUMBER(snapshots);
 	NUMBER(snapshot_bytes);
+}
 #undef NUMBER
+
+int ropefs_status_json(struct ropefs *fs, bool names, char **ret)
+{
+	struct ropefs_status st;
+	cJSON *o = cJSON_CreateObject();
+	char *text;
+
+	if (!o)
+		return -ENOMEM;
+	ropefs_get_status(fs, &st);
+	cJSON_AddStringToObject(o, "version", ROPEFS_VERSION);
+	cJSON_AddStringToObject(o, "store_id", st.store_id);
+	cJSON_AddStringToObject(o, "cipher", st.cipher);
+	cJSON_AddBoolToObject(o, "read_only", st.read_only);
+	cJSON_AddBoolToObject(o, "failed", st.failed);
+	cJSON_AddStringToObject(o, "read_only_why", st.read_only_why);
+	cJSON_AddBoolToObject(o, "was_clean", st.was_clean);
+	add_last_error(fs, o, st.last_error, names);
+	add_scrub(fs, o, names);
+	if (fs->remote && names)
+		cJSON_AddItemToObject(o, "remote", remote_to_json(fs));
+	add_life(o, &st);
+	add_disk(o, &st);
 	text = cJSON_Print(o);
 	cJSON_Delete(o);
 	if (!text)
