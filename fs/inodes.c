@@ -14,6 +14,7 @@ struct known {
 	uint64_t uses; /* of ours: views that are open */
 	uint64_t edits;
 	uint64_t less;
+	uint64_t aside;
 	unsigned views; /* open for writing */
 	unsigned pending;
 	unsigned runs;
@@ -288,9 +289,21 @@ bool inodes_runs(struct inodes *t, uint64_t ino)
 	return runs;
 }
 
-void inodes_writers(struct inodes *t, uint64_t ino, int change)
+void inodes_set_aside(struct inodes *t, uint64_t ino, uint64_t n)
 {
-	WITH_KNOWN(t, ino, k, k->writers += k->writers || change > 0 ? change : 0);
+	WITH_KNOWN(t, ino, k, k->aside = n > k->aside || !n ? n : k->aside);
+}
+
+bool inodes_writers(struct inodes *t, uint64_t ino, int change)
+{
+	bool ends;
+
+	WITH_KNOWN(t, ino, k, {
+		k->writers += k->writers || change > 0 ? change : 0;
+		ends = !k->writers && k->aside;
+		k->aside = k->writers ? k->aside : 0;
+	});
+	return ends;
 }
 
 bool inodes_may_be_written(struct inodes *t, uint64_t ino)
@@ -324,11 +337,14 @@ void inodes_view_closed(struct inodes *t, uint64_t ino)
 	WITH_KNOWN(t, ino, k, k->views--);
 }
 
-double inodes_timeout(struct inodes *t, uint64_t ino)
+double inodes_timeout(struct inodes *t, uint64_t ino, uint64_t *ret_aside)
 {
 	bool busy;
 
-	WITH_KNOWN(t, ino, k, busy = k->views || k->pending || k->less);
+	WITH_KNOWN(t, ino, k, {
+		busy = k->views || k->pending || k->less;
+		*ret_aside = k->aside;
+	});
 	return busy ? 0 : t->cache_s;
 }
 

@@ -60,9 +60,12 @@ int inodes_run(struct inodes *t, uint64_t ino);
 void inodes_ran(struct inodes *t, uint64_t ino);
 bool inodes_runs(struct inodes *t, uint64_t ino);
 
-/* One open for writing more (1) or less (-1); without one no map can change pages. Is there one
- * now? After a takeover nobody knows, so: perhaps. */
-void inodes_writers(struct inodes *t, uint64_t ino, int change);
+/* Bytes that fallocate set aside, as it seems, until the last writer closes. 0: no more. */
+void inodes_set_aside(struct inodes *t, uint64_t ino, uint64_t n);
+/* One open for writing more (1) or less (-1); without one no map can change pages. Returns whether
+ * that ends what was set aside. */
+bool inodes_writers(struct inodes *t, uint64_t ino, int change);
+/* Is there one now? After a takeover nobody knows, so: perhaps. */
 bool inodes_may_be_written(struct inodes *t, uint64_t ino);
 
 bool inodes_plain(struct inodes *t, uint64_t ino);
@@ -75,8 +78,8 @@ void inodes_view_closed(struct inodes *t, uint64_t ino);
 /* By how much an edit is about to make the file shorter: 0 again once it has. */
 void inodes_set_less(struct inodes *t, uint64_t ino, uint64_t less);
 uint64_t inodes_less(struct inodes *t, uint64_t ino);
-/* Seconds the kernel may keep attributes. */
-double inodes_timeout(struct inodes *t, uint64_t ino);
+/* Seconds the kernel may keep attributes; and inodes_set_aside(). */
+double inodes_timeout(struct inodes *t, uint64_t ino, uint64_t *ret_aside);
 /* An edit that a RELEASE has begun: who asks for the file now waits for its end. */
 void inodes_pending(struct inodes *t, uint64_t ino, int change);
 bool inodes_is_pending(struct inodes *t, uint64_t ino);

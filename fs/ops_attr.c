@@ -15,13 +15,14 @@ static void reply_attr(fuse_req_t req, struct daemon *d, int r,
 		       const struct ropefs_attr *a)
 {
 	struct stat st;
+	double timeout;
 
 	if (r < 0) {
 		reply_err(req, r);
 		return;
 	}
-	attr_to_stat(a, &st);
-	fuse_reply_attr(req, &st, attr_timeout(d, a));
+	timeout = attr_fill(d, a, &st);
+	fuse_reply_attr(req, &st, timeout);
 }
 
 static void getattr_settled(struct task *t)
@@ -177,6 +178,7 @@ void file_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what,
 	r = chown_privs(req, ino, &to, &set);
 	if (r >= 0 && set & ROPEFS_SET_SIZE) {
 		r = privs_drop_by(req, ino);
+		inodes_set_aside(&d->inodes, ino, 0);
 		if (r >= 0)
 			r = set_size(d, ino, &to, set, &a);
 	} else if (r >= 0) {

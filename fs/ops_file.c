@@ -91,8 +91,8 @@ static bool forget_held(const struct fuse_file_info *fi)
 void file_counted(struct daemon *d, fuse_ino_t ino, const struct fuse_file_info *fi,
 		  int change)
 {
-	if (fi->fh & FH_WRITE)
-		inodes_writers(&d->inodes, ino, change);
+	if (fi->fh & FH_WRITE && inodes_writers(&d->inodes, ino, change))
+		attrs_drop(d, ino);
 }
 
 static void opened_back(struct daemon *d, fuse_ino_t ino, const struct fuse_file_info *fi)
@@ -570,6 +570,8 @@ static int fallocate_now(struct daemon *d, fuse_ino_t ino, int mode, uint64_t of
 static void fallocate_waiting(struct task *t)
 {
 	t->r = fallocate_now(t->d, t->ino, (int)t->flags, t->off, t->n);
+	if (t->r >= 0 && (t->flags & ~(unsigned)FALLOC_FL_KEEP_SIZE) == 0)
+		inodes_set_aside(&t->d->inodes, t->ino, t->n);
 	if (t->privs)
 		attrs_drop(t->d, t->ino);
 	if (t->r >= 0 && t->fi.fh & FH_SYNC)

@@ -72,10 +72,17 @@ int attrs_now(struct daemon *d, uint64_t ino, struct ropefs_attr *ret)
 	return 0;
 }
 
-double attr_timeout(struct daemon *d, const struct ropefs_attr *a)
+double attr_fill(struct daemon *d, const struct ropefs_attr *a, struct stat *ret)
 {
+	uint64_t aside;
+	double timeout = inodes_timeout(&d->inodes, a->ino, &aside);
+
+	attr_to_stat(a, ret);
+	/* rsync -S --preallocate goes by them. */
+	if ((uint64_t)ret->st_blocks < aside / 512)
+		ret->st_blocks = (blkcnt_t)(aside / 512 + 1);
 	/* A queue grows by less, or more, than the kernel wrote. */
-	return a->is_queue ? 0 : inodes_timeout(&d->inodes, a->ino);
+	return a->is_queue ? 0 : timeout;
 }
 
 int entry_fill(struct daemon *d, const struct ropefs_attr *a, struct fuse_entry_param *e)
@@ -89,10 +96,9 @@ int entry_fill(struct daemon *d, const struct ropefs_attr *a, struct fuse_entry_
 		return r;
 	*e = (struct fuse_entry_param) {
 		.ino = a->ino,
-		.attr_timeout = attr_timeout(d, a),
 		.entry_timeout = d->cache_s,
 	};
-	attr_to_stat(&now, &e->attr);
+	e->attr_timeout = attr_fill(d, &now, &e->attr);
 	return 0;
 }
 

@@ -30,8 +30,8 @@ void attr_to_stat(const struct ropefs_attr *a, struct stat *ret);
 /* As the kernel is to see them: while an edit is about to make the file shorter, with the
  * size that it will have (notify.h). */
 int attrs_now(struct daemon *d, uint64_t ino, struct ropefs_attr *ret);
-/* Seconds the kernel may keep attributes. */
-double attr_timeout(struct daemon *d, const struct ropefs_attr *a);
+/* What a user is told of a file of the store. Returns the seconds the kernel may keep it. */
+double attr_fill(struct daemon *d, const struct ropefs_attr *a, struct stat *ret);
 /* Fills e with a file of the store and counts one lookup. -ENOENT: it is gone again. */
 int entry_fill(struct daemon *d, const struct ropefs_attr *a, struct fuse_entry_param *e);
 /* Counts the lookup and replies; takes it back when nobody heard. */

@@ -700,6 +700,15 @@ def holes():
 
 
 @case
+def blocks_of_what_is_allocated():
+    fd = os.open('f', os.O_RDWR | os.O_CREAT, 0o644)
+    for mode, n in ((0, 1000001), (1, 2000000)):
+        say(c('fallocate', fd, mode, 0, n), os.fstat(fd).st_size, os.fstat(fd).st_blocks * 512 >= n)
+    os.truncate('f', 0)
+    say(os.fstat(fd).st_blocks)
+
+
+@case
 def what_maps_have_changed():
     for size, at in ((1 << 20, 500000), (1 << 20, 0), (9000, 8999)):
         fd = os.open('f', os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
