@@ -396,6 +396,7 @@ static void do_chdir(void)
 	bool by_fd = one_in(3);
 
 	came(by_fd ? fchdir(opened(0)) : chdir(named(0)));
+	become(0); /* the root may be closed to others */
 	if (one_in(2) && chdir("/") < 0)
 		abort();
 }
