@@ -223,6 +223,9 @@ static int read_once(struct ropefs *fs, uint64_t ino, struct reading *rd, void *
 	struct inode *in;
 	int r;
 
+	r = remote_read_begin(fs, flags & ROPEFS_NOWAIT);
+	if (r < 0)
+		return r;
 	plan_init(&plan, fs, 0, p);
 	lock_take(&fs->engine);
 	nodes_trim(fs->nodes);
@@ -243,6 +246,7 @@ static int read_once(struct ropefs *fs, uint64_t ino, struct reading *rd, void *
 	if (r >= 0 && remote && atomic_load(&remote->reads_fail) && plan_is_far(&plan))
 		remote_note_read(remote, NULL);
 	plan_release(&plan);
+	remote_read_end(fs);
 	return r;
 }
 

@@ -200,8 +200,8 @@ void inode_forget_snapshot(struct ropefs *fs, uint64_t id)
 /* What says whether an inode is another one: all but where its bytes lie. */
 #define ROW_FACTS offsetof(struct inode_row, rope)
 
-/* 1: it is not as it was. */
-static bool reload(struct ropefs *fs, struct inode *in)
+/* Whether it is not as it was; all: taken for that. */
+static bool reload(struct ropefs *fs, struct inode *in, bool all)
 {
 	struct inode_row row;
 	struct catalog cat;
@@ -215,14 +215,14 @@ static bool reload(struct ropefs *fs, struct inode *in)
 	in->gone = r < 0;
 	if (r < 0)
 		return !was_gone;
-	other = was_gone || memcmp(&in->row, &row, ROW_FACTS) != 0;
+	other = all || was_gone || memcmp(&in->row, &row, ROW_FACTS) != 0;
 	in->row = row;
 	if (other)
 		in->changed = ++fs->changes;
 	return other;
 }
 
-void inode_reload_all(struct ropefs *fs, struct buf *changed)
+void inode_reload_all(struct ropefs *fs, bool all, struct buf *changed)
 {
 	struct htab_slot *slot;
 	struct inode *in;
@@ -233,7 +233,7 @@ void inode_reload_all(struct ropefs *fs, struct buf *changed)
 		forget(fs, in);
 	while ((slot = htab_next(&fs->inodes, &at))) {
 		in = slot->value;
-		if (reload(fs, in))
+		if (reload(fs, in, all))
 			(void)buf_append(changed, &in->ino, sizeof(in->ino));
 	}
 }

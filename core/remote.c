@@ -14,8 +14,11 @@
 
 /* --- ways to the bucket --- */
 
-int remote_way_open(struct remote *rm, bool patient, struct remote_way *way)
+/* The uploader has time. */
+int remote_way_open(struct remote *rm, enum way_for what, struct remote_way *way)
 {
+	bool patient = what == WAY_UP;
+	const atomic_bool *ends = what == WAY_VERIFY ? &rm->verify_cancel : &rm->cancel;
 	const struct remote_config *c = &rm->cfg;
 	const struct object_opts opts = {
 		.url = c->url,
@@ -27,16 +30,16 @@ int remote_way_open(struct remote *rm, bool patient, struct remote_way *way)
 		.ca_file = c->ca_file,
 		.virtual_host = c->virtual_host,
 		.signature_v2 = c->signature_v2,
-		.cancel = &rm->cancel,
+		.cancel = ends,
 		.lazy = !patient,
 	};
-	const atomic_bool *cancel = patient ? &rm->up_cancel : &rm->cancel;
+	const atomic_bool *cancel = patient ? &rm->up_cancel : ends;
 	const struct object_meter_opts mo = { .bytes_per_s = patient ? c->bytes_per_s : 0,
 					      .cancel = cancel };
 	struct object_retry_opts ro = { .tries = patient ? 3 : 5,
 					.base_ms = patient ? 500 : 100,
 					.pause_max_ms = 4000,
-					.cancel = &rm->cancel };
+					.cancel = ends };
 	const struct object_hedge_opts ho = { .first_ms = 1000, .least_ms = 50 };
 	struct remote_way w = { 0 };
 	struct object_store *os;
@@ -50,7 +53,7 @@ int remote_way_open(struct remote *rm, bool patient, struct remote_way *way)
 	r = object_meter_new(&mo, w.os, &w.meter);
 	if (r == 0)
 		w.os = w.meter;
-	/* Readers wait for one get each; the uploader has time. */
+	/* Readers wait for one get each. */
 	if (r == 0 && !patient && rm->fs->threads)
 		r = object_hedge_new(&ho, w.os, &w.hedge);
 	if (r == 0 && w.hedge)
@@ -86,7 +89,7 @@ static int reading_way(struct remote *rm, struct object_store **ret)
 	remote_cache_open(rm);
 	lock_take(&rm->lock);
 	if (!rm->down.os) {
-		r = remote_way_open(rm, false, &way);
+		r = remote_way_open(rm, WAY_DOWN, &way);
 		if (r == 0) {
 			way.before = rm->down.before;
 			rm->down = way;
@@ -488,6 +491,7 @@ void remote_stop(struct ropefs *fs)
 	if (!rm)
 		return;
 	atomic_store(&rm->cancel, true);
+	atomic_store(&rm->verify_cancel, true);
 	remote_stop_uploader(rm);
 }
 
@@ -612,6 +616,8 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	st.evicted = rm->evicted;
 	st.cycles = rm->cycles;
 	st.cycle_errors = rm->cycle_errors;
+	st.verify_done = rm->verify_done;
+	st.verify_total = rm->verify_total;
 	lock_drop(&rm->lock);
 	st.local_bytes = ps.file_bytes;
 	st.remote_packs = ps.remote_packs;

@@ -11,9 +11,9 @@
 #define PROBERS	    4u
 #define PROBE_RACES 3u
 
-static const char *const remote_files[] = { "config",  "manifest",   "next",
-					    "pages",   "orphans",    "cache.0",
-					    "cache.1", "cache.index" };
+static const char *const remote_files[] = { "config",  "manifest",    "next",
+					    "pages",   "orphans",     "cache.0",
+					    "cache.1", "cache.index", "passed" };
 
 /* --- probe --- */
 
@@ -208,7 +208,7 @@ static int prepare(struct remote *rm, const struct ropefs_remote_opts *opts)
 
 	r = remote_config_fill(&rm->cfg, opts);
 	if (r == 0)
-		r = remote_way_open(rm, true, &rm->up);
+		r = remote_way_open(rm, WAY_UP, &rm->up);
 	if (r == 0)
 		r = probe(rm);
 	if (r == 0)

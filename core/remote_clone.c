@@ -353,7 +353,7 @@ int remote_clone_to(const char *folder, struct ropefs_clone *c)
 	if (r >= 0) {
 		k.rm->cfg.reader = true;
 		io_random(k.fs.io, k.rm->cfg.writer, sizeof(k.rm->cfg.writer));
-		r = remote_way_open(k.rm, true, &k.rm->up);
+		r = remote_way_open(k.rm, WAY_UP, &k.rm->up);
 	}
 	if (r >= 0) {
 		k.rm->cfg.creates = object_capabilities(k.rm->up.os) & OBJECT_CREATES;

@@ -31,7 +31,7 @@ int ropefs_fleet_open(const struct ropefs_remote_opts *opts, struct ropefs_fleet
 	if (r >= 0)
 		r = remote_config_fill(&f->rm->cfg, opts);
 	if (r >= 0)
-		r = remote_way_open(f->rm, false, &f->rm->up);
+		r = remote_way_open(f->rm, WAY_DOWN, &f->rm->up);
 	if (r < 0) {
 		ropefs_fleet_close(f);
 		return r;

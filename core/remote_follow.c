@@ -8,7 +8,15 @@
  *	    ─▶ engine lock: pages to their places, nodes and inodes forgotten, the new root
  *	    ─▶ whoever holds something that is another one now is told
  *
- * Nodes are read under the engine lock only, so nobody sees half of a state. A look that finds
+ * Nodes are read under the engine lock only, so nobody sees half of a state.
+ *
+ * Where the chain of hashes does not go on from what is shown (another writer took over from an
+ * older state; the bucket was put back and written anew), or was not followed (a gap), the numbers
+ * of packs, pages and inodes say nothing: all is got anew, while no read is under way. It must be
+ * newer than what is shown, by its writer's epoch or its time: an older state, which whoever can
+ * write to the bucket may put there, is told and not shown.
+ *
+ * A look that finds
  * nothing is one request; there is no LIST but after a gap: when the manifest that is shown was
  * removed, too, as newer ones are older than the writer keeps. */
 #include <errno.h>
@@ -37,20 +45,16 @@ struct follow {
 	struct io_file *pages, *stage;
 	struct buf staged; /* u64: page numbers, in the order of the stage */
 	unsigned looks; /* without news */
+	unsigned broken; /* looks at a chain that does not go on */
+	bool asked; /* somebody waits for this look */
+	/* The state under way is not known to follow the one that is shown; known not to. */
+	bool whole, other;
 };
 
 /* --- what is new --- */
 
-static int broken_chain(const struct remote *rm, uint64_t number)
-{
-	return err_set(E_CORRUPT,
-		       "manifest %" PRIu64
-		       " in %s does not follow the one that is shown: "
-		       "the bucket was put back to an older state",
-		       number, rm->cfg.url);
-}
-
-/* Manifest `number` in *m, empty or the one before it. -ENOENT; -EBADMSG: it is damaged. */
+/* Manifest `number` in *m, empty or the one before it. -ENOENT; -EBADMSG: it is damaged; -ESTALE:
+ * it does not follow that one. */
 static int step(struct remote *rm, uint64_t number, struct manifest *m, uint8_t hash[32])
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
@@ -64,7 +68,7 @@ static int step(struct remote *rm, uint64_t number, struct manifest *m, uint8_t 
 		return r == -E_CORRUPT ? -EBADMSG : r;
 	if (memcmp(next.prev_hash, hash, sizeof(next.prev_hash)) != 0) {
 		manifest_release(&next);
-		return broken_chain(rm, number);
+		return -ESTALE;
 	}
 	manifest_release(m);
 	*m = next;
@@ -72,11 +76,20 @@ static int step(struct remote *rm, uint64_t number, struct manifest *m, uint8_t 
 	return 0;
 }
 
-/* The last manifest, without those between: what is sealed with the store's key and has a greater
- * number is newer. -ENOENT: there is none behind number `after`. */
-static int jump(struct remote *rm, uint64_t after, struct manifest *m, uint8_t hash[32])
+static bool is_newer(const struct manifest *shown, const struct manifest *m)
+{
+	bool same_writer = !memcmp(m->writer, shown->writer, sizeof(m->writer));
+
+	return m->epoch > shown->epoch || m->time_ns > shown->time_ns ||
+	       (same_writer && m->number > shown->number);
+}
+
+/* The last manifest, without those between. -ENOENT: there is none behind number `after`, or
+ * (-ESTALE) it is no newer than what is shown. */
+static int jump(struct follow *f, uint64_t after, struct manifest *m, uint8_t hash[32])
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	const struct remote *rm = f->rm;
 	struct manifest last = { 0 };
 	uint64_t number;
 	int r = remote_find_last(rm->up.os, rm->instance, after, &number);
@@ -84,12 +97,37 @@ static int jump(struct remote *rm, uint64_t after, struct manifest *m, uint8_t h
 	if (r == 0)
 		r = remote_get_manifest(rm->up.os, rm->instance, number, rm->fs->keys,
 					&bytes, &last);
-	if (r < 0)
+	if (r == 0 && !is_newer(&rm->man, &last))
+		r = -ESTALE;
+	if (r < 0) {
+		manifest_release(&last);
 		return r;
+	}
 	manifest_release(m);
 	*m = last;
 	hash256(buf_span(&bytes), hash);
+	f->whole = true;
 	return 0;
+}
+
+/* What is there does not go on from what is shown; why says how that is known. 1: *m is newer all
+ * the same. */
+static int look_at_other(struct follow *f, const char *why, struct manifest *m,
+			 uint8_t hash[32])
+{
+	const struct remote *rm = f->rm;
+	int r = -ENOENT;
+
+	if (f->broken++ % LOOKS_OWN == 0 || f->asked)
+		r = jump(f, 0, m, hash);
+	f->other = r == 0;
+	if (r != -ENOENT && r != -ESTALE)
+		return r < 0 ? r : 1;
+	return err_set(E_CORRUPT,
+		       "%s: %s, and nothing newer than manifest %" PRIu64
+		       ", which is shown, is there: the bucket was put back to an older "
+		       "state, or is another one; what was read of it stays",
+		       rm->cfg.url, why, rm->man.number);
 }
 
 /* The manifest that is shown may be gone, and those after it. 1: *m is a newer one. */
@@ -105,15 +143,7 @@ static int look_beyond_gap(struct follow *f, struct manifest *m, uint8_t hash[32
 			&last);
 	if (r != -ENOENT)
 		return r;
-	r = jump(rm, rm->man.number, m, hash);
-	if (r == -ENOENT)
-		return err_set(E_CORRUPT,
-			       "the manifest that is shown, %" PRIu64
-			       ", is gone from %s, and no newer one is there: the bucket "
-			       "was put back to an older state, or is another one; what "
-			       "was read of it stays",
-			       rm->man.number, rm->cfg.url);
-	return r < 0 ? r : 1;
+	return look_at_other(f, "the manifest that is shown is gone", m, hash);
 }
 
 /* Manifest `number` does not verify. 1: *m is a newer one than is shown. */
@@ -121,16 +151,17 @@ static int look_beyond_damage(struct follow *f, uint64_t number, struct manifest
 			      uint8_t hash[32])
 {
 	struct remote *rm = f->rm;
-	int r = jump(rm, number, m, hash);
+	int r = jump(f, number, m, hash);
 
 	if (r == 0 || (r == -ENOENT && m->number))
 		return 1;
-	return r == -ENOENT ? err_set(E_CORRUPT,
-				      "manifest %" PRIu64 " in %s is damaged, and no "
-				      "newer one is there: ropectl verify --repair puts "
-				      "it again, where the store is",
-				      number, rm->cfg.url)
-			    : r;
+	return r == -ENOENT || r == -ESTALE
+		       ? err_set(E_CORRUPT,
+				 "manifest %" PRIu64 " in %s is damaged, and no "
+				 "newer one is there: ropectl verify --repair puts "
+				 "it again, where the store is",
+				 number, rm->cfg.url)
+		       : r;
 }
 
 /* 1: *m is the newest, and not the one that is shown. */
@@ -140,13 +171,16 @@ static int look_for_news(struct follow *f, struct manifest *m, uint8_t hash[32])
 	uint64_t number = rm->man.number;
 	int r;
 
+	f->whole = f->other = false;
 	memcpy(hash, rm->man_hash, sizeof(rm->man_hash));
 	do
 		r = step(rm, ++number, m, hash);
 	while (r == 0);
 	if (r == -EBADMSG)
 		return look_beyond_damage(f, number, m, hash);
-	if (r != -ENOENT)
+	if (r == -ESTALE && !m->number)
+		return look_at_other(f, "the next manifest does not follow", m, hash);
+	if (r != -ENOENT && r != -ESTALE)
 		return r;
 	if (!m->number)
 		return look_beyond_gap(f, m, hash);
@@ -173,7 +207,7 @@ static int stage_segments(struct follow *f, const struct manifest *m)
 
 	f->staged.n = 0;
 	for (size_t i = 0; r == 0 && i < m->n_segments; i++)
-		if (m->segments[i].number >= f->rm->man.next_segment)
+		if (f->whole || m->segments[i].number >= f->rm->man.next_segment)
 			r = remote_get_segment(f->rm, &m->segments[i], &to, &b);
 	return r < 0 ? r : remote_each_page(m, &to);
 }
@@ -209,11 +243,12 @@ static int renew_packs(struct ropefs *fs, const struct manifest *m)
 	return r;
 }
 
+/* Those that now (NULL: nothing) does not have. */
 static void forget_packs(struct ropefs *fs, const struct manifest *old,
 			 const struct manifest *now)
 {
 	for (size_t i = 0; i < old->n_packs; i++)
-		if (!manifest_find_pack(now, old->packs[i].pack))
+		if (!now || !manifest_find_pack(now, old->packs[i].pack))
 			packs_forget_remote(fs->packs, old->packs[i].pack);
 }
 
@@ -236,16 +271,69 @@ static void adopt(struct remote *rm, struct manifest *m, const uint8_t hash[32])
 	*m = (struct manifest) { 0 };
 	memcpy(rm->man_hash, hash, sizeof(rm->man_hash));
 	lock_take(&rm->lock);
+	rm->shown++;
 	rm->number = rm->man.number;
 	rm->committed_ns = rm->man.time_ns;
 	rm->cfg.epoch = rm->man.epoch;
 	lock_drop(&rm->lock);
 }
 
+/* Until no read is under way; new ones wait. -ECANCELED: it is the end. */
+static int begin_change(struct remote *rm)
+{
+	int r;
+
+	lock_take(&rm->lock);
+	rm->changing = true;
+	while (rm->reading && !rm->stopping)
+		lock_wait(&rm->lock, &rm->done_cond, 0);
+	r = rm->stopping ? -ECANCELED : 0;
+	lock_drop(&rm->lock);
+	return r;
+}
+
+static void end_change(struct remote *rm)
+{
+	lock_take(&rm->lock);
+	rm->changing = false;
+	pthread_cond_broadcast(&rm->done_cond);
+	lock_drop(&rm->lock);
+}
+
+static void tell_history(struct follow *f, const struct manifest *old)
+{
+	struct remote *rm = f->rm;
+	const struct manifest *now = &rm->man;
+
+	if (!f->other)
+		return;
+	event_raise(rm->fs, "remote-history", 0,
+		    "%s has another history than was shown: manifest %" PRIu64
+		    " of writer %" PRIu64 " took the place of manifest %" PRIu64
+		    " of writer %" PRIu64 ", and is shown from now on",
+		    rm->cfg.url, now->number, now->epoch, old->number, old->epoch);
+}
+
+static int renew_locked(struct follow *f, const struct manifest *m, struct buf *changed)
+{
+	const struct store_renewal renewal = { m->super, unstage, f, f->whole };
+	struct ropefs *fs = f->rm->fs;
+	int r;
+
+	if (f->whole)
+		forget_packs(fs, &f->rm->man, NULL);
+	r = renew_packs(fs, m);
+	if (r == 0)
+		r = store_renew_locked(fs, &renewal, changed);
+	if (r == 0 && !f->whole)
+		forget_packs(fs, &f->rm->man, m);
+	return r;
+}
+
 static int show(struct follow *f, struct manifest *m, const uint8_t hash[32])
 {
 	_cleanup_(buf_release) struct buf changed = BUF_INIT;
-	const struct store_renewal renewal = { m->super, unstage, f };
+	struct manifest old = f->rm->man; /* its numbers */
 	struct ropefs *fs = f->rm->fs;
 	struct super_state s;
 	int r;
@@ -254,16 +342,18 @@ static int show(struct follow *f, struct manifest *m, const uint8_t hash[32])
 	r = f->pages->ops->allocate(f->pages, s.pages * PAGE_BYTES);
 	if (r < 0)
 		return r;
-	lock_take(&fs->engine);
-	r = renew_packs(fs, m);
-	if (r == 0)
-		r = store_renew_locked(fs, &renewal, &changed);
-	if (r == 0)
-		forget_packs(fs, &f->rm->man, m);
-	lock_drop(&fs->engine);
+	r = f->whole ? begin_change(f->rm) : 0;
+	if (r == 0) {
+		lock_take(&fs->engine);
+		r = renew_locked(f, m, &changed);
+		lock_drop(&fs->engine);
+	}
+	if (f->whole)
+		end_change(f->rm);
 	if (r < 0)
 		return r;
 	adopt(f->rm, m, hash);
+	tell_history(f, &old);
 	tell(fs, &changed);
 	return f->stage->ops->truncate(f->stage, 0);
 }
@@ -283,6 +373,7 @@ static int look(struct follow *f)
 	manifest_release(&m);
 	/* Whoever was away for long may have missed more than the writer keeps. */
 	f->looks = r < 0 ? LOOKS_OWN - 1 : f->looks;
+	f->broken = r < 0 ? f->broken : 0;
 	return r;
 }
 
@@ -302,7 +393,8 @@ static void *follow_main(void *arg)
 			continue;
 		}
 		/* Who reads misses something: it may be time to look beyond a gap. */
-		f->looks = rm->kicked ? LOOKS_OWN - 1 : f->looks;
+		f->asked = rm->kicked;
+		f->looks = f->asked ? LOOKS_OWN - 1 : f->looks;
 		rm->kicked = false;
 		rm->looking = true;
 		lock_drop(&rm->lock);
@@ -321,39 +413,69 @@ static void *follow_main(void *arg)
 
 /* --- who reads --- */
 
-uint64_t remote_shown(struct ropefs *fs)
+int remote_read_begin(struct ropefs *fs, bool nowait)
 {
 	struct remote *rm = fs->remote;
-	uint64_t number;
+	int r = 0;
 
 	if (!rm || !rm->follow)
 		return 0;
 	lock_take(&rm->lock);
-	number = rm->number;
+	while (rm->changing && !nowait)
+		lock_wait(&rm->lock, &rm->done_cond, 0);
+	if (rm->changing)
+		r = -EAGAIN;
+	else
+		rm->reading++;
 	lock_drop(&rm->lock);
-	return number;
+	return r;
+}
+
+void remote_read_end(struct ropefs *fs)
+{
+	struct remote *rm = fs->remote;
+
+	if (!rm || !rm->follow)
+		return;
+	lock_take(&rm->lock);
+	if (!--rm->reading && rm->changing)
+		pthread_cond_broadcast(&rm->done_cond);
+	lock_drop(&rm->lock);
+}
+
+uint64_t remote_shown(struct ropefs *fs)
+{
+	struct remote *rm = fs->remote;
+	uint64_t shown;
+
+	if (!rm || !rm->follow)
+		return 0;
+	lock_take(&rm->lock);
+	shown = rm->shown;
+	lock_drop(&rm->lock);
+	return shown;
 }
 
 bool remote_renewed(struct ropefs *fs, uint64_t shown)
 {
 	struct remote *rm = fs->remote;
 	uint64_t enough;
-	bool is_newer;
+	bool renewed;
 
 	if (!shown)
 		return false;
 	lock_take(&rm->lock);
 	/* A look under way may have begun too early. */
 	enough = rm->cycles + 1 + rm->looking;
-	while (rm->number == shown && rm->cycles < enough && rm->started &&
+	while (rm->shown == shown && rm->cycles < enough && rm->started &&
 	       !rm->stopping) {
 		rm->kicked |= !rm->looking;
 		pthread_cond_broadcast(&rm->wake);
 		lock_wait(&rm->lock, &rm->done_cond, 0);
 	}
-	is_newer = rm->number != shown;
+	renewed = rm->shown != shown;
 	lock_drop(&rm->lock);
-	return is_newer;
+	return renewed;
 }
 
 /* --- opening --- */
@@ -381,12 +503,13 @@ static int follow_start(struct ropefs *fs)
 		return -ENOMEM;
 	f->rm = rm;
 	rm->follow = f;
+	rm->shown = 1;
 	rm->committed_ns = rm->man.time_ns;
 	r = io_open(fs->io, "pages", IO_WRITE, &f->pages);
 	if (r == 0)
 		r = io_open(fs->io, "stage", IO_CREATE, &f->stage);
 	if (r == 0)
-		r = remote_way_open(rm, true, &way);
+		r = remote_way_open(rm, WAY_UP, &way);
 	if (r < 0)
 		return r;
 	rm->up = way;

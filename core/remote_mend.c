@@ -98,13 +98,15 @@ int remote_mend(struct remote *rm, struct span harmed)
 	errors = rm->cycle_errors;
 	r = note_locked(rm, harmed);
 	while (r == 0 && (rm->harmed.n || rm->mending) && !rm->ended && !rm->stopping &&
-	       rm->cycle_errors < errors + ERRORS_MAX)
+	       !atomic_load(&rm->verify_cancel) && rm->cycle_errors < errors + ERRORS_MAX)
 		lock_wait(&rm->lock, &rm->done_cond, 0);
 	rm->mend_waits--;
 	if (r == 0 && rm->ended)
 		r = rm->ended;
 	else if (r == 0 && rm->stopping)
 		r = -ESHUTDOWN;
+	else if (r == 0 && atomic_load(&rm->verify_cancel))
+		r = -ECANCELED;
 	else if (r == 0 && rm->cycle_errors >= errors + ERRORS_MAX)
 		r = -E_REMOTE_AWAY;
 	if (r < 0 && *rm->last_error)

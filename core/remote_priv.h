@@ -70,7 +70,7 @@ struct remote {
 	struct ropefs *fs;
 	struct remote_config cfg;
 	char instance[INSTANCE_BYTES];
-	atomic_bool cancel, up_cancel; /* of all ways, and of the uploader's */
+	atomic_bool cancel, up_cancel, verify_cancel; /* of all ways, and of one's */
 	struct object_room room; /* for bytes fetched ahead */
 	/* Of fetched bytes, on the disk; or NULL. Set once, by whoever opens the first pack. */
 	struct range_cache *_Atomic cache;
@@ -107,6 +107,12 @@ struct remote {
 	pthread_t thread;
 	bool started, stopping, kicked, evict_wanted, retry_wanted;
 	bool looking; /* a follower, at its bucket */
+	/* Of a follower: reads under way, and that none begins while another history comes. */
+	unsigned reading;
+	bool changing;
+	uint64_t shown; /* how many states it has shown */
+	/* Of a verify that is under way, in bytes; total of 0: none is. */
+	uint64_t verify_done, verify_total;
 	pthread_cond_t wake, done_cond;
 	STAILQ_HEAD(, sync_waiter) waiters; /* for the bucket */
 	uint64_t wanted_lsn, committed_lsn, committed_ns, number;
@@ -168,8 +174,8 @@ void remote_await(struct remote *rm, struct sync_waiter *w);
 bool remote_is_stuck(struct remote *rm);
 /* Whether an upload under way may go on with the next pack. -ECANCELED. */
 int remote_may_go_on(struct remote *rm);
-/* patient: the uploader's. */
-int remote_way_open(struct remote *rm, bool patient, struct remote_way *way);
+enum way_for { WAY_UP, WAY_DOWN, WAY_VERIFY };
+int remote_way_open(struct remote *rm, enum way_for what, struct remote_way *way);
 void remote_way_close(struct remote_way *way);
 
 /* --- remote_pace.c (uploader) --- */
@@ -204,8 +210,12 @@ int remote_get_header(struct object_store *os, const char *instance, struct buf 
 
 /* --- remote_follow.c --- */
 struct follow *follow_free(struct follow *f);
-/* The manifest that is shown; 0: the store follows no bucket. */
+/* Which state is shown, counted from 1; 0: the store follows no bucket. */
 uint64_t remote_shown(struct ropefs *fs);
+/* A read of a store that follows is whole within one history. -EAGAIN: it is just changing, and
+ * the caller can't wait. */
+int remote_read_begin(struct ropefs *fs, bool nowait);
+void remote_read_end(struct ropefs *fs);
 /* A read of that state failed: whether a newer one is shown by now, or after a look. The sentence
  * of the failure stays. */
 bool remote_renewed(struct ropefs *fs, uint64_t shown);
@@ -278,6 +288,19 @@ int remote_mend(struct remote *rm, struct span harmed);
 /* The uploader's, before it puts, and after. */
 int remote_take_harmed(struct remote *rm);
 void remote_mended(struct remote *rm);
+
+/* --- remote_passed.c --- */
+/* A manifest, not the last, that is gone (a hash of zeros) or no more what was put: a repair has
+ * looked at it, and nobody needs it. Rows of it are the sealed file remote/passed. */
+struct passed {
+	le64 number;
+	uint8_t hash[32]; /* of the bytes that are there */
+};
+/* None where the file is not there, or does not verify. */
+void remote_passed_read(struct remote *rm, struct buf *ret);
+bool remote_passed_has(const struct buf *rows, const struct passed *p);
+/* Those before manifest `oldest` are left out. */
+int remote_passed_write(struct remote *rm, const struct buf *rows, uint64_t oldest);
 
 /* --- remote_orphans.c (uploader) --- */
 /* After a good cycle: notes, and later removes, what an upload left that was broken off. */

@@ -506,7 +506,7 @@ int remote_open_up(struct remote *rm)
 
 	if (rm->up.os)
 		return 0;
-	r = remote_way_open(rm, true, &way);
+	r = remote_way_open(rm, WAY_UP, &way);
 	if (r < 0)
 		return r;
 	lock_take(&rm->lock); /* status looks at its meter */

@@ -29,6 +29,9 @@ struct verifying {
 	uint64_t last; /* its number, and hash, before anything was put again */
 	uint8_t last_hash[32];
 	struct buf found; /* struct harmed: what is wrong */
+	struct buf passed; /* struct passed: what a repair has passed before */
+	struct buf lost; /* and what this one may pass: older manifests */
+	unsigned left; /* of those passed before, still there or gone */
 	uint64_t done_bytes, total_bytes; /* of segments and packs */
 };
 
@@ -82,11 +85,29 @@ static void begin_progress(struct verifying *k)
 		k->total_bytes += k->man.packs[i].lost ? 0 : weight(k, &k->man.packs[i]);
 }
 
-static void progress(struct verifying *k, uint64_t bytes)
+static void tell_progress(struct verifying *k, uint64_t total)
+{
+	lock_take(&k->rm->lock);
+	k->rm->verify_done = k->done_bytes;
+	k->rm->verify_total = total;
+	lock_drop(&k->rm->lock);
+}
+
+static int may_go_on(const struct verifying *k)
+{
+	return atomic_load(&k->rm->verify_cancel)
+		       ? err_set(ECANCELED, "it was ended before all was looked at")
+		       : 0;
+}
+
+/* -ECANCELED: it is to end. */
+static int progress(struct verifying *k, uint64_t bytes)
 {
 	k->done_bytes += bytes;
+	tell_progress(k, k->total_bytes);
 	if (k->v->progress)
 		k->v->progress(k->v->arg, k->done_bytes, k->total_bytes);
+	return may_go_on(k);
 }
 
 /* --- one object: 0 it is whole, 1 it is not, or an error --- */
@@ -186,7 +207,8 @@ static int verify_packs(struct verifying *k)
 		k->v->objects += r >= 0;
 		if (r > 0)
 			r = found(k, &what, key.text, &why);
-		progress(k, weight(k, p));
+		if (r == 0)
+			r = progress(k, weight(k, p));
 	}
 	return r;
 }
@@ -205,7 +227,8 @@ static int verify_segments(struct verifying *k)
 		k->v->objects += r >= 0;
 		if (r > 0)
 			r = found(k, &what, key.text, &why);
-		progress(k, (uint64_t)s->pages * PAGE_BYTES);
+		if (r == 0)
+			r = progress(k, (uint64_t)s->pages * PAGE_BYTES);
 	}
 	return r;
 }
@@ -238,12 +261,32 @@ static int get_manifest(struct verifying *k, uint64_t number, struct buf *bytes,
 	return r;
 }
 
-static int manifest_found(struct verifying *k, uint64_t number, const char *text)
+/* Of an older one a repair may have passed it as it is. bytes: what is there, or none. */
+static bool is_passed(struct verifying *k, uint64_t number, struct span bytes)
+{
+	struct passed p = { .number = le64_put(number) };
+
+	if (number == k->man.number)
+		return false;
+	if (bytes.n)
+		hash256(bytes, p.hash);
+	if (!remote_passed_has(&k->passed, &p)) {
+		(void)buf_append(&k->lost, &p, sizeof(p));
+		return false;
+	}
+	k->left++;
+	return true;
+}
+
+static int manifest_found(struct verifying *k, uint64_t number, struct span bytes,
+			  const char *text)
 {
 	const struct harmed what = { .kind = KIND_MANIFEST, .number = number };
 	struct object_key key = key_manifest(k->rm->instance, number);
 	struct why why;
 
+	if (is_passed(k, number, bytes))
+		return 0;
 	snprintf(why.text, sizeof(why.text), "%s", text);
 	return found(k, &what, key.text, &why);
 }
@@ -263,7 +306,9 @@ static int verify_chain(struct verifying *k)
 		struct manifest m = { 0 };
 		bool last = n == k->man.number;
 
-		r = get_manifest(k, n, &bytes, &m);
+		r = may_go_on(k);
+		if (r == 0)
+			r = get_manifest(k, n, &bytes, &m);
 		if (is_away(r))
 			return r;
 		/* It may have been removed since, once the one after it was old. */
@@ -271,8 +316,11 @@ static int verify_chain(struct verifying *k)
 		    newer_ns + k->rm->cfg.keep_s * SECOND_NS <= io_real_ns(k->fs->io))
 			return 0;
 		if (r < 0) {
-			known = false;
+			known = last; /* that one is here */
+			memcpy(want, k->man.prev_hash, sizeof(want));
+			newer_ns = last ? k->man.time_ns : newer_ns;
 			r = manifest_found(k, n,
+					   r == -ENOENT ? SPAN_STR("") : buf_span(&bytes),
 					   r == -ENOENT ? "it is gone: the bucket was "
 							  "put back, or somebody "
 							  "removes from it"
@@ -282,7 +330,8 @@ static int verify_chain(struct verifying *k)
 		k->v->manifests++;
 		hash256(buf_span(&bytes), hash);
 		if (known && memcmp(hash, want, sizeof(hash)) != 0)
-			r = manifest_found(k, n, "it is another one than was put there");
+			r = manifest_found(k, n, buf_span(&bytes),
+					   "it is another one than was put there");
 		known = r == 0;
 		memcpy(want, m.prev_hash, sizeof(want));
 		newer_ns = m.time_ns;
@@ -419,14 +468,19 @@ static int tell_left(struct verifying *k)
 			tell(k, "%s: mended", key.text);
 		} else if (r > 0 && h->kind == 'p') {
 			r = buf_append(&lost, &h->number, sizeof(h->number));
-		} else if (r > 0) {
+		} else if (r > 0 && h->number != k->last) {
+			k->v->mended++;
+			k->left++;
 			tell(k,
-			     "%s: it can't be made again; nothing but the chain of "
-			     "manifests needs it, and it goes when it is older than "
-			     "--keep",
+			     "%s: noted; it can't be made again, nobody needs it, and it "
+			     "goes when it is older than --keep",
 			     key.text);
 		}
 	}
+	if (r >= 0 && k->lost.n)
+		r = buf_append(&k->passed, k->lost.p, k->lost.n);
+	if (r >= 0 && k->lost.n)
+		r = remote_passed_write(k->rm, &k->passed, k->man.oldest);
 	if (r >= 0 && lost.n)
 		r = remote_files_in(k->fs, buf_span(&lost), tell_files, k);
 	return MIN(r, 0);
@@ -466,15 +520,21 @@ static void tell_sum(struct verifying *k)
 		     " manifests, %" PRIu64 " objects%s.",
 		     v->manifests, v->objects,
 		     v->data ? "" : " (of packs their length; --data reads them)");
+	if (k->left)
+		tell(k,
+		     "%u older manifests are gone or damaged, as a repair has noted: "
+		     "nobody "
+		     "needs them.",
+		     k->left);
 }
 
 /* Outside of all others, so that to wait for the rate makes no get look slow. */
 static int open_way(struct verifying *k)
 {
 	const struct object_meter_opts rate = { .got_per_s = k->v->bytes_per_s,
-						.cancel = &k->rm->cancel };
+						.cancel = &k->rm->verify_cancel };
 	struct object_store *os;
-	int r = remote_way_open(k->rm, false, &k->way);
+	int r = remote_way_open(k->rm, WAY_VERIFY, &k->way);
 
 	if (r < 0 || !k->v->bytes_per_s)
 		return r;
@@ -497,9 +557,12 @@ int ropefs_remote_verify(struct ropefs *fs, struct ropefs_verify *v)
 			E_REMOTE,
 			"this mount follows a bucket and has nothing to compare it "
 			"with: verify it where the store is, or a clone of it");
+	atomic_store(&k.rm->verify_cancel, atomic_load(&k.rm->cancel));
 	r = remote_file_read(fs->io, MANIFEST_NAME, &k.bytes);
 	if (r == -ENOENT)
 		return err_set(E_REMOTE, "nothing was uploaded yet");
+	remote_passed_read(k.rm, &k.passed);
+	err_clear();
 	if (r == 0)
 		r = manifest_decode(buf_span(&k.bytes), fs->keys, &k.man);
 	k.last = k.man.number;
@@ -507,17 +570,33 @@ int ropefs_remote_verify(struct ropefs *fs, struct ropefs_verify *v)
 	if (r == 0)
 		r = open_way(&k);
 	begin_progress(&k);
+	tell_progress(&k, MAX(k.total_bytes, (uint64_t)1));
 	if (r == 0)
 		r = verify_all(&k);
 	if (r == 0 && v->problems && v->repair)
 		r = repair(&k);
 	if (r == 0)
 		tell_sum(&k);
+	tell_progress(&k, 0);
 	remote_way_close(&k.way);
 	manifest_release(&k.man);
 	buf_release(&k.bytes);
 	buf_release(&k.found);
+	buf_release(&k.passed);
+	buf_release(&k.lost);
 	if (r == 0 && v->problems > v->mended)
 		return err_set(E_CORRUPT, "the bucket is not what was put there");
 	return r;
+}
+
+void ropefs_remote_verify_end(struct ropefs *fs)
+{
+	struct remote *rm = fs->remote;
+
+	if (!rm)
+		return;
+	lock_take(&rm->lock);
+	atomic_store(&rm->verify_cancel, true);
+	pthread_cond_broadcast(&rm->done_cond);
+	lock_drop(&rm->lock);
 }

@@ -753,6 +753,7 @@ struct ropefs_remote_status {
 		got_bytes; /* requests */
 	uint64_t hedged; /* gets asked for a second time, as the first took long */
 	uint64_t cache_bytes, cache_hits; /* got before, and read from the disk */
+	uint64_t verify_done, verify_total; /* bytes of one under way; total 0: none is */
 };
 /* -E_REMOTE (10040): there is none. */
 int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret);
@@ -832,6 +833,8 @@ struct ropefs_verify {
 	uint64_t manifests, objects, problems, mended;
 };
 int ropefs_remote_verify(struct ropefs *fs, struct ropefs_verify *v);
+/* One that is under way in another thread ends soon, with -ECANCELED. */
+void ropefs_remote_verify_end(struct ropefs *fs);
 
 /* --- views --- */
 /* NAME@SELECTOR[,SELECTOR...]; docs/VIEWS.md has the grammar. */

@@ -185,6 +185,8 @@ static cJSON *remote_to_json(struct ropefs *fs)
 	NUMBER(hedged);
 	NUMBER(cache_bytes);
 	NUMBER(cache_hits);
+	NUMBER(verify_done);
+	NUMBER(verify_total);
 #undef NUMBER
 	return o;
 }

@@ -428,7 +428,7 @@ int store_renew_locked(struct ropefs *fs, const struct store_renewal *n,
 	memory_lend_locked(fs);
 	block_cache_drop(fs->blocks, 0);
 	r = snapshots_open(fs);
-	inode_reload_all(fs, changed);
+	inode_reload_all(fs, n->other, changed);
 	pthread_cond_broadcast(&fs->appended);
 	return r;
 }

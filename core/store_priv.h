@@ -226,6 +226,7 @@ struct store_renewal {
 	/* Puts its pages where they belong in the page file. */
 	int (*write_pages)(void *arg);
 	void *arg;
+	bool other; /* of another history: an inode of the same number is another one */
 };
 /* Goes on with that state, engine lock held; changed as inode_reload_all(). */
 int store_renew_locked(struct ropefs *fs, const struct store_renewal *n,
@@ -256,8 +257,8 @@ void inode_trim(struct ropefs *fs);
 void inode_free_all(struct ropefs *fs);
 /* After another state took the place of the one they were read from (a store that is only
  * read): forgets those that nobody holds, reads the others again. changed: u64 numbers of
- * those that are different, as far as memory allows. */
-void inode_reload_all(struct ropefs *fs, struct buf *changed);
+ * those that are different (all: take them for it), as far as memory allows. */
+void inode_reload_all(struct ropefs *fs, bool all, struct buf *changed);
 
 /* --- apply.c, apply_names.c (engine lock held) --- */
 /* Makes the change in memory: all of it, or none and an error. */

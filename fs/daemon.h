@@ -147,6 +147,7 @@ struct task {
 	int64_t r; /* result so far */
 	uint64_t unique; /* of the request (keep.h) */
 	TAILQ_ENTRY(task) far; /* far.c's, while far_listed */
+	void (*gone)(struct task *t); /* or NULL: who waited for it does not any more */
 	bool far_listed;
 
 	fuse_ino_t ino;

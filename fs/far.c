@@ -28,6 +28,8 @@ static void interrupted(fuse_req_t req, void *arg)
 		break;
 	if (t)
 		take_off_locked(t);
+	if (t && t->gone)
+		t->gone(t);
 	pthread_mutex_unlock(&mutex);
 	if (t)
 		fuse_reply_err(req, EINTR);

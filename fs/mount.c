@@ -7,6 +7,7 @@
 #include "fs/kept.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
+#include "fs/remote.h"
 #include "fs/report.h"
 #include "fs/restore.h"
 #include "fs/staged.h"
@@ -628,6 +629,7 @@ int mount_end(struct mounted *m)
 	bool drained;
 
 	pulse_stop(m);
+	remote_end(d);
 	detach(m);
 	expirer_stop(d);
 	drained = tasks_wait(d, DRAIN_S);

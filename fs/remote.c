@@ -96,7 +96,49 @@ static void add_line(void *arg, const char *line)
 	l->to[l->n] = '\0';
 }
 
-/* A signal ends the wait for it, not what was begun. */
+/* The verify that runs, or NULL. A signal ends it, as the end of the mount does. */
+static pthread_mutex_t verify_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct task *verifying;
+static bool verify_no_more;
+
+static bool verify_begin(struct task *t)
+{
+	bool may;
+
+	pthread_mutex_lock(&verify_mutex);
+	may = !verify_no_more;
+	verifying = may ? t : NULL;
+	pthread_mutex_unlock(&verify_mutex);
+	return may;
+}
+
+static void verify_gone(struct task *t)
+{
+	pthread_mutex_lock(&verify_mutex);
+	if (verifying == t)
+		ropefs_remote_verify_end(t->d->fs);
+	pthread_mutex_unlock(&verify_mutex);
+}
+
+void remote_end(struct daemon *d)
+{
+	pthread_mutex_lock(&verify_mutex);
+	verify_no_more = true;
+	if (verifying)
+		ropefs_remote_verify_end(d->fs);
+	pthread_mutex_unlock(&verify_mutex);
+}
+
+static int verify(struct task *t, struct ropefs_verify *v)
+{
+	int r = verify_begin(t) ? ropefs_remote_verify(t->d->fs, v) : -ESHUTDOWN;
+
+	pthread_mutex_lock(&verify_mutex);
+	verifying = NULL;
+	pthread_mutex_unlock(&verify_mutex);
+	return r;
+}
+
 static void verify_waiting(struct task *t)
 {
 	struct ropefs_ioc_remote *c = (void *)t->data;
@@ -112,7 +154,7 @@ static void verify_waiting(struct task *t)
 		return;
 	c->text[0] = '\0';
 	pthread_mutex_lock(&changing);
-	c->result = ropefs_remote_verify(t->d->fs, &v);
+	c->result = verify(t, &v);
 	pthread_mutex_unlock(&changing);
 	if (l.left_out)
 		sprintf(c->text + l.n, "and %zu lines more, for which there is no room\n",
@@ -148,8 +190,10 @@ void remote_ioctl(fuse_req_t req, unsigned cmd, const void *in, size_t n_in)
 	verifies = c->verb == ROPEFS_IOC_REMOTE_VERIFY;
 	explicit_bzero((void *)(uintptr_t)in, n_in); /* the loop's buffer: credentials */
 	ropefs_secrets_forget();
-	if (t && verifies)
+	if (t && verifies) {
+		t->gone = verify_gone;
 		far_run(t, verify_waiting);
-	else if (t)
+	} else if (t) {
 		task_run_far(t, change_waiting);
+	}
 }

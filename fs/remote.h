@@ -15,4 +15,7 @@ int dropped_text(struct daemon *d, bool names, char **ret_text, size_t *ret_n);
 /* The bucket is given or taken away (ropefs_ioctl.h). */
 void remote_ioctl(fuse_req_t req, unsigned cmd, const void *in, size_t n_in);
 
+/* The mount ends: so does what it asks the bucket for somebody. */
+void remote_end(struct daemon *d);
+
 #endif

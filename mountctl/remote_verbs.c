@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -734,22 +736,70 @@ static int verify_store(const char *store, const struct words *w, struct ropefs_
 	return close_store(fs, store, r < 0 ? term_fail(r, store) : EXIT_DONE);
 }
 
+/* A question to a mount, asked by a thread: this one shows how far it is. */
+struct asking {
+	const struct mount *m;
+	struct ropefs_ioc_remote c;
+	int status;
+	atomic_bool answered;
+};
+
+static void *ask_main(void *arg)
+{
+	struct asking *a = arg;
+
+	a->status = ask_mount(a->m, &a->c);
+	atomic_store(&a->answered, true);
+	return NULL;
+}
+
+static void show_until_answered(struct asking *a, struct term_bar *bar)
+{
+	const struct timespec pause = { .tv_nsec = 200000000 };
+
+	while (!atomic_load(&a->answered)) {
+		char *text = mount_read_file(a->m, "remote");
+		cJSON *o = text ? cJSON_Parse(text) : NULL;
+
+		if (number(o, "verify_total") > 0)
+			term_bar_show(bar, (uint64_t)number(o, "verify_done"),
+				      (uint64_t)number(o, "verify_total"));
+		cJSON_Delete(o);
+		free(text);
+		nanosleep(&pause, NULL);
+	}
+	term_bar_erase(bar);
+}
+
+static void ask_with_bar(struct asking *a, struct telling *t)
+{
+	pthread_t thread;
+
+	if (t->lines || !isatty(STDERR_FILENO) ||
+	    pthread_create(&thread, NULL, ask_main, a) != 0) {
+		ask_main(a);
+		return;
+	}
+	t->bar = term_bar_begin(true);
+	show_until_answered(a, &t->bar);
+	pthread_join(thread, NULL);
+}
+
 /* The last of the lines that came is why it failed, if it did. */
 static int verify_mount(const struct mount *m, const struct ropefs_verify *v)
 {
-	struct ropefs_ioc_remote c = { .verb = ROPEFS_IOC_REMOTE_VERIFY };
+	struct asking a = { .m = m, .c.verb = ROPEFS_IOC_REMOTE_VERIFY };
 	char *line, *rest = NULL;
-	int status;
 
-	snprintf(c.text, sizeof(c.text), "%s %s rate=%llu", v->data ? "data" : "",
+	snprintf(a.c.text, sizeof(a.c.text), "%s %s rate=%llu", v->data ? "data" : "",
 		 v->repair ? "repair" : "", (unsigned long long)v->bytes_per_s);
-	status = ask_mount(m, &c);
-	if (status != EXIT_DONE)
-		return status;
-	for (line = strtok_r(c.text, "\n", &rest); line;
+	ask_with_bar(&a, v->arg);
+	if (a.status != EXIT_DONE)
+		return a.status;
+	for (line = strtok_r(a.c.text, "\n", &rest); line;
 	     line = strtok_r(NULL, "\n", &rest))
 		v->line(v->arg, line);
-	return c.result < 0 ? ropefs_error_exit_status(c.result) : EXIT_DONE;
+	return a.c.result < 0 ? ropefs_error_exit_status(a.c.result) : EXIT_DONE;
 }
 
 static void print_verified(cJSON *lines, int status)

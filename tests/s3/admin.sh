@@ -94,7 +94,30 @@ fails "what is gone is named" "${segment##*/}: it is gone" verify "$MNT"
 fails "and what is damaged, by --data" "${pack##*/}: it is damaged" verify --data "$MNT"
 ok "what is still here is put again" verify --data --repair "$MNT"
 ok "and all is there again" verify --data "$MNT"
-fs_stop
+# One that takes long shows how far it is, and ends with who asked, or with the mount.
+far() { grep -q "\"verify_total\":[[:space:]]*$1" "$MNT/.ropefs/remote"; }
+until_far() {
+	local i
+	for ((i = 0; i < 600; i++)); do
+		far "$1" && return
+		sleep 0.1
+	done
+	return 1
+}
+"$ROPECTL" verify --data --rate 1K "$MNT" >/dev/null 2>&1 &
+verifying=$!
+ok "a verify tells how far it is" until_far '[1-9]'
+kill "$verifying"
+wait "$verifying"
+ok "and ends with who asked" until_far 0
+ok "so that settings can change" remote set "$MNT" --local 3G
+"$ROPECTL" verify --data --rate 1K "$MNT" >/dev/null 2>&1 &
+verifying=$! daemon=$(fs_pid)
+ok "another one" until_far '[1-9]'
+kill -TERM "$daemon"
+ok "ends with its mount" wait_gone "$daemon" 60
+kill "$verifying" 2>/dev/null
+wait "$verifying"
 pack=$(objects p | head -n1)
 rm "$pack"
 fails "unmounted too" "${pack##*/}: it is gone" verify "$STORE" --key-file "$KEY"

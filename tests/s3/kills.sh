@@ -4,7 +4,9 @@
 BUCKET=rgw
 . "$(dirname "$0")/../lib/mount.sh"
 . "$(dirname "$0")/bucket.sh"
-ROUNDS=$((${TEST_SECONDS:-0} >= 60 ? TEST_SECONDS / 5 : 4))
+# Even ones kill the gateway, all but each fourth ropefs, too. Plainly: both, and the gateway.
+ROUNDS=(0 2)
+((${TEST_SECONDS:-0} < 60)) || mapfile -t ROUNDS < <(seq 0 $((TEST_SECONDS / 5 - 1)))
 ACKED=$T/acked SUMS=$T/sums WRITER='' READER=''
 : >"$ACKED"
 : >"$SUMS"
@@ -37,7 +39,7 @@ large() {	# I: a file to be evicted, its sum noted when it is durable
 ok "a bucket is added" "$ROPECTL" remote add "$STORE" "$URL" "${ENDPOINT[@]}" --key-file "$KEY" \
 	--interval 1s --local 1M
 start || exit 1
-for ((i = 0; i < ROUNDS; i++)); do
+for i in "${ROUNDS[@]}"; do
 	was=$(($(acked) + 0))
 	writer 2>/dev/null &
 	WRITER=$!

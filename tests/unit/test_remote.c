@@ -173,6 +173,8 @@ START_TEST(what_was_fetched_is_still_here_after_another_opening)
 		ck_ok(ropefs_close(fs));
 		if (life == 1)
 			ck_ok(rename(packs, away));
+		if (life == 3) /* all of it: a disk that is not mounted */
+			ck_ok(rename(p.bucket, p.clone));
 		fs = open_at(&p, p.store);
 		ck_assert_uint_gt(status_of(fs).remote_packs, 1);
 		ck_assert_msg(ropefs_read(fs, ino, 0, got, part, 0) == (ssize_t)part,

@@ -201,7 +201,7 @@ static void manifest_path(const struct place *p, struct ropefs *fs, uint64_t n,
 		 key_manifest(status_of(fs).instance, n).text);
 }
 
-START_TEST(the_last_manifest_is_put_again_and_older_ones_are_told)
+START_TEST(the_last_manifest_is_put_again_and_older_ones_are_noted)
 {
 	struct place p = place_new();
 	struct ropefs *fs = open_with_bucket(&p);
@@ -218,8 +218,21 @@ START_TEST(the_last_manifest_is_put_again_and_older_ones_are_told)
 	}
 	manifest_path(&p, fs, status_of(fs).manifest - 1, path);
 	do_harm(path, FLIPPED_LAST);
-	ck_assert_msg(verify(fs, true) == 1, "%s", told);
+	ck_assert_msg(verify(fs, false) == 1, "%s", told);
+	ck_assert_msg(verify(fs, true) == 0, "%s", told);
 	ck_assert_msg(strstr(told, "can't be made again"), "%s", told);
+	/* From then on it is told, and no fault; but for another change. */
+	ck_ok(ropefs_close(fs));
+	fs = open_at(&p, p.store);
+	ck_assert_msg(verify(fs, false) == 0, "%s", told);
+	ck_assert_msg(strstr(told, "1 older manifests are gone or damaged"), "%s", told);
+	do_harm(path, FLIPPED_MIDDLE);
+	ck_assert_msg(verify(fs, false) == 1, "%s", told);
+	ck_assert_msg(verify(fs, true) == 0, "%s", told);
+	do_harm(path, REMOVED);
+	ck_assert_msg(verify(fs, false) == 1, "%s", told);
+	ck_assert_msg(verify(fs, true) == 0, "%s", told);
+	ck_assert_msg(verify(fs, false) == 0, "%s", told);
 	put_files(fs, FILES, 1);
 	ck_ok(ropefs_close(fs));
 	ck_clone_has_all(&p, FILES + 1);
@@ -327,7 +340,9 @@ START_TEST(a_bucket_put_back_gets_what_it_lacks_and_an_empty_folder_nothing)
 	snprintf(command, sizeof(command), "mv '%s-old'/* '%s'", p.bucket, p.bucket);
 	ck_assert_int_eq(system(command), 0);
 	ck_assert_uint_ge(verify(fs, false), 2);
-	verify(fs, true); /* the manifests between can't be made again */
+	/* The manifests between can't be made again, and are noted. */
+	ck_assert_msg(verify(fs, true) == 0, "%s", told);
+	ck_assert_msg(verify(fs, false) == 0, "%s", told);
 	put_files(fs, FILES, 1);
 	ck_ok(ropefs_close(fs));
 	ck_clone_has_all(&p, FILES + 1);
@@ -417,7 +432,7 @@ int main(void)
 	tcase_set_timeout(t, 240);
 	tcase_add_test(t, what_is_still_here_is_put_again_whatever_happened_to_it);
 	tcase_add_test(t, all_of_it_at_once_is_put_again);
-	tcase_add_test(t, the_last_manifest_is_put_again_and_older_ones_are_told);
+	tcase_add_test(t, the_last_manifest_is_put_again_and_older_ones_are_noted);
 	tcase_add_test(t, what_was_only_there_is_told_with_the_names_of_its_files);
 	tcase_add_test(t, a_pack_that_is_gone_from_the_bucket_does_not_leave_the_disk);
 	tcase_add_test(t, the_first_upload_of_a_life_finds_what_is_missing);
