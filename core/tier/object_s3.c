@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/undumped.h"
 #include "core/keys/secret.h"
 #include "core/tier/object.h"
 #include "core/tier/object_s3_priv.h"
@@ -267,8 +268,11 @@ static const struct object_ops s3_ops = {
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static S3Status initialized;
 
+/* What libcurl sends it copies, a session token too. */
 static void initialize(void)
 {
+	curl_global_init_mem(CURL_GLOBAL_ALL, undumped_malloc, undumped_free,
+			     undumped_realloc, undumped_strdup, undumped_calloc);
 	initialized = S3_initialize("ropefs", S3_INIT_ALL, NULL);
 }
 

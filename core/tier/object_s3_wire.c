@@ -13,6 +13,7 @@
 
 #include "core/base/err.h"
 #include "core/base/json.h"
+#include "core/base/undumped.h"
 #include "core/tier/object_s3_priv.h"
 #include "core/tier/sigv4.h"
 
@@ -152,15 +153,21 @@ static void request_release(struct request *q)
 static int add_header(struct request *q, const char *fmt, ...) _printf_(2, 3);
 static int add_header(struct request *q, const char *fmt, ...)
 {
-	_cleanup_free_ char *line = NULL;
-	struct curl_slist *more;
+	_cleanup_(undumped_freep) char *line = NULL;
+	struct curl_slist *more = NULL;
 	va_list ap;
 	int n;
 
 	va_start(ap, fmt);
-	n = vasprintf(&line, fmt, ap);
+	n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
-	more = n < 0 ? NULL : curl_slist_append(q->headers, line);
+	line = n < 0 ? NULL : undumped_malloc((size_t)n + 1);
+	if (line) {
+		va_start(ap, fmt);
+		vsnprintf(line, (size_t)n + 1, fmt, ap);
+		va_end(ap);
+		more = curl_slist_append(q->headers, line);
+	}
 	if (!more)
 		return -ENOMEM;
 	q->headers = more;
@@ -218,25 +225,21 @@ static int sign(struct call *c, struct request *q, const char *path)
 	struct sigv4_request v4 = { .method = c->method,
 				    .path = path,
 				    .query = q->query };
-	_cleanup_(buf_release) struct buf lines = BUF_INIT;
+	size_t room = sizeof(q->host) + SHA256_HEX + 200 + (token ? strlen(token) : 0);
+	_cleanup_(undumped_freep) char *lines = undumped_malloc(room);
 	_cleanup_free_ char *authorization = NULL;
-	int r = 0;
+	int r = lines ? 0 : -ENOMEM;
 
 	snprintf(v4.payload, sizeof(v4.payload), "%s", EMPTY_SHA256);
-	if (c->body)
+	if (r >= 0 && c->body)
 		r = c->body_failed = body_hash(c->body, v4.payload);
 	if (r < 0)
 		return r;
 	sigv4_time(atomic_load(&c->s3->skew_s), v4.time);
-	r = buf_printf(&lines, "host:%s\nx-amz-content-sha256:%s\nx-amz-date:%s\n",
-		       q->host, v4.payload, v4.time);
-	if (r >= 0 && token)
-		r = buf_printf(&lines, "x-amz-security-token:%s\n", token);
-	if (r >= 0)
-		r = buf_append(&lines, "", 1);
-	if (r < 0)
-		return r;
-	v4.headers = (const char *)lines.p;
+	snprintf(lines, room, "host:%s\nx-amz-content-sha256:%s\nx-amz-date:%s\n%s%s%s",
+		 q->host, v4.payload, v4.time, token ? "x-amz-security-token:" : "",
+		 token ? token : "", token ? "\n" : "");
+	v4.headers = lines;
 	v4.signed_headers =
 		token ? "host;x-amz-content-sha256;x-amz-date;x-amz-security-token"
 		      : "host;x-amz-content-sha256;x-amz-date";

@@ -92,13 +92,20 @@ static int signing_key(const struct sigv4_keys *k, const char *date,
 
 static int canonical_hash(const struct sigv4_request *q, char ret[SHA256_HEX])
 {
-	_cleanup_(buf_release) struct buf b = BUF_INIT;
-	int r = buf_printf(&b, "%s\n%s\n%s\n%s\n%s\n%s", q->method, q->path, q->query,
-			   q->headers, q->signed_headers, q->payload);
+	const char *const lines[] = { q->method,  q->path,	     q->query,
+				      q->headers, q->signed_headers, q->payload };
+	struct sha256 *h;
+	int r = sha256_new(&h);
 
-	if (r >= 0)
-		sha256_hex(buf_span(&b), ret);
-	return r;
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		if (i)
+			sha256_add(h, SPAN_STR("\n"));
+		sha256_add(h, SPAN_STR(lines[i]));
+	}
+	sha256_end(h, ret);
+	return 0;
 }
 
 int sigv4_authorization(const struct sigv4_request *q, const struct sigv4_keys *k,

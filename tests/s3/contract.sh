@@ -131,15 +131,19 @@ core_of() {	# COMMAND...: works, in a folder for cores of its own, until it is t
 }
 asks() {
 	echo new >"$MNT/new" && timeout 150 "$ROPECTL" sync --remote "$MNT" &&
-		timeout 150 "$ROPECTL" remote set "$MNT" --new-credentials &&
+		AWS_SESSION_TOKEN=$TOKEN timeout 150 "$ROPECTL" remote set "$MNT" \
+			--new-credentials &&
 		echo newer >"$MNT/new" && timeout 150 "$ROPECTL" sync --remote "$MNT" &&
 		cat "$MNT/.ropefs/status" "$MNT/.ropefs/remote" >>"$T/said"
 }
+TOKEN=canary-session-token-0815
 core_of asks >"$T/asked" 2>&1
 if [[ $(cat /proc/sys/kernel/core_pattern) == core* ]]; then
 	core=$(find "$T/cores" -type f -name 'core*' | head -n 1)
 	ok "a daemon that asked the bucket leaves a core" test -s "$core"
 	ok "the bucket's secret is not in it" find_words "$AWS_SECRET_ACCESS_KEY" "$core"
+	ok "a session token was sent" grep -qai "x-amz-security-token: $TOKEN" "$T/wire"
+	ok "and is not in it, either" find_words "$TOKEN" "$core"
 	fails "what is in it is found" "has the key" find_words "$AWS_ACCESS_KEY_ID" "$core"
 	ok "nor in what it said" find_words "$AWS_SECRET_ACCESS_KEY" "$T/said"
 fi
