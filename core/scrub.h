@@ -21,6 +21,7 @@
 #include "core/store_priv.h"
 
 #define FINDINGS_MAX	  256u /* kept with their words */
+#define OTHERS_MAX	  65536u /* known to be counted */
 #define SCRUB_BAD_MAX	  4096u /* chunks of a pass */
 #define SCRUB_SLICE_BYTES (8 * MIB) /* of a pass by the clock, at one go */
 
@@ -36,8 +37,10 @@ struct scrub_report {
 	uint64_t mended; /* written anew from a whole copy */
 	uint64_t problems, files; /* findings without and with a path */
 	uint64_t remote_packs, remote_bytes; /* in the bucket only: not read */
+	bool keep_mounted; /* what the log has lost is in memory only */
 	struct finding *found; /* the first FINDINGS_MAX */
 	size_t n_found;
+	struct htab others; /* hashes of the next OTHERS_MAX; not in the file */
 };
 
 struct bad_chunk {

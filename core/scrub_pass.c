@@ -142,6 +142,22 @@ static int replace_log(struct ropefs *fs)
 	return r;
 }
 
+/* A repair would end the log there. */
+static void line_in_memory(struct scrub *s, const char *line)
+{
+	char words[400];
+
+	snprintf(words, sizeof(words),
+		 "%s; what it holds is in memory, too, but no checkpoint of it can be "
+		 "written: keep the store mounted, make room on the disk below it, and "
+		 "scrub again",
+		 line);
+	lock_take(&s->fs->engine);
+	s->now.keep_mounted = true;
+	lock_drop(&s->fs->engine);
+	scrub_found(s, NULL, words);
+}
+
 static int look_at_log(struct scrub *s)
 {
 	struct ropefs *fs = s->fs;
@@ -155,9 +171,10 @@ static int look_at_log(struct scrub *s)
 	lock_drop(&fs->engine);
 	if (fs->wal)
 		r = wal_verify(fs->wal, from_lsn, &judge);
-	if (r >= 0 && look.lines.n)
-		each_line(&look, may_write(s) && replace_log(fs) >= 0 ? line_mended
-								      : line_found);
+	if (r >= 0 && look.lines.n && !may_write(s))
+		each_line(&look, line_found);
+	else if (r >= 0 && look.lines.n)
+		each_line(&look, replace_log(fs) >= 0 ? line_mended : line_in_memory);
 	buf_release(&look.lines);
 	return r;
 }

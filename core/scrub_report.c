@@ -19,6 +19,7 @@ void scrub_report_release(struct scrub_report *rep)
 		free(rep->found[i].what);
 	}
 	free(rep->found);
+	htab_release(&rep->others);
 	*rep = (struct scrub_report) { 0 };
 }
 
@@ -63,6 +64,29 @@ static void renew(struct finding *f, const char *what)
 	f->what = copy;
 }
 
+static uint64_t hash_of(const char *path, const char *what)
+{
+	uint64_t h = 14695981039346656037u; /* FNV-1a */
+
+	for (const char *p = path ? path : what; *p; p++)
+		h = (h ^ (uint8_t)*p) * 1099511628211u;
+	return h ^ !path;
+}
+
+/* Of those that are counted and not kept; from now on it is one. */
+static bool among_others(struct scrub_report *rep, const char *path, const char *what)
+{
+	uint64_t h = hash_of(path, what);
+
+	if (rep->n_found < FINDINGS_MAX)
+		return false;
+	if (htab_get(&rep->others, h))
+		return true;
+	if (rep->others.n < OTHERS_MAX)
+		htab_put(&rep->others, h, rep); /* without memory it may count twice */
+	return false;
+}
+
 void scrub_found_locked(struct scrub *s, const char *path, const char *what)
 {
 	struct scrub_report *rep = &s->now;
@@ -75,6 +99,8 @@ void scrub_found_locked(struct scrub *s, const char *path, const char *what)
 		renew(f, what);
 		return;
 	}
+	if (among_others(rep, path, what))
+		return;
 	if (path)
 		rep->files++;
 	else
@@ -129,6 +155,8 @@ static cJSON *report_json(const struct scrub_report *rep, bool names, bool exact
 	cJSON_AddNumberToObject(o, "files", (double)rep->files);
 	cJSON_AddNumberToObject(o, "remote_packs", (double)rep->remote_packs);
 	cJSON_AddNumberToObject(o, "remote_bytes", (double)rep->remote_bytes);
+	if (rep->keep_mounted)
+		cJSON_AddTrueToObject(o, "keep_mounted");
 	cJSON_AddNumberToObject(o, "more",
 				(double)(rep->problems + rep->files - rep->n_found));
 	add_found(o, rep, names, exact);
@@ -238,6 +266,7 @@ static void load_report(const cJSON *o, struct scrub_report *ret)
 	ret->files = (uint64_t)number(o, "files");
 	ret->remote_packs = (uint64_t)number(o, "remote_packs");
 	ret->remote_bytes = (uint64_t)number(o, "remote_bytes");
+	ret->keep_mounted = is_true(o, "keep_mounted");
 	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(o, "found"))
 	{
 		const char *what = string(one, "what");

@@ -161,6 +161,15 @@ static void print_found(const cJSON *report)
 		       term_count((uint64_t)number(report, "more")).s);
 }
 
+const char *scrub_advice(const cJSON *report)
+{
+	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(report, "keep_mounted"))
+		       ? "keep it mounted, make room on the disk below it, and scrub "
+			 "again"
+		       : "unmounted, ropefs-fsck --repair --dry-run says what can be "
+			 "done";
+}
+
 static void print_words(const struct place *p, const cJSON *report)
 {
 	double files = number(report, "files"), problems = number(report, "problems");
@@ -176,14 +185,15 @@ static void print_words(const struct place *p, const cJSON *report)
 		       term_count((uint64_t)mended).s);
 	if (remote > 0)
 		printf("%s packs of %s are in the bucket only and were not read: "
-		       "unmounted, ropectl verify asks the bucket for them\n",
+		       "unmounted, ropectl verify asks the bucket for them (--data: each "
+		       "byte)\n",
 		       term_count((uint64_t)remote).s,
 		       term_bytes(number(report, "remote_bytes")).s);
 	if (files + problems > 0)
-		printf("%sdamaged%s (places: %s, files: %s): unmounted, ropefs-fsck "
-		       "--repair --dry-run says what can be done\n",
+		printf("%sdamaged%s (places: %s, files: %s): %s\n",
 		       term_paint(stdout, TERM_BAD), term_paint(stdout, TERM_PLAIN),
-		       term_count((uint64_t)problems).s, term_count((uint64_t)files).s);
+		       term_count((uint64_t)problems).s, term_count((uint64_t)files).s,
+		       scrub_advice(report));
 	else
 		printf("%sall %sis whole%s\n", term_paint(stdout, TERM_GOOD),
 		       remote > 0 ? "that is here " : "", term_paint(stdout, TERM_PLAIN));

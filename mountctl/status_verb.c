@@ -242,10 +242,9 @@ static void print_findings(const cJSON *report)
 static void print_scrub_result(const cJSON *report, double found, const char *when)
 {
 	if (found > 0)
-		line("scrub", TERM_BAD,
-		     "%s: DAMAGED (places: %s, files: %s); unmounted, ropefs-fsck "
-		     "--repair --dry-run says what can be done",
-		     when, count_of(report, "problems").s, count_of(report, "files").s);
+		line("scrub", TERM_BAD, "%s: DAMAGED (places: %s, files: %s); %s", when,
+		     count_of(report, "problems").s, count_of(report, "files").s,
+		     scrub_advice(report));
 	else
 		line("scrub", TERM_PLAIN, "%s: all is whole", when);
 	if (number(report, "remote_packs") > 0)

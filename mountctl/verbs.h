@@ -32,6 +32,9 @@ int verb_mount(const struct verb *verb, int argc, char **argv);
 int verb_umount(const struct verb *verb, int argc, char **argv);
 int verb_restart(const struct verb *verb, int argc, char **argv);
 int verb_scrub(const struct verb *verb, int argc, char **argv);
+/* What to do about the damage that a scrub's report tells of. */
+struct cJSON;
+const char *scrub_advice(const struct cJSON *report);
 int verb_status(const struct verb *verb, int argc, char **argv);
 int verb_insert(const struct verb *verb, int argc, char **argv);
 int verb_cut(const struct verb *verb, int argc, char **argv);

@@ -58,6 +58,29 @@ ok "what was written is there" cmp "$MNT/again" "$PLAIN/kept"
 exec 7<&-
 ok "unmount" fs_stop
 
+# Where no checkpoint can be written, only the mount has what rots in the log.
+log_rots() {
+	local segment
+	segment=$(find "$STORE/wal" -name '*.wal' | sort | tail -1)
+	flip "$segment" $((4096 + 30))
+}
+scrub() { timeout 100 "$ROPECTL" scrub "$@" "$MNT" 2>&1; }
+fs_start -o memory=64M || exit 1
+head -c 200000 /dev/urandom >"$PLAIN/fresh"
+ok "a file is synced" dd if="$PLAIN/fresh" of="$MNT/fresh" bs=64K conv=fsync status=none
+ok "others fill the disk" others
+log_rots
+says=$(scrub)
+is "a scrub of a rotten log on a full disk" "$? $(grep -c 'can be written: keep the store mounted' <<<"$says") $(
+	tail -n 1 <<<"$says" | grep -c 'keep it mounted, make room')" "5 1 1"
+is "so says the status" "$("$ROPECTL" status "$MNT" | grep -c 'keep it mounted, make room')" 1
+rm -f "$T/disk/others"
+is "with room it is mended" "$(scrub --json | grep -c '"whole":[[:space:]]*true')" 1
+ok "and a kill" fs_kill
+ok "costs nothing" fs_start -o memory=64M
+ok "of it" cmp "$MNT/fresh" "$PLAIN/fresh"
+ok "unmount" fs_stop
+
 # The same without a supervisor: each mount is a new one.
 ok "others fill the disk again" others
 again() {

@@ -186,4 +186,37 @@ if type filefrag mkfs.ext4 >/dev/null && on_disk; then
 	is "so does fsck" "$(timeout 100 "$FSCK" -q -k "$KEY" "$STORE" >/dev/null; echo $?)" 5
 	umount "$T/disk"
 fi
+
+# --- more than are listed ---
+
+many() {
+	local i
+	mkdir "$MNT/many" && head -c 1200000 /dev/urandom >"$T/random" || return 1
+	for ((i = 0; i < 300; i++)); do
+		dd if="$T/random" of="$MNT/many/$i" bs=4000 skip=$i count=1 status=none || return 1
+	done
+}
+spoil() {	# each chunk of it
+	local at size
+	size=$(stat -c %s "$1")
+	for ((at = 5000; at < size - 5000; at += 60000)); do
+		flip "$1" $at
+	done
+}
+STORE=$T/other KEY=$T/other-key
+ok "another store" "$ROPECTL" init "$STORE" --key-file "$KEY"
+ok "is mounted" fs_start
+ok "300 small files" many
+is "are whole" "$(scrub --json | jq -c .whole)" true
+for pack in "$STORE"/packs/*.pack; do
+	spoil "$pack"
+done
+is "all of them are counted, and no more are listed than fit" "$(scrub --json |
+	jq -c '[.files, .problems + .files == .more + (.found | length), (.found | length)]')" \
+	"[300,true,256]"
+is "again, too" "$(scrub | grep -cE '^bad  and [0-9]+ more, which are counted and not listed$') $(
+	status '.scrub.last.files')" "1 300"
+is "and in ropectl status" "$("$ROPECTL" status "$MNT" |
+	grep -cE ' and [0-9]+ more, which are counted and not listed$')" 1
+ok "unmounting" fs_stop
 finish
