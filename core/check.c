@@ -579,6 +579,8 @@ static int check_files(struct checking *k, const char *path)
 	if (r >= 0 && damaged)
 		bad_but_mended(k, "ropefs: one of the two copies of the header is "
 				  "damaged; mounting mends it");
+	if (r >= 0 && pagefile_copy_is_odd(io))
+		bad(k, "pages is kept once only: %s", err_detail());
 	if (r >= 0) {
 		int wal = wal_inspect(io, k->fs->keys, ignore_line, NULL, NULL);
 

@@ -33,7 +33,7 @@ static int replay_record(void *arg, uint64_t lsn, uint8_t type, struct span body
 	fs->replayed_lsn = lsn;
 	fs->recovered_records++;
 	if (full && !fs->opts.read_only)
-		return checkpoint_run(fs, false);
+		return fs->repair ? repair_commit(fs) : checkpoint_run(fs, false);
 	return 0;
 }
 

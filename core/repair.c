@@ -337,25 +337,27 @@ int repair_old_log(struct ropefs *fs)
 
 int repair_commit(struct ropefs *fs)
 {
+	bool midway = fs->replaying, first = !fs->repair->committed;
 	int r;
 
 	if (!fs->repair->pub->steps)
-		return 0;
+		return midway ? checkpoint_run(fs, false) : 0;
 	r = repair_keep(fs);
 	if (r >= 0) {
 		fs->replaying = true; /* the log is not open, and stays as it is */
 		r = checkpoint_run(fs, false);
-		fs->replaying = false;
-		if (r < 0 && !pagefile_in_doubt(fs->pf))
+		fs->replaying = midway;
+		if (r < 0 && first && !pagefile_in_doubt(fs->pf))
 			repair_keep_undo(fs);
+		fs->repair->committed |= r >= 0;
 	}
-	if (r == -ENOSPC)
+	if (r == -ENOSPC && first)
 		return err_set(ENOSPC,
 			       "the disk below the store is full: a repair first "
 			       "keeps what it removes, and then needs room for a "
 			       "checkpoint; nothing was changed: free some, or move "
 			       "the store to a larger disk");
-	return r < 0 ? r : repair_keep_done(fs);
+	return r < 0 || midway ? r : repair_keep_done(fs);
 }
 
 /* --- the end --- */
@@ -417,6 +419,13 @@ static int look_at_files(const char *path, struct repair *rp)
 		r = header_read(io, &h, &damaged);
 	if (r >= 0 && damaged)
 		repair_say(rp, "write the damaged copy of the header anew");
+	if (r >= 0 && pagefile_copy_is_odd(io)) {
+		rp->odd_copy = true;
+		repair_say(
+			rp,
+			"move what is in place of \"pages.copy\", and is no file, away: "
+			"the next mount makes the copy anew");
+	}
 	if (r >= 0 && rp->pub->rebuild)
 		r = rebuild_pages(io, rp);
 	io_free(io);
@@ -444,6 +453,7 @@ int ropefs_repair(const char *path, struct ropefs_repair *pub)
 	err_clear();
 	so.pub.key_file = pub->key_file;
 	so.pub.read_only = !pub->apply;
+	so.pub.memory_bytes = pub->memory_bytes;
 	r = look_at_files(path, &rp);
 	if (r >= 0 && !(rp.from_packs && !pub->apply)) /* there is nothing to open yet */
 		r = store_open_path(path, &so, &fs);

@@ -25,8 +25,11 @@ struct repair {
 	struct buf report; /* the steps as lines */
 	uint64_t done; /* bytes of packs looked at */
 	bool log_rot; /* the log ends before its time */
+	bool log_kept; /* its segments are copied aside */
+	bool committed; /* a first time: the replay filled memory */
 	bool from_packs; /* both copies of the page file are gone */
 	bool has_plain; /* files that were queues */
+	bool odd_copy; /* something else is where the page file's copy belongs */
 	char folder[REPAIR_FOLDER_MAX]; /* of what is kept, "": nothing yet */
 	const struct snapshot *snapshot; /* being repaired; NULL: what lives */
 };
@@ -42,7 +45,8 @@ int repair_record(struct ropefs *fs, uint64_t lsn, const struct op *op);
 int repair_log(struct ropefs *fs);
 /* After the replay: damage in the log that did it no harm. */
 int repair_old_log(struct ropefs *fs);
-/* Keeps what goes and writes a checkpoint, when there were steps. */
+/* Keeps what goes and writes a checkpoint, when there were steps: after the replay, and before that
+ * where it has filled memory. */
 int repair_commit(struct ropefs *fs);
 
 /* --- repair_trees.c --- */
@@ -65,7 +69,7 @@ int repair_from_packs(struct ropefs *fs, struct salvage *salvage);
 /* --- repair_keep.c --- */
 #define REPAIR_PART "damaged.part"
 /* Copies what the repair is about to remove into the folder REPAIR_PART, and the report; durable.
- * On failure nothing of it is left but the folder. */
+ * On failure nothing of it is left but the folder. Again after a commit: what was found since. */
 int repair_keep(struct ropefs *fs);
 /* The commit was made: the folder becomes damaged-TIME, rp->folder. */
 int repair_keep_done(struct ropefs *fs);

@@ -7,6 +7,7 @@
 
 #include "core/base/err.h"
 #include "core/pack/pack_image.h"
+#include "core/page/page_format.h"
 #include "core/repair.h"
 
 #define COPY_BYTES ((size_t)1 << 20)
@@ -58,6 +59,9 @@ int repair_keep_done(struct ropefs *fs)
 	gmtime_r(&now, &tm);
 	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
 	snprintf(name, sizeof(name), "damaged-%s", stamp);
+	if (rp->odd_copy) /* if it stays, the next fsck says so again */
+		fs->io->ops->rename(fs->io, PAGEFILE_COPY_NAME,
+				    REPAIR_PART "/" PAGEFILE_COPY_NAME);
 	fs->io->ops->unlink(fs->io, EPOCH_NAME);
 	r = fs->io->ops->rename(fs->io, REPAIR_PART, name);
 	for (unsigned i = 2; (r == -EEXIST || r == -ENOTEMPTY) && i < 1000; i++) {
@@ -180,10 +184,36 @@ static int keep_report(struct ropefs *fs)
 	return r < 0 ? r : io_sync(to);
 }
 
+static int keep_log(struct ropefs *fs)
+{
+	int r = 0;
+
+	if (fs->repair->log_rot && !fs->repair->log_kept)
+		r = fs->io->ops->list(fs->io, "wal", keep_segment, fs);
+	fs->repair->log_kept |= fs->repair->log_rot && r >= 0;
+	return r;
+}
+
+/* Pages and packs are what they were when they were found bad; the log may have been read on. */
+static int keep_rest(struct ropefs *fs)
+{
+	int r = keep_log(fs);
+
+	if (r >= 0)
+		r = fs->io->ops->unlink(fs->io, REPAIR_PART "/report");
+	if (r >= 0)
+		r = keep_report(fs);
+	return r < 0 ? r : fs->io->ops->sync_dir(fs->io, REPAIR_PART);
+}
+
 int repair_keep(struct ropefs *fs)
 {
 	struct repair *rp = fs->repair;
-	int r = make_folder(fs);
+	int r;
+
+	if (rp->committed)
+		return keep_rest(fs);
+	r = make_folder(fs);
 
 	for (size_t at = 0; r >= 0 && at < rp->bad_pages.n; at += sizeof(uint64_t)) {
 		uint64_t page;
@@ -193,8 +223,8 @@ int repair_keep(struct ropefs *fs)
 	}
 	if (r >= 0)
 		r = damage_each_flawed(&rp->damage, keep_pack, fs);
-	if (r >= 0 && rp->log_rot)
-		r = fs->io->ops->list(fs->io, "wal", keep_segment, fs);
+	if (r >= 0)
+		r = keep_log(fs);
 	if (r >= 0)
 		r = keep_report(fs);
 	if (r >= 0)

@@ -568,6 +568,7 @@ struct ropefs_repair {
 	const char *key_file;
 	bool apply;
 	bool rebuild; /* the page file, too, when it is gone */
+	uint64_t memory_bytes; /* 0: as ropefs_opts */
 	void (*step)(void *arg, const char *line);
 	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
 	void *arg;

@@ -76,6 +76,8 @@ bool pagefile_has_copy(struct pagefile *pf);
 /* Makes the file anew, empty, when it is not there but its copy is: an opening with
  * PAGEFILE_TWIN and pagefile_check_page() fill it. -ENOENT: there is none to make it from. */
 int pagefile_begin_from_copy(struct io *io);
+/* Something that is no file has the copy's name; err_detail() says what. */
+bool pagefile_copy_is_odd(struct io *io);
 
 /* A free page for this commit; grows the file. -ENOSPC. */
 int pagefile_alloc(struct pagefile *pf, uint64_t *ret_page);

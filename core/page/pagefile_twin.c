@@ -191,6 +191,14 @@ int pagefile_check_page(struct pagefile *pf, const struct noderef *ref, bool men
 	return r;
 }
 
+bool pagefile_copy_is_odd(struct io *io)
+{
+	_cleanup_(io_closep) struct io_file *copy = NULL;
+	int r = io_open(io, PAGEFILE_COPY_NAME, IO_READ, &copy);
+
+	return r == -EISDIR || r == -EINVAL || r == -ELOOP || r == -ENXIO;
+}
+
 int pagefile_begin_from_copy(struct io *io)
 {
 	_cleanup_(io_closep) struct io_file *copy = NULL;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -540,6 +541,103 @@ START_TEST(damage_is_confined_and_repaired)
 }
 END_TEST
 
+/* --- a replay that fills memory --- */
+
+#define BIG_FILE (40 * MIB)
+
+static void big_log_make(const char *path, const char *key)
+{
+	const struct ropefs_new file = { .mode = S_IFREG | 0644 };
+	struct rng bytes = rng_seeded(7);
+	struct ropefs_attr a, b;
+	struct ropefs *fs;
+	uint8_t *p = malloc(MIB);
+
+	ck_assert(p);
+	ck_ok(ropefs_init(path, &(struct ropefs_init_opts) { .key_file = key }, NULL));
+	ck_ok(ropefs_open(path, &(struct ropefs_opts) { .key_file = key }, &fs));
+	ck_ok(ropefs_create(fs, ROPEFS_ROOT_INO, ropefs_name("a"), &file, &a));
+	rng_fill(&bytes, p, MIB);
+	ck_assert_int_eq(ropefs_write(fs, a.ino, 0, p, MIB, 0, NULL), MIB);
+	ck_ok(ropefs_checkpoint(fs));
+	ck_ok(ropefs_create(fs, ROPEFS_ROOT_INO, ropefs_name("b"), &file, &b));
+	for (uint64_t at = 0; at < BIG_FILE; at += MIB)
+		ck_assert_int_eq(ropefs_write(fs, b.ino, at, p, MIB, 0, NULL), MIB);
+	ck_ok(ropefs_sync(fs));
+	_exit(0); /* as by a kill */
+}
+
+static void flip_byte(const char *path, off_t at)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	uint8_t b;
+
+	ck_assert(fd >= 0 && pread(fd, &b, 1, at) == 1);
+	b ^= 32;
+	ck_assert_int_eq(pwrite(fd, &b, 1, at), 1);
+	close(fd);
+}
+
+static uint32_t file_sum(const char *path)
+{
+	static uint8_t p[4 * MIB];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, p, sizeof(p));
+
+	ck_assert_msg(n >= 0, "%s: %s", path, strerror(errno));
+	close(fd);
+	return sum_of(p, (size_t)n);
+}
+
+static void tell_nobody(void *arg, const char *line)
+{
+}
+
+START_TEST(a_repair_whose_replay_fills_memory_keeps_what_goes_before_it_commits)
+{
+	char path[200], key[220], pages[220], pack[240], part[240], kept[340];
+	struct ropefs_repair rp = { .apply = true,
+				    .memory_bytes = 32 * MIB,
+				    .step = tell_nobody };
+	struct ropefs_attr b;
+	struct ropefs *fs;
+	uint32_t before_pages, before_pack;
+	int how, fd;
+
+	snprintf(path, sizeof(path), "%s/big", suite_tmpdir());
+	snprintf(key, sizeof(key), "%s.key", path);
+	snprintf(pages, sizeof(pages), "%s/pages", path);
+	snprintf(pack, sizeof(pack), "%s/packs/0000000001.pack", path);
+	snprintf(part, sizeof(part), "%s/damaged.part", path);
+	rp.key_file = key;
+	if (fork() == 0)
+		big_log_make(path, key);
+	wait(&how);
+	ck_assert_int_eq(how, 0);
+	flip_byte(pack, 200000);
+	before_pages = file_sum(pages);
+	before_pack = file_sum(pack);
+	/* Nothing can be kept: nothing may change. */
+	fd = open(part, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	ck_assert(fd >= 0);
+	close(fd);
+	ck_assert_int_lt(ropefs_repair(path, &rp), 0);
+	ck_assert(before_pages == file_sum(pages) && before_pack == file_sum(pack));
+	ck_assert_int_eq(unlink(part), 0);
+	ck_ok(ropefs_repair(path, &rp));
+	ck_assert(rp.lost_bytes && *rp.kept);
+	snprintf(kept, sizeof(kept), "%s/%s/packs-0000000001.pack", path, rp.kept);
+	ck_assert(file_sum(kept) == before_pack);
+	ck_ok(ropefs_open(path, &(struct ropefs_opts) { .key_file = key }, &fs));
+	ck_ok(ropefs_lookup(fs, ROPEFS_ROOT_INO, ropefs_name("b"), &b));
+	ck_assert_uint_eq(b.size, BIG_FILE);
+	ck_ok(ropefs_close(fs));
+	rp.steps = 0;
+	ck_ok(ropefs_repair(path, &rp));
+	ck_assert_uint_eq(rp.steps, 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("repair");
@@ -547,6 +645,8 @@ int main(void)
 
 	tcase_set_timeout(tc, 3600);
 	tcase_add_test(tc, damage_is_confined_and_repaired);
+	tcase_add_test(
+		tc, a_repair_whose_replay_fills_memory_keeps_what_goes_before_it_commits);
 	suite_add_tcase(s, tc);
 	return suite_main(s);
 }

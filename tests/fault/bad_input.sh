@@ -142,6 +142,21 @@ for kind in fifo folder link; do
 	odd=$(in_place $kind packs/0000000001.pack)
 	fails "a $kind for a pack" '"packs/0000000001.pack" in the store' "$FSCK" -k "$KEY" "$odd"
 done
+for kind in fifo folder link; do
+	cp -r "$STORE" "$T/whole-$kind" && cp "$T/whole-$kind/pages" "$T/whole-$kind/pages.copy"
+	odd=$T/whole-$kind
+	rm "$odd/pages.copy"
+	case $kind in
+	fifo) mkfifo "$odd/pages.copy" ;;
+	folder) mkdir "$odd/pages.copy" && : >"$odd/pages.copy/what" ;;
+	link) ln -s /etc/passwd "$odd/pages.copy" ;;
+	esac
+	says "a $kind for pages.copy" 5 "pages is kept once only" '"pages.copy" in the store' -- \
+		"$FSCK" -k "$KEY" "$odd"
+	ok "which a repair moves away" "$FSCK" --repair --yes -k "$KEY" "$odd"
+	is "and keeps" "$(compgen -G "$odd/damaged-*/pages.copy" | wc -l)" 1
+	ok "then nothing is found" "$FSCK" -q -k "$KEY" "$odd"
+done
 for folder in wal packs; do
 	odd=$(in_place file $folder)
 	says "a file for the folder $folder" 1 "$odd" "\"$folder\" in the store" \
