@@ -199,7 +199,7 @@ many() {
 spoil() {	# each chunk of it
 	local at size
 	size=$(stat -c %s "$1")
-	for ((at = 5000; at < size - 5000; at += 60000)); do
+	for ((at = 5000; at < size - 5000; at += 15000)); do
 		flip "$1" $at
 	done
 }

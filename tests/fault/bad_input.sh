@@ -151,7 +151,7 @@ for kind in fifo folder link; do
 	folder) mkdir "$odd/pages.copy" && : >"$odd/pages.copy/what" ;;
 	link) ln -s /etc/passwd "$odd/pages.copy" ;;
 	esac
-	says "a $kind for pages.copy" 5 "pages is kept once only" '"pages.copy" in the store' -- \
+	fails "a $kind for pages.copy" 'pages is kept once only: "pages.copy" in the store' \
 		"$FSCK" -k "$KEY" "$odd"
 	ok "which a repair moves away" "$FSCK" --repair --yes -k "$KEY" "$odd"
 	is "and keeps" "$(compgen -G "$odd/damaged-*/pages.copy" | wc -l)" 1
