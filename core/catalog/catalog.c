@@ -143,26 +143,15 @@ static int next_of_kind(struct catalog *c, enum row_kind kind, uint64_t after,
 			uint64_t *ret_ino, struct span *ret_value)
 {
 	struct row_key from = row_key(kind, after + 1);
-	struct btree_cursor cur;
-	struct span key, value;
+	struct span key;
 	int r;
 
 	if (after == UINT64_MAX)
 		return 0;
-	r = btree_seek(&c->bt, row_span(&from), &cur);
-	if (r < 0)
-		return r;
-	r = btree_next(&cur, &key, &value);
-	if (r <= 0)
-		return r;
-	r = row_check(key, value);
-	if (r < 0)
-		return r;
-	if (key.p[0] != (uint8_t)kind)
-		return 0;
-	*ret_ino = row_ino(key);
-	*ret_value = value;
-	return 1;
+	r = row_next(&c->bt, row_span(&from), 1, &key, ret_value);
+	if (r > 0)
+		*ret_ino = row_ino(key);
+	return r;
 }
 
 int catalog_next_inode(struct catalog *c, uint64_t after, uint64_t *ret_ino,

@@ -223,23 +223,13 @@ int catalog_set_entry(struct catalog *c, uint64_t dir, struct span name, uint64_
 int catalog_next_entry(struct catalog *c, uint64_t dir, uint64_t after, struct entry *ret)
 {
 	struct row_key from = row_key_entry(dir, after + 1);
-	struct btree_cursor cur;
 	struct span key, value;
 	int r;
 
 	if (after == UINT64_MAX)
 		return 0;
-	r = btree_seek(&c->bt, row_span(&from), &cur);
-	if (r < 0)
-		return r;
-	r = btree_next(&cur, &key, &value);
-	if (r <= 0)
-		return r;
-	if (!row_is_of(key, span_of(from.b, ROW_KEY_INO)))
-		return 0;
-	r = row_check(key, value);
-	if (r < 0)
-		return r;
-	entry_from_row(key, value, ret);
-	return 1;
+	r = row_next(&c->bt, row_span(&from), ROW_KEY_INO, &key, &value);
+	if (r > 0)
+		entry_from_row(key, value, ret);
+	return r;
 }

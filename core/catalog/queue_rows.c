@@ -64,26 +64,6 @@ static int get(struct catalog *c, const struct queue_key *k, struct span *ret)
 	return r;
 }
 
-/* 1 with the first row >= from that begins as from does in its first `same` bytes. */
-static int seek(struct catalog *c, const struct queue_key *from, size_t same,
-		struct span *ret_key, struct span *ret_value)
-{
-	struct btree_cursor cur;
-	struct span key, value;
-	int r = btree_seek(&c->bt, key_span(from), &cur);
-
-	if (r >= 0)
-		r = btree_next(&cur, &key, &value);
-	if (r <= 0 || !row_is_of(key, span_of(from->b, same)))
-		return r < 0 ? r : 0;
-	r = row_check(key, value);
-	if (r < 0)
-		return r;
-	*ret_key = key;
-	*ret_value = value;
-	return 1;
-}
-
 int catalog_get_queue(struct catalog *c, uint64_t ino, struct span *ret)
 {
 	struct queue_key k = key_of(ROW_QUEUE, ino);
@@ -95,7 +75,7 @@ int catalog_next_queue(struct catalog *c, uint64_t after, uint64_t *ret_ino)
 {
 	struct queue_key k = key_of(ROW_QUEUE, after + 1);
 	struct span key, value;
-	int r = seek(c, &k, 1, &key, &value);
+	int r = row_next(&c->bt, key_span(&k), 1, &key, &value);
 
 	if (r > 0)
 		*ret_ino = row_ino(key);
@@ -151,7 +131,7 @@ int catalog_find_block(struct catalog *c, uint64_t ino, uint64_t id, struct span
 	struct queue_key k = id_key(ino, ROW_PART_BLOCK, id);
 	struct span key;
 
-	return seek(c, &k, ROW_KEY_INO + 1, &key, ret);
+	return row_next(&c->bt, key_span(&k), ROW_KEY_INO + 1, &key, ret);
 }
 
 int catalog_find_time(struct catalog *c, uint64_t ino, int64_t time,
@@ -159,7 +139,7 @@ int catalog_find_time(struct catalog *c, uint64_t ino, int64_t time,
 {
 	struct queue_key k = time_key(ino, MAX(time, 0), 0);
 	struct span key, value;
-	int r = seek(c, &k, ROW_KEY_INO, &key, &value);
+	int r = row_next(&c->bt, key_span(&k), ROW_KEY_INO, &key, &value);
 
 	if (r > 0)
 		*ret_last_id = be64_load(key.p + ROW_KEY_INO + 8);
@@ -185,7 +165,7 @@ int catalog_find_mark(struct catalog *c, uint64_t ino, uint64_t id, uint64_t *re
 {
 	struct queue_key k = id_key(ino, ROW_PART_MARK, ~id);
 	struct span key;
-	int r = seek(c, &k, ROW_KEY_INO + 1, &key, ret);
+	int r = row_next(&c->bt, key_span(&k), ROW_KEY_INO + 1, &key, ret);
 
 	if (r > 0)
 		*ret_id = ~be64_load(key.p + ROW_KEY_INO + 1);
@@ -235,7 +215,7 @@ int catalog_next_cursor(struct catalog *c, uint64_t ino, struct span after,
 
 	if (after.n) /* the least name above it */
 		k.b[k.n++] = 0;
-	r = seek(c, &k, ROW_KEY_INO, &key, ret);
+	r = row_next(&c->bt, key_span(&k), ROW_KEY_INO, &key, ret);
 	if (r > 0)
 		*ret_name = span_of(key.p + ROW_KEY_INO, key.n - ROW_KEY_INO);
 	return r;
@@ -246,7 +226,7 @@ static int del_below(struct catalog *c, const struct queue_key *prefix)
 	for (;;) {
 		struct span key, value;
 		uint8_t copy[ROW_KEY_INO + CURSOR_NAME_MAX];
-		int r = seek(c, prefix, prefix->n, &key, &value);
+		int r = row_next(&c->bt, key_span(prefix), prefix->n, &key, &value);
 
 		if (r <= 0)
 			return r;

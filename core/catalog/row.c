@@ -283,3 +283,27 @@ void catalog_row_to_text(struct span key, struct span value,
 	}
 	print(arg, t.line);
 }
+
+int row_next(struct btree *bt, struct span from, size_t same, struct span *ret_key,
+	     struct span *ret_value)
+{
+	struct btree_cursor cur;
+	struct span key, value;
+	int r;
+
+	assert(same <= from.n);
+	r = btree_seek(bt, from, &cur);
+	if (r < 0)
+		return r;
+	r = btree_next(&cur, &key, &value);
+	if (r <= 0)
+		return r;
+	if (!row_is_of(key, span_of(from.p, same)))
+		return 0;
+	r = row_check(key, value);
+	if (r < 0)
+		return r;
+	*ret_key = key;
+	*ret_value = value;
+	return 1;
+}

@@ -55,5 +55,9 @@ static inline struct span row_xattr_name(struct span key)
 
 /* 0, or -E_CORRUPT with a sentence that names the row. */
 int row_check(struct span key, struct span value);
+/* 1 with the first row >= from, checked, if its key begins with the first `same` bytes of from;
+ * else 0. Borrowed as from a cursor. */
+int row_next(struct btree *bt, struct span from, size_t same, struct span *ret_key,
+	     struct span *ret_value);
 
 #endif

@@ -51,22 +51,14 @@ int snapshots_get(struct btree *bt, uint64_t id, struct snapshot *ret)
 int snapshots_next(struct btree *bt, uint64_t after, struct snapshot *ret)
 {
 	struct row_key from = row_key(ROW_SNAPSHOT, after + 1);
-	struct btree_cursor cur;
 	struct span key, value;
 	int r;
 
 	assert(after < UINT64_MAX);
-	r = btree_seek(bt, row_span(&from), &cur);
-	if (r < 0)
-		return r;
-	r = btree_next(&cur, &key, &value);
-	if (r <= 0)
-		return r;
-	r = row_check(key, value);
-	if (r < 0)
-		return r;
-	from_row(key, value, ret);
-	return 1;
+	r = row_next(bt, row_span(&from), 1, &key, &value);
+	if (r > 0)
+		from_row(key, value, ret);
+	return r;
 }
 
 int snapshots_put(struct btree *bt, const struct snapshot *s)
