@@ -224,8 +224,9 @@ int verb_umount(const struct verb *verb, int argc, char **argv)
 			argv[first]);
 	}
 	free(real);
-	/* Opened before the unmount, so that it can't mean a later process of that number. */
-	if (mount_is_alive(&m) || errno != ENOTCONN)
+	/* Opened before the unmount, so that it can't mean a later process of that number. A daemon
+	 * that is to be left behind is not asked: perhaps it hangs. */
+	if (!lazy && (mount_is_alive(&m) || errno != ENOTCONN))
 		pid = mount_pid(&m);
 	if (pid > 0)
 		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);

@@ -114,6 +114,13 @@ for words in "sync $MNT" "sync $MNT/sub/dir" "policy ls $MNT" "policy set $MNT/s
 done
 umount -l "$MNT"
 ok "after kill -9 it mounts" fs_start
+pid=$(fs_pid)
+kill -STOP "$pid"
+ok "a mount whose daemon hangs can be taken away" timeout 60 "$ROPECTL" umount --lazy "$MNT"
+is "and is gone" "$(findmnt -no FSTYPE "$MNT")" ""
+kill -CONT "$pid"
+ok "the daemon ends then" wait_gone "$pid" 60
+ok "and another one mounts" fs_start
 is "and has what was written with durability=sync" "$(cat "$MNT/sync")" s
 fs_stop
 # The next mount meets the old daemon on its way out: it has a lot of memory to give back.
