@@ -3,11 +3,14 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/ropefs.h"
@@ -161,12 +164,58 @@ int mount_find_store(const char *store, struct mount *ret)
 	return r;
 }
 
+enum { PATIENCE_S = 10 };
+
+/* A call that a mount's daemon has to answer ends with that answer only, or by a fatal signal. */
+struct patience {
+	timer_t timer;
+	bool has_timer;
+};
+
+static char waited_for[PATH_MAX]; /* one at a time */
+
+/* In a thread of its own. */
+static void say_no_answer(union sigval unused)
+{
+	(void)unused;
+	term_say("%s: no answer for %d seconds: its daemon hangs, or waits for a disk. "
+		 "This goes "
+		 "on when it answers. To take the mount away: ropectl umount --lazy DIR",
+		 waited_for, PATIENCE_S);
+}
+
+static struct patience patience_begin(const char *path)
+{
+	struct sigevent then = { .sigev_notify = SIGEV_THREAD,
+				 .sigev_notify_function = say_no_answer };
+	const struct itimerspec after = { .it_value = { .tv_sec = PATIENCE_S } };
+	struct patience p;
+
+	snprintf(waited_for, sizeof(waited_for), "%s", path);
+	p.has_timer = timer_create(CLOCK_MONOTONIC, &then, &p.timer) == 0;
+	if (p.has_timer)
+		timer_settime(p.timer, 0, &after, NULL);
+	return p;
+}
+
+static void patience_end(struct patience *p)
+{
+	int was = errno;
+
+	if (p->has_timer)
+		timer_delete(p->timer);
+	errno = was;
+}
+
 bool mount_is_alive(const struct mount *m)
 {
+	struct patience patience = patience_begin(m->dir);
 	struct statfs st;
-
 	/* Attributes may come from the kernel's cache, the space never does. */
-	return statfs(m->dir, &st) == 0;
+	int r = statfs(m->dir, &st);
+
+	patience_end(&patience);
+	return r == 0;
 }
 
 /* The last '/' of a path that is not at its end; NULL: there is none. */
@@ -179,9 +228,18 @@ static char *last_slash(char *path)
 	return strrchr(path, '/');
 }
 
+static char *realpath_of(const char *path)
+{
+	struct patience patience = patience_begin(path);
+	char *real = realpath(path, NULL);
+
+	patience_end(&patience);
+	return real;
+}
+
 char *mount_realpath(const char *path)
 {
-	char *real = realpath(path, NULL), *copy, *slash, *joined = NULL;
+	char *real = realpath_of(path), *copy, *slash, *joined = NULL;
 
 	if (real || errno == ENOENT || errno == ENOTDIR)
 		return real;
@@ -223,17 +281,13 @@ int mount_fail(int err, const char *path)
 	return status;
 }
 
-char *mount_read_file(const struct mount *m, const char *name)
+static char *read_whole(const char *path)
 {
-	char *path = NULL, *text = NULL;
+	char *text = NULL;
 	size_t n = 0, cap = 0;
 	ssize_t got = 1;
-	int fd;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (asprintf(&path, "%s/.ropefs/%s", m->dir, name) < 0)
-		return NULL;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	free(path);
 	if (fd < 0)
 		return NULL;
 	while (got > 0) {
@@ -253,6 +307,20 @@ char *mount_read_file(const struct mount *m, const char *name)
 		return NULL;
 	}
 	text[n] = '\0';
+	return text;
+}
+
+char *mount_read_file(const struct mount *m, const char *name)
+{
+	struct patience patience;
+	char *path = NULL, *text;
+
+	if (asprintf(&path, "%s/.ropefs/%s", m->dir, name) < 0)
+		return NULL;
+	patience = patience_begin(m->dir);
+	text = read_whole(path);
+	patience_end(&patience);
+	free(path);
 	return text;
 }
 

@@ -116,6 +116,16 @@ umount -l "$MNT"
 ok "after kill -9 it mounts" fs_start
 pid=$(fs_pid)
 kill -STOP "$pid"
+timeout 60 "$ROPECTL" status "$MNT" >"$T/waits" 2>&1 &
+told() {
+	local i
+	for ((i = 0; i < 600; i++)); do
+		grep -q "no answer for 10 seconds" "$T/waits" && return
+		sleep 0.1
+	done
+	return 1
+}
+ok "who waits for a daemon that hangs is told so" told
 ok "a mount whose daemon hangs can be taken away" timeout 60 "$ROPECTL" umount --lazy "$MNT"
 is "and is gone" "$(findmnt -no FSTYPE "$MNT")" ""
 kill -CONT "$pid"
