@@ -105,6 +105,7 @@ struct daemon {
 	bool of_bucket; /* files change below the kernel (bucket.h) */
 	atomic_bool attached; /* the session answers, and may be told things */
 	bool sync; /* each change waits for the log */
+	bool syncs_far; /* fsync waits for the bucket (durability=remote) */
 	time_t started;
 	/* Written while INIT is answered, before any other request. */
 	uint64_t init_offered; /* flags of the kernel */
@@ -149,6 +150,7 @@ struct task {
 	TAILQ_ENTRY(task) far; /* far.c's, while far_listed */
 	void (*gone)(struct task *t); /* or NULL: who waited for it does not any more */
 	bool far_listed;
+	bool is_far; /* a sync that waits for the bucket */
 
 	fuse_ino_t ino;
 	uint64_t off, n;

@@ -35,7 +35,7 @@ static void interrupted(fuse_req_t req, void *arg)
 		fuse_reply_err(req, EINTR);
 }
 
-void far_run(struct task *t, void (*step)(struct task *t))
+void far_wait(struct task *t)
 {
 	pthread_mutex_lock(&mutex);
 	TAILQ_INSERT_TAIL(&waiting, t, far);
@@ -43,6 +43,11 @@ void far_run(struct task *t, void (*step)(struct task *t))
 	pthread_mutex_unlock(&mutex);
 	/* It is called right here when the signal has come already. */
 	fuse_req_interrupt_func(t->req, interrupted, NULL);
+}
+
+void far_run(struct task *t, void (*step)(struct task *t))
+{
+	far_wait(t);
 	task_run_far(t, step);
 }
 

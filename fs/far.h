@@ -10,6 +10,8 @@
 
 struct task;
 
+/* From now on until far_end() a signal answers the request. */
+void far_wait(struct task *t);
 /* step(t) will run in a thread that may wait long; it calls far_begin() first. */
 void far_run(struct task *t, void (*step)(struct task *t));
 /* False: a signal has come, the request was answered, and t is freed. */

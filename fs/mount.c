@@ -296,6 +296,7 @@ static void init_daemon(struct daemon *d, const struct options *o,
 	d->of_bucket = bucket_is(o->store);
 	d->cache_s = d->of_bucket ? BUCKET_CACHE_S : CACHE_S;
 	d->sync = o->opts.durability == ROPEFS_SYNC;
+	d->syncs_far = o->opts.durability == ROPEFS_REMOTE;
 	d->started = time(NULL);
 	inodes_init(&d->inodes, d->fs);
 	d->inodes.took_over = d->took_over;

@@ -428,6 +428,8 @@ static void synced(void *arg, int r)
 {
 	struct task *t = arg;
 
+	if (t->is_far && !far_end(t))
+		return;
 	t->r = r;
 	task_reply_err(t);
 }
@@ -435,6 +437,15 @@ static void synced(void *arg, int r)
 void task_sync(struct task *t)
 {
 	ropefs_sync_async(t->d->fs, synced, t);
+}
+
+/* Not even a kill ends what waits for an answer: so while the bucket is away a signal does. */
+static void sync_waiting(struct task *t)
+{
+	t->is_far = t->d->syncs_far;
+	if (t->is_far)
+		far_wait(t);
+	sync_here(t, synced);
 }
 
 void file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -446,7 +457,7 @@ void file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_i
 		return;
 	t = task_new(daemon_of(req), req, NULL, 0);
 	if (t)
-		sync_here(t, synced);
+		sync_waiting(t);
 }
 
 void dir_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -457,7 +468,7 @@ void dir_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 	(void)datasync;
 	(void)fi;
 	if (t)
-		sync_here(t, synced);
+		sync_waiting(t);
 }
 
 /* Pages that a map has changed in the hole that the answer is about: the kernel has them written

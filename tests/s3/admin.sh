@@ -140,6 +140,17 @@ grep -q 'was not uploaded by' "$T/events"
 result $? "and events say why"
 fs_stop
 
+# An fsync waits for a bucket that is away, until a signal ends that.
+STORE=$T/store
+fs_start -o durability=remote || exit 1
+mv "$T/bucket" "$T/away"
+echo waits >"$MNT/w"
+interrupted() { timeout 60 bash -c 'timeout -s INT 2 sync "$0"; echo $?' "$MNT/w"; }
+is "an fsync that waits for the bucket can be interrupted" "$(interrupted)" 124
+mv "$T/away" "$T/bucket"
+ok "and waits no longer when that is back" timeout 100 sync "$MNT/w"
+fs_stop
+
 # Credentials, as far as the bucket's answer: nobody listens on that port.
 STORE=$T/other
 "$ROPECTL" init "$STORE" --key-file "$T/other.key" >/dev/null
