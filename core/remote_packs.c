@@ -148,7 +148,7 @@ static int put_failed(struct remote *rm, const struct pack_info *info, int r)
 	struct remote_done *d;
 	uint64_t bytes;
 
-	if (r == -ENOMEM || r == -ECANCELED ||
+	if (r == -ENOMEM || r == -ECANCELED || r == -E_REMOTE_FULL ||
 	    object_head(rm->up.os, key_header(rm->instance).text, &bytes) < 0)
 		return r;
 	d = note_of(rm, info);

@@ -21,6 +21,7 @@
 	X(E_REMOTE, 10040, EOPNOTSUPP, 1, "the object store can't be used so")           \
 	X(E_REMOTE_AWAY, 10041, EIO, 1, "the object store does not answer now")          \
 	X(E_REMOTE_DENIED, 10042, EACCES, 1, "the object store refuses the credentials") \
+	X(E_REMOTE_FULL, 10046, ENOSPC, 1, "the object store has no room")               \
 	X(E_FENCED, 10043, EROFS, 1, "another writer has taken the bucket over")         \
 	X(E_LOST, 10045, EIO, 1, "the bytes are neither here nor in the bucket")         \
 	X(E_TRIMMED, 10011, ERANGE, 1, "what was asked for has been trimmed")            \

@@ -60,9 +60,10 @@ static int failed(const struct object_dir *d, int e, const char *what, const cha
 		return -e;
 	if (e == EACCES || e == EPERM || e == EROFS)
 		code = E_REMOTE_DENIED;
-	else if (e == EIO || e == ENOSPC || e == EDQUOT || e == ESTALE ||
-		 e == ETIMEDOUT || e == EINTR || e == ENODEV || e == ENFILE ||
-		 e == EMFILE)
+	else if (e == ENOSPC || e == EDQUOT)
+		code = E_REMOTE_FULL;
+	else if (e == EIO || e == ESTALE || e == ETIMEDOUT || e == EINTR || e == ENODEV ||
+		 e == ENFILE || e == EMFILE)
 		code = E_REMOTE_AWAY;
 	return err_set(code, "%s%s%s can't be %s: %s", d->path, *key ? "/" : "", key,
 		       what, strerror(e));

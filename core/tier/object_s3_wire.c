@@ -375,6 +375,12 @@ static bool is_denied(long status, const char *code)
 	       !strcmp(code, "AuthorizationHeaderMalformed");
 }
 
+/* 507 is Insufficient Storage (RFC 4918); QuotaExceeded is Ceph's, with 403. */
+static bool is_full(long status, const char *code)
+{
+	return status == 507 || !strcmp(code, "QuotaExceeded");
+}
+
 /* Errors of TLS and of the URL: another try gives the same. */
 static bool is_final(CURLcode e)
 {
@@ -434,7 +440,9 @@ static int status_failed(struct call *c, const char *key)
 	    !strcmp(code, "XAmzContentSHA256Mismatch") || !strcmp(code, "BadDigest") ||
 	    !strcmp(code, "IncompleteBody"))
 		kind = E_REMOTE_AWAY;
-	if (is_denied(c->status, code))
+	if (is_full(c->status, code))
+		kind = E_REMOTE_FULL;
+	else if (is_denied(c->status, code))
 		kind = E_REMOTE_DENIED;
 	return err_set(kind, "%s %s at %s: answer %ld%s%s%s", c->method, key, c->s3->host,
 		       c->status, *code ? " (" : "", code,

@@ -151,6 +151,31 @@ mv "$T/away" "$T/bucket"
 ok "and waits no longer when that is back" timeout 100 sync "$MNT/w"
 fs_stop
 
+# A bucket without room is no refusal of the one pack that met it.
+STORE=$T/roomless
+"$ROPECTL" init "$STORE" --key-file "$T/roomless.key" >/dev/null
+mkdir "$T/small"
+mount -t tmpfs -o size=2M none "$T/small"
+KEY=$T/roomless.key fs_start || exit 1
+ok "a small bucket" remote add "$MNT" "file://$T/small" --interval 1s
+head -c 8M /dev/urandom >"$MNT/random"
+timeout 200 "$ROPECTL" sync --remote "$MNT" 2>"$T/sync" &
+syncing=$!
+for ((i = 0; i < 300; i++)); do
+	grep -q "No space" <("$ROPECTL" status "$MNT") && break
+	sleep 0.1
+done
+ok "status says that it is full" grep -q "No space left" <("$ROPECTL" status "$MNT")
+for ((i = 0; i < 300; i++)); do
+	(($(jq .cycle_errors "$MNT/.ropefs/remote") >= 4)) && break
+	sleep 0.1
+done
+mount -o remount,size=64M "$T/small"
+wait "$syncing"
+result $? "with room all goes on by itself"
+is "no pack was given up" "$(jq .refused "$MNT/.ropefs/remote")" 0
+fs_stop
+
 # Credentials, as far as the bucket's answer: nobody listens on that port.
 STORE=$T/other
 "$ROPECTL" init "$STORE" --key-file "$T/other.key" >/dev/null
