@@ -21,6 +21,7 @@
 #include "tools/bench/bench.h"
 #include "tools/bench/bench_many.h"
 #include "tools/bench/bench_queue.h"
+#include "tools/bench/bench_scrub.h"
 
 #define KIB_1	     ((size_t)1 << 10)
 #define MIB_1	     ((size_t)1 << 20)
@@ -612,6 +613,10 @@ int main(int argc, char **argv)
 						.quick = b.quick,
 						.smoke = smoke,
 						.rounds = b.rounds },
+			only);
+	scrub_bench_run(&(struct scrub_bench) { .mount = b.folder[ROPEFS],
+						.quick = b.quick,
+						.smoke = smoke },
 			only);
 	free(b.text);
 	free(b.buffer);
