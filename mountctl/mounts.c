@@ -3,8 +3,7 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <signal.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,54 +165,67 @@ int mount_find_store(const char *store, struct mount *ret)
 
 enum { PATIENCE_S = 10 };
 
-/* A call that a mount's daemon has to answer ends with that answer only, or by a fatal signal. */
+/* A call that a mount's daemon has to answer ends with that answer only, or by a fatal signal: so
+ * another thread has to say that it waits. */
 struct patience {
-	timer_t timer;
-	bool has_timer;
+	pthread_mutex_t mutex; /* guards answered */
+	pthread_cond_t ended;
+	bool answered;
+	const char *path;
+	pthread_t thread;
+	bool has_thread;
 };
 
-static char waited_for[PATH_MAX]; /* one at a time */
-
-/* In a thread of its own. */
-static void say_no_answer(union sigval unused)
+static void *wait_with(void *arg)
 {
-	(void)unused;
-	term_say("%s: no answer for %d seconds: its daemon hangs, or waits for a disk. "
-		 "This goes "
-		 "on when it answers. To take the mount away: ropectl umount --lazy DIR",
-		 waited_for, PATIENCE_S);
+	struct patience *p = arg;
+	struct timespec until;
+	int r = 0;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += PATIENCE_S;
+	pthread_mutex_lock(&p->mutex);
+	while (!p->answered && r != ETIMEDOUT)
+		r = pthread_cond_timedwait(&p->ended, &p->mutex, &until);
+	if (!p->answered)
+		term_say("%s: no answer for %d seconds: its daemon hangs, or waits for a "
+			 "disk. This goes on when it answers. To take the mount away: "
+			 "ropectl umount --lazy DIR",
+			 p->path, PATIENCE_S);
+	pthread_mutex_unlock(&p->mutex);
+	return NULL;
 }
 
-static struct patience patience_begin(const char *path)
+static void patience_begin(struct patience *p, const char *path)
 {
-	struct sigevent then = { .sigev_notify = SIGEV_THREAD,
-				 .sigev_notify_function = say_no_answer };
-	const struct itimerspec after = { .it_value = { .tv_sec = PATIENCE_S } };
-	struct patience p;
-
-	snprintf(waited_for, sizeof(waited_for), "%s", path);
-	p.has_timer = timer_create(CLOCK_MONOTONIC, &then, &p.timer) == 0;
-	if (p.has_timer)
-		timer_settime(p.timer, 0, &after, NULL);
-	return p;
+	*p = (struct patience) { .mutex = PTHREAD_MUTEX_INITIALIZER,
+				 .ended = PTHREAD_COND_INITIALIZER,
+				 .path = path };
+	p->has_thread = pthread_create(&p->thread, NULL, wait_with, p) == 0;
 }
 
 static void patience_end(struct patience *p)
 {
 	int was = errno;
 
-	if (p->has_timer)
-		timer_delete(p->timer);
+	pthread_mutex_lock(&p->mutex);
+	p->answered = true;
+	pthread_cond_signal(&p->ended);
+	pthread_mutex_unlock(&p->mutex);
+	if (p->has_thread)
+		pthread_join(p->thread, NULL);
 	errno = was;
 }
 
 bool mount_is_alive(const struct mount *m)
 {
-	struct patience patience = patience_begin(m->dir);
+	struct patience patience;
 	struct statfs st;
-	/* Attributes may come from the kernel's cache, the space never does. */
-	int r = statfs(m->dir, &st);
+	int r;
 
+	patience_begin(&patience, m->dir);
+	/* Attributes may come from the kernel's cache, the space never does. */
+	r = statfs(m->dir, &st);
 	patience_end(&patience);
 	return r == 0;
 }
@@ -230,9 +242,11 @@ static char *last_slash(char *path)
 
 static char *realpath_of(const char *path)
 {
-	struct patience patience = patience_begin(path);
-	char *real = realpath(path, NULL);
+	struct patience patience;
+	char *real;
 
+	patience_begin(&patience, path);
+	real = realpath(path, NULL);
 	patience_end(&patience);
 	return real;
 }
@@ -317,7 +331,7 @@ char *mount_read_file(const struct mount *m, const char *name)
 
 	if (asprintf(&path, "%s/.ropefs/%s", m->dir, name) < 0)
 		return NULL;
-	patience = patience_begin(m->dir);
+	patience_begin(&patience, m->dir);
 	text = read_whole(path);
 	patience_end(&patience);
 	free(path);
