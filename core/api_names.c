@@ -11,9 +11,22 @@
 #include "core/policy.h"
 #include "core/store_priv.h"
 
-static struct span span_name(struct ropefs_name name)
+struct span span_name(struct ropefs_name name)
 {
 	return span_of(name.p, name.n);
+}
+
+struct op rename_op(uint64_t dir, struct ropefs_name name, uint64_t to_dir,
+		    struct ropefs_name to_name, unsigned flags)
+{
+	return (struct op) {
+		.type = OP_RENAME,
+		.dir = dir,
+		.name = span_name(name),
+		.src = to_dir,
+		.name2 = span_name(to_name),
+		.mode = flags,
+	};
 }
 
 struct ropefs_name ropefs_name(const char *s)
@@ -258,14 +271,7 @@ int ropefs_rmdir(struct ropefs *fs, uint64_t dir, struct ropefs_name name)
 int ropefs_rename(struct ropefs *fs, uint64_t dir, struct ropefs_name name,
 		  uint64_t to_dir, struct ropefs_name to_name, unsigned flags)
 {
-	struct op op = {
-		.type = OP_RENAME,
-		.dir = dir,
-		.name = span_name(name),
-		.src = to_dir,
-		.name2 = span_name(to_name),
-		.mode = flags,
-	};
+	struct op op = rename_op(dir, name, to_dir, to_name, flags);
 	uint64_t queue;
 	int r = change_begin(fs, &op, 0, true);
 

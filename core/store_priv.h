@@ -397,6 +397,11 @@ void background_kick_checkpoint_locked(struct ropefs *fs);
 /* Syncs for all waiters until there are none. Drops the lock meanwhile. */
 void sync_lead_locked(struct ropefs *fs);
 
+/* --- api_names.c: what transactions do, too. Names stay the caller's. --- */
+struct span span_name(struct ropefs_name name);
+struct op rename_op(uint64_t dir, struct ropefs_name name, uint64_t to_dir,
+		    struct ropefs_name to_name, unsigned flags);
+
 /* --- check.c --- */
 /* What ropefs_check() looks for in a store that is open and that nobody else uses. */
 int store_check(struct ropefs *fs, struct ropefs_check *check);

@@ -42,11 +42,6 @@ int txn_stage(struct ropefs_txn *t, const struct op *op)
 	return r < 0 ? r : buf_append(&t->places, &at, sizeof(at));
 }
 
-static struct span span_name(struct ropefs_name name)
-{
-	return span_of(name.p, name.n);
-}
-
 static bool same_name(uint64_t dir, struct span name, uint64_t dir2, struct span name2)
 {
 	return dir == dir2 && name.n == name2.n && !memcmp(name.p, name2.p, name.n);
@@ -151,14 +146,7 @@ int ropefs_txn_unlink(struct ropefs_txn *t, uint64_t dir, struct ropefs_name nam
 int ropefs_txn_rename(struct ropefs_txn *t, uint64_t dir, struct ropefs_name name,
 		      uint64_t to_dir, struct ropefs_name to_name, unsigned flags)
 {
-	struct op op = {
-		.type = OP_RENAME,
-		.dir = dir,
-		.name = span_name(name),
-		.src = to_dir,
-		.name2 = span_name(to_name),
-		.mode = flags,
-	};
+	struct op op = rename_op(dir, name, to_dir, to_name, flags);
 	int r = name_check(op.name);
 
 	if (r >= 0)

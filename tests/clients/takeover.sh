@@ -114,14 +114,19 @@ unset ROPEFS_TEST_DIE_UNTOLD
 out=$(timeout 120 python3 "$here/takeover_work.py" names "$MNT/named" 0 "$T/enough" 2>&1)
 result $? "a commit that moved a name is seen: $(tail -n 1 <<<"$out")" "$out"
 ok "umount" ended
+# So many daemons at least.
+each_died() {
+	local deaths
+	deaths=$(sed -n 's/.*"takeovers":[[:space:]]*\([0-9]*\).*/\1/p' "$MNT/.ropefs/status")
+	((deaths >= $1))
+	result $? "each died: $deaths"
+}
 export ROPEFS_TEST_DIE_UNANSWERED=60
 fs_start -o supervise=on,memory=64M || exit 1
 unset ROPEFS_TEST_DIE_UNANSWERED
 out=$(timeout 400 python3 "$here/takeover_work.py" once "$MNT/once" 0 "$T/enough" 2>&1)
 result $? "what was done before the daemon died is done once: $(tail -n 1 <<<"$out")" "$out"
-deaths=$(sed -n 's/.*"takeovers":[[:space:]]*\([0-9]*\).*/\1/p' "$MNT/.ropefs/status")
-((deaths >= 20))
-result $? "each died: $deaths"
+each_died 20
 ok "umount" ended
 
 # Killed at each step of a transaction: between two changes of one edit, before each answer.
@@ -132,9 +137,7 @@ for how in CHANGED UNANSWERED; do
 	mkdir "$MNT/$how"
 	out=$(timeout 400 python3 "$here/takeover_work.py" steps "$MNT/$how" 0 "$T/enough" 2>&1)
 	result $? "transactions go on, killed $how: $(tail -n 1 <<<"$out")" "$out"
-	deaths=$(sed -n 's/.*"takeovers":[[:space:]]*\([0-9]*\).*/\1/p' "$MNT/.ropefs/status")
-	((deaths >= 6))
-	result $? "each died: $deaths"
+	each_died 6
 	ok "umount" ended
 done
 fs_start -o supervise=on,memory=64M || exit 1

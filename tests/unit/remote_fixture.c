@@ -1,11 +1,15 @@
 #include "tests/unit/remote_fixture.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/base/err.h"
 #include "tests/lib/suite.h"
+
+#define MEMORY "/dev/shm"
 
 struct place place_new(void)
 {
@@ -125,6 +129,26 @@ int clone_to(const struct place *p, bool take_over)
 
 	c.remote.take_over = take_over;
 	return ropefs_clone(p->clone, &c);
+}
+
+void ck_clone_has(const struct place *p, const char *name, uint64_t seed, size_t n)
+{
+	struct ropefs *fs;
+
+	ck_ok(clone_to(p, false));
+	fs = open_at(p, p->clone);
+	ck_ok(read_file(fs, name, seed, n));
+	ck_ok(ropefs_close(fs));
+}
+
+TCase *remote_tcase(const char *name)
+{
+	TCase *t = tcase_create(name);
+
+	if (access(MEMORY, W_OK) == 0)
+		setenv("TMPDIR", MEMORY, 0);
+	tcase_set_timeout(t, 240);
+	return t;
 }
 
 static void tell_bad(void *arg, const char *line)

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <check.h>
+
 #include "core/ropefs.h"
 
 struct place {
@@ -28,6 +30,12 @@ int read_file(struct ropefs *fs, const char *name, uint64_t seed, size_t n);
 struct ropefs_remote_status status_of(struct ropefs *fs);
 unsigned problems_of(struct ropefs *fs);
 int clone_to(const struct place *p, bool take_over);
+/* A new clone has this file. */
+void ck_clone_has(const struct place *p, const char *name, uint64_t seed, size_t n);
 void ck_store_is_sound(const struct place *p, const char *store);
+
+/* For main, of suites that are no test of the disk: their stores are in memory, if it can be
+ * written. */
+TCase *remote_tcase(const char *name);
 
 #endif

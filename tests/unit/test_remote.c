@@ -418,10 +418,7 @@ START_TEST(a_bucket_with_the_store_of_another_writer_is_not_added_by_accident)
 	put_file(fs, "b", 2, 1000);
 	ck_ok(ropefs_remote_sync(fs));
 	ck_ok(ropefs_close(fs));
-	ck_ok(clone_to(&p, false));
-	fs = open_at(&p, p.clone);
-	ck_ok(read_file(fs, "b", 2, 1000));
-	ck_ok(ropefs_close(fs));
+	ck_clone_has(&p, "b", 2, 1000);
 }
 END_TEST
 

@@ -17,7 +17,6 @@
 #define FILE_BYTES ((size_t)MIB)
 #define ROUNDS	   3u
 #define LARGE	   100000
-#define MEMORY	   "/dev/shm"
 
 static atomic_uint told_away, told_back, told_history;
 
@@ -394,11 +393,8 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("remote_follow");
-	TCase *t = tcase_create("remote_follow");
+	TCase *t = remote_tcase("remote_follow");
 
-	if (access(MEMORY, W_OK) == 0) /* not a test of the disk */
-		setenv("TMPDIR", MEMORY, 0);
-	tcase_set_timeout(t, 240);
 	tcase_add_test(t, live_data_is_read_while_the_writer_rewrites_all_of_it);
 	tcase_add_test(
 		t, gaps_and_damage_in_the_chain_are_passed_once_something_newer_is_there);

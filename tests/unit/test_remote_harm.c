@@ -12,8 +12,7 @@
 #include "tests/lib/suite.h"
 #include "tests/unit/remote_fixture.h"
 
-#define FILES  3u
-#define MEMORY "/dev/shm"
+#define FILES 3u
 
 /* --- objects as files of the bucket's folder --- */
 
@@ -425,11 +424,8 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("remote_harm");
-	TCase *t = tcase_create("remote_harm");
+	TCase *t = remote_tcase("remote_harm");
 
-	if (access(MEMORY, W_OK) == 0) /* not a test of the disk */
-		setenv("TMPDIR", MEMORY, 0);
-	tcase_set_timeout(t, 240);
 	tcase_add_test(t, what_is_still_here_is_put_again_whatever_happened_to_it);
 	tcase_add_test(t, all_of_it_at_once_is_put_again);
 	tcase_add_test(t, the_last_manifest_is_put_again_and_older_ones_are_noted);

@@ -10,7 +10,6 @@
 #include "tests/lib/suite.h"
 #include "tests/unit/remote_fixture.h"
 
-#define MEMORY	 "/dev/shm"
 #define LONG_S	 3600
 #define FILE_MIB 5u
 #define FILES	 5u /* more than three quarters of a pack */
@@ -80,10 +79,7 @@ START_TEST(what_is_little_does_not_wait_for_ever)
 	put_file(fs, "little", 2, 1000);
 	wait_manifest(fs, manifest + 1);
 	ck_ok(ropefs_close(fs));
-	ck_ok(clone_to(&p, false));
-	fs = open_at(&p, p.clone);
-	ck_ok(read_file(fs, "little", 2, 1000));
-	ck_ok(ropefs_close(fs));
+	ck_clone_has(&p, "little", 2, 1000);
 }
 END_TEST
 
@@ -157,11 +153,8 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("remote_pace");
-	TCase *t = tcase_create("remote_pace");
+	TCase *t = remote_tcase("remote_pace");
 
-	if (access(MEMORY, W_OK) == 0) /* not a test of the disk */
-		setenv("TMPDIR", MEMORY, 0);
-	tcase_set_timeout(t, 240);
 	tcase_add_test(t, a_little_waits_for_more_and_what_is_much_is_one_large_object);
 	tcase_add_test(t, what_is_little_does_not_wait_for_ever);
 	tcase_add_test(t, without_a_word_on_it_an_interval_is_one_to_five_minutes);
