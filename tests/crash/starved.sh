@@ -44,7 +44,7 @@ fs_start || exit 1
 pid=$(fs_pid)
 seq 1000 >"$MNT/read" && sync -f "$MNT/read"
 
-# A sync of the log takes 5 s: others read and write meanwhile, ten times at least. Where the
+# A sync of the log takes 10 s: others read and write meanwhile, ten times at least. Where the
 # machine stands still instead they may not come that far: hence more than one try.
 others() {
 	local try
@@ -67,9 +67,9 @@ others_meanwhile() {
 	done
 	wait $syncer
 }
-slowly -e trace=fdatasync -e inject=fdatasync:delay_exit=5000000
+slowly -e trace=fdatasync -e inject=fdatasync:delay_exit=10000000
 result $? "the disk gets slow"
-ok "a sync that takes 5 s delays those who wait for it only" others
+ok "a sync that takes 10 s delays those who wait for it only" others
 calm
 
 # A sync that fails is said once to who waits, and the next one goes to another file.
