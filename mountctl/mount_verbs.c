@@ -140,6 +140,20 @@ static int unmount(const struct mount *m, bool lazy)
 	return run_fusermount(m->dir, lazy);
 }
 
+/* What looks at the open files of all programs (fuser, lsof, a monitor) makes a mount busy for that
+ * moment, also just after a program has ended. */
+static int unmount_patiently(const struct mount *m, bool lazy)
+{
+	const struct timespec pause = { .tv_nsec = 100000000 };
+	int r = unmount(m, lazy);
+
+	for (int i = 0; r == -EBUSY && i < 10; i++) {
+		nanosleep(&pause, NULL);
+		r = unmount(m, lazy);
+	}
+	return r;
+}
+
 /* Of a fleet, whose folders have mounts of their own. */
 static int unmount_all(const struct mount *m, bool lazy)
 {
@@ -147,12 +161,12 @@ static int unmount_all(const struct mount *m, bool lazy)
 	int r;
 
 	while (!lazy && mount_find_below(m, &below) == 0) {
-		r = unmount(&below, false);
+		r = unmount_patiently(&below, false);
 		mount_release(&below);
 		if (r < 0)
 			return r;
 	}
-	return unmount(m, lazy);
+	return unmount_patiently(m, lazy);
 }
 
 /* Returns once the process is gone; says so when that takes a while. */

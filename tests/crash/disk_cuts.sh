@@ -15,13 +15,13 @@ echo "# SEED=$SEED"
 mkdir "$T/log" "$T/disk" "$T/cut"
 LOOP='' LOGGER=''
 away() {
-	umount "$MNT" 2>/dev/null
-	umount "$T/disk" 2>/dev/null
+	unmount "$MNT"
+	unmount "$T/disk"
 	[[ -z $LOOP ]] || losetup -d "$LOOP"
 	LOOP=
-	[[ -z $LOGGER ]] || { umount "$T/log" 2>/dev/null || kill "$LOGGER"; wait "$LOGGER"; }
+	[[ -z $LOGGER ]] || { unmount "$T/log" || kill "$LOGGER"; wait "$LOGGER"; }
 	LOGGER=
-} 2>/dev/null
+} >/dev/null 2>&1
 trap 'away; cleanup' EXIT
 
 disk() {	# TYPE
@@ -50,7 +50,7 @@ for type in ext4 xfs; do
 		"$T/disk/store" "$MNT"
 	pid=$(fs_pid)
 	ok "$type: a history" timeout 300 "$HISTORY" record "$MNT/work" "$T/log/mark" "$STEPS"
-	ok "$type: it unmounts" umount "$MNT"
+	ok "$type: it unmounts" unmount "$MNT"
 	ok "$type: and ends" wait_gone "$pid" 60
 	away
 	out=$(python3 "$(dirname "$0")/disk_cuts.py" "$T/made" "$T/record" "$type" "$CUTS" 2>&1)

@@ -95,5 +95,5 @@ ok "mount" fs_start -o memory=64M
 ok "writing goes on" written
 ok "end" fs_stop
 ok "fsck finds nothing" "$FSCK" -q -k "$KEY" "$STORE"
-umount "$T/disk"
+unmount "$T/disk"
 finish

@@ -130,7 +130,7 @@ failing() {	# CALL ERROR WHEN
 	local status=$?
 	kill "$tracer" 2>/dev/null
 	wait "$tracer" 2>/dev/null
-	timeout 60 umount "$MNT" 2>/dev/null || { kill -KILL "$pid"; umount -l "$MNT"; }
+	unmount "$MNT" >/dev/null || { kill -KILL "$pid"; umount -l "$MNT"; }
 	wait_gone "$pid" 60 || return 1
 	return $status
 }

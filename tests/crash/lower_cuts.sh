@@ -11,7 +11,7 @@ export LOWER_DEVICE LOWER_TYPE LOWER_DIR=$T/disk
 
 mkdir "$T/disk"
 away() {
-	umount "$T/disk" 2>/dev/null
+	unmount "$T/disk" >/dev/null
 	[[ -z ${LOWER_DEVICE-} ]] || losetup -d "$LOWER_DEVICE"
 	LOWER_DEVICE=
 }

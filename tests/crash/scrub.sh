@@ -156,7 +156,7 @@ is "all is whole" "$(timeout 100 "$FSCK" -k "$KEY" "$STORE" | tail -1)" clean
 
 away() {
 	! grep -q " $MNT " /proc/self/mounts || fs_stop
-	umount "$T/disk" 2>/dev/null
+	unmount "$T/disk" >/dev/null
 	cleanup
 }
 on_disk() {
@@ -184,7 +184,7 @@ if type filefrag mkfs.ext4 >/dev/null && on_disk; then
 		'[false,null,"/run.bag"]'
 	ok "unmounting" fs_stop
 	is "so does fsck" "$(timeout 100 "$FSCK" -q -k "$KEY" "$STORE" >/dev/null; echo $?)" 5
-	umount "$T/disk"
+	unmount "$T/disk"
 fi
 
 # --- more than are listed ---

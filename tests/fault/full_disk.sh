@@ -60,7 +60,7 @@ kill_daemon() {
 	pid=$(fs_pid)
 	kill -9 "$pid"
 	wait_gone "$pid" 60
-	umount "$MNT"
+	unmount "$MNT"
 }
 
 again_and_again() {
@@ -159,7 +159,7 @@ mkdir "$T/disk"
 for kind in tmpfs ext4; do
 	if "on_$kind"; then
 		rounds "$kind"
-		umount "$T/disk"
+		unmount "$T/disk"
 	else
 		echo "# $kind: can't be made here"
 	fi

@@ -146,7 +146,7 @@ ok "and are whole" fsck "$T/zeros"
 
 small=$T/small
 fill_up() {	# SIZE: a disk with a copy of the store and so much room
-	umount "$small" 2>/dev/null
+	unmount "$small" >/dev/null
 	mkdir -p "$small" && mount -t tmpfs -o size=80M none "$small" &&
 		cp -r --sparse=always "$STORE" "$small/store" || return 1
 	head -c 100M /dev/zero >"$small/fill" 2>/dev/null
@@ -188,6 +188,6 @@ fails "nor checked" "ropefs-fsck --rebuild" fsck "$small/store"
 truncate -s 0 "$small/fill"
 ok "with room the rebuild is begun again" fsck "$small/store" --rebuild --yes
 ok "fsck is content" fsck "$small/store"
-umount "$small"
+unmount "$small"
 fails "a wrong key can't be repaired" "key" "$FSCK" -k "$T/nokey" --repair --yes "$STORE"
 finish

@@ -46,5 +46,5 @@ run full "$T/disk"
 run storm "$T/disk"
 fs_stop
 ok "fsck finds nothing" "$FSCK" -q -k "$KEY" "$STORE"
-umount "$T/disk"
+unmount "$T/disk"
 finish

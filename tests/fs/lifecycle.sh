@@ -81,7 +81,7 @@ timeout 60 "${fs[@]}" -f "$STORE" "$MNT" &
 front=$!
 for ((i = 0; i < 1200; i++)); do [[ -e $MNT/.ropefs/status ]] && break; sleep 0.05; done
 is "-f stays in front" "$(cat "$MNT/f")" data
-umount "$MNT"
+unmount "$MNT"
 wait "$front"
 is "and ends well" $? 0
 

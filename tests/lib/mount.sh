@@ -74,10 +74,23 @@ wait_gone() {	# PID SECONDS: waits until the process has ended
 	return 1
 }
 
+# Whatever looks at the files of all the machine's programs (fuser, lsof, a monitor) keeps a mount
+# busy for the moment in which it looks, after the program that had the file has ended.
+unmount() {	# DIR: within 20 seconds
+	local i out
+	for ((i = 0; i < 100; i++)); do
+		out=$(timeout 60 umount "$1" 2>&1) && return 0
+		[[ $out == *busy* ]] || break
+		sleep 0.2
+	done
+	echo "$out"
+	return 1
+}
+
 fs_stop() {
 	local pid
 	pid=$(timeout 60 cat "$MNT/.ropefs/status" | sed -n 's/.*"pid": \([0-9]*\), "uptime.*/\1/p')
-	timeout 60 umount "$MNT" && wait_gone "${pid:-0}" 60
+	unmount "$MNT" && wait_gone "${pid:-0}" 60
 }
 
 # The build may lie where only its owner gets: a copy that other users can run. Prints its path.

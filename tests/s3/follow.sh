@@ -9,7 +9,7 @@ far_start() {	# [option...]
 	timeout 60 "$ROPEFS" --read-only --key-file "$KEY" --interval 1s "${ENDPOINT[@]}" "$@" \
 		"$URL" "$FAR"
 }
-far_stop() { ! grep -q " $FAR " /proc/self/mounts || umount "$FAR" || umount -l "$FAR"; }
+far_stop() { ! grep -q " $FAR " /proc/self/mounts || unmount "$FAR" || umount -l "$FAR"; }
 bucket_start fleet/one far_stop
 upload() { timeout 100 "$ROPECTL" sync --remote "$MNT" || echo "# sync: $?"; }
 same() { cmp -s "$MNT/$1" "$FAR/$1"; }

@@ -44,6 +44,6 @@ fails "nobody takes over" "taking over is refused" clone --take-over "$T/heir"
 ok "a mount reads it" timeout 60 "$ROPEFS" --read-only --key-file "$KEY" \
 	--endpoint "$SWIFT_URL" s3://robots/one "$MNT"
 is "all of it" "$(cd "$MNT" && sha256sum -- *)" "$before"
-umount "$MNT"
+unmount "$MNT"
 swift_stop
 finish
