@@ -9,8 +9,13 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-enum { COOKIE_SHIFT = 8 }; /* a snapshot's cookie is its id with eight zeros behind it */
+enum {
+	COOKIE_SHIFT = 8, /* a snapshot's cookie is its id with eight zeros behind it */
+	CLOSE_TRIES = 30,
+	CLOSE_TRY_US = 10000,
+};
 
 /* As its directory now: who may enter and change that may enter and change this. */
 static void folder_stat(const struct ropefs_attr *dir, struct stat *ret)
@@ -121,13 +126,29 @@ static void mkdir_waiting(struct task *t)
 	task_free(t);
 }
 
+/* The kernel tells of a close only after close(2) has returned: who closes a file and drops the
+ * snapshot then is not to find it busy. */
+static int drop_closed(struct task *t)
+{
+	struct ropefs_name name = ropefs_name(t->data);
+	uint64_t folder = snap_dir_of(t->ino);
+	int r;
+
+	for (unsigned tries = CLOSE_TRIES; tries > 0; tries--) {
+		r = ropefs_snapshot_drop(t->d->fs, folder, name);
+		if (r >= 0 || ropefs_error_errno(r) != EBUSY)
+			break;
+		usleep(CLOSE_TRY_US);
+	}
+	return r;
+}
+
 static void rmdir_waiting(struct task *t)
 {
 	t->r = may_change(t->req, t->ino);
 	keep_arm();
 	if (t->r >= 0)
-		t->r = ropefs_snapshot_drop(t->d->fs, snap_dir_of(t->ino),
-					    ropefs_name(t->data));
+		t->r = drop_closed(t);
 	task_reply_err(t);
 }
 
