@@ -33,7 +33,8 @@
 enum {
 	CLIENTS = 6,
 	STEPS_MAX = 1 << 16, /* of a client in a round */
-	ROUND_S_MAX = 60,
+	ROUND_S_MAX = 240,
+	DURABLE_TRIES = 12000,
 	FOUND_ERROR = 3, /* a client's status: an error before the kill */
 };
 
@@ -253,6 +254,17 @@ static void clients_start(uint64_t round, pid_t pids[CLIENTS])
 	}
 }
 
+/* In one of the rounds at least there is something to lose, however slow the disk is. */
+static void await_durable(void)
+{
+	for (unsigned tries = 0; !steps_durable && tries < DURABLE_TRIES; tries++) {
+		for (unsigned c = 0; c < CLIENTS; c++)
+			if (atomic_load(&oracle->client[c].durable))
+				return;
+		nap_us(10000);
+	}
+}
+
 /* --- what must be there --- */
 
 static struct found folder_find(uint64_t round, unsigned c, const struct folder *now)
@@ -371,6 +383,7 @@ static bool one_round(struct rng *rng, uint64_t round)
 	alarm(ROUND_S_MAX);
 	clients_start(round, pids);
 	nap_us(20000 + rng_below(rng, 500000));
+	await_durable();
 	ok = kill_somehow(rng);
 	ok &= clients_reap(pids);
 	if (!ok)
