@@ -96,7 +96,7 @@ rgw_run() {	# NAME PROGRAM...: in the background, its pid noted
 rgw_again() {	# the gateway alone
 	local i
 	rgw_run gateway radosgw -c "$RGW/ceph.conf" -n client.admin -f
-	for ((i = 0; i < 600; i++)); do
+	for ((i = 0; i < 1800; i++)); do
 		curl -s -o /dev/null "$RGW_URL/" && return 0
 		sleep 0.1
 	done
@@ -124,11 +124,12 @@ rgw_start() {
 		"$RGW/monmap" >/dev/null || rgw_failed monmap
 	ceph-mon -c "$conf" -i a --mkfs --monmap "$RGW/monmap" >/dev/null || rgw_failed mon
 	rgw_run mon ceph-mon -c "$conf" -i a -f
-	timeout 60 ceph -c "$conf" --connect-timeout 50 osd new "$osd" >/dev/null || rgw_failed ceph
+	timeout 200 ceph -c "$conf" --connect-timeout 190 osd new "$osd" >/dev/null ||
+		rgw_failed ceph
 	ceph-osd -c "$conf" -i 0 --mkfs --osd-uuid "$osd" >"$RGW/log/mkfs.out" 2>&1 ||
 		rgw_failed osd
 	rgw_run osd ceph-osd -c "$conf" -i 0 -f
-	timeout 90 radosgw-admin -c "$conf" user create --uid=test --display-name=test \
+	timeout 200 radosgw-admin -c "$conf" user create --uid=test --display-name=test \
 		--access-key="$AWS_ACCESS_KEY_ID" --secret-key="$AWS_SECRET_ACCESS_KEY" \
 		>"$RGW/log/user.out" 2>&1 || rgw_failed user
 	rgw_again
