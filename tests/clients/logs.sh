@@ -12,14 +12,6 @@ stop_tail() {
 }
 trap 'stop_tail; cleanup' EXIT
 
-wait_for() {	# COMMAND...: up to 40 seconds, until it succeeds
-	local i
-	for ((i = 0; i < 800; i++)); do
-		"$@" && return 0
-		sleep 0.05
-	done
-	return 1
-}
 has_lines() { (($(wc -l <"$1") >= $2)); }
 tail_said() {	# create|copytruncate TIMES: that it has noticed a rotation
 	local what='following new file'
@@ -47,13 +39,13 @@ logs() {	# create|copytruncate [OPTION]
 	tail_pid=$!
 	for round in 1 2 3 4; do
 		write_lines 5 $((300 - round * 50))
-		wait_for has_lines "$T/tailed" $line || break
+		until_true 100 has_lines "$T/tailed" $line || break
 		rotate "$1" "${2-}" || break
-		wait_for tail_said "$1" $round || break
+		until_true 100 tail_said "$1" $round || break
 		[[ $1 != create ]] || exec 5>>log
 	done
 	write_lines 5 10
-	wait_for has_lines "$T/tailed" $line
+	until_true 100 has_lines "$T/tailed" $line
 	exec 5>&-
 	stop_tail
 	echo "$line lines, $round rounds"

@@ -25,16 +25,6 @@ stop_all() {
 }
 trap 'stop_all; cleanup' EXIT
 
-wait_for() {	# SECONDS COMMAND...: until it succeeds
-	local i n=$(($1 * 20))
-	shift
-	for ((i = 0; i < n; i++)); do
-		"$@" && return 0
-		sleep 0.05
-	done
-	return 1
-}
-
 make_lines() {	# FROM TO: what is logged, line by line
 	awk -v from="$1" -v to="$2" 'BEGIN {
 		for (i = from; i <= to; i++)
@@ -57,7 +47,7 @@ rsyslog_start() {	# FILE
 	SYNC_NOTES=$T/notes LD_PRELOAD=$SYNC_NOTES_SO \
 		rsyslogd -n -f "$T/rsyslog.conf" -i "$T/rsyslog.pid" 2>"$T/rsyslog.err" &
 	rsyslog_pid=$!
-	wait_for 60 test -S "$T/log.sock"
+	until_true 100 test -S "$T/log.sock"
 }
 
 rsyslog_synced() {	# FILE: its length that rsyslog has last seen made durable

@@ -43,7 +43,7 @@ shares() {	# MODE
 	sqlite3 "$1s.db" "PRAGMA journal_mode=$1; CREATE TABLE s(who INT, n INT);"
 	for i in 1 2 3 4; do
 		for n in {1..25}; do echo "INSERT INTO s VALUES($i, $n);"; done |
-			sqlite3 -bail -cmd ".timeout 60000" "$1s.db" &
+			sqlite3 -bail -cmd ".timeout 200000" "$1s.db" &
 	done
 	wait
 	sqlite3 "$1s.db" "SELECT who, count(*), sum(n) FROM s GROUP BY who;
@@ -63,21 +63,14 @@ write_rows() {	# DATABASE ACKS
 	} 2>/dev/null | stdbuf -oL sqlite3 -bail "$1" >"$2" 2>/dev/null
 }
 acked() { tail -n 1 "$1" 2>/dev/null | grep -x '[0-9]*' || echo 0; }
-has_acked() {	# ACKS ROWS: within a minute
-	local i
-	for ((i = 0; i < 1200; i++)); do
-		(($(acked "$1") >= $2)) && return 0
-		sleep 0.05
-	done
-	return 1
-}
+has_acked() { (($(acked "$1") >= $2)); }	# ACKS ROWS
 start_rows() {	# MODE: in a process group of its own, which ends with it
 	sqlite3 "$MNT/$1k.db" "PRAGMA journal_mode=$1;
 		CREATE TABLE IF NOT EXISTS r(n INTEGER PRIMARY KEY, p); DELETE FROM r;" >/dev/null
 	: >"$T/acks"
 	write_rows "$MNT/$1k.db" "$T/acks" &
 	writer=$!
-	has_acked "$T/acks" 40
+	until_true 150 has_acked "$T/acks" 20	# each takes some syncs
 }
 rows_are_there() {	# MODE
 	local n=$(acked "$T/acks") got

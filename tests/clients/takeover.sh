@@ -17,7 +17,7 @@ work() {	# HOW: replaces the daemon by HOW while all jobs run
 	rm -f "$T/enough"
 	for job in "${jobs[@]}"; do
 		mkdir "$MNT/$how.$job"
-		timeout $((seconds * 10 + 60)) python3 "$here/takeover_work.py" "$job" \
+		timeout $((seconds * 10 + 200)) python3 "$here/takeover_work.py" "$job" \
 			"$MNT/$how.$job" "$seconds" "$T/enough" >"$T/$how.$job" 2>&1 &
 		pids+=($!)
 	done
@@ -49,7 +49,7 @@ ended() {
 }
 
 restarted() {
-	timeout 60 "$ROPECTL" restart "$MNT" >"$T/restart" 2>&1
+	timeout 100 "$ROPECTL" restart "$MNT" >"$T/restart" 2>&1
 }
 
 fs_start -o supervise=on,memory=64M || exit 1

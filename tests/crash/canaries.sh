@@ -3,7 +3,6 @@
 # unless a test makes it), in what it says, in the store or in a bucket; and no bytes of files are
 # in the latter two.
 # shellcheck source-path=SCRIPTDIR disable=SC2317
-TEST_LIMIT_S=${TEST_LIMIT_S:-280}
 . "$(dirname "$0")/../lib/mount.sh"
 : "${ALLOW_CORE_SO:?the path of allow_core.so}"
 here=$(cd "$(dirname "$0")" && pwd)

@@ -65,6 +65,16 @@ def run(what, *command, **more):
     return "%s: %s" % (what, got.stdout.decode(errors="replace")) if got.returncode else None
 
 
+def unmount(what):
+    """Whoever looks at the machine's open files keeps it busy for a moment."""
+    for _ in range(600):
+        why = run("unmounting", "umount", what)
+        if not why or "busy" not in why:
+            break
+        time.sleep(0.1)
+    return why
+
+
 def fsck(store):
     """Once the daemon, which unmounting does not wait for, has let go of it."""
     for _ in range(600):
@@ -90,13 +100,10 @@ def recovered(image, kind, begun, durable):
             return why
         why = run("the history", os.environ["HISTORY"], "check", mnt + "/work", str(begun),
                   str(durable))
-        return why or run("unmounting", "umount", mnt) or fsck(store)
+        return why or unmount(mnt) or fsck(store)
     finally:
         subprocess.run(["umount", mnt], stderr=subprocess.DEVNULL, timeout=120, check=False)
-        for _ in range(600):
-            if not run("", "umount", disk):
-                break
-            time.sleep(0.1)
+        unmount(disk)
 
 
 def points(all_records, first, cuts):

@@ -25,15 +25,11 @@ away() {
 trap 'away; cleanup' EXIT
 
 disk() {	# TYPE
-	local i
 	rm -f "$T/made"
 	truncate -s 320M "$T/made" && "mkfs.$1" -q "$T/made" >/dev/null 2>&1 || return 1
 	"$DISK_LOG" "$T/made" "$T/record" "$T/log" &
 	LOGGER=$!
-	for ((i = 0; i < 500; i++)); do
-		[[ -e $T/log/disk ]] && break
-		sleep 0.02
-	done
+	until_true 60 test -e "$T/log/disk"
 	LOOP=$(losetup -f --show "$T/log/disk" 2>/dev/null) && mount -t "$1" "$LOOP" "$T/disk"
 }
 

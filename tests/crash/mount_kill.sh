@@ -1,7 +1,6 @@
 #!/bin/bash
 # The daemon is killed with SIGKILL under programs that append, insert through views, create,
 # rename and unlink; ROUNDS times (50). mount_kill.c tells what must be there afterwards.
-TEST_LIMIT_S=${TEST_LIMIT_S:-280}
 . "$(dirname "$0")/../lib/mount.sh"
 
 out=$("$MOUNT_KILL" "$STORE" "$KEY" "$MNT" 2>&1)

@@ -17,7 +17,7 @@ status() {	# FILTER of jq
 
 wait_for() {	# FILTER of jq: until it is true of the status
 	local i
-	for ((i = 0; i < 600; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[[ $(status "$1") != true ]] || return 0
 		sleep 0.1
 	done
@@ -59,6 +59,7 @@ is "a period that is none" "$(fs_start -o scrub=often >/dev/null 2>&1; echo $?)"
 log_some() {
 	head -c 3000 /dev/urandom >"$MNT/fresh" && sync "$MNT/fresh" && cp "$MNT/fresh" "$T/copy"
 }
+fs_restart	# and no checkpoint comes soon
 ok "a file is synced, and with it the log" log_some
 segment=$(find "$STORE/wal" -name '*.wal' | sort | tail -1)
 flip "$segment" $((4096 + 30))
@@ -136,11 +137,11 @@ ok "a file that none has read" cp "$MNT/numbers" "$MNT/more"
 fs_stop
 fs_start
 ok "without it none begins" test "$(status .scrub.running)" = false
-ok "one that takes long" scrub --background --rate 100K
+ok "one that takes long" scrub --background --rate 20K
 ok "runs" wait_for '.scrub.running and .scrub.now.bytes > 0'
 scrub --stop
 is "and can be stopped" "$? $(status .scrub.running)" "0 false"
-ok "another one" scrub --background --rate 100K
+ok "another one" scrub --background --rate 20K
 ok "runs, too" wait_for '.scrub.running and .scrub.now.bytes > 0'
 began=$(status .scrub.now.began)
 ok "is saved when the store is closed" fs_stop

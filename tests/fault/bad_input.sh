@@ -28,7 +28,7 @@ says_lines() {
 		shift
 	done
 	shift
-	timeout 30 "$@" >"$T/out" 2>"$T/err" </dev/null
+	timeout 100 "$@" >"$T/out" 2>"$T/err" </dev/null
 	status=$?
 	[[ $status == "$want" && $(wc -l <"$T/err") == "$lines" && ! -s $T/out ]] || good=1
 	for word in "${words[@]}"; do

@@ -2,7 +2,6 @@
 # The disk below the store is full: writes say so, what was acknowledged stays and can be read
 # (after a kill too), files can be removed, and then writing goes on without a new mount.
 # shellcheck source-path=SCRIPTDIR disable=SC2317
-TEST_LIMIT_S=${TEST_LIMIT_S:-170}
 . "$(dirname "$0")/../lib/mount.sh"
 
 : "${FSCK:?the path of ropefs-fsck}"
@@ -46,13 +45,7 @@ is_beginning() {
 
 # Space comes back when a checkpoint has been made and the garbage collected.
 write_again() {
-	local i
-	for ((i = 0; i < 45; i++)); do
-		new_file "$1" && return 0
-		sleep 1
-	done
-	cat "$T/dd"
-	return 1
+	until_true 120 new_file "$1" || { cat "$T/dd"; return 1; }
 }
 
 kill_daemon() {
@@ -125,13 +118,8 @@ rounds() {	# KIND
 }
 
 room_again() {	# KIB
-	local i
-	for ((i = 0; i < 60; i++)); do
-		(($(df --output=avail -k "$MNT" | tail -n1) > $1)) && return 0
-		sleep 1
-	done
-	df -k "$MNT"
-	return 1
+	has_room() { (($(df --output=avail -k "$MNT" | tail -n1) > $1)); }
+	until_true 120 has_room "$1" || { df -k "$MNT"; return 1; }
 }
 
 others() {

@@ -27,7 +27,8 @@
 
 enum {
 	LINE = 14, /* "line 00000000\n" */
-	LINES_MIN = 100
+	LINES_MIN = 100,
+	SETTLING_TRIES = 3000
 };
 
 static int wrong(const char *format, ...)
@@ -152,15 +153,20 @@ static ssize_t first_gap(const char *p, ssize_t n)
 }
 
 /* The kernel takes a greater size before it drops the page in which the file ended so far
- * (fuse_do_setattr()): for that moment what came last reads as zeros. Nothing else may. */
+ * (fuse_do_setattr()): for that moment, however long the machine makes it, what came last reads as
+ * zeros. Nothing else may. */
 static bool is_settling(int fd, const char *p, ssize_t n, off_t at)
 {
 	char line[LINE];
 
 	if (n < LINE || memchr(p, 0, (size_t)n) != p + n - LINE)
 		return false;
-	usleep(20000);
-	return pread(fd, line, LINE, at + n - LINE) < LINE || !memchr(line, 0, LINE);
+	for (unsigned tries = 0; tries < SETTLING_TRIES; tries++) {
+		usleep(20000);
+		if (pread(fd, line, LINE, at + n - LINE) < LINE || !memchr(line, 0, LINE))
+			return true;
+	}
+	return false;
 }
 
 static int cmd_rotate(char **a)

@@ -43,8 +43,8 @@ class Alarm(Exception):
 def stop(*_):
     raise Alarm
 signal.signal(signal.SIGALRM, stop)
-signal.setitimer(signal.ITIMER_REAL, 0.3)
 try:
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
     print("read", os.read(fd, 100))
 except Alarm:
     print("interrupted")

@@ -1,7 +1,6 @@
 #!/bin/bash
 # Names that only a broken kernel sends, offsets near 2^63, listing while everything goes: each
 # gets its errno, and the store stays whole.
-TEST_LIMIT_S=${TEST_LIMIT_S:-800}
 . "$(dirname "$0")/../lib/mount.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 

@@ -154,19 +154,23 @@ ok "which ends with its last user" wait_gone "$pid" 60
 
 # --- damage ---
 
-damaged_log() {	# a store that a killed daemon left, with a record rotten
+# Its log begins with these records, and no checkpoint has made them needless meanwhile.
+new_store() {
 	local i
-	fs_start || return 1
+	rm -rf "$STORE" "$KEY"
+	"$ROPECTL" init "$STORE" --key-file "$KEY" >/dev/null && fs_start || return 1
 	for i in 1 2 3 4 5 6 7 8; do
 		head -c 20000 /dev/urandom >"$MNT/d$i" && sync "$MNT/d$i" || return 1
 	done
-	fs_kill || return 1
+	i=$(sed -n 's/.*"checkpoints":[[:space:]]*\([0-9]*\).*/\1/p' "$MNT/.ropefs/status")
+	fs_kill && [[ $i == 0 ]]
+}
+damaged_log() {	# a store that a killed daemon left, with a record rotten
+	new_store || new_store || new_store || return 1
 	dd if=/dev/zero of="$STORE/wal/0000000000000001.wal" bs=4096 seek=14 count=3 \
 		conv=notrunc status=none
 }
-# A new one: its log begins with these records.
 STORE=$T/damaged KEY=$T/key3
-"$ROPECTL" init "$STORE" --key-file "$KEY" >/dev/null
 fs=("$ROPEFS" --key-file "$KEY")
 ok "a store whose log is damaged" damaged_log
 for how in rw ro; do

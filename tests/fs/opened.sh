@@ -10,7 +10,7 @@ digits() { printf '0123456789' >f; }
 
 store_has() {	# INODES: waits until there are so many, the root's among them
 	local i got
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 1000; i++)); do
 		got=$(tr -d '\t\n ' <.ropefs/status | grep -o '"inodes":[0-9]*')
 		[[ ${got#*:} == "$1" ]] && return 0
 		sleep 0.1
@@ -48,19 +48,12 @@ is "not even by a descriptor for neither reading nor writing" \
 is "its views are read" "$(head -c 4 prog@bytes=1..4)" ELF
 is "and it is as it was" "$(cksum <prog)" "$sum"
 kill "$sleeper"; wait "$sleeper" 2>/dev/null
-not_busy() {
-	local i
-	for ((i = 0; i < 100; i++)); do
-		(exec 9>>prog@bytes=0..0) 2>/dev/null && return 0
-		sleep 0.1
-	done
-	return 1
-}
-ok "when it has ended, a view of it is opened again" not_busy
+not_busy() { (exec 9>>prog@bytes=0..0); }
+ok "when it has ended, a view of it is opened again" until_true 100 not_busy
 is "nor is it written when the view was open before" \
 	"$("$FSOP" view-run prog@bytes=0..0 ./prog; cksum <prog)" "ETXTBSY
 $sum"
-ok "when that has ended it is written" not_busy
+ok "when that has ended it is written" until_true 100 not_busy
 ok "at last" sh -c 'printf x >prog@bytes=0..0'
 
 # --- truncated by open(2) for reading ---
@@ -103,7 +96,7 @@ ENXIO
 3"
 hole=$("$FSOP" seek big@bytes=2..1000000 hole 1)
 ok "and begin soon after the data" test "$hole" -ge 6 -a "$hole" -le 4094
-timeout 30 cp big@bytes=..4611686018427387904 copy
+timeout 100 cp big@bytes=..4611686018427387904 copy
 is "so that a copy is quick" "$(stat -c '%s' copy; head -c 8 copy)" "4611686018427387904
 onertend"
 is "and all else goes on" "$(echo on >other; cat other)" on

@@ -1,7 +1,6 @@
 #!/bin/bash
 # System calls: what they say and do is what they say and do in an ordinary directory, or what
 # docs/POSIX.md says.
-TEST_LIMIT_S=${TEST_LIMIT_S:-800}
 . "$(dirname "$0")/../lib/mount.sh"
 fs_start -o allow_other || exit 1
 python3 "$(dirname "$0")/posix_calls.py" "$PLAIN" "$MNT" >"$T/calls"

@@ -2,7 +2,6 @@
 # A user without rights reads, names, follows, snapshots and edits nothing that plain permissions
 # deny: by views, ioctls, cursors, transactions, snapshots and .ropefs. With tools/test --long the random
 # calls are more, and others each time; SEED and STEPS say which.
-TEST_LIMIT_S=${TEST_LIMIT_S:-170}
 . "$(dirname "$0")/../lib/mount.sh"
 needs setfacl
 here=$(cd "$(dirname "$0")" && pwd)

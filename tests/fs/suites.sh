@@ -87,7 +87,7 @@ is "no page is kept that a direct write has replaced" \
 	"$("$HANDLES" stale "$MNT/cached" "${ROPEFS_STALE_S:-2}")" fresh
 
 # mount(8) may change the kernel's part of a mount (xfstests 294, 306, 452).
-fs=(timeout 30 "$ROPEFS" --key-file "$KEY")
+fs=(timeout 100 "$ROPEFS" --key-file "$KEY")
 echo x >"$MNT/f"
 ok "remount,ro" "${fs[@]}" -o remount,ro "$STORE" "$MNT"
 fails "takes no writes" "Read-only file system" touch "$MNT/f"

@@ -5,7 +5,8 @@
 # an ordinary directory beside it for comparison, $STORE the store, $KEY its key.
 #
 # From the environment: ROPEFS and ROPECTL, the programs' paths; FSOP, that of the helper made
-# of tests/fs/fsop.c, where a test uses it.
+# of tests/fs/fsop.c, where a test uses it; OWN_NET, not empty: servers of the test have a network
+# (127.0.0.1) of their own.
 # shellcheck shell=bash
 
 : "${ROPEFS:?the path of the daemon}" "${ROPECTL:?the path of ropectl}"
@@ -16,9 +17,16 @@ if [[ $(id -u) != 0 || ! -e /dev/fuse ]]; then
 fi
 if [[ -z ${MOUNT_SH_INNER-} ]]; then
 	export MOUNT_SH_INNER=1
-	exec timeout -k 20 "${TEST_LIMIT_S:-170}" unshare -m --propagation private \
-		bash "$0" "$@"
+	# Ports that were free a moment ago are, where nobody else is.
+	own=(-m --propagation private)
+	[[ -z ${OWN_NET-} ]] || ! unshare -n true 2>/dev/null || own+=(-n)
+	exec timeout -k 20 $((${TEST_LIMIT_S:-280} * ${CK_TIMEOUT_MULTIPLIER:-1})) \
+		unshare "${own[@]}" bash "$0" "$@"
 fi
+[[ -z ${OWN_NET-} ]] || python3 -c '
+import fcntl, socket, struct
+up, set_flags = 1, 0x8914
+fcntl.ioctl(socket.socket(), set_flags, struct.pack("16sh14x", b"lo", up))'
 
 export LC_ALL=C
 umask 022
@@ -63,6 +71,16 @@ has_ended() {	# PID
 	line=${line##*) }
 	tasks=("/proc/$1/task"/*)
 	[[ $line == [ZX]* && ${#tasks[@]} -le 1 ]]
+}
+
+until_true() {	# SECONDS COMMAND...: until it succeeds
+	local i n=$(($1 * 10))
+	shift
+	for ((i = 0; i < n; i++)); do
+		"$@" >/dev/null 2>&1 && return 0
+		sleep 0.1
+	done
+	"$@"
 }
 
 wait_gone() {	# PID SECONDS: waits until the process has ended

@@ -51,21 +51,17 @@ mkdir "$T/gone"
 mv "$T/bucket"/* "$T/gone"
 fs_start || exit 1
 echo more >"$MNT/more"
-timeout 100 "$ROPECTL" sync --remote "$MNT" >"$T/sync" 2>&1 &
+timeout 400 "$ROPECTL" sync --remote "$MNT" >"$T/sync" 2>&1 &
 syncing=$!
-for ((i = 0; i < 600; i++)); do
-	"$ROPECTL" status "$MNT" | grep -q "BUCKET needs a look" && break
-	sleep 0.1
-done
-"$ROPECTL" status "$MNT" >"$T/status"
-ok "status says that something is wrong with it" grep -q "^state .*BUCKET needs a look" "$T/status"
-ok "and what" grep -q "^bucket .*the last that was put, is not in" "$T/status"
+status_says() {	# WORDS
+	timeout 60 "$ROPECTL" status "$MNT" >"$T/status" && grep -q "$1" "$T/status"
+}
+ok "status says that something is wrong with it" until_true 120 status_says \
+	"^state .*BUCKET needs a look"
+ok "and what" until_true 60 status_says "^bucket .*the last that was put, is not in"
 is "and so for programs" "$("$ROPECTL" status --json "$MNT" | jq -r .remote.url)" "$URL"
-for ((i = 0; i < 300; i++)); do
-	grep -q waiting "$T/sync" && break
-	sleep 0.1
-done
-ok "who waits for it is told why" grep -q "^ropectl: waiting: .*is not in" "$T/sync"
+ok "who waits for it is told why" until_true 60 \
+	grep -q "^ropectl: waiting: .*is not in" "$T/sync"
 mv "$T/gone"/* "$T/bucket"
 kill "$syncing" 2>/dev/null
 wait "$syncing"
@@ -96,14 +92,7 @@ ok "what is still here is put again" verify --data --repair "$MNT"
 ok "and all is there again" verify --data "$MNT"
 # One that takes long shows how far it is, and ends with who asked, or with the mount.
 far() { grep -q "\"verify_total\":[[:space:]]*$1" "$MNT/.ropefs/remote"; }
-until_far() {
-	local i
-	for ((i = 0; i < 600; i++)); do
-		far "$1" && return
-		sleep 0.1
-	done
-	return 1
-}
+until_far() { until_true 120 far "$1"; }
 "$ROPECTL" verify --data --rate 1K "$MNT" >/dev/null 2>&1 &
 verifying=$!
 ok "a verify tells how far it is" until_far '[1-9]'
@@ -159,17 +148,11 @@ mount -t tmpfs -o size=2M none "$T/small"
 KEY=$T/roomless.key fs_start || exit 1
 ok "a small bucket" remote add "$MNT" "file://$T/small" --interval 1s
 head -c 8M /dev/urandom >"$MNT/random"
-timeout 200 "$ROPECTL" sync --remote "$MNT" 2>"$T/sync" &
+timeout 400 "$ROPECTL" sync --remote "$MNT" 2>"$T/sync" &
 syncing=$!
-for ((i = 0; i < 300; i++)); do
-	grep -q "No space" <("$ROPECTL" status "$MNT") && break
-	sleep 0.1
-done
-ok "status says that it is full" grep -q "No space left" <("$ROPECTL" status "$MNT")
-for ((i = 0; i < 300; i++)); do
-	(($(jq .cycle_errors "$MNT/.ropefs/remote") >= 4)) && break
-	sleep 0.1
-done
+ok "status says that it is full" until_true 120 status_says "No space left"
+failed_often() { (($(jq .cycle_errors "$MNT/.ropefs/remote") >= 4)); }
+until_true 120 failed_often
 mount -o remount,size=64M "$T/small"
 wait "$syncing"
 result $? "with room all goes on by itself"

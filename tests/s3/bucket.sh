@@ -27,12 +27,3 @@ bucket_end() {
 }
 
 bucket_stop() { ! is_rgw || rgw_stop; }
-
-until_true() {	# COMMAND...: within a minute
-	local i
-	for ((i = 0; i < 600; i++)); do
-		"$@" >/dev/null 2>&1 && return 0
-		sleep 0.1
-	done
-	return 1
-}

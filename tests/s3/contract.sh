@@ -161,7 +161,7 @@ kill -STOP "$PROXY"
 interrupted() { timeout 60 bash -c 'timeout -s INT 2 cat "$0" >"$1"; echo $?' "$MNT/$1" /dev/null; }
 is "a reader that waits can be interrupted" "$(interrupted f1)" 124
 is "one of a queue, too" "$(interrupted q/lines)" 124
-ok "what is local waits for nothing" timeout 25 ls -l "$MNT/q"
+ok "what is local waits for nothing" timeout 100 ls -l "$MNT/q"
 kill -CONT "$PROXY"
 fs_stop
 

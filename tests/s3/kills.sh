@@ -30,7 +30,7 @@ writer() {
 start() { fs_start -o durability=remote; }
 acked() { tail -n1 "$ACKED"; }
 more_acked() { (($(acked) + 0 > was)); }
-until_more_acked() { until_true more_acked || until_true more_acked; }
+until_more_acked() { until_true 120 more_acked; }
 large() {	# I: a file to be evicted, its sum noted when it is durable
 	head -c 700K /dev/urandom >"$T/large" && cp "$T/large" "$MNT/large$1" &&
 		sync "$MNT/large$1" && (cd "$T" && sha256sum <large) | sed "s/-/large$1/" >>"$SUMS"

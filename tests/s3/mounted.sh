@@ -12,14 +12,7 @@ fill() {	# NAME MIB
 }
 gets() { sed -n 's/^ropefs_remote_get_total //p' "$MNT/.ropefs/metrics"; }
 only_there() { sed -n 's/^ropefs_remote_only_packs //p' "$MNT/.ropefs/metrics"; }
-wait_evicted() {	# until a pack is only in the bucket
-	local i
-	for ((i = 0; i < 300; i++)); do
-		[[ $(only_there) -gt 0 ]] && return 0
-		sleep 0.1
-	done
-	return 1
-}
+is_evicted() { (($(only_there) > 0)); }	# a pack is only in the bucket
 
 fails "a place that is none is refused" "begins with neither" \
 	"$ROPECTL" remote add "$STORE" ftp://x --key-file "$KEY"
@@ -35,7 +28,7 @@ for i in 1 2 3 4; do
 	fill "c$i" 3
 	timeout 100 "$ROPECTL" sync --remote "$MNT" || echo "# sync: $?"
 done
-ok "packs over the limit leave" wait_evicted
+ok "packs over the limit leave" until_true 120 is_evicted
 is "a scrub says what it did not read, and who does" "$(timeout 100 "$ROPECTL" scrub "$MNT" |
 	grep -c 'packs of .* are in the bucket only and were not read: .*ropectl verify')" 1
 before=$(hash "$MNT")

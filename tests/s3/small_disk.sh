@@ -83,7 +83,7 @@ for day in 1 2 3 4 5 6 7; do
 	bytes "$((100 + day))" 1 >"$MNT/day$day" || echo "# day $day: refused"
 	sleep 1
 done
-is "what is here is read at once" "$(timeout 25 cat "$MNT/here")" here
+is "what is here is read at once" "$(timeout 100 cat "$MNT/here")" here
 ok "the week is all here" same 107 1 day7
 full() {	# until it is
 	local i
