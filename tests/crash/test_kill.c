@@ -16,9 +16,10 @@
 #include "core/ropefs.h"
 #include "tests/lib/suite.h"
 
-#define RECORD	 24 /* bytes: "record ", 16 digits, newline */
-#define TEXT_MAX 32
-#define EDIT	 10
+#define RECORD	     24 /* bytes: "record ", 16 digits, newline */
+#define TEXT_MAX     32
+#define EDIT	     10
+#define RECORD_TRIES 12000
 
 /* Shared with the child: what a sync had acknowledged. */
 struct oracle {
@@ -165,6 +166,9 @@ static void one_round(struct rng *rng)
 		_exit(1);
 	}
 	nanosleep(&nap, NULL);
+	/* One of the rounds at least has something to lose, however slow the disk is. */
+	for (int i = 0; !oracle->records && i < RECORD_TRIES; i++)
+		usleep(10000);
 	kill(pid, SIGKILL);
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);

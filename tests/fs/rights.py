@@ -404,7 +404,7 @@ class Tries:
 def tries(seed, steps):
     t = Tries(int(seed))
     become()
-    signal.alarm(100)
+    signal.alarm(500)  # a call that waits for ever ends the test
     for _ in range(int(steps)):
         t.step()
     check('%d calls, %d of them done, tell nothing (SEED=%s)' % (t.calls, t.done, seed),

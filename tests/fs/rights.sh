@@ -9,7 +9,7 @@ long=$((${TEST_SECONDS:-0} >= 60))
 seed=${SEED:-$((long ? RANDOM * RANDOM + 1 : 1))} steps=${STEPS:-$((long ? 20000 : 1500))}
 echo "# SEED=$seed"
 
-in_mount() { (cd "$MNT" && timeout 120 python3 "$here/rights.py" "$@"); }
+in_mount() { (cd "$MNT" && timeout 600 python3 "$here/rights.py" "$@"); }
 
 run() {	# what rights.py says, as ours
 	in_mount "$@" >"$T/$1"

@@ -16,6 +16,7 @@
 
 #define PATH_DEPTH 3
 #define NAMES	   3
+#define OPS_MIN	   1000
 
 static char store[4200], key[4200], shadow[4200];
 
@@ -269,7 +270,7 @@ START_TEST(names_behave_as_on_the_systems_filesystem)
 	w.root = open(shadow, O_RDONLY | O_DIRECTORY);
 	ck_assert_int_ge(w.root, 0);
 	world_open(&w);
-	while (time(NULL) < until) {
+	while (time(NULL) < until || w.ops <= OPS_MIN) {
 		for (int i = 0; i < 200; i++)
 			step(&w);
 		compare_dir(&w, w.root, ROPEFS_ROOT_INO);
@@ -286,7 +287,6 @@ START_TEST(names_behave_as_on_the_systems_filesystem)
 	printf("# %llu operations, %llu refused by both, %llu reopenings\n",
 	       (unsigned long long)w.ops, (unsigned long long)w.agreed_errors,
 	       (unsigned long long)w.reopened);
-	ck_assert_uint_gt(w.ops, 1000);
 }
 END_TEST
 

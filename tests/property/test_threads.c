@@ -17,6 +17,7 @@
 #define WRITERS	  4
 #define FILE_MAX  (512 * 1024)
 #define WRITE_MAX 9000
+#define STEPS_MIN 30 /* of each writer, however slow the machine is */
 
 struct writer {
 	struct ropefs *fs;
@@ -129,7 +130,7 @@ static void *writer_main(void *arg)
 {
 	struct writer *w = arg;
 
-	while (!atomic_load(&stopping) && !*w->error) {
+	while ((!atomic_load(&stopping) || w->steps < STEPS_MIN) && !*w->error) {
 		edit(w);
 		w->steps++;
 		if (rng_below(&w->rng, 8) == 0)
@@ -241,7 +242,6 @@ START_TEST(threads_edit_while_checkpoints_run)
 	ck_ok(ropefs_close(fs));
 	printf("# %llu steps, %llu checkpoints and collections\n",
 	       (unsigned long long)steps, (unsigned long long)keeper.steps);
-	ck_assert_uint_gt(steps, 100);
 }
 END_TEST
 
