@@ -96,6 +96,19 @@ static int admit_space(struct ropefs *fs, uint64_t n)
 	return 0;
 }
 
+static void tell_waits(struct ropefs *fs, enum ropefs_waits what, bool begins)
+{
+	if (fs->opts.waits)
+		fs->opts.waits(fs->opts.event_arg, what, begins);
+}
+
+static void wait_room_locked(struct ropefs *fs, enum ropefs_waits what)
+{
+	tell_waits(fs, what, true);
+	lock_wait(&fs->engine, &fs->room, 0);
+	tell_waits(fs, what, false);
+}
+
 /* Waits until a checkpoint has made room in memory. */
 static int admit_memory(struct ropefs *fs, unsigned io_flags)
 {
@@ -109,7 +122,7 @@ static int admit_memory(struct ropefs *fs, unsigned io_flags)
 		/* While the store is being opened nobody else would make room. */
 		if (fs->threads_started) {
 			background_kick_checkpoint_locked(fs);
-			lock_wait(&fs->engine, &fs->room, 0);
+			wait_room_locked(fs, ROPEFS_WAITS_MEMORY);
 		} else {
 			int r;
 
@@ -144,7 +157,7 @@ static void reclaim(struct ropefs *fs)
 	fs->reclaim_wanted = true;
 	background_kick_checkpoint_locked(fs);
 	while (fs->reclaims == done && !fs->read_only && !fs->stopping)
-		lock_wait(&fs->engine, &fs->room, 0);
+		wait_room_locked(fs, ROPEFS_WAITS_SPACE);
 }
 
 /* Waits while the bucket takes what must leave the disk first. */
@@ -155,7 +168,7 @@ static int admit_remote(struct ropefs *fs, uint64_t n, unsigned io_flags)
 	while ((r = remote_admit(fs, n)) == -EAGAIN) {
 		if (io_flags & ROPEFS_NOWAIT || fs->read_only)
 			break;
-		lock_wait(&fs->engine, &fs->room, 0);
+		wait_room_locked(fs, ROPEFS_WAITS_SPACE);
 	}
 	return r == -EAGAIN && fs->read_only ? -E_READ_ONLY : r;
 }
@@ -283,6 +296,23 @@ static unsigned whom_to_tell(struct ropefs *fs, const struct op *op,
 	return n;
 }
 
+/* As far as a change has to come before its call returns. */
+static int log_change(struct ropefs *fs, uint64_t lsn, bool may_sync)
+{
+	bool sync = may_sync && fs->opts.durability == ROPEFS_SYNC;
+	int r;
+
+	if (!sync && !fs->opts.push)
+		return 0;
+	r = sync ? -EAGAIN : wal_push_now(fs->wal);
+	if (r != -EAGAIN)
+		return r;
+	tell_waits(fs, ROPEFS_WAITS_LOG, true);
+	r = sync ? log_sync(fs, lsn) : wal_push(fs->wal);
+	tell_waits(fs, ROPEFS_WAITS_LOG, false);
+	return r;
+}
+
 int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
 	       struct ropefs_attr *ret)
 {
@@ -334,7 +364,5 @@ int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
 	lock_drop(&fs->engine);
 	for (unsigned i = 0; i < n_told; i++)
 		fs->opts.changed(fs->opts.event_arg, told[i]);
-	if (fs->opts.durability == ROPEFS_SYNC && !op->unseen)
-		return log_sync(fs, lsn);
-	return fs->opts.push ? wal_push(fs->wal) : 0;
+	return log_change(fs, lsn, !op->unseen);
 }

@@ -57,6 +57,14 @@ struct ropefs_log_mark {
 	uint64_t words[2]; /* atomic */
 };
 
+/* What a change may have to wait for. */
+enum ropefs_waits {
+	ROPEFS_WAITS_MEMORY, /* a checkpoint: every change */
+	ROPEFS_WAITS_SPACE, /* room on the disk, or in the bucket: those that free none */
+	ROPEFS_WAITS_LOG, /* to be durable, or pushed: every change */
+	ROPEFS_WAITS_KINDS
+};
+
 struct ropefs_opts {
 	const char *key_file; /* NULL: the default place */
 	bool read_only; /* writes nothing to the store but the lock file */
@@ -85,6 +93,9 @@ struct ropefs_opts {
 	 * checkpoint compressed their bytes. Only of those that ropefs_hold() holds, and of some
 	 * in snapshots. From a thread of the store, which it must not make wait. May be NULL. */
 	void (*blocks)(void *event_arg, const uint64_t *inos, size_t n);
+	/* NULL, or told when a change begins to wait, and when that is over, by the thread that
+	 * makes it; with locks of the store held: it must return soon and not call back. */
+	void (*waits)(void *event_arg, enum ropefs_waits what, bool begins);
 	/* For a process that another one may take over from when it is killed. push: a change is
 	 * in the log's file, safe from that, when its call returns. keep_orphans: inodes without
 	 * names are there until somebody held and released them (else opening removes them).

@@ -14,6 +14,7 @@
 #include "fs/expire.h"
 #include "fs/copies.h"
 #include "fs/follow.h"
+#include "fs/held.h"
 #include "fs/inodes.h"
 #include "fs/listings.h"
 #include "fs/names.h"
@@ -86,6 +87,7 @@ struct daemon {
 	struct pool workers;
 	struct pool
 		far; /* reads that ask the bucket: what is local doesn't wait for them */
+	struct held held; /* changes that wait */
 	struct pool edits[EDIT_THREADS]; /* one thread each; by inode */
 	struct sizes sizes;
 	struct waits waits;
@@ -167,7 +169,9 @@ struct task {
 /* NULL: out of memory, and the request (if any) has been answered. */
 struct task *task_new(struct daemon *d, fuse_req_t req, const void *data, size_t n);
 void task_free(struct task *t);
-/* step(t) will run in a worker. */
+/* step(t) will run in a thread of the pool. */
+void task_run_in(struct task *t, struct pool *p, void (*step)(struct task *t));
+/* step(t) will run in a worker. It may wait for what is local, but not long. */
 void task_run(struct task *t, void (*step)(struct task *t));
 /* The same in threads that may wait for the bucket. */
 void task_run_far(struct task *t, void (*step)(struct task *t));

@@ -217,6 +217,11 @@ void inodes_put(struct inodes *t, uint64_t ino, uint64_t times)
 	count_out(t, ino, 0, times);
 }
 
+bool inodes_edit_try(struct inodes *t, uint64_t ino)
+{
+	return !pthread_mutex_trylock(&t->edit[ino % EDIT_LOCKS]);
+}
+
 void inodes_edit_lock(struct inodes *t, uint64_t ino)
 {
 	pthread_mutex_lock(&t->edit[ino % EDIT_LOCKS]);

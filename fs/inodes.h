@@ -50,6 +50,7 @@ int inodes_inherit(struct inodes *t, uint64_t ino);
 void inodes_sweep(struct inodes *t, bool (*knows)(void *arg, uint64_t ino), void *arg);
 
 void inodes_edit_lock(struct inodes *t, uint64_t ino);
+bool inodes_edit_try(struct inodes *t, uint64_t ino); /* the same, if nobody has it */
 void inodes_edit_unlock(struct inodes *t, uint64_t ino);
 uint64_t inodes_edits(struct inodes *t, uint64_t ino);
 void inodes_edited(struct inodes *t, uint64_t ino);

@@ -33,8 +33,12 @@
 #include <unistd.h>
 
 enum {
-	LOOPS = 2, /* one at a time; the other takes over while it waits for the log */
-	LOOPS_SYNC = 8, /* all at once: there each change waits for the log */
+	/* One at a time. Others take over while it leads a sync, waits for an edit of the file, for
+	 * room, or for memory or the log (held.h). With durability=sync several wait for that. */
+	LOOPS = 5,
+	LOOPS_SYNC = 8,
+	LOG_WAITS = 1,
+	LOG_WAITS_SYNC = LOOPS_SYNC - LOOPS + LOG_WAITS,
 	WORKERS = 4,
 	FAR_WORKERS = 8,
 	DRAIN_S = 10,
@@ -191,6 +195,7 @@ static int open_store(const struct options *o, const struct seat *seat, struct d
 	opts.event_arg = d;
 	opts.changed = names_changed;
 	opts.blocks = blocks_changed;
+	opts.waits = held_waits;
 	opts.push = seat;
 	opts.log_mark = keep_log_mark();
 	if (seat && seat->took_over) {
@@ -317,6 +322,7 @@ static void release_daemon(struct daemon *d)
 {
 	pool_stop(&d->workers);
 	pool_stop(&d->far);
+	held_stop(&d->held);
 	edits_stop(d);
 	waits_release(&d->waits);
 	ropefs_follow_stop(d->fs);
@@ -438,6 +444,8 @@ static int start_threads(struct mounted *m)
 
 	if (r >= 0)
 		r = pool_start(&d->far, "ropefs-far", FAR_WORKERS);
+	if (r >= 0)
+		r = held_start(&d->held, d->sync ? LOG_WAITS_SYNC : LOG_WAITS);
 	if (r >= 0)
 		r = edits_start(d);
 	if (r >= 0 && d->took_over)
@@ -641,6 +649,7 @@ int mount_end(struct mounted *m)
 		unmount(m);
 	pool_stop(&d->workers);
 	pool_stop(&d->far);
+	held_stop(&d->held);
 	edits_stop(d);
 	if (m->is_mounted && drained)
 		unmount(m);

@@ -94,20 +94,9 @@ void edits_stop(struct daemon *d)
 		pool_stop(&d->edits[i]);
 }
 
-static void run(struct job *job)
-{
-	struct task *t = (struct task *)job;
-
-	keep_request(t->unique);
-	t->step(t);
-}
-
 void task_edit(struct task *t, fuse_ino_t ino, void (*step)(struct task *t))
 {
-	t->step = step;
-	t->job.run = run;
-	count(&t->d->counters.deferred, 1);
-	pool_push(&t->d->edits[ino % EDIT_THREADS], &t->job);
+	task_run_in(t, &t->d->edits[ino % EDIT_THREADS], step);
 }
 
 static pthread_mutex_t park_mutex = PTHREAD_MUTEX_INITIALIZER;

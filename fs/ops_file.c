@@ -402,7 +402,7 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 	t->fi = *fi;
 	t->privs = privs;
 	if (done < 0)
-		task_run(t, write_waiting);
+		task_run_held(t, write_waiting);
 	else
 		sync_here(t, write_synced);
 }
@@ -612,7 +612,7 @@ void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t n
 	t->flags = (unsigned)mode;
 	t->off = (uint64_t)off;
 	t->n = (uint64_t)n;
-	task_run(t, fallocate_waiting);
+	task_run_held(t, fallocate_waiting);
 }
 
 /* The file of the store behind one side of a copy, and where in it; -EOPNOTSUPP makes the
@@ -681,5 +681,5 @@ void any_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
 	t->to_fh = to_fi->fh;
 	t->to_off = (uint64_t)to_off;
 	t->n = n < 0xfffff000u ? n : 0xfffff000u; /* the reply counts in 32 bits */
-	task_run(t, copy_waiting);
+	task_run_held(t, copy_waiting);
 }

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { NOT_BEGUN = 1 }; /* of a task: a write whose file somebody else had */
+
 struct queue_file {
 	pthread_mutex_t mutex;
 	enum ropefs_framing framing; /* 0: not asked yet */
@@ -271,6 +273,15 @@ static int take(struct queue_write *w)
 	return r;
 }
 
+/* Who writes may wait with it, which a loop (nowait) must not. */
+static bool take_mutex(struct queue_file *f, bool nowait)
+{
+	if (nowait)
+		return !pthread_mutex_trylock(&f->mutex);
+	pthread_mutex_lock(&f->mutex);
+	return true;
+}
+
 /* What a record is; a file keeps it for life. */
 static int ask_framing(struct daemon *d, uint64_t ino, struct queue_file *f)
 {
@@ -313,7 +324,8 @@ static ssize_t write_now(struct daemon *d, uint64_t ino, const struct fuse_file_
 
 	if (!w.f)
 		return -ENOMEM;
-	pthread_mutex_lock(&w.f->mutex);
+	if (!take_mutex(w.f, nowait))
+		return -EAGAIN;
 	r = ask_framing(d, ino, w.f);
 	if (r >= 0)
 		r = fi->writepage ? -EPERM : may_write(d, ino, w.f, off, fi->flags);
@@ -325,22 +337,25 @@ static ssize_t write_now(struct daemon *d, uint64_t ino, const struct fuse_file_
 	return w.at ? (ssize_t)w.at : r;
 }
 
-/* How much of the write at hand a daemon before has taken. */
-static size_t taken_before(struct daemon *d, uint64_t ino,
-			   const struct fuse_file_info *fi)
+/* A write begins: *ret_done: how much of it a daemon before has taken. False: not now. */
+static bool begin(struct daemon *d, uint64_t ino, const struct fuse_file_info *fi,
+		  bool nowait, size_t *ret_done)
 {
 	struct queue_file *f = file_of(d, ino, fi);
 	size_t done = 0;
 	bool made;
 
+	*ret_done = 0;
 	if (!f)
-		return 0;
-	pthread_mutex_lock(&f->mutex);
+		return true;
+	if (!take_mutex(f, nowait))
+		return false;
 	if (kept_resent(&f->kept, &made, NULL, 0))
 		done = f->now.done;
 	f->now.done = done;
 	pthread_mutex_unlock(&f->mutex);
-	return done;
+	*ret_done = done;
+	return true;
 }
 
 /* What was kept of a line becomes a record as it is, so that a sync covers it; its rest will be
@@ -386,10 +401,15 @@ static void written(struct daemon *d, fuse_req_t req, ssize_t r)
 
 static void write_waiting(struct task *t)
 {
+	size_t done = 0;
 	ssize_t r;
 
+	if (t->flags == NOT_BEGUN)
+		begin(t->d, t->ino, &t->fi, false, &done);
+	t->to_off += done;
 	follow_hold();
-	r = write_now(t->d, t->ino, &t->fi, t->data, t->n, t->off, false);
+	r = write_now(t->d, t->ino, &t->fi, t->data + done, t->n - done, t->off + done,
+		      false);
 	if (r >= 0 && (t->d->sync || t->fi.flags & O_DSYNC)) {
 		int synced = sync_all(t->d, t->ino, &t->fi);
 
@@ -405,8 +425,9 @@ void queue_file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, o
 		      struct fuse_file_info *fi)
 {
 	struct daemon *d = daemon_of(req);
-	size_t done = taken_before(d, ino, fi);
-	bool waits = d->sync || fi->flags & O_DSYNC;
+	size_t done;
+	bool begun = begin(d, ino, fi, true, &done);
+	bool waits = !begun || d->sync || fi->flags & O_DSYNC;
 	ssize_t r = -EAGAIN;
 	struct task *t;
 
@@ -428,7 +449,8 @@ void queue_file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, o
 	t->to_off = done;
 	t->off = (uint64_t)off + done;
 	t->n = n - done;
-	task_run(t, write_waiting);
+	t->flags = begun ? 0 : NOT_BEGUN;
+	task_run_held(t, write_waiting);
 }
 
 /* What was kept, as the record that it is now; a line that a sync has cut gets its end. */
@@ -475,9 +497,10 @@ static void flush_waiting(struct task *t)
 	follow_wake_later();
 }
 
-/* Has the handle something that only a worker may write? */
+/* Has the handle something that only a worker may write? nowait: it may have while somebody
+ * writes. */
 static bool keeps(struct daemon *d, const struct fuse_file_info *fi,
-		  bool (*what)(const struct queue_file *f))
+		  bool (*what)(const struct queue_file *f), bool nowait)
 {
 	struct queue_files *q = &d->queues;
 	struct queue_file *f;
@@ -488,7 +511,8 @@ static bool keeps(struct daemon *d, const struct fuse_file_info *fi,
 	pthread_mutex_unlock(&q->mutex);
 	if (!f) /* it never wrote */
 		return false;
-	pthread_mutex_lock(&f->mutex);
+	if (!take_mutex(f, nowait))
+		return true;
 	yes = what(f);
 	pthread_mutex_unlock(&f->mutex);
 	return yes;
@@ -503,12 +527,12 @@ static void run_on(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *
 		return;
 	t->ino = ino;
 	t->fi = *fi;
-	task_run(t, step);
+	task_run_held(t, step);
 }
 
 void queue_file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	if (keeps(daemon_of(req), fi, unfinished))
+	if (keeps(daemon_of(req), fi, unfinished, true))
 		run_on(req, ino, fi, flush_waiting);
 	else
 		fuse_reply_err(req, 0);
@@ -523,7 +547,7 @@ static void fsync_waiting(struct task *t)
 {
 	follow_hold();
 	t->r = sync_all(t->d, t->ino, &t->fi);
-	if (t->r >= 0 && keeps(t->d, &t->fi, has_part)) {
+	if (t->r >= 0 && keeps(t->d, &t->fi, has_part, false)) {
 		event_say(t->d, EVENT_ALL, "queue", t->ino, NULL,
 			  "a file was synced in the middle of a record, which is not "
 			  "kept before it is whole");
@@ -535,7 +559,7 @@ static void fsync_waiting(struct task *t)
 
 bool queue_file_fsync(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	if (!keeps(daemon_of(req), fi, has_part))
+	if (!keeps(daemon_of(req), fi, has_part, true))
 		return false;
 	run_on(req, ino, fi, fsync_waiting);
 	return true;

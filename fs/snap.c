@@ -160,7 +160,7 @@ static void in_worker(fuse_req_t req, fuse_ino_t parent, const char *name,
 	if (!t)
 		return;
 	t->ino = parent;
-	task_run(t, step);
+	task_run_held(t, step);
 }
 
 static void snap_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)

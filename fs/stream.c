@@ -54,6 +54,12 @@ static ssize_t give(struct stream *s, void *p, size_t n)
 	return (ssize_t)n;
 }
 
+/* It has to be asked again, by a thread that may wait (waits.h). */
+static bool is_later(ssize_t r)
+{
+	return r == -EINPROGRESS || r == -EREMOTE;
+}
+
 /* What a batch says of the queue: 1: it is another than before, look again. */
 static int moved_on(struct stream *s, const struct ropefs_batch *b, int r)
 {
@@ -81,7 +87,8 @@ static int read_batch(struct stream *s, struct ropefs_batch *b, uint64_t end, bo
 	b->id = at->next;
 	if (b->max > left)
 		b->max = (unsigned)left;
-	r = ropefs_queue_read(s->source.d->fs, at->ino, b, nowait ? ROPEFS_NOWAIT : 0);
+	r = ropefs_queue_read(s->source.d->fs, at->ino, b,
+			      nowait ? ROPEFS_NOWAIT | ROPEFS_FAR : 0);
 	if ((r >= 0 || r == -ERANGE) && moved_on(s, b, r))
 		return 1;
 	return r == -EAGAIN ? -EINPROGRESS : r;
@@ -191,7 +198,7 @@ static int remake_text(struct stream *s, bool nowait)
 	do
 		r = make_texts(s, p.places[p.reading].next, SIZE_MAX, nowait);
 	while (r > 0 && at->next < p.places[p.reading].next);
-	if (r == -EINPROGRESS) {
+	if (is_later(r)) {
 		s->p = p;
 		s->out.n = 0;
 		return r;
@@ -216,7 +223,7 @@ static ssize_t fill_rope(struct stream *s, void *p, size_t n, bool nowait)
 	if (a.size < at->at) /* it was truncated: what comes now is new */
 		at->at = a.size;
 	r = ropefs_read(s->source.d->fs, at->ino, at->at, p, n,
-			nowait ? ROPEFS_NOWAIT : 0);
+			nowait ? ROPEFS_NOWAIT | ROPEFS_FAR : 0);
 	if (r > 0)
 		at->at += (uint64_t)r;
 	return r == -EAGAIN ? -EINPROGRESS : r;
@@ -224,12 +231,20 @@ static ssize_t fill_rope(struct stream *s, void *p, size_t n, bool nowait)
 
 /* --- another file under the same name --- */
 
+void stream_say_place(struct stream *s)
+{
+	pthread_mutex_lock(&s->said_mutex);
+	s->said = (struct said) { s->was.places[s->was.now].ino, s->was.delivered };
+	pthread_mutex_unlock(&s->said_mutex);
+}
+
 void stream_giving(struct source *source, uint64_t unique)
 {
 	struct stream *s = (struct stream *)source;
 
 	kept_step(&s->kept, unique, &s->was, &s->p, sizeof(s->p));
 	s->was = s->p;
+	stream_say_place(s);
 }
 
 /* As if the name were opened again by who opened the view. */
@@ -368,7 +383,7 @@ static ssize_t fill_some(struct stream *s, void *p, size_t n, bool nowait)
 		s->p.reading = (uint8_t)i;
 		r = at->is_queue ? fill_queue(s, p, n, nowait)
 				 : fill_rope(s, p, n, nowait);
-		if (r < 0 && r != -EINPROGRESS && i != s->p.now) {
+		if (r < 0 && !is_later(r) && i != s->p.now) {
 			leave_place(s, i); /* it is gone */
 			r = 0;
 		}

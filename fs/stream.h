@@ -47,6 +47,10 @@ struct stream {
 	struct position p, was; /* was: as of the last reply */
 	bool remake; /* the text at hand has to be made once more */
 	uint64_t from; /* id */
+	struct said {
+		uint64_t ino, read_to;
+	} said; /* of the last reply, for who asks meanwhile; guarded by said_mutex, a leaf */
+	pthread_mutex_t said_mutex;
 	uint64_t step;
 	struct ropefs_text out;
 	uint8_t *scratch; /* ROPEFS_WRITE_MAX bytes, or NULL */
@@ -62,6 +66,8 @@ static inline struct place *stream_now(struct stream *s)
 ssize_t stream_fill(struct source *source, void *p, size_t n, bool nowait);
 bool stream_ready(struct source *source);
 void stream_giving(struct source *source, uint64_t unique);
+/* The position is `was` now. */
+void stream_say_place(struct stream *s);
 /* What is left of the text at hand is not given out. */
 void stream_text_end(struct stream *s);
 void stream_say(struct stream *s, const char *text);

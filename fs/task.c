@@ -46,20 +46,22 @@ static void run(struct job *job)
 	t->step(t);
 }
 
-void task_run(struct task *t, void (*step)(struct task *t))
+void task_run_in(struct task *t, struct pool *p, void (*step)(struct task *t))
 {
 	t->step = step;
 	t->job.run = run;
 	count(&t->d->counters.deferred, 1);
-	pool_push(&t->d->workers, &t->job);
+	pool_push(p, &t->job);
+}
+
+void task_run(struct task *t, void (*step)(struct task *t))
+{
+	task_run_in(t, &t->d->workers, step);
 }
 
 void task_run_far(struct task *t, void (*step)(struct task *t))
 {
-	t->step = step;
-	t->job.run = run;
-	count(&t->d->counters.deferred, 1);
-	pool_push(&t->d->far, &t->job);
+	task_run_in(t, &t->d->far, step);
 }
 
 void task_reply_err(struct task *t)

@@ -306,7 +306,7 @@ void txn_file_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd,
 	t->fi = *fi;
 	t->n = _IOC_NR(cmd);
 	t->flags = fuse_req_ctx(req)->uid;
-	task_run(t, file_waiting);
+	task_run_held(t, file_waiting);
 }
 
 /* --- names, and files without a descriptor: by the handle of the transaction --- */
@@ -345,7 +345,7 @@ static void change_by_handle(fuse_req_t req, struct txn *x, unsigned cmd, const 
 	t->n = _IOC_NR(cmd);
 	t->flags = fuse_req_ctx(req)->uid;
 	get(&t->d->txns, x->id);
-	task_run(t, handle_waiting);
+	task_run_held(t, handle_waiting);
 }
 
 /* --- the commit --- */
@@ -494,26 +494,6 @@ static struct committing *committing_new(struct daemon *d, struct txn *x)
 	return c;
 }
 
-static void commit_waiting(struct task *t)
-{
-	struct txn *x = (struct txn *)(uintptr_t)t->fi.fh;
-	struct committing *c = committing_new(t->d, x);
-
-	if (!c) {
-		put(&t->d->txns, x);
-		t->r = -ENOMEM;
-		task_reply_err(t);
-		return;
-	}
-	if (!c->core || !c->threads) {
-		t->r = c->core ? commit_core(c) : over(x);
-		committed(t, c);
-		return;
-	}
-	t->to_fh = (uintptr_t)c;
-	task_edit(t, (fuse_ino_t)__builtin_ctz(c->threads), commit_in_thread);
-}
-
 /* By the daemon before, which may not have told the kernel. */
 static void committed_before(struct task *t)
 {
@@ -530,14 +510,62 @@ static void committed_before(struct task *t)
 	task_free(t);
 }
 
+static bool was_ended(struct txn *x, int64_t *ret)
+{
+	int result;
+	bool ended;
+
+	pthread_mutex_lock(&x->mutex);
+	ended = txn_was_ended(x, &result);
+	pthread_mutex_unlock(&x->mutex);
+	*ret = result;
+	return ended;
+}
+
+static void commit_waiting(struct task *t)
+{
+	struct txn *x = (struct txn *)(uintptr_t)t->fi.fh;
+	struct committing *c;
+
+	if (was_ended(x, &t->r)) {
+		task_edit(t, 0, committed_before);
+		return;
+	}
+	c = committing_new(t->d, x);
+	if (!c) {
+		put(&t->d->txns, x);
+		t->r = -ENOMEM;
+		task_reply_err(t);
+		return;
+	}
+	if (!c->core || !c->threads) {
+		t->r = c->core ? commit_core(c) : over(x);
+		committed(t, c);
+		return;
+	}
+	t->to_fh = (uintptr_t)c;
+	task_edit(t, (fuse_ino_t)__builtin_ctz(c->threads), commit_in_thread);
+}
+
+static void why_waiting(struct task *t)
+{
+	struct txn *x = (struct txn *)(uintptr_t)t->fi.fh;
+	struct ropefs_ioc_txn_why why;
+
+	pthread_mutex_lock(&x->mutex);
+	why = x->why;
+	pthread_mutex_unlock(&x->mutex);
+	put(&t->d->txns, x);
+	fuse_reply_ioctl(t->req, 0, &why, sizeof(why));
+	task_free(t);
+}
+
 static void txn_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 		      struct fuse_file_info *fi, unsigned flags, const void *in,
 		      size_t n_in, size_t n_out)
 {
 	struct txn *x = (struct txn *)(uintptr_t)fi->fh;
 	struct task *t;
-	int result;
-	bool done;
 
 	(void)ino;
 	(void)arg;
@@ -547,32 +575,17 @@ static void txn_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 		fuse_reply_ioctl(req, 0, &x->id, sizeof(x->id));
 		return;
 	}
-	if (cmd == ROPEFS_IOC_TXN_WHY) {
-		struct ropefs_ioc_txn_why why;
-
-		pthread_mutex_lock(&x->mutex);
-		why = x->why;
-		pthread_mutex_unlock(&x->mutex);
-		fuse_reply_ioctl(req, 0, &why, sizeof(why));
-		return;
-	}
-	if (cmd != ROPEFS_IOC_TXN_COMMIT) {
+	if (cmd != ROPEFS_IOC_TXN_WHY && cmd != ROPEFS_IOC_TXN_COMMIT) {
 		change_by_handle(req, x, cmd, in, n_in);
 		return;
 	}
-	pthread_mutex_lock(&x->mutex);
-	done = txn_was_ended(x, &result);
-	pthread_mutex_unlock(&x->mutex);
+	/* Not here: an edit that is under way may wait, with the mutex. */
 	t = task_new(daemon_of(req), req, NULL, 0);
 	if (!t)
 		return;
 	t->fi = *fi;
-	t->r = done ? result : 0;
 	get(&t->d->txns, x->id); /* its handle may be closed by another thread */
-	if (done)
-		task_edit(t, 0, committed_before);
-	else
-		task_run(t, commit_waiting);
+	task_run_held(t, cmd == ROPEFS_IOC_TXN_WHY ? why_waiting : commit_waiting);
 }
 
 const struct fuse_lowlevel_ops txn_ops = {

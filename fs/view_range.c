@@ -226,9 +226,19 @@ static void tell_views(struct daemon *d, uint64_t ino, const struct view_file *b
 	pthread_mutex_unlock(&d->views.mutex);
 }
 
+/* Who has it may wait for the disk, or for room. */
+static void edit_lock(struct daemon *d, uint64_t ino)
+{
+	if (inodes_edit_try(&d->inodes, ino))
+		return;
+	held_waits(d, ROPEFS_WAITS_MEMORY, true);
+	inodes_edit_lock(&d->inodes, ino);
+	held_waits(d, ROPEFS_WAITS_MEMORY, false);
+}
+
 void view_edit_lock(struct daemon *d, uint64_t ino, const struct view_file *f)
 {
-	inodes_edit_lock(&d->inodes, ino);
+	edit_lock(d, ino);
 	if (keep_is_open())
 		tell_views(d, ino, f, true, false);
 }

@@ -61,6 +61,15 @@ static void reply_opened(struct task *t)
 	task_free(t);
 }
 
+/* To write it makes a stage, which may have to wait for room. */
+static void run_open(struct task *t, void (*step)(struct task *t))
+{
+	if ((t->fi.flags & O_ACCMODE) == O_RDONLY)
+		task_run(t, step);
+	else
+		task_run_held(t, step);
+}
+
 static void open_waiting(struct task *t)
 {
 	struct view_file *f = NULL;
@@ -68,7 +77,7 @@ static void open_waiting(struct task *t)
 
 	t->r = view_target(t->d, t->ino, &v);
 	if (t->r >= 0 && !inodes_wait_settled(&t->d->inodes, v.target)) {
-		task_run(t, open_waiting);
+		run_open(t, open_waiting);
 		return;
 	}
 	if (t->r >= 0)
@@ -92,7 +101,7 @@ static void view_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (!t)
 		return;
 	t->flags = fuse_req_ctx(req)->uid;
-	task_run(t, open_waiting);
+	run_open(t, open_waiting);
 }
 
 static ssize_t read_some(struct daemon *d, struct view_file *f, uint64_t off, void *p,
@@ -186,7 +195,7 @@ static void view_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, 
 	t->off = (uint64_t)off;
 	t->n = n;
 	t->flags = flags;
-	task_run(t, write_waiting);
+	task_run_held(t, write_waiting);
 }
 
 /* Commits what was written, if any; step then finds the result in t->r. */

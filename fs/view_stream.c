@@ -357,19 +357,46 @@ static ssize_t go_to(struct stream *s, uint64_t off, void *p, size_t n)
 	return 1;
 }
 
+/* -EREMOTE: the bucket has it, which is waited for elsewhere (`far`). */
+static ssize_t fill_at(struct stream *s, uint64_t off, void *p, size_t n, bool far)
+{
+	ssize_t r = -EINPROGRESS;
+
+	if (off == s->p.given && !far)
+		r = stream_fill(&s->source, p, n, true);
+	if (r != -EINPROGRESS)
+		return r;
+	r = go_to(s, off, p, n);
+	return r > 0 ? stream_fill(&s->source, p, n, false) : r;
+}
+
+static void read_in(struct task *t, bool far);
+
+static void read_far(struct task *t)
+{
+	read_in(t, true);
+}
+
 static void read_waiting(struct task *t)
+{
+	read_in(t, false);
+}
+
+static void read_in(struct task *t, bool far)
 {
 	struct stream *s = stream_of(&t->fi);
 	size_t n = t->n < ROPEFS_WRITE_MAX ? t->n : ROPEFS_WRITE_MAX;
 	void *p = loop_buffer();
-	ssize_t r = p ? 1 : -ENOMEM;
+	ssize_t r;
 
 	pthread_mutex_lock(&s->source.mutex);
 	again(&s->source);
-	if (r > 0)
-		r = go_to(s, t->off, p, n);
-	if (r > 0)
-		r = stream_fill(&s->source, p, n, false);
+	r = p ? fill_at(s, t->off, p, n, far) : -ENOMEM;
+	if (r == -EREMOTE) {
+		pthread_mutex_unlock(&s->source.mutex);
+		task_run_far(t, read_far);
+		return;
+	}
 	if (r > 0) {
 		s->p.given += (uint64_t)r;
 		stream_giving(&s->source, t->unique);

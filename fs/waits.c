@@ -5,6 +5,7 @@
 #include "fs/ops.h"
 #include "fs/reply.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,6 +17,7 @@ struct blocked {
 	fuse_req_t req;
 	uint64_t unique; /* keep.h */
 	size_t n;
+	bool late; /* it came while another was read: again() has not been asked yet */
 };
 
 void waits_init(struct waits *w)
@@ -50,7 +52,7 @@ void source_init(struct source *s, struct daemon *d)
 	s->giving = NULL;
 	s->again = NULL;
 	s->poll = NULL;
-	s->handed_on = false;
+	s->handed_on = s->filling = false;
 	atomic_init(&s->woken, false);
 	atomic_init(&s->refs, 1);
 }
@@ -131,27 +133,81 @@ static size_t fill_max(size_t n)
 
 static void run_waiting(struct task *t);
 
+static void ask_late_again(struct source *s)
+{
+	struct waits *w = &s->d->waits;
+	uint64_t current = keep_current();
+	struct blocked *b;
+
+	pthread_mutex_lock(&w->mutex);
+	TAILQ_FOREACH(b, &s->reads, mine)
+	{
+		if (!b->late)
+			continue;
+		b->late = false;
+		keep_request(b->unique);
+		s->again(s);
+	}
+	pthread_mutex_unlock(&w->mutex);
+	keep_request(current);
+}
+
+/* With the mutex, which is let go of while this waits. */
+static ssize_t fill_locked(struct source *s, void *p, size_t n, bool nowait)
+{
+	ssize_t r;
+
+	assert(!s->filling);
+	if (!p || nowait)
+		return p ? s->fill(s, p, fill_max(n), true) : -ENOMEM;
+	s->filling = true;
+	pthread_mutex_unlock(&s->mutex);
+	r = s->fill(s, p, fill_max(n), false);
+	pthread_mutex_lock(&s->mutex);
+	s->filling = false;
+	ask_late_again(s);
+	return r;
+}
+
+/* Can what waits be done by a worker? Local files don't wait for the bucket. */
+static bool is_for_worker(ssize_t r)
+{
+	return r == -EINPROGRESS || r == -EREMOTE;
+}
+
+static void run_in_worker(struct task *t, ssize_t r, void (*step)(struct task *t))
+{
+	if (r == -EREMOTE)
+		task_run_far(t, step);
+	else
+		task_run(t, step);
+}
+
+static void hand_on_locked(struct source *s, ssize_t r)
+{
+	struct task *t = s->handed_on ? NULL : task_new(s->d, NULL, NULL, 0);
+
+	if (!t)
+		return;
+	s->handed_on = true;
+	source_get(s);
+	t->to_fh = (uintptr_t)s;
+	run_in_worker(t, r, run_waiting);
+}
+
 /* With the source's mutex held. Whatever needs the disk goes on in a worker. */
 static void answer_locked(struct source *s, bool nowait)
 {
 	void *p = loop_buffer();
 	struct blocked *b;
-	struct task *t;
 	ssize_t r;
 
 	while ((b = unblock_first(s))) {
-		r = p ? s->fill(s, p, fill_max(b->n), nowait) : -ENOMEM;
-		if (r == -EAGAIN || r == -EINPROGRESS) {
+		r = fill_locked(s, p, b->n, nowait);
+		if (r == -EAGAIN || is_for_worker(r)) {
 			block(b, true);
-			if (r == -EAGAIN || s->handed_on)
-				break;
-			t = task_new(s->d, NULL, NULL, 0);
-			if (!t)
-				break;
-			s->handed_on = true;
-			source_get(s);
-			t->to_fh = (uintptr_t)s;
-			task_run(t, run_waiting);
+			if (r != -EAGAIN)
+				hand_on_locked(s, r);
 			break;
 		}
 		if (r > 0 && s->giving)
@@ -167,6 +223,11 @@ static void serve(struct source *s, bool nowait)
 	do {
 		struct fuse_pollhandle *told = NULL;
 
+		if (s->filling) { /* by somebody who will look when that is done */
+			atomic_store(&s->woken, true);
+			pthread_mutex_unlock(&s->mutex);
+			return;
+		}
 		atomic_store(&s->woken, false);
 		answer_locked(s, nowait);
 		if (s->poll && s->ready(s)) {
@@ -207,20 +268,21 @@ void source_wake(struct source *s)
 		serve(s, true);
 }
 
-/* A read that takes what there is. False: not without the disk (nowait only). */
-static bool read_some(struct source *s, fuse_req_t req, size_t n, bool nowait)
+/* A read that takes what there is. nowait: when it is for a worker it is not answered. What another
+ * thread is being given is not there. */
+static ssize_t read_some(struct source *s, fuse_req_t req, size_t n, bool nowait)
 {
 	void *p = loop_buffer();
 	ssize_t r;
 
 	pthread_mutex_lock(&s->mutex);
-	r = p ? s->fill(s, p, fill_max(n), nowait) : -ENOMEM;
+	r = s->filling ? -EAGAIN : fill_locked(s, p, n, nowait);
 	if (r > 0 && s->giving)
 		s->giving(s, keep_current());
-	if (r != -EINPROGRESS)
+	if (!is_for_worker(r))
 		reply_read(req, p, r);
 	source_unlock(s);
-	return r != -EINPROGRESS;
+	return r;
 }
 
 static void read_some_waiting(struct task *t)
@@ -236,12 +298,14 @@ static void read_some_waiting(struct task *t)
 static void read_now(struct source *s, fuse_req_t req, size_t n)
 {
 	struct task *t;
+	ssize_t r;
 
 	source_get(s);
-	if (!read_some(s, req, n, true) && (t = task_new(s->d, req, NULL, 0))) {
+	r = read_some(s, req, n, true);
+	if (is_for_worker(r) && (t = task_new(s->d, req, NULL, 0))) {
 		t->to_fh = (uintptr_t)s;
 		t->n = n;
-		task_run(t, read_some_waiting);
+		run_in_worker(t, r, read_some_waiting);
 		return;
 	}
 	source_put(s);
@@ -250,10 +314,13 @@ static void read_now(struct source *s, fuse_req_t req, size_t n)
 void source_read(struct source *s, fuse_req_t req, size_t n, int flags)
 {
 	struct blocked *b;
+	bool late = false;
 
 	if (s->again) {
 		pthread_mutex_lock(&s->mutex);
-		s->again(s);
+		late = s->filling;
+		if (!late)
+			s->again(s);
 		source_unlock(s);
 	}
 	if (flags & O_NONBLOCK) {
@@ -266,7 +333,7 @@ void source_read(struct source *s, fuse_req_t req, size_t n, int flags)
 		return;
 	}
 	*b = (struct blocked) {
-		.source = s, .req = req, .unique = keep_current(), .n = n
+		.source = s, .req = req, .unique = keep_current(), .n = n, .late = late
 	};
 	/* The reply may let the file be closed by another loop. */
 	source_get(s);
@@ -281,7 +348,10 @@ void source_poll(struct source *s, fuse_req_t req, struct fuse_pollhandle *ph)
 	bool ready;
 
 	pthread_mutex_lock(&s->mutex);
-	ready = s->ready(s);
+	/* What another thread is being given is not there; who asks is told when that is over. */
+	ready = !s->filling && s->ready(s);
+	if (s->filling)
+		atomic_store(&s->woken, true);
 	if (ph) { /* though it is ready: who waits for edges is told of each news */
 		struct fuse_pollhandle *old = s->poll;
 

@@ -6,8 +6,11 @@
  *    by the one who took it off both.
  * 2. What fill() has given is sent to the read it was taken for: an interrupt only finds
  *    reads that are on the lists.
- * 3. Who brings news does not wait for a source that is being read from the disk: `woken` says so
- *    to whoever has its mutex, who looks once more when letting go (source_unlock()).
+ * 3. Who brings news does not wait for a source: `woken` says so to whoever has its mutex, who
+ *    looks once more when letting go (source_unlock()).
+ * 4. Nobody holds the mutex while the disk or the bucket is waited for, so loops may take it. Who
+ *    waits for them has said so (`filling`), and what fill() works on is his; whoever else comes
+ *    leaves it alone, and is dealt with when he is done.
  * Locks: a source's mutex, then waits.mutex; libfuse's lock of a request, then waits.mutex. */
 #ifndef ROPEFS_FS_WAITS_H
 #define ROPEFS_FS_WAITS_H
@@ -30,7 +33,8 @@ struct waits {
 struct source {
 	struct daemon *d;
 	/* Up to n bytes for the next read: their count, 0: it has ended, -EAGAIN: there is
-	 * nothing yet, -EINPROGRESS: not without the disk (nowait only), or an error. */
+	 * nothing yet, or an error. nowait: -EINPROGRESS: not without the disk, -EREMOTE: not
+	 * without the bucket. */
 	ssize_t (*fill)(struct source *s, void *p, size_t n, bool nowait);
 	bool (*ready)(struct source *s); /* would fill() give something? */
 	void (*free)(struct source *s); /* frees the whole file */
@@ -39,7 +43,9 @@ struct source {
 	void (*giving)(struct source *s, uint64_t unique);
 	void (*again)(struct source *s);
 
-	pthread_mutex_t mutex; /* held over all of these but free() */
+	/* Held over all of these but free(), and fill() that waits. */
+	pthread_mutex_t mutex;
+	bool filling; /* a worker is in a fill() that waits */
 	TAILQ_HEAD(, blocked) reads; /* oldest first */
 	bool handed_on; /* a worker is about to ask fill() with the disk */
 	struct fuse_pollhandle *poll; /* who polls wants to be told; NULL: nobody */

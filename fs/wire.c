@@ -31,7 +31,8 @@
 enum {
 	BACKGROUND = 64,
 	STOP_POLL_US = 2000,
-	RECEIVE_BYTES = 2 << 20, /* more than libfuse takes: 256 pages and a head */
+	RECEIVE_PAGES = 256, /* that libfuse takes, and a head */
+	RECEIVE_HEAD = 64 << 10,
 	STILL_S = 30, /* a loop waits for a sync of the log at most */
 	READ_TRIES = 100, /* in a row */
 	READ_WAIT_US = 10000,
@@ -235,6 +236,15 @@ void loop_hand_over(void)
 		sem_post(&l->turns);
 }
 
+static _Thread_local atomic_llong *has_been_busy; /* busy_since of this thread */
+
+void loop_waits(void)
+{
+	loop_hand_over();
+	if (has_been_busy)
+		atomic_store_explicit(has_been_busy, 0, memory_order_relaxed);
+}
+
 static int64_t now_s(void)
 {
 	struct timespec t;
@@ -260,10 +270,11 @@ bool loops_stand_still(struct loops *l)
  * request (EIO) if it has to find memory for it: so the memory is there. Else libfuse allocates. */
 static void *receive_buffer(void)
 {
-	void *p = keep_is_open() ? malloc(RECEIVE_BYTES) : NULL;
+	size_t n = (size_t)RECEIVE_PAGES * (size_t)getpagesize() + RECEIVE_HEAD;
+	void *p = keep_is_open() ? malloc(n) : NULL;
 
 	if (p)
-		memset(p, 1, RECEIVE_BYTES);
+		memset(p, 1, n);
 	return p;
 }
 
@@ -288,6 +299,7 @@ static void *loop(void *arg)
 	unsigned tries = 0;
 
 	pthread_setname_np(pthread_self(), "ropefs-loop");
+	has_been_busy = busy_since;
 	while (!fuse_session_exited(session)) {
 		int r;
 
@@ -302,7 +314,8 @@ static void *loop(void *arg)
 		tries = 0;
 		atomic_store_explicit(busy_since, now_s(), memory_order_relaxed);
 		awake_request(&l->d->awake);
-		fuse_session_process_buf(session, &buf);
+		if (!held_takes(l->d, &buf))
+			fuse_session_process_buf(session, &buf);
 		atomic_store_explicit(busy_since, 0, memory_order_relaxed);
 	}
 	loop_hand_over();

@@ -43,5 +43,7 @@ void loops_stop(struct loops *l);
 /* Called within a request that is going to wait: another loop takes requests meanwhile. In a
  * thread that is no loop it does nothing. */
 void loop_hand_over(void);
+/* The same, of a wait that may take long without anything being wrong (loops_stand_still()). */
+void loop_waits(void);
 
 #endif

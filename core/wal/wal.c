@@ -603,6 +603,33 @@ static void flush_locked(struct wal *w, bool sync)
 	pthread_cond_broadcast(&w->done);
 }
 
+/* Nobody else is at it, and neither a sync nor another segment is due. */
+static bool push_is_quick_locked(const struct wal *w)
+{
+	return !w->busy && !w->leave && w->unwritten_bytes <= w->room &&
+	       w->unsynced_bytes + w->pending_bytes <= UNSYNCED_MAX;
+}
+
+int wal_push_now(struct wal *w)
+{
+	uint64_t lsn;
+	int r = 0;
+
+	lock_take(&w->lock);
+	assert(w->started);
+	lsn = w->last_lsn;
+	while (r == 0 && w->pushed_lsn < lsn) {
+		if (w->failed)
+			r = log_failed_locked(w);
+		else if (!push_is_quick_locked(w))
+			r = -EAGAIN;
+		else
+			flush_locked(w, false);
+	}
+	lock_drop(&w->lock);
+	return r;
+}
+
 int wal_push(struct wal *w)
 {
 	uint64_t lsn;

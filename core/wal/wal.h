@@ -89,6 +89,8 @@ int wal_append(struct wal *w, uint8_t type, unsigned flags, const struct iovec *
 /* Writes what waits to the segment file, without sync (but syncs too where much waits for
  * one). 0 also when that took a new segment; else -E_LOG_FAILED, for good. */
 int wal_push(struct wal *w);
+/* The same, without waiting for a sync: -EAGAIN where it would have to. */
+int wal_push_now(struct wal *w);
 /* Group commit: returns once all up to lsn is durable. One caller syncs for all. After
  * -E_LOG_FAILED, wal_failed() tells whether it is for good; if not, a new segment holds all
  * and another call gives 0. */

@@ -16,7 +16,9 @@
 
 /* --- what waits.c asks of others --- */
 
-static atomic_int answers, bytes;
+static atomic_int answers, bytes, refused;
+static unsigned polled; /* events of the last poll */
+static int told; /* who polls, of news */
 static sem_t answered;
 static pthread_mutex_t tasks_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct task *tasks[4]; /* handed on to workers */
@@ -26,6 +28,7 @@ static void answer(ssize_t r)
 {
 	atomic_fetch_add(&answers, 1);
 	atomic_fetch_add(&bytes, r > 0 ? (int)r : 0);
+	atomic_fetch_add(&refused, r == -EAGAIN);
 	sem_post(&answered);
 }
 
@@ -46,7 +49,7 @@ int fuse_reply_err(fuse_req_t req, int e)
 int fuse_reply_poll(fuse_req_t req, unsigned events)
 {
 	(void)req;
-	(void)events;
+	polled = events;
 	return 0;
 }
 
@@ -66,6 +69,7 @@ int fuse_req_interrupted(fuse_req_t req)
 int fuse_lowlevel_notify_poll(struct fuse_pollhandle *ph)
 {
 	(void)ph;
+	told++;
 	return 0;
 }
 
@@ -77,6 +81,11 @@ void fuse_pollhandle_destroy(struct fuse_pollhandle *ph)
 uint64_t keep_current(void)
 {
 	return 1;
+}
+
+void keep_request(uint64_t unique)
+{
+	(void)unique;
 }
 
 void *loop_buffer(void)
@@ -103,6 +112,11 @@ void task_run(struct task *t, void (*step)(struct task *t))
 	ck_assert_uint_lt(n_tasks, 4);
 	tasks[n_tasks++] = t;
 	pthread_mutex_unlock(&tasks_mutex);
+}
+
+void task_run_far(struct task *t, void (*step)(struct task *t))
+{
+	task_run(t, step);
 }
 
 /* One that was handed on; NULL: none. */
@@ -168,6 +182,11 @@ static void not_freed(struct source *s)
 	(void)s;
 }
 
+static void never_again(struct source *s)
+{
+	(void)s;
+}
+
 static struct daemon d;
 static struct file f;
 
@@ -217,6 +236,36 @@ START_TEST(who_brings_news_does_not_wait_for_a_reader_at_the_disk)
 	ck_assert_int_eq(atomic_load(&answers), 1);
 	source_read(&f.source, NULL, 4096, O_NONBLOCK);
 	ck_assert_int_eq(atomic_load(&bytes), 20);
+}
+END_TEST
+
+/* A loop that waited here would take no more requests. */
+START_TEST(who_asks_does_not_wait_for_a_reader_at_the_disk)
+{
+	struct fuse_pollhandle *poll = (struct fuse_pollhandle *)&f;
+	pthread_t worker;
+
+	f.source.again = never_again;
+	source_read(&f.source, NULL, 4096, 0);
+	put(10, true);
+	ck_assert_int_eq(pthread_create(&worker, NULL, run_task, take_task()), 0);
+	sem_wait(&f.at_disk);
+	source_poll(&f.source, NULL, poll);
+	ck_assert_uint_eq(polled, 0);
+	source_read(&f.source, NULL, 4096, O_NONBLOCK);
+	ck_assert_int_eq(atomic_load(&refused), 1);
+	source_read(&f.source, NULL, 4096, 0); /* waits for its turn */
+	ck_assert_int_eq(atomic_load(&answers), 1);
+	ck_assert_int_eq(told, 0);
+	sem_post(&f.disk);
+	pthread_join(worker, NULL);
+	ck_assert_int_eq(atomic_load(&bytes), 10);
+	put(5, false);
+	ck_assert_int_eq(atomic_load(&bytes), 15);
+	put(1, false);
+	ck_assert_int_eq(told, 1);
+	source_poll(&f.source, NULL, NULL);
+	ck_assert_uint_ne(polled, 0);
 }
 END_TEST
 
@@ -296,6 +345,7 @@ int main(void)
 	tcase_set_timeout(tc, 100);
 	tcase_set_timeout(threads, 100);
 	tcase_add_test(tc, who_brings_news_does_not_wait_for_a_reader_at_the_disk);
+	tcase_add_test(tc, who_asks_does_not_wait_for_a_reader_at_the_disk);
 	tcase_add_test(tc, no_news_is_lost_meanwhile);
 	tcase_add_test(tc, a_read_that_does_not_block_leaves_the_disk_to_a_worker);
 	tcase_add_test(threads, threads_lose_no_news);
