@@ -97,6 +97,22 @@ void sync_lead_locked(struct ropefs *fs)
 		background_kick_checkpoint_locked(fs);
 }
 
+/* Writers that go on find memory that is there: a fault of a page takes as long as to copy some
+ * of them. */
+static void make_memory_ready_locked(struct ropefs *fs)
+{
+	for (size_t n = hot_wanted(fs->hot); n; n--) {
+		uint8_t *p;
+
+		lock_drop(&fs->engine);
+		p = hot_block_ready();
+		lock_take(&fs->engine);
+		if (!p)
+			break;
+		hot_add_spare(fs->hot, p);
+	}
+}
+
 static void *flusher_main(void *arg)
 {
 	struct ropefs *fs = arg;
@@ -128,6 +144,7 @@ static void *flusher_main(void *arg)
 			else
 				wal_push(fs->wal);
 			lock_take(&fs->engine);
+			make_memory_ready_locked(fs);
 			if (checkpoint_due_locked(fs))
 				background_kick_checkpoint_locked(fs);
 			if (late)

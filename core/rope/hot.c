@@ -4,6 +4,10 @@
 #include <string.h>
 
 #define BLOCK_FIRST_CAP 1024u
+#define READY_MAX	32u /* blocks made ready ahead; less of little memory */
+#define READY_PART	8u
+#define READY_FROM	MIB /* of live bytes: who writes less feels no difference */
+#define PAGE		4096u
 
 struct place {
 	uint32_t off, len;
@@ -123,30 +127,36 @@ static uint64_t block_new(struct hot *h, unsigned lane, uint32_t cap)
 	return g->first + g->n++;
 }
 
-/* Grows a block's room towards n more bytes; it may get less. */
+/* Grows a block's room towards n more bytes; it may get less. A full one comes from those kept. */
 static void block_widen(struct hot *h, struct block *b, size_t n)
 {
 	uint64_t want = MAX((uint64_t)b->cap * 4, (uint64_t)b->len + n);
 	uint32_t cap = (uint32_t)MIN(want, (uint64_t)HOT_BLOCK_MAX);
+	bool kept = cap == HOT_BLOCK_MAX && h->n_spare;
 	uint8_t *p;
 
 	if (b->cap - b->len >= n || b->cap == HOT_BLOCK_MAX)
 		return;
-	p = realloc(b->bytes, cap);
+	p = kept ? bytes_new(h, cap) : realloc(b->bytes, cap);
 	if (!p)
 		return;
+	if (kept) {
+		memcpy(p, b->bytes, b->len);
+		free(b->bytes);
+	}
 	h->live.bytes += cap - b->cap;
 	b->bytes = p;
 	b->cap = cap;
 }
 
 /* The block that the next n bytes of a file go to: where its last bytes ended, or the shared
- * one for a newcomer, or one of its own. */
+ * one for a newcomer, or one of its own: a full one for who has filled one. */
 static uint64_t block_for(struct hot *h, const struct hot_tail *tail, size_t n)
 {
 	bool knows =
 		tail->block >= h->live.first && find(h, tail->block)->lane == tail->lane;
 	uint64_t *shared = &h->shared_block[tail->lane];
+	bool fills = n >= HOT_BLOCK_MAX / 2;
 	struct block *b;
 
 	if (knows) {
@@ -156,6 +166,7 @@ static uint64_t block_for(struct hot *h, const struct hot_tail *tail, size_t n)
 			if (b->len < b->cap)
 				return tail->block;
 		}
+		fills |= b->len == HOT_BLOCK_MAX;
 	} else if (n < BLOCK_FIRST_CAP) {
 		if (*shared >= h->live.first) {
 			b = find(h, *shared);
@@ -166,9 +177,8 @@ static uint64_t block_for(struct hot *h, const struct hot_tail *tail, size_t n)
 		return *shared;
 	}
 	return block_new(h, tail->lane,
-			 n >= HOT_BLOCK_MAX / 2
-				 ? HOT_BLOCK_MAX
-				 : MAX(BLOCK_FIRST_CAP, (uint32_t)align_up(n, 1024)));
+			 fills ? HOT_BLOCK_MAX
+			       : MAX(BLOCK_FIRST_CAP, (uint32_t)align_up(n, 1024)));
 }
 
 int hot_put(struct hot *h, struct hot_tail *tail, const uint8_t *p, size_t n,
@@ -225,6 +235,29 @@ uint64_t hot_live(const struct hot *h)
 uint64_t hot_spare(const struct hot *h)
 {
 	return (uint64_t)h->n_spare * HOT_BLOCK_MAX;
+}
+
+size_t hot_wanted(const struct hot *h)
+{
+	size_t ready = MIN((size_t)READY_MAX, h->spare_max / READY_PART);
+
+	return h->live.bytes < READY_FROM || h->n_spare >= ready ? 0 : ready - h->n_spare;
+}
+
+uint8_t *hot_block_ready(void)
+{
+	uint8_t *p = malloc(HOT_BLOCK_MAX);
+
+	if (!p)
+		return NULL;
+	for (size_t i = 0; i < HOT_BLOCK_MAX; i += PAGE)
+		((volatile uint8_t *)p)[i] = 0;
+	return p;
+}
+
+void hot_add_spare(struct hot *h, uint8_t *p)
+{
+	bytes_free(h, p, HOT_BLOCK_MAX);
 }
 
 int hot_freeze(struct hot *h)

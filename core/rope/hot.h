@@ -48,6 +48,14 @@ uint64_t hot_live(const struct hot *h);
 /* And of blocks that are kept for reuse. */
 uint64_t hot_spare(const struct hot *h);
 
+/* How many blocks more should be ready for what is written next, so that writers need not wait for
+ * fresh memory: whoever has time makes them with hot_block_ready(), without the lock, and gives
+ * them to hot_add_spare(). */
+size_t hot_wanted(const struct hot *h);
+/* Memory that the kernel has given already; NULL: there is none. */
+uint8_t *hot_block_ready(void);
+void hot_add_spare(struct hot *h, uint8_t *p);
+
 /* -ENOMEM: nothing is frozen. */
 int hot_freeze(struct hot *h);
 const uint8_t *hot_frozen_bytes(const struct hot *h, const struct extent *e);

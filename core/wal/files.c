@@ -438,6 +438,7 @@ static void trim_done(struct wal *w, struct log_files *kept, bool usable)
 	files_free(kept); /* files that a later start finds */
 	lock_take(&w->lock);
 	w->trimming = false;
+	pool_shrink_locked(w);
 	lock_drop(&w->lock);
 }
 

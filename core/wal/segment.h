@@ -10,7 +10,9 @@
 
 #define WAL_DIR	       "wal"
 #define WAL_NAME_BYTES 32 /* "wal/0123456789abcdef.spare" and its NUL */
-#define FRAME_BODY     1048576u /* bodies are filled up to this, where nobody says */
+/* Bodies are filled up to this, where nobody says: the largest write and its head (core/op.h) fit,
+ * so that its frame is one like others, and is used again. */
+#define FRAME_BODY     ((1u << 20) + 1024)
 #define FRAME_BODY_MAX (WAL_RECORD_MAX + RECORD_HEAD_MAX)
 /* A frame takes at most its body and this: head, alignment, the rest of a block. */
 #define FRAME_EXTRA (sizeof(struct frame_head) + FRAME_ALIGN + WAL_BLOCK)

@@ -22,7 +22,7 @@
 #include "core/base/mutant.h"
 #include "core/wal/wal_priv.h"
 
-#define POOL_MAX	  4u
+#define POOL_MIN	  4u
 #define UNSYNCED_MAX	  (16 * MIB) /* written frames kept in memory until a push syncs too */
 #define ROOM_SLACK	  (64 * KIB) /* for appends that were promised room at the same time */
 #define SEGMENT_BYTES_MIN (9 * MIB)
@@ -57,6 +57,8 @@ int wal_open(const struct wal_opts *opts, struct wal **ret)
 	w->mark = opts->mark;
 	w->frame_bytes = opts->frame_bytes ? opts->frame_bytes : FRAME_BODY;
 	w->frame_most = w->frame_bytes + FRAME_EXTRA;
+	w->pool_max = MAX((unsigned)(opts->pool_bytes / (w->frame_bytes + FRAME_EXTRA)),
+			  POOL_MIN);
 	STAILQ_INIT(&w->full);
 	STAILQ_INIT(&w->pool);
 	STAILQ_INIT(&w->unsynced);
@@ -178,13 +180,15 @@ static size_t record_most(size_t n)
 	return n + RECORD_HEAD_MAX;
 }
 
-static struct frame *frame_new(const struct wal *w, size_t need)
+static struct frame *frame_new_locked(struct wal *w, size_t need)
 {
 	size_t cap = MAX(need, w->frame_bytes);
 	struct frame *f = malloc(sizeof(*f) + cap + FRAME_EXTRA);
 
-	if (f)
-		f->cap = cap;
+	if (!f)
+		return NULL;
+	f->cap = cap;
+	w->stats.frames++;
 	return f;
 }
 
@@ -201,10 +205,29 @@ static void pool_put_locked(struct wal *w, struct frame *f)
 
 static void frame_done_locked(struct wal *w, struct frame *f)
 {
-	if (w->n_pool >= POOL_MAX || f->cap > w->frame_bytes)
+	if (w->n_pool >= w->pool_max || f->cap > w->frame_bytes)
 		free(f);
 	else
 		pool_put_locked(w, f);
+}
+
+static void pool_take_locked(struct wal *w, struct frame *f)
+{
+	STAILQ_REMOVE(&w->pool, f, frame, link);
+	w->n_pool--;
+	w->pool_least = MIN(w->pool_least, w->n_pool);
+}
+
+void pool_shrink_locked(struct wal *w)
+{
+	struct frame *f;
+
+	for (; w->pool_least > POOL_MIN; w->pool_least--) {
+		f = STAILQ_FIRST(&w->pool);
+		pool_take_locked(w, f);
+		free(f);
+	}
+	w->pool_least = w->n_pool;
 }
 
 static struct frame *pool_find_locked(struct wal *w, size_t need)
@@ -228,7 +251,7 @@ static int reserve_memory_locked(struct wal *w, size_t need)
 
 	if (cur_fits(w, need) || pool_find_locked(w, need))
 		return 0;
-	f = frame_new(w, need);
+	f = frame_new_locked(w, need);
 	if (!f)
 		return -ENOMEM;
 	pool_put_locked(w, f);
@@ -287,10 +310,9 @@ static int cur_next_locked(struct wal *w, size_t need)
 	struct frame *f = pool_find_locked(w, need);
 
 	if (f) {
-		STAILQ_REMOVE(&w->pool, f, frame, link);
-		w->n_pool--;
+		pool_take_locked(w, f);
 	} else {
-		f = frame_new(w, need); /* another thread took what was reserved */
+		f = frame_new_locked(w, need); /* another thread took what was reserved */
 		if (!f)
 			return -ENOMEM;
 		f->at = 0;

@@ -45,6 +45,7 @@ struct wal_opts {
 	const struct keys *keys; /* must outlive the log */
 	uint64_t segment_bytes; /* e.g. 64 MiB; at least 8 MiB + 1 MiB */
 	size_t frame_bytes; /* 0: 1 MiB. Less for tests with small records and segments */
+	size_t pool_bytes; /* of frames that are kept for reuse; some are kept in any case */
 	unsigned spare_max; /* retired segments kept for reuse */
 	bool short_end; /* the log may end before the LSN replayed from: that is no rot */
 	struct wal_mark *mark; /* NULL, or memory that outlives this process */
@@ -129,6 +130,7 @@ int wal_renew(struct wal *w);
 
 struct wal_stats {
 	uint64_t records, body_bytes, file_bytes, syncs, pushes, segments, recycled;
+	uint64_t frames; /* that memory was taken for */
 };
 void wal_get_stats(struct wal *w, struct wal_stats *ret);
 /* Frees without writing or syncing anything more; NULL is fine; returns NULL. */

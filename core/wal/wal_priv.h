@@ -48,6 +48,7 @@ struct wal {
 	const struct keys *keys;
 	uint64_t segment_bytes;
 	size_t frame_bytes; /* bodies are filled up to this */
+	unsigned pool_max;
 	unsigned spare_max;
 	bool short_end;
 	struct wal_mark *mark; /* may be NULL */
@@ -63,7 +64,7 @@ struct wal {
 	struct frame *cur; /* fills; NULL, or holds a record at least */
 	struct frame_list full; /* to be written, oldest first */
 	struct frame_list pool; /* empty ones */
-	unsigned n_pool;
+	unsigned n_pool, pool_least; /* how many; fewest since the last trim */
 	uint64_t last_lsn, pushed_lsn, durable_lsn;
 	uint64_t pending_bytes; /* bodies of records not yet pushed */
 	uint64_t unwritten_bytes; /* the most that their frames can take in a file */
@@ -106,6 +107,10 @@ int files_adopt(struct wal *w);
 /* The frames of the current segment end before `end`, from now on: before one is written there.
  * (A kill at any moment leaves the mark of this segment, or of none.) */
 void segment_mark(struct wal *w, uint64_t end);
+
+/* --- wal.c --- */
+/* Frees kept frames that nobody has needed since it was called last, but for some. */
+void pool_shrink_locked(struct wal *w);
 
 /* --- tail.c --- */
 /* Whether there is a tail that counts, up to next_lsn: a checkpoint may have gone past it. */

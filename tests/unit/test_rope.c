@@ -7,6 +7,7 @@
 
 #include "core/base/err.h"
 #include "core/page/nodes_priv.h"
+#include "core/rope/hot.h"
 #include "core/rope/rope.h"
 #include "core/rope/rope_format.h"
 #include "tests/lib/suite.h"
@@ -495,6 +496,40 @@ START_TEST(insert_that_continues_its_neighbour_joins_it)
 }
 END_TEST
 
+/* Writes n bytes at the end of a file's hot bytes. */
+static void put_hot(struct hot *h, struct hot_tail *tail, size_t n)
+{
+	static const uint8_t bytes[HOT_BLOCK_MAX];
+	struct extent e[4];
+
+	ck_assert_int_gt(hot_put(h, tail, bytes, n, e, ARRAY_LEN(e)), 0);
+}
+
+START_TEST(memory_for_hot_bytes_is_ready_ahead_of_who_writes_much)
+{
+	struct hot_tail tail = { 0 };
+	size_t wanted, made = 0;
+	struct hot *h;
+
+	ck_ok(hot_new(16 * MIB, &h));
+	put_hot(h, &tail, HOT_BLOCK_MAX);
+	ck_assert_uint_eq(hot_wanted(h), 0);
+	for (int i = 0; i < 16; i++)
+		put_hot(h, &tail, HOT_BLOCK_MAX);
+	wanted = hot_wanted(h);
+	ck_assert_uint_gt(wanted, 0);
+	ck_assert_uint_le(wanted * HOT_BLOCK_MAX, 2 * MIB);
+	for (; hot_wanted(h); made++)
+		hot_add_spare(h, hot_block_ready());
+	ck_assert_uint_eq(made, wanted);
+	ck_assert_uint_eq(hot_spare(h), wanted * HOT_BLOCK_MAX);
+	for (int i = 0; i < 64; i++) /* who has filled a block gets a full one next */
+		put_hot(h, &tail, 4096);
+	ck_assert_uint_eq(hot_spare(h), (wanted - 2) * HOT_BLOCK_MAX);
+	hot_free(h);
+}
+END_TEST
+
 START_TEST(frozen_hot_neighbours_stay_apart)
 {
 	insert(0, extent_hot(7, 0, 5));
@@ -858,6 +893,7 @@ static Suite *make_suite(void)
 	tcase_add_test(one, empty_rope_has_no_extents);
 	tcase_add_test(one, few_extents_stay_in_the_root_record);
 	tcase_add_test(one, insert_that_continues_its_neighbour_joins_it);
+	tcase_add_test(one, memory_for_hot_bytes_is_ready_ahead_of_who_writes_much);
 	tcase_add_test(one, frozen_hot_neighbours_stay_apart);
 	tcase_add_test(one, joined_length_fits_its_field);
 	tcase_add_test(one, sizes_past_the_limit_are_refused);

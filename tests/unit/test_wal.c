@@ -609,6 +609,36 @@ START_TEST(threads_share_syncs_and_each_finds_its_records_in_order)
 }
 END_TEST
 
+/* Fresh memory costs a writer more than the copy of its bytes. */
+START_TEST(the_largest_writes_use_frames_again_and_a_trim_gives_idle_ones_back)
+{
+	struct fixture f;
+	struct wal_stats stats;
+	uint64_t made;
+
+	fixture_init(&f, suite_seed());
+	f.opts.pool_bytes = 12 * MIB;
+	ck_ok(fixture_recover(&f));
+	ck_ok(fixture_start(&f));
+	for (int round = 0; round < 4; round++) {
+		for (int i = 0; i < 8; i++)
+			put(&f, MIB + 700, false);
+		ck_ok(wal_sync(f.w, f.n));
+	}
+	wal_get_stats(f.w, &stats);
+	made = stats.frames;
+	ck_assert_uint_le(made, 9);
+	for (int i = 0; i < 2;
+	     i++) /* the second is after a time in which none was used */
+		ck_ok(wal_trim(f.w, f.n));
+	for (int i = 0; i < 8; i++)
+		put(&f, MIB + 700, false);
+	wal_get_stats(f.w, &stats);
+	ck_assert_uint_gt(stats.frames, made);
+	fixture_free(&f);
+}
+END_TEST
+
 /* --- the real disk --- */
 
 START_TEST(a_log_in_a_real_folder_is_read_back)
@@ -667,6 +697,9 @@ static Suite *make_suite(void)
 	tcase_add_test(
 		segments,
 		a_disk_that_fails_for_good_fails_the_log_and_keeps_what_was_synced);
+	tcase_add_test(
+		segments,
+		the_largest_writes_use_frames_again_and_a_trim_gives_idle_ones_back);
 	tcase_add_test(segments, a_log_in_a_real_folder_is_read_back);
 	tcase_add_test(lives, nothing_acknowledged_is_lost_over_many_lives);
 	tcase_add_test(threads, threads_share_syncs_and_each_finds_its_records_in_order);
