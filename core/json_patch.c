@@ -6,6 +6,7 @@
 
 #include "core/base/err.h"
 #include "core/base/util.h"
+#include "core/json_array.h"
 #include "core/ropefs.h"
 
 /* cJSON parses no deeper, and goes down by recursion wherever it goes. A copy of a value into
@@ -14,6 +15,13 @@ enum {
 	DEPTH_MAX = CJSON_NESTING_LIMIT,
 	COPIED_MAX =
 		ROPEFS_WRITE_MAX, /* bytes of text that the copies of a patch may add */
+};
+
+/* What a patch works on. */
+struct patching {
+	cJSON **doc;
+	struct json_arrays arrays;
+	size_t room; /* bytes that copies may still add */
 };
 
 /* A pointer to a value: what holds it, and under which name there. */
@@ -84,13 +92,15 @@ static int index_of(const char *word)
 	return atoi(word);
 }
 
-static cJSON *child(cJSON *parent, const char *word)
+/* *ret NULL: there is none. */
+static int child(struct patching *d, cJSON *parent, const char *word, cJSON **ret)
 {
+	*ret = NULL;
 	if (cJSON_IsObject(parent))
-		return cJSON_GetObjectItemCaseSensitive(parent, word);
-	if (cJSON_IsArray(parent) && index_of(word) >= 0)
-		return cJSON_GetArrayItem(parent, index_of(word));
-	return NULL;
+		*ret = cJSON_GetObjectItemCaseSensitive(parent, word);
+	if (!cJSON_IsArray(parent) || index_of(word) < 0)
+		return 0;
+	return json_array_get(&d->arrays, parent, (size_t)index_of(word), ret);
 }
 
 static int not_there(const char *pointer)
@@ -99,14 +109,17 @@ static int not_there(const char *pointer)
 }
 
 /* Where a pointer leads; the value itself need not be there, what holds it must. */
-static int find(cJSON *doc, const char *pointer, struct place *ret)
+static int find(struct patching *d, const char *pointer, struct place *ret)
 {
-	struct place p = { 0 };
+	_cleanup_(place_release) struct place p = { 0 };
 	const char *rest = pointer;
+	cJSON *parent = *d->doc;
 
 	while (*rest) {
-		cJSON *parent = p.key ? child(p.parent, p.key) : doc;
+		int r = p.key ? child(d, p.parent, p.key, &parent) : 0;
 
+		if (r < 0)
+			return r;
 		free(p.key);
 		p.key = NULL;
 		if (*rest != '/' || !parent)
@@ -119,82 +132,93 @@ static int find(cJSON *doc, const char *pointer, struct place *ret)
 			return err_set(EINVAL, "\"%.80s\" is no JSON pointer", pointer);
 	}
 	*ret = p;
+	p.key = NULL;
 	return 0;
 }
 
 /* What is at a place; NULL: nothing. */
-static cJSON *at(cJSON *doc, const struct place *p)
+static int at(struct patching *d, const struct place *p, cJSON **ret)
 {
-	return p->parent ? child(p->parent, p->key) : doc;
-}
-
-static void move_items(cJSON *first, cJSON *from, cJSON *to)
-{
-	while (first) {
-		cJSON *next = first->next;
-
-		cJSON_AddItemToArray(to, cJSON_DetachItemViaPointer(from, first));
-		first = next;
-	}
-}
-
-/* i is not beyond the end. Not cJSON_InsertItemInArray(): that of Debian 12 (1.7.15-1+deb12u4)
- * refuses every place but the first. */
-static int insert(cJSON *array, int i, cJSON *value)
-{
-	cJSON *rest = cJSON_CreateArray();
-
-	if (!rest)
-		return -ENOMEM;
-	move_items(cJSON_GetArrayItem(array, i), array, rest);
-	cJSON_AddItemToArray(array, value);
-	move_items(rest->child, rest, array);
-	cJSON_Delete(rest);
+	if (p->parent)
+		return child(d, p->parent, p->key, ret);
+	*ret = *d->doc;
 	return 0;
 }
 
-/* Takes value over, whatever happens. */
-static int put(cJSON **doc, const struct place *p, cJSON *value)
+static void drop(struct patching *d, cJSON *value)
 {
-	int size, i;
+	json_arrays_forget(&d->arrays, value);
+	cJSON_Delete(value);
+}
+
+static int put_in_object(struct patching *d, const struct place *p, cJSON *value)
+{
+	cJSON *old = cJSON_GetObjectItemCaseSensitive(p->parent, p->key);
+
+	json_arrays_forget(&d->arrays, old);
+	if (old ? cJSON_ReplaceItemInObjectCaseSensitive(p->parent, p->key, value)
+		: cJSON_AddItemToObject(p->parent, p->key, value))
+		return 0;
+	return -ENOMEM;
+}
+
+static int put_in_array(struct patching *d, const struct place *p, cJSON *value)
+{
+	bool last = strcmp(p->key, "-") == 0;
+	int i = last ? 0 : index_of(p->key), r;
+	size_t size;
+
+	r = json_array_size(&d->arrays, p->parent, &size);
+	if (r < 0)
+		return r;
+	if (i < 0 || (size_t)i > size)
+		return err_set(EINVAL, "there is no place \"%.80s\" to put something",
+			       p->key);
+	return json_array_insert(&d->arrays, p->parent, last ? size : (size_t)i, value);
+}
+
+/* Takes value over, whatever happens. */
+static int put(struct patching *d, const struct place *p, cJSON *value)
+{
+	int r;
 
 	if (p->depth + measure_of(value).depth > DEPTH_MAX) {
-		cJSON_Delete(value);
+		drop(d, value);
 		return err_set(EINVAL, "it would be more than %d values in one another",
 			       DEPTH_MAX);
 	}
 	if (!p->parent) {
-		cJSON_Delete(*doc);
-		*doc = value;
+		drop(d, *d->doc);
+		*d->doc = value;
 		return 0;
 	}
-	if (cJSON_IsObject(p->parent)) {
-		if (child(p->parent, p->key)
-			    ? cJSON_ReplaceItemInObjectCaseSensitive(p->parent, p->key,
-								     value)
-			    : cJSON_AddItemToObject(p->parent, p->key, value))
-			return 0;
-		cJSON_Delete(value);
-		return -ENOMEM;
-	}
-	size = cJSON_GetArraySize(p->parent);
-	i = strcmp(p->key, "-") == 0 ? size : index_of(p->key);
-	if (cJSON_IsArray(p->parent) && i >= 0 && i <= size &&
-	    insert(p->parent, i, value) >= 0)
-		return 0;
-	cJSON_Delete(value);
-	return err_set(EINVAL, "there is no place \"%.80s\" to put something", p->key);
+	if (cJSON_IsObject(p->parent))
+		r = put_in_object(d, p, value);
+	else if (cJSON_IsArray(p->parent))
+		r = put_in_array(d, p, value);
+	else
+		r = err_set(EINVAL, "there is no place \"%.80s\" to put something",
+			    p->key);
+	if (r < 0)
+		drop(d, value);
+	return r;
 }
 
-static cJSON *detach(cJSON **doc, const struct place *p)
+/* What is at a place, and is there, leaves it. */
+static int detach(struct patching *d, const struct place *p, cJSON **ret)
 {
-	cJSON *value = at(*doc, p);
+	int r = at(d, p, ret);
 
+	if (r < 0)
+		return r;
 	if (!p->parent)
-		*doc = NULL;
-	else if (value)
-		cJSON_DetachItemViaPointer(p->parent, value);
-	return value;
+		*d->doc = NULL;
+	else if (cJSON_IsArray(p->parent))
+		return json_array_detach(&d->arrays, p->parent, (size_t)index_of(p->key),
+					 ret);
+	else
+		cJSON_DetachItemViaPointer(p->parent, *ret);
+	return 0;
 }
 
 /* A member of an operation, NULL: it is missing. Two of one name are refused: which of them
@@ -247,42 +271,60 @@ static int op_copy(const cJSON *op, cJSON **ret)
 	return *ret ? 0 : -ENOMEM;
 }
 
-static int op_add(cJSON **doc, const cJSON *op, const struct place *p)
+static int op_add(struct patching *d, const cJSON *op, const struct place *p)
 {
 	cJSON *value = NULL;
 	int r = op_copy(op, &value);
 
-	return r < 0 ? r : put(doc, p, value);
+	return r < 0 ? r : put(d, p, value);
 }
 
-static int op_remove(cJSON **doc, const struct place *p, const char *pointer)
+static int remove_at(struct patching *d, const struct place *p)
 {
-	if (!at(*doc, p))
+	cJSON *old;
+	int r = detach(d, p, &old);
+
+	if (r >= 0)
+		drop(d, old);
+	return r;
+}
+
+static int op_remove(struct patching *d, const struct place *p, const char *pointer)
+{
+	cJSON *old;
+	int r = at(d, p, &old);
+
+	if (r < 0)
+		return r;
+	if (!old)
 		return not_there(pointer);
 	if (!p->parent)
 		return err_set(EINVAL, "the whole document can't be removed");
-	cJSON_Delete(detach(doc, p));
-	return 0;
+	return remove_at(d, p);
 }
 
-static int op_replace(cJSON **doc, const cJSON *op, const struct place *p,
+static int op_replace(struct patching *d, const cJSON *op, const struct place *p,
 		      const char *pointer)
 {
-	cJSON *old = at(*doc, p);
+	cJSON *old;
+	int r = at(d, p, &old);
 
-	if (!old)
-		return not_there(pointer);
-	if (cJSON_IsArray(p->parent))
-		cJSON_Delete(detach(doc, p));
-	return op_add(doc, op, p);
+	if (r >= 0 && !old)
+		r = not_there(pointer);
+	if (r >= 0 && cJSON_IsArray(p->parent))
+		r = remove_at(d, p);
+	return r < 0 ? r : op_add(d, op, p);
 }
 
-static int op_test(cJSON **doc, const cJSON *op, const struct place *p,
+static int op_test(struct patching *d, const cJSON *op, const struct place *p,
 		   const char *pointer)
 {
-	const cJSON *is = at(*doc, p), *want;
-	int r = value_member(op, &want);
+	const cJSON *want;
+	cJSON *is;
+	int r = at(d, p, &is);
 
+	if (r >= 0)
+		r = value_member(op, &want);
 	if (r < 0)
 		return r;
 	if (is && cJSON_Compare(is, want, true))
@@ -298,47 +340,45 @@ static bool is_within(const char *path, const char *from)
 	return !strncmp(path, from, n) && path[n] == '/';
 }
 
-/* *room: bytes that copies may still add. */
-static int duplicate(const cJSON *value, size_t *room, cJSON **ret)
+static int duplicate(struct patching *d, const cJSON *value, cJSON **ret)
 {
 	size_t n = measure_of(value).bytes;
 
-	if (n > *room)
+	if (n > d->room)
 		return err_set(EINVAL, "the copies of the patch take more than %d bytes",
 			       COPIED_MAX);
-	*room -= n;
+	d->room -= n;
 	*ret = cJSON_Duplicate(value, true);
 	return *ret ? 0 : -ENOMEM;
 }
 
-/* path is looked for after the value has left its place: it counts in what is left. room: as of
- * duplicate(), for a copy; NULL: it moves. */
-static int op_move(cJSON **doc, const char *path, const char *from, size_t *room)
+/* path is looked for after the value has left its place: it counts in what is left. */
+static int op_move(struct patching *d, const char *path, const char *from, bool copy)
 {
 	_cleanup_(place_release) struct place source = { 0 }, p = { 0 };
 	cJSON *value = NULL;
-	int r = find(*doc, from, &source);
+	int r = find(d, from, &source);
 
-	if (r >= 0 && !at(*doc, &source))
+	if (r >= 0)
+		r = at(d, &source, &value);
+	if (r >= 0 && !value)
 		r = not_there(from);
-	if (r >= 0 && !room && is_within(path, from))
+	if (r >= 0 && !copy && is_within(path, from))
 		r = err_set(EINVAL, "a value can't be moved into itself");
-	if (r >= 0 && !room && !strcmp(path, from))
+	if (r >= 0 && !copy && !strcmp(path, from))
 		return 0;
-	if (r >= 0 && room)
-		r = duplicate(at(*doc, &source), room, &value);
+	if (r >= 0)
+		r = copy ? duplicate(d, value, &value) : detach(d, &source, &value);
 	if (r < 0)
 		return r;
-	if (!room)
-		value = detach(doc, &source);
-	r = find(*doc, path, &p);
+	r = find(d, path, &p);
 	if (r >= 0)
-		return put(doc, &p, value);
-	cJSON_Delete(value);
+		return put(d, &p, value);
+	drop(d, value);
 	return r;
 }
 
-static int apply(cJSON **doc, const cJSON *op, size_t *room)
+static int apply(struct patching *d, const cJSON *op)
 {
 	_cleanup_(place_release) struct place p = { 0 };
 	const char *name = NULL, *path = NULL, *from = NULL;
@@ -350,35 +390,33 @@ static int apply(cJSON **doc, const cJSON *op, size_t *room)
 		return r;
 	if (!strcmp(name, "move") || !strcmp(name, "copy")) {
 		r = member(op, "from", &from);
-		return r < 0 ? r : op_move(doc, path, from, *name == 'c' ? room : NULL);
+		return r < 0 ? r : op_move(d, path, from, *name == 'c');
 	}
-	r = find(*doc, path, &p);
+	r = find(d, path, &p);
 	if (r < 0)
 		return r;
 	if (!strcmp(name, "add"))
-		return op_add(doc, op, &p);
+		return op_add(d, op, &p);
 	if (!strcmp(name, "remove"))
-		return op_remove(doc, &p, path);
+		return op_remove(d, &p, path);
 	if (!strcmp(name, "replace"))
-		return op_replace(doc, op, &p, path);
+		return op_replace(d, op, &p, path);
 	if (!strcmp(name, "test"))
-		return op_test(doc, op, &p, path);
+		return op_test(d, op, &p, path);
 	return err_set(EINVAL, "\"%.40s\" is no operation", name);
 }
 
-int json_patch(cJSON **doc, const cJSON *patch)
+static int apply_all(struct patching *d, const cJSON *patch)
 {
-	size_t room = COPIED_MAX;
 	const cJSON *op;
 	unsigned n = 1;
-	int r = 0;
 
-	if (!cJSON_IsArray(patch))
-		return err_set(EINVAL, "a JSON patch is an array of operations");
 	cJSON_ArrayForEach(op, patch)
 	{
+		int r;
+
 		err_clear();
-		r = apply(doc, op, &room);
+		r = apply(d, op);
 		if (r == -EINVAL)
 			r = err_set(EINVAL, "operation %u of the patch: %s", n,
 				    err_detail());
@@ -387,4 +425,18 @@ int json_patch(cJSON **doc, const cJSON *patch)
 		n++;
 	}
 	return 0;
+}
+
+int json_patch(cJSON **doc, const cJSON *patch, uint64_t *ret_steps)
+{
+	struct patching d = { .doc = doc, .room = COPIED_MAX };
+	int r;
+
+	if (!cJSON_IsArray(patch))
+		return err_set(EINVAL, "a JSON patch is an array of operations");
+	r = apply_all(&d, patch);
+	if (ret_steps)
+		*ret_steps = d.arrays.steps;
+	json_arrays_release(&d.arrays);
+	return r;
 }

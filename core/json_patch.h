@@ -3,10 +3,12 @@
 #define ROPEFS_JSON_PATCH_H
 
 #include <cjson/cJSON.h>
+#include <stdint.h>
 
 /* Changes *doc, which may become another value, by all operations of patch. -EINVAL with the
  * number of the operation that does not fit and why, -ENOMEM; *doc is then half changed, and good
- * for nothing but being freed. */
-int json_patch(cJSON **doc, const cJSON *patch);
+ * for nothing but being freed. *ret_steps, which may be NULL, tells how many items of arrays, or
+ * blocks of them, it took (core/json_array.h). */
+int json_patch(cJSON **doc, const cJSON *patch, uint64_t *ret_steps);
 
 #endif

@@ -157,6 +157,6 @@ int ropefs_value_patch(const char *p, size_t n, const char *patch, size_t patch_
 	if (r >= 0)
 		r = parse(p, n, "file", &doc);
 	if (r >= 0)
-		r = json_patch(&doc, ops);
+		r = json_patch(&doc, ops, NULL);
 	return r < 0 ? r : print(doc, n > 1 && memchr(p, '\n', n - 1), ret, ret_n);
 }

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/util.h"
+#include "core/json_array.h"
+#include "core/json_patch.h"
 #include "core/ropefs.h"
 #include "tests/lib/suite.h"
 
@@ -391,6 +394,100 @@ START_TEST(no_operation_makes_a_document_too_deep)
 }
 END_TEST
 
+#define ITEMS 20000u
+
+/* An operation at each place of an array of that many numbers; the array is given back. */
+static cJSON *patched(const char *op, const char *rest, uint64_t *ret_steps)
+{
+	cJSON *doc = cJSON_CreateArray(), *patch = cJSON_CreateArray();
+	char path[32];
+
+	for (unsigned i = 0; i < ITEMS; i++) {
+		cJSON *o = cJSON_Parse(rest);
+
+		/* 7919 has no divisor in common with ITEMS: each place once, in no order. */
+		snprintf(path, sizeof(path), "/%u", i * 7919 % ITEMS);
+		cJSON_AddStringToObject(o, "op", op);
+		cJSON_AddStringToObject(o, "path", path);
+		cJSON_AddItemToArray(patch, o);
+		cJSON_AddItemToArray(doc, cJSON_CreateNumber(i));
+	}
+	ck_assert_msg(json_patch(&doc, patch, ret_steps) == 0, "%s: %s", op,
+		      ropefs_error());
+	cJSON_Delete(patch);
+	return doc;
+}
+
+/* Each of them would walk half of the array: 20,000 times 10,000 items. */
+START_TEST(many_operations_on_a_long_array_take_few_steps_each)
+{
+	uint64_t steps;
+	cJSON *doc;
+	int n = 0;
+
+	doc = patched("add", "{\"value\":-1}", &steps);
+	ck_assert_int_eq(cJSON_GetArraySize(doc), 2 * ITEMS);
+	ck_assert_uint_le(steps, ITEMS * 1000ull);
+	cJSON_Delete(doc);
+
+	doc = patched("replace", "{\"value\":-1}", &steps);
+	for (const cJSON *item = doc->child; item; item = item->next, n++)
+		ck_assert_int_eq(item->valueint, -1);
+	ck_assert_int_eq(n, ITEMS);
+	ck_assert_uint_le(steps, ITEMS * 1000ull);
+	cJSON_Delete(doc);
+
+	doc = patched("move", "{\"from\":\"/0\"}", &steps);
+	ck_assert_int_eq(cJSON_GetArraySize(doc), ITEMS);
+	ck_assert_uint_le(steps, ITEMS * 1000ull);
+	cJSON_Delete(doc);
+}
+END_TEST
+
+/* Numbers in an array, as a plain row and as patched; places are drawn. */
+START_TEST(an_array_that_is_patched_at_random_is_what_a_plain_row_is)
+{
+	static int row[4000];
+	struct json_arrays arrays = { 0 };
+	cJSON *array = cJSON_CreateArray(), *item;
+	struct rng rng = rng_seeded(suite_seed());
+	size_t n = 0, size;
+
+	for (int i = 0; i < 12000; i++) {
+		bool grows = rng_below(&rng, 4) >= (i < 6000 ? 1 : 3);
+
+		if (n && (!grows || n == ARRAY_LEN(row))) {
+			size_t at = rng_below(&rng, n);
+
+			ck_ok(json_array_detach(&arrays, array, at, &item));
+			ck_assert_int_eq(item->valueint, row[at]);
+			cJSON_Delete(item);
+			memmove(row + at, row + at + 1, (--n - at) * sizeof(*row));
+		} else {
+			size_t at = rng_below(&rng, n + 1);
+
+			ck_ok(json_array_insert(&arrays, array, at,
+						cJSON_CreateNumber(i)));
+			memmove(row + at + 1, row + at, (n++ - at) * sizeof(*row));
+			row[at] = i;
+		}
+		ck_ok(json_array_size(&arrays, array, &size));
+		ck_assert_uint_eq(size, n);
+	}
+	item = array->child;
+	for (size_t i = 0; i < n; i++, item = item->next) {
+		cJSON *same;
+
+		ck_ok(json_array_get(&arrays, array, i, &same));
+		ck_assert_ptr_eq(same, item);
+		ck_assert_int_eq(item->valueint, row[i]);
+	}
+	ck_assert_ptr_null(item);
+	json_arrays_release(&arrays);
+	cJSON_Delete(array);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("patch");
@@ -405,6 +502,8 @@ int main(void)
 	tcase_add_test(tc, what_is_not_patched_stays_as_it_was_written);
 	tcase_add_test(tc, copies_of_a_value_into_itself_come_to_an_end);
 	tcase_add_test(tc, no_operation_makes_a_document_too_deep);
+	tcase_add_test(tc, many_operations_on_a_long_array_take_few_steps_each);
+	tcase_add_test(tc, an_array_that_is_patched_at_random_is_what_a_plain_row_is);
 	suite_add_tcase(s, tc);
 	return suite_main(s);
 }
