@@ -258,6 +258,13 @@ static bool is_remote_error(int r)
 
 #define RENEWALS_MAX 8u
 
+static _Thread_local uint64_t asked_ns;
+
+void ropefs_asked_at(uint64_t mono_ns)
+{
+	asked_ns = mono_ns;
+}
+
 ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
 		  unsigned flags)
 {
@@ -265,6 +272,8 @@ ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
 	struct remote *remote = fs->remote;
 	int r;
 
+	if (remote && !(flags & ROPEFS_NOWAIT))
+		object_asked_at(asked_ns ? asked_ns : io_mono_ns(fs->io));
 	/* Where a bucket is followed, its writer may have removed what this state needs. */
 	for (unsigned i = 0;; i++) {
 		uint64_t shown = remote_shown(fs);

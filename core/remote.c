@@ -1,4 +1,4 @@
-/* remote.c - a store's bucket: opening it, the uploader thread, who waits for it, status. */
+/* remote.c - a store's bucket: opening it, the uploader thread, who waits for it. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -10,7 +10,11 @@
 
 #define SECOND_NS     1000000000u
 #define MANIFEST_NAME REMOTE_FOLDER "/manifest"
-#define PACE_MAX_S    600u /* between checkpoints, however long that between uploads is */
+/* A read has its last try that much later, and that takes 20 s where nothing answers
+ * (object_s3_wire.c), 10 s more where it is asked for a second time. */
+#define BUDGET_MS  25000u
+#define PROBE_MS   3000u
+#define PACE_MAX_S 600u /* between checkpoints, however long that between uploads is */
 
 /* --- ways to the bucket --- */
 
@@ -30,6 +34,7 @@ int remote_way_open(struct remote *rm, enum way_for what, struct remote_way *way
 		.ca_file = c->ca_file,
 		.virtual_host = c->virtual_host,
 		.signature_v2 = c->signature_v2,
+		.skew_s = &rm->skew_s,
 		.cancel = ends,
 		.lazy = !patient,
 	};
@@ -39,8 +44,14 @@ int remote_way_open(struct remote *rm, enum way_for what, struct remote_way *way
 	struct object_retry_opts ro = { .tries = patient ? 3 : 5,
 					.base_ms = patient ? 500 : 100,
 					.pause_max_ms = 4000,
+					.budget_ms = what == WAY_DOWN ? BUDGET_MS : 0,
 					.cancel = ends };
-	const struct object_hedge_opts ho = { .first_ms = 1000, .least_ms = 50 };
+	/* A folder's requests may wait for ever; a bucket's end by themselves. */
+	const struct object_hedge_opts ho = { .first_ms = 1000,
+					      .least_ms = 50,
+					      .delay_max_ms = 10000,
+					      .most_ms =
+						      remote_is_folder(rm) ? 20000 : 0 };
 	struct remote_way w = { 0 };
 	struct object_store *os;
 	int r;
@@ -60,6 +71,10 @@ int remote_way_open(struct remote *rm, enum way_for what, struct remote_way *way
 		w.os = w.hedge;
 	if (r == 0)
 		r = object_retry_new(&ro, w.os, &os);
+	if (r == 0)
+		w.os = os;
+	if (r == 0 && w.hedge && what == WAY_DOWN)
+		r = object_breaker_new(PROBE_MS, w.hedge, w.os, &os);
 	if (r < 0) {
 		object_free(w.os);
 		return r;
@@ -565,76 +580,6 @@ int remote_none(void)
 {
 	return err_set(E_REMOTE,
 		       "the store has no bucket; give it one with: ropectl remote add");
-}
-
-int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
-{
-	struct remote *rm = fs->remote;
-	struct object_counts up = { 0 }, down = { 0 };
-	struct object_hedge_counts hedge = { 0 };
-	struct packs_stats ps;
-	struct range_cache_stats cache;
-	struct ropefs_remote_status st = { 0 };
-
-	if (!rm)
-		return remote_none();
-	packs_get_stats(fs->packs, &ps);
-	cache = remote_cache_stats(rm);
-	lock_take(&rm->lock);
-	if (rm->down.meter)
-		object_meter_read(rm->down.meter, &down);
-	if (rm->down.hedge)
-		object_hedge_read(rm->down.hedge, &hedge);
-	if (rm->started && rm->up.meter)
-		object_meter_read(rm->up.meter, &up);
-	object_counts_add(&up, &rm->up_before);
-	snprintf(st.read_error, sizeof(st.read_error), "%s", rm->read_error);
-	snprintf(st.url, sizeof(st.url), "%s", rm->cfg.url);
-	snprintf(st.instance, sizeof(st.instance), "%s", rm->instance);
-	snprintf(st.last_error, sizeof(st.last_error), "%s", rm->last_error);
-	st.reader = rm->cfg.reader;
-	st.follows = rm->follow != NULL;
-	st.creates = rm->cfg.creates;
-	st.versions = rm->started && rm->up.meter && rm->up.os
-			      ? object_capabilities(rm->up.os) & OBJECT_KEEPS_VERSIONS
-			      : rm->cfg.versions;
-	st.fenced = rm->fenced;
-	st.full = rm->full_for > 0;
-	st.resting = rm->resting;
-	st.refused = rm->refused;
-	st.dropped = rm->dropped;
-	st.dropped_bytes = rm->dropped_bytes;
-	snprintf(st.refused_why, sizeof(st.refused_why), "%s", rm->refused_why);
-	st.ended = rm->ended != 0;
-	st.wanted_lsn = rm->wanted_lsn;
-	st.epoch = rm->cfg.epoch;
-	st.manifest = rm->number;
-	st.committed_lsn = rm->committed_lsn;
-	st.committed_ns = (int64_t)rm->committed_ns;
-	st.packs_left = rm->packs_left;
-	st.bytes_left = rm->bytes_left;
-	st.evicted = rm->evicted;
-	st.cycles = rm->cycles;
-	st.cycle_errors = rm->cycle_errors;
-	st.verify_done = rm->verify_done;
-	st.verify_total = rm->verify_total;
-	lock_drop(&rm->lock);
-	st.local_bytes = ps.file_bytes;
-	st.remote_packs = ps.remote_packs;
-	st.remote_bytes = ps.remote_bytes;
-	st.puts = up.puts;
-	st.gets = up.gets + down.gets;
-	st.heads = up.heads + down.heads;
-	st.lists = up.lists + down.lists;
-	st.dels = up.dels;
-	st.failed = up.failed + down.failed;
-	st.put_bytes = up.put_bytes;
-	st.got_bytes = up.got_bytes + down.got_bytes;
-	st.hedged = hedge.hedged;
-	st.cache_bytes = cache.bytes;
-	st.cache_hits = cache.hits;
-	*ret = st;
-	return 0;
 }
 
 void remote_note_read(struct remote *rm, const char *why)

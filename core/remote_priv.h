@@ -76,6 +76,8 @@ struct remote {
 	struct range_cache *_Atomic cache;
 	atomic_bool cache_tried;
 	atomic_bool reads_fail; /* read_error says why */
+	_Atomic int64_t
+		skew_s; /* of the bucket's clock to ours, once it said that ours is wrong */
 	struct remote
 		*gone; /* the one before, forgotten: somebody may still look at it */
 

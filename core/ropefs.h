@@ -272,6 +272,10 @@ enum ropefs_io_flags {
 struct ropefs_range {
 	uint64_t ino, at, n;
 };
+/* What this thread reads until the next call was asked for then (CLOCK_MONOTONIC, ns; 0: with each
+ * call), and has waited for the thread since: a bucket that was found to be away meanwhile is not
+ * waited for again. */
+void ropefs_asked_at(uint64_t mono_ns);
 /* Reads up to n bytes at `at`; fewer only at the end of the file. Returns the count. */
 ssize_t ropefs_read(struct ropefs *fs, uint64_t ino, uint64_t at, void *p, size_t n,
 		    unsigned flags);
@@ -753,6 +757,7 @@ struct ropefs_remote_status {
 	bool reader, creates, fenced, full, ended; /* ended: nothing goes up any more */
 	bool versions; /* the bucket keeps what is replaced or removed */
 	bool follows; /* committed_ns is of the state that is shown, then */
+	int64_t skew_s; /* so far the bucket's clock is ahead of ours, if that was refused; or 0 */
 	uint64_t epoch, manifest, wanted_lsn, committed_lsn;
 	int64_t committed_ns; /* 0: nothing since the store was opened */
 	uint64_t packs_left, bytes_left, evicted, local_bytes, remote_packs, remote_bytes;

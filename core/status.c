@@ -166,6 +166,7 @@ static cJSON *remote_to_json(struct ropefs *fs)
 	NUMBER(packs_left);
 	NUMBER(bytes_left);
 	NUMBER(evicted);
+	NUMBER(skew_s);
 	NUMBER(refused);
 	NUMBER(dropped);
 	NUMBER(dropped_bytes);

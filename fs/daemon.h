@@ -151,8 +151,10 @@ struct task {
 	uint64_t unique; /* of the request (keep.h) */
 	TAILQ_ENTRY(task) far; /* far.c's, while far_listed */
 	void (*gone)(struct task *t); /* or NULL: who waited for it does not any more */
+	uint64_t asked_ns; /* far_run() */
 	bool far_listed;
 	bool is_far; /* a sync that waits for the bucket */
+	bool landed; /* a write that is done but for its sync, elsewhere than the kernel thinks */
 
 	fuse_ino_t ino;
 	uint64_t off, n;

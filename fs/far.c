@@ -1,6 +1,7 @@
 #include "fs/far.h"
 
 #include "fs/daemon.h"
+#include "fs/notify.h"
 
 #include <errno.h>
 
@@ -19,7 +20,10 @@ static bool take_off_locked(struct task *t)
 
 static void interrupted(fuse_req_t req, void *arg)
 {
+	struct daemon *d = daemon_of(req);
 	struct task *t;
+	uint64_t from = 0;
+	fuse_ino_t ino = 0;
 
 	(void)arg;
 	pthread_mutex_lock(&mutex);
@@ -30,9 +34,15 @@ static void interrupted(fuse_req_t req, void *arg)
 		take_off_locked(t);
 	if (t && t->gone)
 		t->gone(t);
+	if (t && t->landed) {
+		ino = t->ino;
+		from = t->off < t->to_off ? t->off : t->to_off;
+	}
 	pthread_mutex_unlock(&mutex);
 	if (t)
 		fuse_reply_err(req, EINTR);
+	if (ino)
+		pages_drop(d, ino, from);
 }
 
 void far_wait(struct task *t)
@@ -47,6 +57,10 @@ void far_wait(struct task *t)
 
 void far_run(struct task *t, void (*step)(struct task *t))
 {
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	t->asked_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	far_wait(t);
 	task_run_far(t, step);
 }

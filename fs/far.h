@@ -1,7 +1,7 @@
-/* far.h - reads that may wait for the bucket: in threads of their own, and answered at once with
- * EINTR when a signal comes for whoever reads.
+/* far.h - reads and syncs that may wait for the bucket: reads in threads of their own, and all
+ * answered at once with EINTR when a signal comes for whoever waits.
  *
- * Invariant: a read on the list is answered by the one who takes it off: its thread or the
+ * Invariant: a request on the list is answered by the one who takes it off: its thread or the
  * signal. Locks: libfuse's lock of a request, then ours. */
 #ifndef ROPEFS_FS_FAR_H
 #define ROPEFS_FS_FAR_H

@@ -84,6 +84,8 @@ void reply_read(fuse_req_t req, const void *p, int64_t r);
 void *loop_buffer(void);
 /* Answers a POLL of what never lets wait. */
 void poll_always(fuse_req_t req, struct fuse_pollhandle *ph);
+/* For far_run(): t->n bytes of the file t->ino from t->off on. */
+void file_read_far(struct task *t);
 /* Answers when all that was changed so far is durable; frees t. */
 void task_sync(struct task *t);
 

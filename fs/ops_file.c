@@ -230,7 +230,7 @@ static void read_waiting(struct task *t)
 	task_free(t);
 }
 
-static void read_far(struct task *t)
+void file_read_far(struct task *t)
 {
 	bool big = t->n > ROPEFS_WRITE_MAX;
 	void *p;
@@ -238,7 +238,9 @@ static void read_far(struct task *t)
 	if (!far_begin(t))
 		return;
 	p = big ? malloc(t->n) : loop_buffer();
+	ropefs_asked_at(t->asked_ns);
 	t->r = p ? ropefs_read(t->d->fs, t->ino, t->off, p, t->n, 0) : -ENOMEM;
+	ropefs_asked_at(0);
 	if (far_end(t)) {
 		reply_read(t->req, p, t->r);
 		task_free(t);
@@ -270,7 +272,7 @@ void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	t->off = (uint64_t)off;
 	t->n = size;
 	if (r == -EREMOTE)
-		far_run(t, read_far);
+		far_run(t, file_read_far);
 	else
 		task_run(t, read_waiting);
 }
@@ -304,11 +306,22 @@ static void sync_here(struct task *t, void (*done)(void *arg, int r))
 	ropefs_sync_lead(fs);
 }
 
+/* Not even a kill ends what waits for an answer: so while the bucket is away a signal does. To be
+ * called before done() can be. */
+static void sync_far(struct task *t)
+{
+	t->is_far = t->d->syncs_far;
+	if (t->is_far)
+		far_wait(t);
+}
+
 /* t->n bytes went to t->to_off, and are durable if r says so. */
 static void write_synced(void *arg, int r)
 {
 	struct task *t = arg;
 
+	if (t->is_far && !far_end(t))
+		return;
 	written(t->d, t->req, t->ino, r < 0 ? r : (ssize_t)t->n, t->off, t->to_off,
 		t->privs);
 	task_free(t);
@@ -346,6 +359,15 @@ static ssize_t write_now(struct daemon *d, const struct writing *w, uint64_t *re
 	return n;
 }
 
+/* The bytes of a write with O_DSYNC are in the file, whatever comes of the sync. */
+static void write_far(struct task *t)
+{
+	if (t->privs && t->d->syncs_far)
+		attrs_drop(t->d, t->ino);
+	t->landed = t->to_off != t->off;
+	sync_far(t);
+}
+
 static void write_waiting(struct task *t)
 {
 	const struct writing w = {
@@ -353,10 +375,12 @@ static void write_waiting(struct task *t)
 	};
 	ssize_t n = write_now(t->d, &w, &t->to_off);
 
-	if (n > 0 && t->fi.flags & O_DSYNC)
+	if (n > 0 && t->fi.flags & O_DSYNC) {
+		write_far(t);
 		ropefs_sync_async(t->d->fs, write_synced, t);
-	else
+	} else {
 		write_synced(t, n < 0 ? (int)n : 0);
+	}
 }
 
 void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t off,
@@ -401,10 +425,12 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 	t->flags = flags;
 	t->fi = *fi;
 	t->privs = privs;
-	if (done < 0)
+	if (done < 0) {
 		task_run_held(t, write_waiting);
-	else
-		sync_here(t, write_synced);
+		return;
+	}
+	write_far(t);
+	sync_here(t, write_synced);
 }
 
 void file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -436,15 +462,13 @@ static void synced(void *arg, int r)
 
 void task_sync(struct task *t)
 {
+	sync_far(t);
 	ropefs_sync_async(t->d->fs, synced, t);
 }
 
-/* Not even a kill ends what waits for an answer: so while the bucket is away a signal does. */
 static void sync_waiting(struct task *t)
 {
-	t->is_far = t->d->syncs_far;
-	if (t->is_far)
-		far_wait(t);
+	sync_far(t);
 	sync_here(t, synced);
 }
 

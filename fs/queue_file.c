@@ -2,6 +2,7 @@
 
 #include "fs/daemon.h"
 #include "fs/events.h"
+#include "fs/far.h"
 #include "fs/follow.h"
 #include "fs/keep.h"
 #include "fs/reply.h"
@@ -372,8 +373,9 @@ static int cut_line(struct daemon *d, uint64_t ino, struct queue_file *f)
 	return append(d, ino, f, part_of(f), f->now.n, 0, &to);
 }
 
-/* Makes what the handle has taken durable, but for a part of a record of a fixed length. */
-static int sync_all(struct daemon *d, uint64_t ino, const struct fuse_file_info *fi)
+/* What the handle has taken is to be durable: all of it becomes records, but for a part of one of
+ * a fixed length. */
+static int ready_to_sync(struct daemon *d, uint64_t ino, const struct fuse_file_info *fi)
 {
 	struct queue_file *f = file_of(d, ino, fi);
 	int r = 0;
@@ -384,7 +386,17 @@ static int sync_all(struct daemon *d, uint64_t ino, const struct fuse_file_info 
 	if (f->now.n)
 		r = cut_line(d, ino, f);
 	pthread_mutex_unlock(&f->mutex);
-	return r < 0 ? r : ropefs_sync(d->fs);
+	return r;
+}
+
+/* The worker does not wait for the bucket, nor does whoever gets a signal. Readers need not,
+ * either: follow_hold() ends here. */
+static void sync_far(struct task *t, void (*done)(void *arg, int r))
+{
+	follow_wake_later();
+	t->is_far = true;
+	far_wait(t);
+	ropefs_sync_async(t->d->fs, done, t);
 }
 
 static void written(struct daemon *d, fuse_req_t req, ssize_t r)
@@ -399,26 +411,43 @@ static void written(struct daemon *d, fuse_req_t req, ssize_t r)
 	follow_wake_later();
 }
 
+/* t->r bytes were taken, and are durable if r says so. */
+static void write_done(void *arg, int r)
+{
+	struct task *t = arg;
+	ssize_t n;
+
+	if (t->is_far && !far_end(t))
+		return;
+	n = r < 0 ? r : t->r;
+	if (t->is_far)
+		follow_hold();
+	if (t->to_off)
+		n = (ssize_t)t->to_off + (n < 0 ? 0 : n);
+	written(t->d, t->req, n);
+	task_free(t);
+}
+
 static void write_waiting(struct task *t)
 {
 	size_t done = 0;
-	ssize_t r;
+	int r;
 
 	if (t->flags == NOT_BEGUN)
 		begin(t->d, t->ino, &t->fi, false, &done);
 	t->to_off += done;
 	follow_hold();
-	r = write_now(t->d, t->ino, &t->fi, t->data + done, t->n - done, t->off + done,
-		      false);
-	if (r >= 0 && (t->d->sync || t->fi.flags & O_DSYNC)) {
-		int synced = sync_all(t->d, t->ino, &t->fi);
-
-		r = synced < 0 ? synced : r;
+	t->r = write_now(t->d, t->ino, &t->fi, t->data + done, t->n - done, t->off + done,
+			 false);
+	if (t->r < 0 || !(t->d->sync || t->fi.flags & O_DSYNC)) {
+		write_done(t, t->r < 0 ? (int)t->r : 0);
+		return;
 	}
-	if (t->to_off)
-		r = (ssize_t)t->to_off + (r < 0 ? 0 : r);
-	written(t->d, t->req, r);
-	task_free(t);
+	r = ready_to_sync(t->d, t->ino, &t->fi);
+	if (r >= 0 && t->d->syncs_far)
+		sync_far(t, write_done);
+	else
+		write_done(t, r < 0 ? r : ropefs_sync(t->d->fs));
 }
 
 void queue_file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t off,
@@ -543,17 +572,36 @@ static bool has_part(const struct queue_file *f)
 	return f->now.n;
 }
 
-static void fsync_waiting(struct task *t)
+/* t->flags: a part was left out. No lock is taken here: who has that of the handle may wait for
+ * what this thread does. */
+static void fsync_done(void *arg, int r)
 {
-	follow_hold();
-	t->r = sync_all(t->d, t->ino, &t->fi);
-	if (t->r >= 0 && keeps(t->d, &t->fi, has_part, false)) {
+	struct task *t = arg;
+
+	if (t->is_far && !far_end(t))
+		return;
+	t->r = r;
+	if (r >= 0 && t->flags) {
 		event_say(t->d, EVENT_ALL, "queue", t->ino, NULL,
 			  "a file was synced in the middle of a record, which is not "
 			  "kept before it is whole");
 		t->r = -EINVAL;
 	}
 	task_reply_err(t);
+}
+
+static void fsync_waiting(struct task *t)
+{
+	int r;
+
+	follow_hold();
+	r = ready_to_sync(t->d, t->ino, &t->fi);
+	t->flags = r >= 0 && keeps(t->d, &t->fi, has_part, false);
+	if (r >= 0 && t->d->syncs_far) {
+		sync_far(t, fsync_done);
+		return;
+	}
+	fsync_done(t, r < 0 ? r : ropefs_sync(t->d->fs));
 	follow_wake_later();
 }
 

@@ -1,5 +1,6 @@
 /* view_range_ops.c - requests on views of a range. Whatever edits runs in the thread of the
  * target's edits, and is answered when the kernel's cache has followed (notify.h). */
+#include "fs/far.h"
 #include "fs/keep.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
@@ -123,6 +124,18 @@ static void read_waiting(struct task *t)
 	task_free(t);
 }
 
+/* As the file itself, as the view may be closed before the answer comes. */
+static void view_read_far(struct task *t, struct view_file *f)
+{
+	struct ropefs_range range = { .at = t->off, .n = t->n };
+
+	view_copy_side((uintptr_t)f, false, &range);
+	t->ino = range.ino;
+	t->off = range.at;
+	t->n = range.n;
+	far_run(t, file_read_far);
+}
+
 static void view_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 		      struct fuse_file_info *fi)
 {
@@ -132,8 +145,9 @@ static void view_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 	struct task *t;
 
 	if (p && n <= ROPEFS_WRITE_MAX)
-		r = read_some(daemon_of(req), f, (uint64_t)off, p, n, ROPEFS_NOWAIT);
-	if (r != -EAGAIN) {
+		r = read_some(daemon_of(req), f, (uint64_t)off, p, n,
+			      ROPEFS_NOWAIT | ROPEFS_FAR);
+	if (r != -EAGAIN && r != -EREMOTE) {
 		reply_read(req, p, r);
 		return;
 	}
@@ -142,7 +156,10 @@ static void view_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 		return;
 	t->off = (uint64_t)off;
 	t->n = n;
-	task_run(t, read_waiting);
+	if (r == -EREMOTE)
+		view_read_far(t, f);
+	else
+		task_run(t, read_waiting);
 }
 
 static void written(fuse_req_t req, struct view_file *f, ssize_t n)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -579,6 +580,12 @@ static int print_state(const char *text)
 		printf("dropped     %s in %.0f packs; ropectl remote dropped lists "
 		       "them\n",
 		       term_bytes(number(o, "dropped_bytes")).s, number(o, "dropped"));
+	if (number(o, "skew_s") != 0)
+		printf("clock       that of this machine is %.0f s %s the bucket's: "
+		       "requests are "
+		       "signed by the bucket's until it is set\n",
+		       fabs(number(o, "skew_s")),
+		       number(o, "skew_s") > 0 ? "behind" : "ahead of");
 	if (*error)
 		printf("last error  %s\n", error);
 	if (*string(o, "read_error"))

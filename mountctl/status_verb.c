@@ -3,6 +3,7 @@
  * function prints them. */
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -340,6 +341,13 @@ static void print_waiting(const cJSON *json)
 	if (number(remote, "packs_left") > 0)
 		line("", TERM_PLAIN, "%s packs (%s) are still to go there",
 		     count_of(remote, "packs_left").s, bytes_of(remote, "bytes_left").s);
+	if (number(remote, "skew_s") != 0)
+		line("", TERM_BAD,
+		     "this machine's clock is %.0f s %s the bucket's: set it "
+		     "(timedatectl "
+		     "set-ntp true, or date -s)",
+		     fabs(number(remote, "skew_s")),
+		     number(remote, "skew_s") > 0 ? "behind" : "ahead of");
 	if (number(remote, "dropped") > 0)
 		line("", TERM_BAD, "%s packs were dropped; which: ropectl remote dropped",
 		     count_of(remote, "dropped").s);

@@ -2,7 +2,7 @@
  *
  *	object_dir   a folder: a disk, NFS
  *	object_s3    a bucket, through libs3 (builds with S3 only)
- *	object_retry, object_meter, object_hedge   wrap another one
+ *	object_retry, object_meter, object_hedge, object_breaker   wrap another one
  *
  * Keys are words of [A-Za-z0-9._-] joined by '/', no word beginning with '.'; at most
  * OBJECT_KEY_MAX bytes. All functions may be called from many threads at once and block.
@@ -151,6 +151,10 @@ struct object_opts {
 	bool lazy;
 	/* Looked at while waiting; NULL: nothing cancels. Outlives the store. */
 	const atomic_bool *cancel;
+	/* How far the server's clock is ahead of ours: learnt when it says that ours is wrong, and
+	 * requests are signed by it then. Outlives the store, and may be that of several; NULL: its
+	 * own. */
+	_Atomic int64_t *skew_s;
 };
 
 /* Opens without a request. -E_REMOTE with a sentence for a URL that can't be meant. */
@@ -170,6 +174,8 @@ struct object_retry_opts {
 	unsigned
 		base_ms; /* the first pause is random below it, the next below twice it */
 	unsigned pause_max_ms;
+	unsigned
+		budget_ms; /* no try begins later than so long after the first; 0: any may */
 	uint64_t seed;
 	const atomic_bool *cancel;
 };
@@ -195,11 +201,16 @@ void object_meter_read(struct object_store *meter, struct object_counts *ret);
 
 struct object_hedge_opts {
 	unsigned first_ms; /* until it is known how long gets take */
-	unsigned least_ms; /* a second get never comes sooner */
+	unsigned least_ms; /* a second get never comes sooner, */
+	unsigned delay_max_ms; /* nor later than that; 0: any time */
+	unsigned
+		most_ms; /* a get that has no answer for so long has failed; 0: it waits */
 };
 struct object_hedge_counts {
 	uint64_t hedged; /* gets that were asked for a second time */
 	uint64_t won; /* and those of which that answer came first */
+	uint64_t
+		answered_ns; /* when a get was answered last (CLOCK_MONOTONIC), 0: none was */
 };
 /* A get that takes longer than 19 of 20 of its size did is asked for a second time, and what
  * answers first counts; but no more than one get of ten. Gets run in threads of their own;
@@ -207,6 +218,20 @@ struct object_hedge_counts {
 int object_hedge_new(const struct object_hedge_opts *opts, struct object_store *inner,
 		     struct object_store **ret);
 void object_hedge_read(struct object_store *hedge, struct object_hedge_counts *ret);
+/* As object_get(), but -E_REMOTE_AWAY when no answer came for ms; what was asked then ends by
+ * itself. */
+int object_hedge_get_within(struct object_store *hedge, const char *key,
+			    struct object_range range, unsigned ms, struct buf *ret);
+
+/* Remembers which gets failed with -E_REMOTE_AWAY, after all their tries. What such an object, or
+ * any while none was answered since, is asked for next begins with a small get that waits for
+ * probe_ms at most: so who comes when the bucket is known to be away does not wait as long as the
+ * first, and nobody is refused once it answers. hedge is within inner. */
+int object_breaker_new(unsigned probe_ms, struct object_store *hedge,
+		       struct object_store *inner, struct object_store **ret);
+/* What this thread gets until the next call was asked for then (CLOCK_MONOTONIC; 0: with each get):
+ * a failure since is taken for its own. */
+void object_asked_at(uint64_t mono_ns);
 
 /* Sleeps; -ECANCELED when *cancel (may be NULL) is or becomes true. */
 int object_pause(unsigned ms, const atomic_bool *cancel);

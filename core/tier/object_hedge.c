@@ -6,7 +6,8 @@
  *	                   └───────── the first good answer ────────┘─▶ the caller
  *
  * Tries run in threads of their own, as a get blocks. The loser ends by itself; its answer is
- * thrown away. The delay is what 19 of 20 gets of about that size took lately. */
+ * thrown away, as is that of a try that nobody waits for any more. The delay is what 19 of 20 gets
+ * of about that size took lately. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -64,6 +65,7 @@ struct object_hedge {
 	pthread_mutex_t mutex; /* guards what follows */
 	pthread_cond_t work, done;
 	STAILQ_HEAD(, try) queue;
+	unsigned queued;
 	pthread_t threads[THREADS_MAX];
 	unsigned n_threads, idle;
 	bool stopping;
@@ -116,6 +118,13 @@ static uint64_t delay_ns(const struct object_hedge *h, const struct latency *l)
 	return MAX(sorted[l->n * 19 / 20], h->opts.least_ms * MS_NS);
 }
 
+static uint64_t bounded_delay_ns(const struct object_hedge *h, const struct latency *l)
+{
+	uint64_t ns = delay_ns(h, l), most = h->opts.delay_max_ms * MS_NS;
+
+	return most ? MIN(ns, most) : ns;
+}
+
 /* --- the threads --- */
 
 static void race_put_locked(struct race *race)
@@ -142,8 +151,10 @@ static void run_locked(struct object_hedge *h, struct try *t)
 	t->r = r;
 	snprintf(t->why, sizeof(t->why), "%s", why);
 	t->done = true;
-	if (r == 0)
-		latency_note(latency_of(h, race->range), now_ns() - began);
+	if (r == 0) {
+		h->counts.answered_ns = now_ns();
+		latency_note(latency_of(h, race->range), h->counts.answered_ns - began);
+	}
 	pthread_cond_broadcast(&h->done);
 	race_put_locked(race);
 }
@@ -159,6 +170,7 @@ static void *thread_main(void *arg)
 		t = STAILQ_FIRST(&h->queue);
 		if (t) {
 			STAILQ_REMOVE_HEAD(&h->queue, link);
+			h->queued--;
 			run_locked(h, t);
 		} else if (h->stopping) {
 			break;
@@ -196,11 +208,13 @@ static void try_start_locked(struct race *race)
 
 	t->race = race;
 	race->refs++;
-	if (!h->idle && thread_start_locked(h) < 0 && !h->n_threads) {
+	/* Each that is idle may have one of the queue to do already. */
+	if (h->queued >= h->idle && thread_start_locked(h) < 0 && !h->n_threads) {
 		run_locked(h, t);
 		return;
 	}
 	STAILQ_INSERT_TAIL(&h->queue, t, link);
+	h->queued++;
 	pthread_cond_signal(&h->work);
 }
 
@@ -236,33 +250,60 @@ static void wait_locked(struct object_hedge *h, uint64_t until_ns)
 		pthread_cond_wait(&h->done, &h->mutex);
 }
 
-static struct try *run_race_locked(struct race *race)
+/* What is sooner; 0: never. */
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return !a || !b ? MAX(a, b) : MIN(a, b);
+}
+
+/* The second try, unless too many had one. */
+static void hedge_locked(struct race *race)
 {
 	struct object_hedge *h = race->h;
-	uint64_t until;
+
+	if (h->tokens < TOKENS_TRY)
+		return;
+	h->tokens -= TOKENS_TRY;
+	h->counts.hedged++;
+	try_start_locked(race);
+}
+
+/* NULL: no answer came until end_ns (0: there is no end). */
+static struct try *run_race_locked(struct race *race, uint64_t end_ns)
+{
+	struct object_hedge *h = race->h;
+	uint64_t until = now_ns() + bounded_delay_ns(h, latency_of(h, race->range));
 	struct try *t;
 
 	h->tokens = MIN(h->tokens + 1, TOKENS_MAX);
-	until = now_ns() + delay_ns(h, latency_of(h, race->range));
 	try_start_locked(race);
 	while (!(t = answer(race))) {
-		if (race->n < TRIES && until && now_ns() >= until) {
+		if (end_ns && now_ns() >= end_ns)
+			return NULL;
+		if (until && now_ns() >= until) {
 			until = 0;
-			if (h->tokens < TOKENS_TRY)
-				continue;
-			h->tokens -= TOKENS_TRY;
-			h->counts.hedged++;
-			try_start_locked(race);
+			hedge_locked(race);
 			continue;
 		}
-		wait_locked(h, until);
+		wait_locked(h, sooner(until, end_ns));
 	}
 	h->counts.won += t != &race->tries[0];
 	return t;
 }
 
-static int hedge_get(struct object_store *os, const char *key, struct object_range range,
-		     struct buf *ret)
+static int take_answer(struct try *t, struct buf *ret)
+{
+	if (t->r == 0 && !ret->n)
+		buf_swap(ret, &t->got);
+	else if (t->r == 0)
+		return buf_append(ret, t->got.p, t->got.n);
+	else if (*t->why)
+		return err_set(-t->r, "%s", t->why);
+	return t->r;
+}
+
+int object_hedge_get_within(struct object_store *os, const char *key,
+			    struct object_range range, unsigned ms, struct buf *ret)
 {
 	struct object_hedge *h = hedge_of(os);
 	struct race *race = calloc(1, sizeof(*race));
@@ -276,17 +317,19 @@ static int hedge_get(struct object_store *os, const char *key, struct object_ran
 	race->refs = 1;
 	strcpy(race->key, key);
 	pthread_mutex_lock(&h->mutex);
-	t = run_race_locked(race);
-	r = t->r;
-	if (r == 0 && !ret->n)
-		buf_swap(ret, &t->got);
-	else if (r == 0)
-		r = buf_append(ret, t->got.p, t->got.n);
-	else if (*t->why)
-		err_set(-r, "%s", t->why);
+	t = run_race_locked(race, ms ? now_ns() + ms * MS_NS : 0);
+	r = t ? take_answer(t, ret)
+	      : err_set(E_REMOTE_AWAY, "GET %s: no answer for %u s", key,
+			(unsigned)((ms + 999) / 1000));
 	race_put_locked(race);
 	pthread_mutex_unlock(&h->mutex);
 	return r;
+}
+
+static int hedge_get(struct object_store *os, const char *key, struct object_range range,
+		     struct buf *ret)
+{
+	return object_hedge_get_within(os, key, range, hedge_of(os)->opts.most_ms, ret);
 }
 
 static int hedge_put(struct object_store *os, const char *key,

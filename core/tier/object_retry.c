@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/base/err.h"
 #include "core/tier/object.h"
@@ -27,16 +28,38 @@ static uint64_t next_random(struct object_retry *o)
 	return z ^ (z >> 31);
 }
 
-/* Whether the request that gave r is worth its try number `tried` + 1, after the pause that
- * comes before. */
-static bool again(struct object_retry *o, int *r, unsigned tried)
+static uint64_t now_ms(void)
 {
-	uint64_t most = (uint64_t)o->opts.base_ms << MIN(tried - 1, 20u);
+	struct timespec t;
 
-	if (*r != -E_REMOTE_AWAY || tried >= o->opts.tries)
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Of one request. */
+struct tries {
+	unsigned n;
+	uint64_t began_ms;
+};
+
+static struct tries tries_begin(void)
+{
+	return (struct tries) { .began_ms = now_ms() };
+}
+
+/* Whether the request that gave r is worth one more try, after the pause that comes before. */
+static bool again(struct object_retry *o, int *r, struct tries *t)
+{
+	uint64_t most = (uint64_t)o->opts.base_ms << MIN(t->n, 20u);
+	unsigned pause;
+
+	t->n++;
+	if (*r != -E_REMOTE_AWAY || t->n >= o->opts.tries)
 		return false;
-	most = MIN(most, o->opts.pause_max_ms);
-	if (object_pause((unsigned)(next_random(o) % (most + 1)), o->opts.cancel) < 0) {
+	pause = (unsigned)(next_random(o) % (MIN(most, o->opts.pause_max_ms) + 1));
+	if (o->opts.budget_ms && now_ms() + pause - t->began_ms > o->opts.budget_ms)
+		return false;
+	if (object_pause(pause, o->opts.cancel) < 0) {
 		*r = -ECANCELED;
 		return false;
 	}
@@ -47,12 +70,12 @@ static int retry_put(struct object_store *os, const char *key,
 		     const struct object_body *body, unsigned flags)
 {
 	struct object_retry *o = retry_of(os);
-	unsigned tried = 0;
+	struct tries t = tries_begin();
 	int r;
 
 	do
 		r = object_put(o->inner, key, body, flags);
-	while (again(o, &r, ++tried));
+	while (again(o, &r, &t));
 	return r;
 }
 
@@ -60,24 +83,24 @@ static int retry_get(struct object_store *os, const char *key, struct object_ran
 		     struct buf *ret)
 {
 	struct object_retry *o = retry_of(os);
-	unsigned tried = 0;
+	struct tries t = tries_begin();
 	int r;
 
 	do
 		r = object_get(o->inner, key, range, ret);
-	while (again(o, &r, ++tried));
+	while (again(o, &r, &t));
 	return r;
 }
 
 static int retry_head(struct object_store *os, const char *key, uint64_t *ret_bytes)
 {
 	struct object_retry *o = retry_of(os);
-	unsigned tried = 0;
+	struct tries t = tries_begin();
 	int r;
 
 	do
 		r = object_head(o->inner, key, ret_bytes);
-	while (again(o, &r, ++tried));
+	while (again(o, &r, &t));
 	return r;
 }
 
@@ -100,7 +123,7 @@ static int retry_list(struct object_store *os, const struct object_listing *what
 {
 	struct object_retry *o = retry_of(os);
 	struct retry_listing l = { .what = what };
-	unsigned tried = 0;
+	struct tries t = tries_begin();
 	int r;
 
 	do {
@@ -109,19 +132,19 @@ static int retry_list(struct object_store *os, const struct object_listing *what
 					       &l, what->folders };
 
 		r = object_list(o->inner, &rest);
-	} while (again(o, &r, ++tried));
+	} while (again(o, &r, &t));
 	return r;
 }
 
 static int retry_del(struct object_store *os, const char *key)
 {
 	struct object_retry *o = retry_of(os);
-	unsigned tried = 0;
+	struct tries t = tries_begin();
 	int r;
 
 	do
 		r = object_del(o->inner, key);
-	while (again(o, &r, ++tried));
+	while (again(o, &r, &t));
 	return r;
 }
 

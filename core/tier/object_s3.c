@@ -336,6 +336,7 @@ static int fill(struct object_s3 *s3, const struct object_opts *o,
 	/* Its signature is of use in V2 only. */
 	s3->context.secretAccessKey = s3->v2 ? s3->secret_key : "-";
 	s3->cancel = o->cancel;
+	s3->skew_s = o->skew_s ? o->skew_s : &s3->own_skew_s;
 	return r;
 }
 

@@ -17,8 +17,8 @@ struct object_s3 {
 	S3BucketContext context;
 	bool v2;
 	const atomic_bool *cancel;
-	/* A server that says our clock is wrong tells its own. */
-	_Atomic int64_t skew_s;
+	/* A server that says our clock is wrong tells its own (object_opts). */
+	_Atomic int64_t *skew_s, own_skew_s;
 	atomic_bool keeps_versions;
 };
 

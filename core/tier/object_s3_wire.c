@@ -23,6 +23,8 @@
 #define ERROR_BYTES   4096u /* of an error's body that are looked at */
 #define PIECE_BYTES   65536u
 #define SKEW_MAX_S    604800
+#define SKEW_LEAST_S  240 /* servers refuse from 15 minutes on, some from 5 */
+#define RENEW	      ": ropectl remote set DIR --new-credentials"
 #define EMPTY_SHA256  "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 static _Thread_local struct call *now;
@@ -235,7 +237,7 @@ static int sign(struct call *c, struct request *q, const char *path)
 		r = c->body_failed = body_hash(c->body, v4.payload);
 	if (r < 0)
 		return r;
-	sigv4_time(atomic_load(&c->s3->skew_s), v4.time);
+	sigv4_time(atomic_load(c->s3->skew_s), v4.time);
 	snprintf(lines, room, "host:%s\nx-amz-content-sha256:%s\nx-amz-date:%s\n%s%s%s",
 		 q->host, v4.payload, v4.time, token ? "x-amz-security-token:" : "",
 		 token ? token : "", token ? "\n" : "");
@@ -404,6 +406,82 @@ static int wire_failed(const struct call *c, const char *key)
 		       c->method, key, c->s3->host, why);
 }
 
+/* How far the server's clock is ahead of ours, by its answer. */
+static int64_t skew_of(const struct call *c)
+{
+	return c->date ? (int64_t)c->date - (int64_t)time(NULL) : 0;
+}
+
+/* A clock that was found wrong may be set right, or go on being wrong otherwise. */
+static void follow_skew(const struct call *c)
+{
+	int64_t skew = skew_of(c);
+
+	if (c->date && atomic_load(c->s3->skew_s) && llabs((long long)skew) <= SKEW_MAX_S)
+		atomic_store(c->s3->skew_s, skew);
+}
+
+static int skew_failed(const struct call *c)
+{
+	int64_t skew = skew_of(c);
+	bool can_sign_by_it = !c->s3->v2 && llabs((long long)skew) <= SKEW_MAX_S;
+
+	if (llabs((long long)skew) <= SKEW_LEAST_S)
+		return err_set(E_REMOTE_AWAY,
+			       "%s says that the request is too old or too new, though "
+			       "its clock "
+			       "and that of this machine agree: it came late, or what is "
+			       "between "
+			       "changes it",
+			       c->s3->host);
+	if (can_sign_by_it)
+		atomic_store(c->s3->skew_s, skew);
+	return err_set(
+		can_sign_by_it ? E_REMOTE_AWAY : E_REMOTE_DENIED,
+		"the clock of this machine is %lld s %s that of %s, which refuses its "
+		"requests: set it (timedatectl set-ntp true, or date -s)",
+		llabs((long long)skew), skew > 0 ? "behind" : "ahead of", c->s3->host);
+}
+
+/* What somebody can do about a refusal. */
+static const char *advice(const char *code)
+{
+	static const struct {
+		const char *code, *advice;
+	} known[] = {
+		{ "ExpiredToken", "the credentials have expired" RENEW },
+		{ "InvalidToken", "the credentials' session token is not valid" RENEW },
+		{ "TokenRefreshRequired", "the credentials' session token is to be "
+					  "renewed" RENEW },
+		{ "InvalidAccessKeyId", "the access key of the credentials is not known "
+					"there" RENEW },
+		{ "SignatureDoesNotMatch",
+		  "the credentials' secret key is another one" RENEW },
+		{ "AuthorizationHeaderMalformed", "is the region right (--region)?" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (!strcmp(code, known[i].code))
+			return known[i].advice;
+	return "are the credentials right, and may they do that?";
+}
+
+static int kind_of(long status, const char *code)
+{
+	if (is_full(status, code))
+		return E_REMOTE_FULL;
+	if (is_denied(status, code))
+		return E_REMOTE_DENIED;
+	if (!strcmp(code, "RequestTimeout") || !strcmp(code, "SlowDown") ||
+	    !strcmp(code, "XAmzContentSHA256Mismatch") || !strcmp(code, "BadDigest") ||
+	    !strcmp(code, "IncompleteBody"))
+		return E_REMOTE_AWAY;
+	return (status >= 500 && status != 501) || status == 429 || status == 408 ||
+			       status < 100
+		       ? E_REMOTE_AWAY
+		       : E_REMOTE;
+}
+
 static int status_failed(struct call *c, const char *key)
 {
 	char code[64];
@@ -415,41 +493,20 @@ static int status_failed(struct call *c, const char *key)
 	if (c->status == 404)
 		return err_set(E_REMOTE, "there is no bucket '%s' at %s; make it first",
 			       c->s3->bucket, c->s3->host);
-	if (c->if_absent && (c->status == 412 || c->status == 409))
-		return c->status == 412 ? -EEXIST
-					: err_set(E_REMOTE_AWAY,
-						  "%s %s at %s: two writers at "
-						  "once",
-						  c->method, key, c->s3->host);
+	if (c->if_absent && c->status == 412)
+		return -EEXIST;
+	if (c->if_absent && c->status == 409)
+		return err_set(E_REMOTE_AWAY, "%s %s at %s: two writers at once",
+			       c->method, key, c->s3->host);
 	if (c->status == 416)
 		return -ENODATA;
-	if (!strcmp(code, "RequestTimeTooSkewed") && c->date) {
-		int64_t skew = c->date - time(NULL);
-
-		if (llabs((long long)skew) <= SKEW_MAX_S)
-			atomic_store(&c->s3->skew_s, skew);
-		return err_set(E_REMOTE_AWAY,
-			       "the clock of this machine is %lld s away from that of %s",
-			       (long long)skew, c->s3->host);
-	}
-	kind = (c->status >= 500 && c->status != 501) || c->status == 429 ||
-			       c->status == 408 || c->status < 100
-		       ? E_REMOTE_AWAY
-		       : E_REMOTE;
-	if (!strcmp(code, "RequestTimeout") || !strcmp(code, "SlowDown") ||
-	    !strcmp(code, "XAmzContentSHA256Mismatch") || !strcmp(code, "BadDigest") ||
-	    !strcmp(code, "IncompleteBody"))
-		kind = E_REMOTE_AWAY;
-	if (is_full(c->status, code))
-		kind = E_REMOTE_FULL;
-	else if (is_denied(c->status, code))
-		kind = E_REMOTE_DENIED;
-	return err_set(kind, "%s %s at %s: answer %ld%s%s%s", c->method, key, c->s3->host,
-		       c->status, *code ? " (" : "", code,
-		       kind == E_REMOTE_DENIED ? *code ? "): are the credentials right?"
-						       : ": are the credentials right?"
-		       : *code		       ? ")"
-					       : "");
+	if (!strcmp(code, "RequestTimeTooSkewed"))
+		return skew_failed(c);
+	kind = kind_of(c->status, code);
+	return err_set(kind, "%s %s at %s: answer %ld%s%s%s%s%s", c->method, key,
+		       c->s3->host, c->status, *code ? " (" : "", code, *code ? ")" : "",
+		       kind == E_REMOTE_DENIED ? ": " : "",
+		       kind == E_REMOTE_DENIED ? advice(code) : "");
 }
 
 /* The bytes that came are the bytes asked for. */
@@ -481,6 +538,8 @@ int s3_call_judge(struct call *c, const char *key)
 		r = status_failed(c, key);
 	else if (c->got)
 		r = check_length(c, key);
+	if (r == 0)
+		follow_skew(c);
 	if (r < 0 && c->got)
 		c->got->n = c->got_before;
 	buf_release(&c->error);

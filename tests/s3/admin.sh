@@ -136,8 +136,43 @@ mv "$T/bucket" "$T/away"
 echo waits >"$MNT/w"
 interrupted() { timeout 60 bash -c 'timeout -s INT 2 sync "$0"; echo $?' "$MNT/w"; }
 is "an fsync that waits for the bucket can be interrupted" "$(interrupted)" 124
+# So does whatever else waits for it. What was written is there, and the mount goes on.
+cat >"$T/waits.py" <<'END'
+"""waits.py SIGNAL HOW FILE TEXT: writes it and waits; the signal comes after a second."""
+import os, signal, sys, time
+number, how, name, text = sys.argv[1:]
+flags = {"view": os.O_RDWR, "fsync": os.O_WRONLY | os.O_APPEND,
+         "dsync": os.O_WRONLY | os.O_APPEND | os.O_DSYNC}
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+f = os.open(name, flags[how])
+if not os.fork():
+    time.sleep(1)
+    os.kill(os.getppid(), int(number))
+    os._exit(0)
+os.write(f, text.encode())
+os.fsync(f)
+END
+waits() {	# FILE ARGUMENT...: into FILE what comes of it
+	timeout 60 bash -c 'python3 "$@"; echo $?' waits "$T/waits.py" "${@:2}" \
+		>"$T/ended.$1" 2>/dev/null
+}
+mkdir "$MNT/q"
+"$ROPECTL" policy set "$MNT/q" kind=queue framing=line
+touch "$MNT/q/lines"
+for i in {1..10}; do waits "$i" 2 fsync "$MNT/q/lines" "part $i" & done
+ok "ten that wait for a queue keep no worker" timeout 100 python3 -c '
+import os, sys
+os.posix_fallocate(os.open(sys.argv[1], os.O_RDWR | os.O_CREAT), 0, 1 << 20)' "$MNT/allocated"
+waits killed 9 fsync "$MNT/q/lines" "part 11" &
+waits queue 2 dsync "$MNT/q/lines" "part 12" &
+waits dsync 9 dsync "$MNT/w" part &
+waits view 2 view "$MNT/w@bytes=0..4" wait &
+wait
+is "each is let go by its signal" "$(cat "$T"/ended.* | sort | uniq -c | xargs)" "12 130 2 137"
 mv "$T/away" "$T/bucket"
 ok "and waits no longer when that is back" timeout 100 sync "$MNT/w"
+is "no record of a queue is there twice" \
+	"$(grep -o "part [0-9]*" "$MNT/q/lines" | sort | uniq -d)" ""
 fs_stop
 
 # A bucket without room is no refusal of the one pack that met it.

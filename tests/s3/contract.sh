@@ -5,6 +5,7 @@
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/rgw.sh"
 : "${TEST_OBJECT:?the path of test_object}" "${TEST_RACES:?that of test_races}"
+: "${WRONG_CLOCK_SO:?the path of wrong_clock.so}"
 trap 'stop_proxy; rgw_stop; cleanup' EXIT
 PROXY=
 
@@ -60,7 +61,19 @@ fails "a bucket that is not there" "no bucket" timeout 100 "$ROPECTL" remote add
 wrong_secret() { AWS_SECRET_ACCESS_KEY=wrong add "$RGW_URL"; }
 fails "a wrong secret" "credentials" wrong_secret
 proxy expired 1
-fails "credentials that have expired" "ExpiredToken" add "$PROXY_URL"
+fails "credentials that have expired" \
+	"(ExpiredToken): the credentials have expired: ropectl remote set" add "$PROXY_URL"
+proxy token 1
+fails "a session token that is none any more" "session token is not valid" add "$PROXY_URL"
+proxy skew 1
+fails "a server that finds all requests too late" "too old or too new" add "$PROXY_URL"
+# A clock that is wrong is told by how much; what is less than a week does not hinder.
+wrong_clock() {	# SECONDS COMMAND...
+	LD_PRELOAD=$WRONG_CLOCK_SO WRONG_CLOCK_S=$1 "${@:2}"
+}
+fails "a clock far behind is told of" " s behind that of 127.0.0.1" \
+	wrong_clock -1000000000 add "$RGW_URL"
+fails "and one ahead" " s ahead of that of 127.0.0.1" wrong_clock 1000000000 add "$RGW_URL"
 
 # A server without conditional puts: one writer works, and a second one is refused.
 proxy uncond 1
@@ -184,5 +197,15 @@ ok "a bucket with versions is added" timeout 100 "$ROPECTL" remote add "$STORE" 
 	--key-file "$KEY" --endpoint "$RGW_URL"
 ok "and told of" grep -q "^versions .*keeps what is removed" \
 	<("$ROPECTL" remote show "$STORE" --key-file "$KEY")
+wrong_clock -7200 fs_start || exit 1
+echo new >"$MNT/new"
+ok "with a clock two hours late all goes up" timeout 100 "$ROPECTL" sync --remote "$MNT"
+ok "and it is told of" grep -q "^clock .* 7[12].. s behind the bucket's" \
+	<("$ROPECTL" remote show "$MNT")
+ok "by status, too" grep -q "clock is 7[12].. s behind the bucket's: set it" \
+	<("$ROPECTL" status "$MNT")
+fs_restart
+is "not once it is right" "$("$ROPECTL" status "$MNT" | grep -c "clock is")" 0
+fs_stop
 rgw_stop
 finish

@@ -14,6 +14,7 @@ separated):
   wrongput a byte of the request's body is another one
   skew     403 RequestTimeTooSkewed
   expired  403 ExpiredToken
+  token    400 InvalidToken
   uncond   If-None-Match is lost on the way: a server that knows no conditional put
   hang     (alone) each RATE-th get of a range has no answer for half a minute
 
@@ -123,6 +124,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(403, 'RequestTimeTooSkewed')
         if fault == 'expired':
             return self.refuse(403, 'ExpiredToken')
+        if fault == 'token':
+            return self.refuse(400, 'InvalidToken')
         if fault == 'uncond':
             del self.headers['If-None-Match']
         if fault == 'wrongput' and body:

@@ -354,6 +354,27 @@ START_TEST(a_failed_request_is_tried_again_but_not_for_ever)
 }
 END_TEST
 
+START_TEST(no_try_begins_when_the_time_for_all_is_over)
+{
+	const atomic_bool never = false;
+	struct plan plan = { .failures = 1000000 };
+	const struct object_fault fault = { fails, &plan };
+	/* Each pause is random below a day: that of the second is longer than that. */
+	const struct object_retry_opts opts = { .tries = 1000000,
+						.base_ms = 86400000,
+						.pause_max_ms = 86400000,
+						.budget_ms = 1,
+						.seed = 7,
+						.cancel = &never };
+	struct object_store *os;
+
+	ck_ok(object_retry_new(&opts, object_fault_new(&fault, store_open_again()), &os));
+	ck_assert_int_eq(put_text(os, "b", "text", 0), -E_REMOTE_AWAY);
+	ck_assert_uint_eq(plan.asked, 1);
+	object_free(os);
+}
+END_TEST
+
 START_TEST(a_put_whose_answer_was_lost_tells_that_the_object_is_there)
 {
 	struct plan plan = { .failures = 1, .after = true };
@@ -537,6 +558,7 @@ int main(void)
 	tcase_add_test(more, a_listing_of_more_than_a_page_is_complete);
 	tcase_add_test(more, of_two_that_create_the_same_object_exactly_one_wins);
 	tcase_add_test(t, a_failed_request_is_tried_again_but_not_for_ever);
+	tcase_add_test(t, no_try_begins_when_the_time_for_all_is_over);
 	tcase_add_test(t, a_put_whose_answer_was_lost_tells_that_the_object_is_there);
 	tcase_add_test(t, a_pause_ends_when_it_is_cancelled);
 	tcase_add_test(t, requests_and_bytes_are_counted);

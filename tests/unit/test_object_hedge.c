@@ -1,9 +1,10 @@
-/* test_object_hedge.c - a second get when the first takes long: against a store whose gets hang
- * until the test lets them go. */
+/* test_object_hedge.c - a second get when the first takes long, and what is remembered of a bucket
+ * that is away: against a store whose gets hang until the test lets them go, or fail. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/base/err.h"
 #include "core/tier/object.h"
@@ -17,6 +18,7 @@ struct slow {
 	unsigned asked, hang, ended;
 	int late; /* what they give then */
 	bool let_go;
+	const char *fails; /* the key of which all gets fail; "": of all keys */
 };
 
 static int slow_get(struct object_store *os, const char *key, struct object_range range,
@@ -33,6 +35,8 @@ static int slow_get(struct object_store *os, const char *key, struct object_rang
 		pthread_cond_wait(&s->cond, &s->mutex);
 	if (mine < s->hang)
 		r = s->late;
+	if (s->fails && (!*s->fails || !strcmp(s->fails, key)))
+		r = -E_REMOTE_AWAY;
 	s->ended++;
 	pthread_mutex_unlock(&s->mutex);
 	return r < 0 ? err_set(-r, "get %u failed", mine)
@@ -69,10 +73,10 @@ static void let_go(struct slow *s)
 	pthread_mutex_unlock(&s->mutex);
 }
 
-static int get(struct object_store *os, char ret[5])
+static int get_key(struct object_store *os, const char *key, char ret[5])
 {
 	struct buf b = BUF_INIT;
-	int r = object_get(os, "key", (struct object_range) { 0, 4 }, &b);
+	int r = object_get(os, key, (struct object_range) { 0, 4 }, &b);
 
 	ck_assert(r < 0 || b.n == 4);
 	if (r == 0)
@@ -80,6 +84,11 @@ static int get(struct object_store *os, char ret[5])
 	ret[4] = '\0';
 	buf_release(&b);
 	return r;
+}
+
+static int get(struct object_store *os, char ret[5])
+{
+	return get_key(os, "key", ret);
 }
 
 START_TEST(a_get_that_hangs_is_asked_for_again_and_the_first_answer_counts)
@@ -170,6 +179,125 @@ START_TEST(a_bucket_that_hangs_whole_is_not_asked_twice_for_all)
 }
 END_TEST
 
+START_TEST(who_does_not_wait_any_longer_is_told_so)
+{
+	struct slow s = { .hang = UINT32_MAX };
+	struct object_store *os = hedged(&s, 1000000);
+	struct object_range range = { 0, 4 };
+	struct buf b = BUF_INIT;
+
+	ck_assert_int_eq(object_hedge_get_within(os, "key", range, 20, &b),
+			 -E_REMOTE_AWAY);
+	ck_assert_ptr_nonnull(strstr(err_detail(), "no answer"));
+	let_go(&s);
+	ck_ok(object_hedge_get_within(os, "key", range, 1000000, &b));
+	object_free(os);
+	ck_assert_uint_eq(s.ended, 2); /* the one that was left, too */
+	buf_release(&b);
+}
+END_TEST
+
+/* --- a bucket that is known to be away --- */
+
+#define TRIES_OF_ONE 3u
+
+static struct object_store *broken(struct slow *s, unsigned probe_ms)
+{
+	const struct object_retry_opts ro = { .tries = TRIES_OF_ONE, .seed = 7 };
+	struct object_store *hedge = hedged(s, 1000000), *retry, *os;
+
+	ck_ok(object_retry_new(&ro, hedge, &retry));
+	ck_ok(object_breaker_new(probe_ms, hedge, retry, &os));
+	return os;
+}
+
+static uint64_t mono_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+START_TEST(what_is_known_to_be_away_is_asked_once_and_comes_as_soon_as_it_is_back)
+{
+	struct slow s = { .fails = "" };
+	struct object_store *os = broken(&s, 1000000);
+	char text[5];
+
+	ck_assert_int_eq(get(os, text), -E_REMOTE_AWAY);
+	ck_assert_uint_eq(s.asked, TRIES_OF_ONE);
+	ck_assert_int_eq(get(os, text), -E_REMOTE_AWAY);
+	ck_assert_uint_eq(s.asked, TRIES_OF_ONE + 1);
+	ck_assert_ptr_nonnull(strstr(err_detail(), "failed"));
+	s.fails = NULL;
+	ck_ok(get(os, text));
+	ck_assert_str_eq(text, "soon");
+	ck_assert_uint_eq(s.asked, TRIES_OF_ONE + 3); /* a small one first */
+	ck_ok(get(os, text));
+	ck_assert_uint_eq(s.asked, TRIES_OF_ONE + 4);
+	object_free(os);
+}
+END_TEST
+
+START_TEST(a_probe_that_hangs_is_not_waited_for_long)
+{
+	struct slow s = { .fails = "" };
+	struct object_store *os = broken(&s, 20);
+	char text[5];
+
+	ck_assert_int_eq(get(os, text), -E_REMOTE_AWAY);
+	s.hang = UINT32_MAX;
+	ck_assert_int_eq(get(os, text), -E_REMOTE_AWAY); /* or it would hang for ever */
+	s.fails = NULL;
+	let_go(&s);
+	object_free(os);
+}
+END_TEST
+
+START_TEST(who_waited_while_it_failed_is_not_made_to_wait_again)
+{
+	struct slow s = { .fails = "" };
+	struct object_store *os = broken(&s, 1000000);
+	uint64_t before = mono_ns();
+	char text[5];
+
+	ck_assert_int_eq(get(os, text), -E_REMOTE_AWAY);
+	object_asked_at(before);
+	ck_assert_int_eq(get(os, text), -E_REMOTE_AWAY);
+	ck_assert_uint_eq(s.asked, TRIES_OF_ONE);
+	ck_assert_ptr_nonnull(strstr(err_detail(), "failed"));
+	/* Of another object that says nothing yet; of any, once it is two. */
+	ck_assert_int_eq(get_key(os, "other", text), -E_REMOTE_AWAY);
+	ck_assert_uint_eq(s.asked, TRIES_OF_ONE + 1);
+	ck_assert_int_eq(get_key(os, "third", text), -E_REMOTE_AWAY);
+	ck_assert_uint_eq(s.asked, TRIES_OF_ONE + 1);
+	object_asked_at(0);
+	s.fails = NULL;
+	ck_ok(get_key(os, "third", text));
+	object_free(os);
+}
+END_TEST
+
+START_TEST(an_object_that_fails_does_not_keep_others_away)
+{
+	struct slow s = { .fails = "bad" };
+	struct object_store *os = broken(&s, 1000000);
+	unsigned was;
+	char text[5];
+
+	ck_assert_int_eq(get_key(os, "bad", text), -E_REMOTE_AWAY);
+	ck_ok(get_key(os, "good", text));
+	was = s.asked;
+	ck_ok(get_key(os, "fine",
+		      text)); /* the answer before said that the bucket is there */
+	ck_assert_uint_eq(s.asked, was + 1);
+	ck_assert_int_eq(get_key(os, "bad", text), -E_REMOTE_AWAY);
+	ck_assert_uint_eq(s.asked, was + 2);
+	object_free(os);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("object_hedge");
@@ -180,6 +308,13 @@ int main(void)
 		       a_get_that_hangs_is_asked_for_again_and_the_first_answer_counts);
 	tcase_add_test(t, what_both_say_is_said_when_both_fail);
 	tcase_add_test(t, a_bucket_that_hangs_whole_is_not_asked_twice_for_all);
+	tcase_add_test(t, who_does_not_wait_any_longer_is_told_so);
+	tcase_add_test(
+		t,
+		what_is_known_to_be_away_is_asked_once_and_comes_as_soon_as_it_is_back);
+	tcase_add_test(t, a_probe_that_hangs_is_not_waited_for_long);
+	tcase_add_test(t, who_waited_while_it_failed_is_not_made_to_wait_again);
+	tcase_add_test(t, an_object_that_fails_does_not_keep_others_away);
 	suite_add_tcase(s, t);
 	return suite_main(s);
 }

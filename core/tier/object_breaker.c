@@ -1,0 +1,238 @@
+/* object_breaker.c - a bucket that is known to be away is not waited for again and again (the
+ * circuit breaker of M. Nygard, "Release It!", but asked by each request itself).
+ *
+ *	a get ─▶ nothing failed lately ──────────────────────────▶ all its tries ─▶ failed: noted
+ *	     ─▶ its object did, or others and none was answered since ─▶ a byte, for probe_ms
+ *	                                                answered ─▶ all its tries
+ *	                                                not      ─▶ noted, and that is the answer
+ *	     ─▶ it failed while this one waited to be asked at all ─▶ that is the answer
+ *
+ * One object may fail while others don't, as of a server whose disks are not all there: so a
+ * failure is that of its object, and of all only until some get is answered. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/base/err.h"
+#include "core/tier/object.h"
+
+#define FAILURES  8u
+#define WHY_BYTES 256u
+#define SECOND_NS UINT64_C(1000000000)
+#define FORGET_NS                                                                        \
+	(60 * SECOND_NS) /* on a line so slow that no probe is answered in time */
+#define MANY 2u /* so many objects failed: it is the bucket */
+
+struct failure {
+	char key[OBJECT_KEY_MAX + 1]; /* "": none */
+	uint64_t at_ns;
+	char why[WHY_BYTES];
+};
+
+struct object_breaker {
+	struct object_store os;
+	struct object_store *inner, *hedge;
+	unsigned probe_ms;
+	pthread_mutex_t mutex; /* guards what follows */
+	struct failure failures[FAILURES];
+};
+
+static _Thread_local uint64_t asked_ns;
+
+void object_asked_at(uint64_t mono_ns)
+{
+	asked_ns = mono_ns;
+}
+
+static struct object_breaker *breaker_of(struct object_store *os)
+{
+	return container_of(os, struct object_breaker, os);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t answered_ns(struct object_breaker *b)
+{
+	struct object_hedge_counts c;
+
+	object_hedge_read(b->hedge, &c);
+	return c.answered_ns;
+}
+
+/* --- what failed --- */
+
+static struct failure *failure_of_locked(struct object_breaker *b, const char *key)
+{
+	for (unsigned i = 0; i < FAILURES; i++)
+		if (!strcmp(b->failures[i].key, key))
+			return &b->failures[i];
+	return NULL;
+}
+
+static void note(struct object_breaker *b, const char *key)
+{
+	struct failure *f, *oldest = &b->failures[0];
+
+	pthread_mutex_lock(&b->mutex);
+	for (unsigned i = 1; i < FAILURES; i++)
+		if (b->failures[i].at_ns < oldest->at_ns)
+			oldest = &b->failures[i];
+	f = failure_of_locked(b, key);
+	if (!f)
+		f = oldest;
+	strcpy(f->key, key);
+	f->at_ns = now_ns();
+	snprintf(f->why, sizeof(f->why), "%s",
+		 *err_detail() ? err_detail() : err_text(-E_REMOTE_AWAY));
+	pthread_mutex_unlock(&b->mutex);
+}
+
+static void forget(struct object_breaker *b, const char *key)
+{
+	struct failure *f;
+
+	pthread_mutex_lock(&b->mutex);
+	f = failure_of_locked(b, key);
+	if (f)
+		*f = (struct failure) { 0 };
+	pthread_mutex_unlock(&b->mutex);
+}
+
+enum away {
+	NOT_AWAY,
+	PERHAPS_AWAY, /* worth a probe */
+	AWAY_SINCE, /* found out since this was asked for; why says how */
+};
+
+static enum away is_away(struct object_breaker *b, const char *key, uint64_t asked,
+			 char why[WHY_BYTES])
+{
+	uint64_t answered = answered_ns(b), now = now_ns();
+	const struct failure *own, *last = NULL;
+	unsigned many = 0;
+	enum away is = NOT_AWAY;
+
+	pthread_mutex_lock(&b->mutex);
+	for (unsigned i = 0; i < FAILURES; i++) {
+		struct failure *f = &b->failures[i];
+
+		if (now - f->at_ns > FORGET_NS)
+			*f = (struct failure) { 0 };
+		if (f->at_ns <= answered)
+			continue;
+		many++;
+		if (!last || f->at_ns > last->at_ns)
+			last = f;
+	}
+	own = failure_of_locked(b, key);
+	if (own || last)
+		is = PERHAPS_AWAY;
+	if (!own && many >= MANY)
+		own = last;
+	if (own && own->at_ns > asked) {
+		is = AWAY_SINCE;
+		memcpy(why, own->why, WHY_BYTES);
+	}
+	pthread_mutex_unlock(&b->mutex);
+	return is;
+}
+
+/* --- a get --- */
+
+static int probe(struct object_breaker *b, const char *key, struct object_range range)
+{
+	_cleanup_(buf_release) struct buf byte = BUF_INIT;
+
+	range.n = 1;
+	return object_hedge_get_within(b->hedge, key, range, b->probe_ms, &byte);
+}
+
+static int breaker_get(struct object_store *os, const char *key,
+		       struct object_range range, struct buf *ret)
+{
+	struct object_breaker *b = breaker_of(os);
+	char why[WHY_BYTES];
+	enum away away = is_away(b, key, asked_ns ? asked_ns : now_ns(), why);
+	int r = 0;
+
+	if (away == AWAY_SINCE)
+		return err_set(E_REMOTE_AWAY, "%s", why);
+	if (away == PERHAPS_AWAY)
+		r = probe(b, key, range);
+	if (r != -E_REMOTE_AWAY && r != -ECANCELED)
+		r = object_get(b->inner, key, range, ret);
+	if (r == -E_REMOTE_AWAY)
+		note(b, key);
+	else if (away != NOT_AWAY && r != -ECANCELED)
+		forget(b, key);
+	return r;
+}
+
+static int breaker_put(struct object_store *os, const char *key,
+		       const struct object_body *body, unsigned flags)
+{
+	return object_put(breaker_of(os)->inner, key, body, flags);
+}
+
+static int breaker_head(struct object_store *os, const char *key, uint64_t *ret_bytes)
+{
+	return object_head(breaker_of(os)->inner, key, ret_bytes);
+}
+
+static int breaker_list(struct object_store *os, const struct object_listing *what)
+{
+	return object_list(breaker_of(os)->inner, what);
+}
+
+static int breaker_del(struct object_store *os, const char *key)
+{
+	return object_del(breaker_of(os)->inner, key);
+}
+
+static unsigned breaker_capabilities(struct object_store *os)
+{
+	return object_capabilities(breaker_of(os)->inner);
+}
+
+static void breaker_free(struct object_store *os)
+{
+	struct object_breaker *b = breaker_of(os);
+
+	object_free(b->inner);
+	pthread_mutex_destroy(&b->mutex);
+	free(b);
+}
+
+static const struct object_ops breaker_ops = {
+	.put = breaker_put,
+	.get = breaker_get,
+	.head = breaker_head,
+	.list = breaker_list,
+	.del = breaker_del,
+	.capabilities = breaker_capabilities,
+	.free = breaker_free,
+};
+
+int object_breaker_new(unsigned probe_ms, struct object_store *hedge,
+		       struct object_store *inner, struct object_store **ret)
+{
+	struct object_breaker *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return -ENOMEM;
+	b->os.ops = &breaker_ops;
+	b->inner = inner;
+	b->hedge = hedge;
+	b->probe_ms = probe_ms;
+	pthread_mutex_init(&b->mutex, NULL);
+	*ret = &b->os;
+	return 0;
+}
