@@ -7,6 +7,7 @@
 #include "core/base/err.h"
 #include "core/base/util.h"
 #include "core/json_array.h"
+#include "core/json_object.h"
 #include "core/ropefs.h"
 
 /* cJSON parses no deeper, and goes down by recursion wherever it goes. A copy of a value into
@@ -21,6 +22,7 @@ enum {
 struct patching {
 	cJSON **doc;
 	struct json_arrays arrays;
+	struct json_objects objects;
 	size_t room; /* bytes that copies may still add */
 };
 
@@ -95,9 +97,9 @@ static int index_of(const char *word)
 /* *ret NULL: there is none. */
 static int child(struct patching *d, cJSON *parent, const char *word, cJSON **ret)
 {
-	*ret = NULL;
 	if (cJSON_IsObject(parent))
-		*ret = cJSON_GetObjectItemCaseSensitive(parent, word);
+		return json_object_get(&d->objects, parent, word, ret);
+	*ret = NULL;
 	if (!cJSON_IsArray(parent) || index_of(word) < 0)
 		return 0;
 	return json_array_get(&d->arrays, parent, (size_t)index_of(word), ret);
@@ -145,21 +147,28 @@ static int at(struct patching *d, const struct place *p, cJSON **ret)
 	return 0;
 }
 
-static void drop(struct patching *d, cJSON *value)
+/* Before cJSON_Delete() of it. */
+static void forget(struct patching *d, const cJSON *value)
 {
 	json_arrays_forget(&d->arrays, value);
+	json_objects_forget(&d->objects, value);
+}
+
+static void drop(struct patching *d, cJSON *value)
+{
+	forget(d, value);
 	cJSON_Delete(value);
 }
 
 static int put_in_object(struct patching *d, const struct place *p, cJSON *value)
 {
-	cJSON *old = cJSON_GetObjectItemCaseSensitive(p->parent, p->key);
+	cJSON *old;
+	int r = json_object_get(&d->objects, p->parent, p->key, &old);
 
-	json_arrays_forget(&d->arrays, old);
-	if (old ? cJSON_ReplaceItemInObjectCaseSensitive(p->parent, p->key, value)
-		: cJSON_AddItemToObject(p->parent, p->key, value))
-		return 0;
-	return -ENOMEM;
+	if (r < 0)
+		return r;
+	forget(d, old);
+	return json_object_put(&d->objects, p->parent, p->key, value);
 }
 
 static int put_in_array(struct patching *d, const struct place *p, cJSON *value)
@@ -217,7 +226,7 @@ static int detach(struct patching *d, const struct place *p, cJSON **ret)
 		return json_array_detach(&d->arrays, p->parent, (size_t)index_of(p->key),
 					 ret);
 	else
-		cJSON_DetachItemViaPointer(p->parent, *ret);
+		json_object_detach(&d->objects, p->parent, *ret);
 	return 0;
 }
 
@@ -436,7 +445,8 @@ int json_patch(cJSON **doc, const cJSON *patch, uint64_t *ret_steps)
 		return err_set(EINVAL, "a JSON patch is an array of operations");
 	r = apply_all(&d, patch);
 	if (ret_steps)
-		*ret_steps = d.arrays.steps;
+		*ret_steps = d.arrays.steps + d.objects.steps;
 	json_arrays_release(&d.arrays);
+	json_objects_release(&d.objects);
 	return r;
 }

@@ -7,8 +7,8 @@
 
 /* Changes *doc, which may become another value, by all operations of patch. -EINVAL with the
  * number of the operation that does not fit and why, -ENOMEM; *doc is then half changed, and good
- * for nothing but being freed. *ret_steps, which may be NULL, tells how many items of arrays, or
- * blocks of them, it took (core/json_array.h). */
+ * for nothing but being freed. *ret_steps, which may be NULL, tells how many items, or blocks
+ * of items, were looked at (core/json_array.h, core/json_object.h). */
 int json_patch(cJSON **doc, const cJSON *patch, uint64_t *ret_steps);
 
 #endif

@@ -444,6 +444,64 @@ START_TEST(many_operations_on_a_long_array_take_few_steps_each)
 }
 END_TEST
 
+/* As before, for members of an object: added, replaced, moved away and removed. */
+START_TEST(many_operations_on_an_object_of_many_members_take_few_steps_each)
+{
+	static const char *const ops[] = {
+		"{\"op\":\"add\",\"path\":\"/n%u\",\"value\":1}",
+		"{\"op\":\"replace\",\"path\":\"/n%u\",\"value\":2}",
+		"{\"op\":\"test\",\"path\":\"/n%u\",\"value\":2}",
+		"{\"op\":\"move\",\"from\":\"/n%u\",\"path\":\"/m%u\"}",
+		"{\"op\":\"remove\",\"path\":\"/m%u\"}",
+	};
+	cJSON *doc = cJSON_CreateObject();
+	char text[100];
+
+	for (unsigned k = 0; k < ARRAY_LEN(ops); k++) {
+		cJSON *patch = cJSON_CreateArray();
+		uint64_t steps;
+
+		for (unsigned i = 0; i < ITEMS; i++) {
+			unsigned at = i * 7919 % ITEMS;
+
+			snprintf(text, sizeof(text), ops[k], at, at);
+			cJSON_AddItemToArray(patch, cJSON_Parse(text));
+		}
+		ck_assert_msg(json_patch(&doc, patch, &steps) == 0, "%s: %s", ops[k],
+			      ropefs_error());
+		ck_assert_uint_le(steps, ITEMS * 100ull);
+		ck_assert_int_eq(cJSON_GetArraySize(doc),
+				 k + 1 < ARRAY_LEN(ops) ? (int)ITEMS : 0);
+		cJSON_Delete(patch);
+	}
+	cJSON_Delete(doc);
+}
+END_TEST
+
+/* In an object of many members, too, the first of two that have one name is meant. */
+START_TEST(of_two_members_with_one_name_the_first_is_patched)
+{
+	cJSON *doc = cJSON_CreateObject();
+	cJSON *patch = cJSON_Parse("[{\"op\":\"replace\",\"path\":\"/n25\",\"value\":-1},"
+				   "{\"op\":\"remove\",\"path\":\"/n30\"},"
+				   "{\"op\":\"add\",\"path\":\"/new\",\"value\":-2},"
+				   "{\"op\":\"test\",\"path\":\"/new\",\"value\":-2}]");
+	char name[16];
+
+	for (int i = 0; i < 80; i++) {
+		snprintf(name, sizeof(name), "n%d", i % 40);
+		cJSON_AddNumberToObject(doc, name, i);
+	}
+	ck_ok(json_patch(&doc, patch, NULL));
+	ck_assert_int_eq(cJSON_GetArraySize(doc), 80);
+	ck_assert_int_eq(cJSON_GetArrayItem(doc, 25)->valueint, -1);
+	ck_assert_int_eq(cJSON_GetObjectItemCaseSensitive(doc, "n30")->valueint, 70);
+	ck_assert_int_eq(cJSON_GetObjectItemCaseSensitive(doc, "new")->valueint, -2);
+	cJSON_Delete(patch);
+	cJSON_Delete(doc);
+}
+END_TEST
+
 /* Numbers in an array, as a plain row and as patched; places are drawn. */
 START_TEST(an_array_that_is_patched_at_random_is_what_a_plain_row_is)
 {
@@ -503,6 +561,9 @@ int main(void)
 	tcase_add_test(tc, copies_of_a_value_into_itself_come_to_an_end);
 	tcase_add_test(tc, no_operation_makes_a_document_too_deep);
 	tcase_add_test(tc, many_operations_on_a_long_array_take_few_steps_each);
+	tcase_add_test(tc,
+		       many_operations_on_an_object_of_many_members_take_few_steps_each);
+	tcase_add_test(tc, of_two_members_with_one_name_the_first_is_patched);
 	tcase_add_test(tc, an_array_that_is_patched_at_random_is_what_a_plain_row_is);
 	suite_add_tcase(s, tc);
 	return suite_main(s);
