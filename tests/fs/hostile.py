@@ -159,7 +159,7 @@ def storm(disk=None):
         stay.add('stay%d' % i)
     many = [subprocess.Popen([sys.executable, '-c', STORM % 1500, str(i)]) for i in range(3)]
     missed = doubled = listings = 0
-    while any(p.poll() is None for p in many):
+    while listings < 4 or any(p.poll() is None for p in many):
         if disk and listings:
             leave(disk, 3 << 20)
         for lister in (os.listdir, lambda d: [e.name for e in os.scandir(d)]):
@@ -169,7 +169,6 @@ def storm(disk=None):
             listings += 1
     check('all that stayed was in each listing', missed, 0)
     check('once', doubled, 0)
-    check('there were listings', listings > 1, True)
     check('those who made the storm ended well', [p.wait() for p in many], [0, 0, 0])
     subprocess.run(['rm', '-r', 'storm'], check=True)
     check('and all of it goes', os.path.exists('storm'), False)
