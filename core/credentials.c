@@ -7,6 +7,7 @@
 
 #include "core/base/err.h"
 #include "core/base/util.h"
+#include "core/keys/keys.h"
 #include "core/keys/secret.h"
 #include "core/ropefs.h"
 
@@ -86,14 +87,76 @@ static int read_file(const char *path, const char *profile, struct ropefs_creden
 		       path, profile ? "profile " : "it", profile ? profile : "");
 }
 
+static const char *const names[] = { "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+				     "AWS_SESSION_TOKEN" };
+static char *taken[ARRAY_LEN(names)]; /* of secret.h: NAME=VALUE */
+
+/* The text is the environment's own, which the kernel shows as long as it is there. */
+static int take_one(const char *name, char **ret)
+{
+	char *value = getenv(name);
+	size_t n = value ? strlen(name) + 1 + strlen(value) + 1 : 0;
+	void *p = NULL;
+	int r;
+
+	if (!value)
+		return 0;
+	r = keys_init_library();
+	if (r == 0)
+		r = secret_new(n, &p);
+	if (r == 0) {
+		snprintf(p, n, "%s=%s", name, value);
+		secret_free(*ret);
+		*ret = p;
+	}
+	explicit_bzero(value, strlen(value));
+	unsetenv(name);
+	return r;
+}
+
+int ropefs_credentials_take(void)
+{
+	int r = 0;
+
+	err_clear();
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		int one = take_one(names[i], &taken[i]);
+
+		r = one < 0 ? one : r;
+	}
+	secret_forget();
+	return r;
+}
+
+char **ropefs_credentials_environ(void)
+{
+	size_t n = 0, at = 0;
+	char **ret;
+
+	while (environ && environ[n])
+		n++;
+	ret = calloc(n + ARRAY_LEN(names) + 1, sizeof(*ret));
+	for (; ret && at < n; at++)
+		ret[at] = environ[at];
+	for (size_t i = 0; ret && i < ARRAY_LEN(names); i++)
+		if (taken[i])
+			ret[at++] = taken[i];
+	return ret;
+}
+
+static const char *in_environment(size_t i)
+{
+	return taken[i] ? strchr(taken[i], '=') + 1 : getenv(names[i]);
+}
+
 static int read_environment(struct ropefs_credentials *c)
 {
-	int r = copy(&c->access_key, getenv("AWS_ACCESS_KEY_ID"));
+	int r = copy(&c->access_key, in_environment(0));
 
 	if (r == 0)
-		r = copy(&c->secret_key, getenv("AWS_SECRET_ACCESS_KEY"));
+		r = copy(&c->secret_key, in_environment(1));
 	if (r == 0)
-		r = copy(&c->session_token, getenv("AWS_SESSION_TOKEN"));
+		r = copy(&c->session_token, in_environment(2));
 	return r;
 }
 

@@ -831,6 +831,13 @@ struct ropefs_credentials_source {
 };
 int ropefs_credentials_find(const struct ropefs_credentials_source *from,
 			    struct ropefs_credentials *ret);
+/* What the environment has of them is taken into locked memory, where ropefs_credentials_find()
+ * looks from now on, and wiped where /proc/PID/environ shows it. Before there are threads.
+ * -ENOMEM: it could not be locked, and is wiped all the same. */
+int ropefs_credentials_take(void);
+/* The environment as it was before, for a program to be started: a vector, the caller's to free();
+ * its texts are not. NULL: out of memory. */
+char **ropefs_credentials_environ(void);
 /* After work on a secret text: what is left of it in this thread's vector registers, and on its
  * stack below the caller, goes. */
 void ropefs_secrets_forget(void);

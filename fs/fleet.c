@@ -287,20 +287,24 @@ static int run(const char **argv, char *said, size_t n_said)
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
 	int pipes[2], r, status = -1;
+	char **env = ropefs_credentials_environ();
 	sigset_t none;
 	ssize_t n;
 	pid_t pid;
 
 	*said = '\0';
-	if (pipe2(pipes, O_CLOEXEC | O_NONBLOCK) < 0)
+	if (!env || pipe2(pipes, O_CLOEXEC | O_NONBLOCK) < 0) {
+		free(env);
 		return -1;
+	}
 	sigemptyset(&none);
 	posix_spawn_file_actions_init(&files);
 	posix_spawn_file_actions_adddup2(&files, pipes[1], STDERR_FILENO);
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-	r = posix_spawn(&pid, "/proc/self/exe", &files, &attr, (char **)argv, environ);
+	r = posix_spawn(&pid, "/proc/self/exe", &files, &attr, (char **)argv, env);
+	free(env);
 	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&attr);
 	if (r == 0)

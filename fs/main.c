@@ -6,6 +6,7 @@
  *	exits with it                       shut_down(): unmount ▶ drain ▶ close the store
  */
 #include "fs/background.h"
+#include "fs/bucket.h"
 #include "fs/fleet.h"
 #include "fs/keep.h"
 #include "fs/mount.h"
@@ -98,11 +99,25 @@ static int serve_seat(const struct options *o, const struct seat *seat)
 	return mount_end(m);
 }
 
+/* Keys of a bucket don't stay where /proc shows them, whether or not this one needs any. 0, or 1
+ * having reported that it does, and can't have them. */
+static int take_credentials(const struct options *o)
+{
+	int r = ropefs_credentials_take();
+
+	if (r == 0 || !(o->fleet || bucket_is(o->store)))
+		return 0;
+	report("%s", *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
+	return 1;
+}
+
 /* Serves, or looks after who does. */
 static int run(const struct options *o, char **argv, int ready_fd)
 {
 	sigset_t ends;
 
+	if (take_credentials(o))
+		return 1;
 	if (o->fleet) {
 		harden(&ends);
 		pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
@@ -148,6 +163,7 @@ static int run_in_background(const struct options *o, char **argv)
 		return run(o, argv, fds[1]);
 	}
 	close(fds[1]);
+	ropefs_credentials_take(); /* the child has its own */
 	status = wait_ready(fds[0], child);
 	close(fds[0]);
 	return status;
@@ -166,7 +182,7 @@ int main(int argc, char **argv)
 	if (o.remount)
 		status = remount(&o);
 	else if (seated)
-		status = serve_seat(&o, &seat);
+		status = take_credentials(&o) ? 1 : serve_seat(&o, &seat);
 	else
 		status = o.foreground ? run(&o, argv, -1) : run_in_background(&o, argv);
 	options_release(&o);

@@ -17,9 +17,21 @@ mkdir "$T/bucket" "$T/cores"
 	>"$T/words" 2>&1
 cd "$T/cores" || exit 1
 export LD_PRELOAD=$ALLOW_CORE_SO
+# A bucket's keys that come by the environment.
+export AWS_ACCESS_KEY_ID=canary-access-4714 AWS_SECRET_ACCESS_KEY=canary-secret-4715 \
+	AWS_SESSION_TOKEN=canary-token-4716
+given=canary-access-4714,canary-secret-4715,canary-token-4716
+shown() {	# PID...: none of them is in their environments
+	local pid
+	for pid; do
+		tr '\0' '\n' <"/proc/$pid/environ" >"$T/environ" && grep -q '^PATH=' "$T/environ" ||
+			return
+		CANARIES=$given find_key "$T/environ" || return
+	done
+}
 "$ROPEFS" -f --memory 32M --key-file "$KEY" "$STORE" "$MNT" 2>>"$T/words" &
 daemon=$!
-unset LD_PRELOAD
+unset LD_PRELOAD AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
 for ((i = 0; i < 2400; i++)); do
 	grep -q " $MNT fuse" /proc/self/mounts && break
 	sleep 0.05
@@ -29,6 +41,9 @@ setfattr -n user.a -v canary-in-an-xattr-4713 "$MNT/canary-in-a-name-4712"
 ok "a bucket has it" timeout 100 "$ROPECTL" sync --remote "$MNT"
 cat "$MNT/.ropefs/status" "$MNT/.ropefs/metrics" "$MNT/.ropefs/remote" >>"$T/words"
 "$ROPECTL" status "$MNT" >>"$T/words"
+ok "what it was given by the environment is not there" shown "$daemon"
+fails "it would be found" "has the key" env CANARIES="$given" STORE="$STORE" \
+	python3 "$here/find_key.py" "$KEY" 0 <(echo AWS_SECRET_ACCESS_KEY=canary-secret-4715)
 kill -SEGV "$daemon"
 wait "$daemon" 2>/dev/null
 umount -l "$MNT"
@@ -38,6 +53,8 @@ core=$(find "$T/cores" -type f -name 'core*' | head -n 1)
 if [[ $(cat /proc/sys/kernel/core_pattern) == core* ]]; then
 	ok "it left a core" test -s "$core"
 	ok "no key is in it" find_key "$core"
+	core_has_given() { CANARIES=$given find_key "$core"; }
+	ok "nor what the environment had" core_has_given
 	has_words() { CANARIES=$words find_key "$core"; }
 	fails "what is in it is found" "has the key" has_words
 else
@@ -48,6 +65,28 @@ fails "it would be found" "has the key" find_key "$KEY"
 no_words() { CANARIES=$words find_key "$@"; }
 ok "no key, no name and no bytes are in the store" no_words "$STORE"
 ok "nor in the bucket" no_words "$T/bucket"
-ok "the store opens again" fs_start
+
+# Supervisor and worker, and the worker after it. The first one's memory is what a core would have:
+# that of the other is its copy.
+export AWS_ACCESS_KEY_ID=canary-access-4714 AWS_SECRET_ACCESS_KEY=canary-secret-4715 \
+	AWS_SESSION_TOKEN=canary-token-4716
+ok "it opens again, supervised" fs_start -o supervise=on
+unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
+both() {
+	worker=$(fs_pid)
+	supervisor=$(awk '/^PPid:/ { print $2 }' "/proc/$worker/status")
+	shown "$worker" "$supervisor"
+}
+none_of_both() {
+	both && CANARIES=$given STORE=$STORE python3 "$here/find_key.py" "$KEY" "$worker" &&
+		CANARIES=$given STORE=$STORE python3 "$here/find_key.py" "$KEY" "$supervisor"
+}
+ok "neither of the two shows what it was given" both
+before=$(fs_pid)
+kill -KILL "$before"
+ok "another takes over" timeout 100 stat -f "$MNT"
+[[ $(fs_pid) != "$before" ]]
+result $? "which is another"
+ok "nor does that; and no key is in what a core of either would have" none_of_both
 ok "end" fs_stop
 finish
