@@ -6,6 +6,7 @@ separated):
   refuse   the connection is closed before anything is sent
   slow     503 SlowDown
   bare     503 without a word
+  there    412 without a word
   stall    nothing comes for half a minute
   late     the answer comes a second late
   cut      the answer's body ends in its middle
@@ -117,6 +118,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(503, 'SlowDown')
         if fault == 'bare':
             return self.refuse(503, '')
+        if fault == 'there':
+            return self.refuse(412, '')
         if fault in ('stall', 'hang'):
             time.sleep(30)
             return self.drop()

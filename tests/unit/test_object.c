@@ -308,6 +308,67 @@ END_TEST
 
 /* --- wrappers --- */
 
+/* --- many threads at once --- */
+
+#define THREADS 16u
+#define ROUNDS	5u
+
+struct user {
+	struct object_store *os;
+	char text[16];
+	pthread_t thread;
+	bool ok;
+};
+
+static bool put_and_get(struct user *u, const char *name)
+{
+	struct span bytes = SPAN_STR(u->text);
+	struct object_body body = object_body_of(&bytes);
+	struct buf got = BUF_INIT;
+	uint64_t n = 0;
+	bool ok;
+
+	ok = object_put(u->os, name, &body, 0) == 0 &&
+	     object_get(u->os, name, (struct object_range) { 1, 3 }, &got) == 0 &&
+	     got.n == 3 && !memcmp(got.p, u->text + 1, 3) &&
+	     object_head(u->os, name, &n) == 0 && n == bytes.n &&
+	     object_del(u->os, name) == 0;
+	buf_release(&got);
+	return ok;
+}
+
+static void *user_main(void *arg)
+{
+	struct user *u = arg;
+	char name[128];
+
+	u->ok = true;
+	for (unsigned i = 0; i < ROUNDS && u->ok; i++) {
+		snprintf(name, sizeof(name), "%s%s-%u", key("threads/"), u->text, i);
+		u->ok = put_and_get(u, name);
+	}
+	return NULL;
+}
+
+START_TEST(sixteen_threads_get_what_is_theirs)
+{
+	struct object_store *os = store_open_again();
+	struct user users[THREADS];
+
+	for (unsigned i = 0; i < THREADS; i++) {
+		users[i].os = os;
+		snprintf(users[i].text, sizeof(users[i].text), "user-%04u", i);
+		ck_assert_int_eq(
+			pthread_create(&users[i].thread, NULL, user_main, &users[i]), 0);
+	}
+	for (unsigned i = 0; i < THREADS; i++) {
+		pthread_join(users[i].thread, NULL);
+		ck_assert(users[i].ok);
+	}
+	object_free(os);
+}
+END_TEST
+
 struct plan {
 	unsigned failures; /* of the next requests */
 	bool after; /* they were done all the same */
@@ -557,6 +618,7 @@ int main(void)
 	tcase_add_test(more, a_listing_of_folders_has_each_once_and_no_object);
 	tcase_add_test(more, a_listing_of_more_than_a_page_is_complete);
 	tcase_add_test(more, of_two_that_create_the_same_object_exactly_one_wins);
+	tcase_add_test(t, sixteen_threads_get_what_is_theirs);
 	tcase_add_test(t, a_failed_request_is_tried_again_but_not_for_ever);
 	tcase_add_test(t, no_try_begins_when_the_time_for_all_is_over);
 	tcase_add_test(t, a_put_whose_answer_was_lost_tells_that_the_object_is_there);
