@@ -223,6 +223,7 @@ static int read_once(struct ropefs *fs, uint64_t ino, struct reading *rd, void *
 	struct inode *in;
 	int r;
 
+	remote_note_use(fs);
 	r = remote_read_begin(fs, flags & ROPEFS_NOWAIT);
 	if (r < 0)
 		return r;

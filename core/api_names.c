@@ -9,6 +9,7 @@
 #include "core/base/err.h"
 #include "core/base/json.h"
 #include "core/policy.h"
+#include "core/remote_priv.h"
 #include "core/store_priv.h"
 
 struct span span_name(struct ropefs_name name)
@@ -61,6 +62,9 @@ static int attr_of(struct ropefs *fs, uint64_t ino, struct ropefs_attr *ret)
 
 int ropefs_getattr(struct ropefs *fs, uint64_t ino, struct ropefs_attr *ret)
 {
+	/* Whoever asks for a text of .ropefs comes by the root. */
+	if (ino != ROPEFS_ROOT_INO)
+		remote_note_use(fs);
 	look_begin(fs);
 	return look_end(fs, attr_of(fs, ino, ret));
 }
@@ -318,6 +322,7 @@ int ropefs_readdir(struct ropefs *fs, uint64_t dir, uint64_t after,
 	uint64_t ino;
 	int r;
 
+	remote_note_use(fs);
 	look_begin(fs);
 	r = dir_get(fs, dir, &in);
 	if (r >= 0)

@@ -447,6 +447,19 @@ static bool take_turn(struct remote *rm, enum turn why, uint64_t *next)
 	return more;
 }
 
+/* Somebody begins to look on: an upload is to come at once. */
+static bool begins_watch(struct remote *rm)
+{
+	bool begins;
+
+	if (io_mono_ns(rm->fs->io) < remote_next_look(rm))
+		return false;
+	lock_drop(&rm->lock);
+	begins = remote_look_for_watch(rm);
+	lock_take(&rm->lock);
+	return begins;
+}
+
 static void *uploader_main(void *arg)
 {
 	struct remote *rm = arg;
@@ -455,13 +468,14 @@ static void *uploader_main(void *arg)
 	pthread_setname_np(pthread_self(), "ropefs-upload");
 	lock_take(&rm->lock);
 	while (!rm->stopping && !rm->ended) {
+		bool now = begins_watch(rm) || io_mono_ns(rm->fs->io) >= next;
 		bool asked = rm->kicked, evicts = rm->evict_wanted, more = false;
-		enum turn why = io_mono_ns(rm->fs->io) >= next ? TURN_TIMED
-				: asked			       ? TURN_ASKED
-							       : TURN_LIMITS;
+		enum turn why = now ? TURN_TIMED : asked ? TURN_ASKED : TURN_LIMITS;
 
+		if (rm->stopping)
+			break;
 		if (why == TURN_LIMITS && !evicts) {
-			lock_wait(&rm->lock, &rm->wake, next);
+			lock_wait(&rm->lock, &rm->wake, MIN(next, remote_next_look(rm)));
 			continue;
 		}
 		rm->kicked = rm->evict_wanted = false;

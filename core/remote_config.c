@@ -15,6 +15,8 @@
 
 #define INTERVAL_S	60u
 #define INTERVAL_MOST_S 300u
+#define LIVE_S		3u
+#define LOOK_S		20u
 
 static const struct sealed_kind kind = { CONFIG_NAME, "ROPEREMO", KEY_REMOTE,
 					 CONFIG_MAX };
@@ -35,6 +37,8 @@ static const struct sealed_kind kind = { CONFIG_NAME, "ROPEREMO", KEY_REMOTE,
 	X(versions)                                                                      \
 	X(interval_s)                                                                    \
 	X(interval_most_s)                                                               \
+	X(live_s)                                                                        \
+	X(look_s)                                                                        \
 	X(keep_s) X(local_bytes) X(min_free_bytes) X(bytes_per_s) X(epoch) X(drop_oldest)
 
 void remote_config_release(struct remote_config *c)
@@ -127,7 +131,8 @@ static int take_text(struct remote_config *c, char *text)
 int remote_config_read(struct io *io, const struct keys *keys, struct remote_config *ret)
 {
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
-	struct remote_config c = { 0 };
+	/* Older files don't have these. */
+	struct remote_config c = { .live_s = LIVE_S, .look_s = LOOK_S };
 	int r;
 
 	r = sealed_file_read(io, keys, &kind, &text);
@@ -176,7 +181,7 @@ static int copy_secret(char **to, const char *from)
 
 /* X(name): of struct ropefs_remote_opts, numbers of each type. */
 #define OPT_BOOLS(X)  X(virtual_host) X(signature_v2) X(take_over) X(drop_oldest)
-#define OPT_SHORTS(X) X(interval_s) X(interval_most_s) X(keep_s)
+#define OPT_SHORTS(X) X(interval_s) X(interval_most_s) X(live_s) X(look_s) X(keep_s)
 #define OPT_LONGS(X)  X(local_bytes) X(min_free_bytes) X(bytes_per_s)
 
 static int take_option(struct ropefs_remote_opts *o, const char *name, const char *value)
@@ -239,10 +244,10 @@ int ropefs_remote_opts_parse(char *lines, struct ropefs_remote_opts *ret)
 static bool may_change(const char *name)
 {
 	static const char *const names[] = {
-		"endpoint",	   "region",	 "access_key",	 "secret_key",
-		"session_token",   "ca_file",	 "upload_hours", "interval_s",
-		"interval_most_s", "keep_s",	 "local_bytes",	 "bytes_per_s",
-		"min_free_bytes",  "drop_oldest"
+		"endpoint",	   "region",	  "access_key",	  "secret_key",
+		"session_token",   "ca_file",	  "upload_hours", "interval_s",
+		"interval_most_s", "keep_s",	  "local_bytes",  "bytes_per_s",
+		"min_free_bytes",  "drop_oldest", "live_s",	  "look_s"
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
@@ -291,7 +296,7 @@ int remote_config_change(struct remote_config *c, char *lines)
 		*value++ = '\0';
 		r = change_line(c, line, value);
 	}
-	if (!c->interval_s || !c->keep_s)
+	if (!c->interval_s || !c->keep_s || !c->look_s)
 		return err_set(EINVAL, "the times must be more than nothing");
 	return r;
 }
@@ -314,6 +319,10 @@ int remote_config_fill(struct remote_config *c, const struct ropefs_remote_opts 
 	c->signature_v2 = opts->signature_v2;
 	c->interval_s = opts->interval_s ? opts->interval_s : INTERVAL_S;
 	c->interval_most_s = opts->interval_s ? opts->interval_most_s : INTERVAL_MOST_S;
+	c->live_s = opts->live_s == ROPEFS_LIVE_OFF ? 0
+		    : opts->live_s		    ? opts->live_s
+						    : LIVE_S;
+	c->look_s = opts->look_s ? opts->look_s : LOOK_S;
 	c->keep_s = opts->keep_s ? opts->keep_s : 24 * 3600;
 	c->local_bytes = opts->local_bytes;
 	c->min_free_bytes = opts->min_free_bytes;

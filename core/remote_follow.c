@@ -33,7 +33,8 @@
 #include "core/remote_priv.h"
 
 #define SECOND_NS      1000000000u
-#define FOLLOW_S       5u
+#define FOLLOW_S       2u /* between looks while somebody reads */
+#define FOLLOW_MOST_S  30u /* and while nobody does */
 #define LOOKS_OWN      8u /* looks without news, then one for the manifest that is shown */
 #define MEMORY_FOLDER  "/dev/shm"
 #define FALLBACK       "/tmp"
@@ -377,16 +378,25 @@ static int look(struct follow *f)
 	return r;
 }
 
+static uint64_t next_look(struct remote *rm)
+{
+	uint64_t s = rm->cfg.interval_s;
+
+	if (!remote_is_used(rm))
+		s = MAX(s, rm->cfg.interval_most_s);
+	return io_mono_ns(rm->fs->io) + s * SECOND_NS;
+}
+
 static void *follow_main(void *arg)
 {
 	struct follow *f = arg;
 	struct remote *rm = f->rm;
-	uint64_t pause = rm->cfg.interval_s * SECOND_NS, next;
+	uint64_t next;
 	int r;
 
 	pthread_setname_np(pthread_self(), "ropefs-follow");
+	next = next_look(rm);
 	lock_take(&rm->lock);
-	next = io_mono_ns(rm->fs->io) + pause;
 	while (!rm->stopping) {
 		if (io_mono_ns(rm->fs->io) < next && !rm->kicked) {
 			lock_wait(&rm->lock, &rm->wake, next);
@@ -401,7 +411,9 @@ static void *follow_main(void *arg)
 		r = look(f);
 		if (r != -ECANCELED)
 			remote_note_cycle(rm, r);
-		next = io_mono_ns(rm->fs->io) + pause;
+		if (r == 0)
+			remote_announce(rm);
+		next = next_look(rm);
 		lock_take(&rm->lock);
 		rm->looking = false;
 		pthread_cond_broadcast(&rm->done_cond);
@@ -584,6 +596,7 @@ int ropefs_open_bucket(const struct ropefs_bucket *bucket, const struct ropefs_o
 	if (!c.key_file)
 		return err_set(EINVAL, "a bucket is read with the store's key file");
 	c.remote.take_over = false;
+	c.remote.interval_most_s = c.remote.interval_s ? 0 : FOLLOW_MOST_S;
 	c.remote.interval_s = c.remote.interval_s ? c.remote.interval_s : FOLLOW_S;
 	r = keys_init_library();
 	if (r >= 0)

@@ -3,6 +3,7 @@
  *	a good one   ─▶ interval_s later. While less than a pack waits it is put off: until enough
  *			waits, or what the bucket lacks is interval_most_s old. So that objects are
  *			large, and a slow writer's are few
+ *	while somebody looks on (remote_watch.c) ─▶ live_s later, however little waits
  *	a failed one ─▶ after a random time below a bound that doubles (full jitter). While the
  *			bucket can't be reached at all, a request looks now and then: a network,
  *			or a disk, that is back is not left waiting for that time
@@ -41,7 +42,7 @@ uint64_t remote_next_turn(struct remote *rm)
 	uint64_t now = io_mono_ns(rm->fs->io), bound;
 
 	if (!rm->fails)
-		return now + rm->cfg.interval_s * SECOND_NS;
+		return now + remote_interval_ns(rm, rm->cfg.interval_s);
 	bound = MIN(SECOND_NS << MIN(rm->fails, 9u), BACKOFF_MAX_S * SECOND_NS);
 	rm->retry_ns = now + LEAST_BACKOFF_NS + random_below(rm, bound);
 	return rm->unreachable ? next_reach(rm, now) : rm->retry_ns;
@@ -76,7 +77,7 @@ void remote_note_failure(struct remote *rm, int r)
 
 static uint64_t most_ns(const struct remote *rm)
 {
-	return MAX(rm->cfg.interval_s, rm->cfg.interval_most_s) * SECOND_NS;
+	return remote_interval_ns(rm, MAX(rm->cfg.interval_s, rm->cfg.interval_most_s));
 }
 
 static bool is_late(const struct remote *rm, uint64_t now)
@@ -114,7 +115,7 @@ bool remote_puts_off(struct remote *rm, uint64_t *ret_next)
 		*ret_next = next_reach(rm, io_mono_ns(rm->fs->io));
 		return true;
 	}
-	if (most_ns(rm) == rm->cfg.interval_s * SECOND_NS || !rm->covered_ns ||
+	if (most_ns(rm) <= rm->cfg.interval_s * SECOND_NS || !rm->covered_ns ||
 	    !little_waits(rm, now))
 		return false;
 	*ret_next = now + rm->cfg.interval_s * SECOND_NS / LOOKS_BETWEEN;

@@ -32,6 +32,9 @@ struct remote_config {
 	bool reader; /* a copy of a store that another folder writes */
 	bool creates; /* the bucket's conditional put was found to be atomic */
 	bool versions; /* the bucket was found to keep what is removed */
+	/* Between uploads while somebody looks on, 0: that changes nothing; and between looks
+	 * for whoever does. Of a follower live_s of 0: it does not say that it reads. */
+	uint64_t live_s, look_s;
 	uint64_t interval_s, interval_most_s, keep_s, local_bytes, min_free_bytes,
 		bytes_per_s;
 	uint64_t epoch;
@@ -78,6 +81,9 @@ struct remote {
 	atomic_bool reads_fail; /* read_error says why */
 	_Atomic int64_t
 		skew_s; /* of the bucket's clock to ours, once it said that ours is wrong */
+	/* remote_watch.c. Of a writer: somebody looks on until then; of a follower: it was
+	 * read. */
+	_Atomic uint64_t watched_ns, used_ns;
 	struct remote
 		*gone; /* the one before, forgotten: somebody may still look at it */
 
@@ -99,6 +105,8 @@ struct remote {
 	bool unreachable; /* it did not even answer when the last try had failed */
 	uint64_t oldest, oldest_due_ns; /* the next manifest to remove, and when */
 	unsigned fails;
+	uint64_t
+		look_ns; /* when to look for who looks on; a follower: to say that it does */
 	/* Orphans are to be looked for, not before then; and when the first may be removed. */
 	bool orphans_wanted;
 	uint64_t orphans_look_ns, orphans_due_ns, full_look_ns;
@@ -113,6 +121,8 @@ struct remote {
 	unsigned reading;
 	bool changing;
 	uint64_t shown; /* how many states it has shown */
+	bool announced; /* the writer may know that somebody reads */
+	char announce_error[256]; /* why not */
 	/* Of a verify that is under way, in bytes; total of 0: none is. */
 	uint64_t verify_done, verify_total;
 	pthread_cond_t wake, done_cond;
@@ -189,6 +199,22 @@ bool remote_puts_off(struct remote *rm, uint64_t *ret_next);
 bool remote_is_worth_one(struct remote *rm);
 /* A try failed with r. */
 void remote_note_failure(struct remote *rm, int r);
+
+/* --- remote_watch.c --- */
+/* Of a writer: somebody looks on. */
+bool remote_is_watched(const struct remote *rm);
+/* When the uploader looks next; UINT64_MAX: never. */
+uint64_t remote_next_look(const struct remote *rm);
+/* It does: true when somebody looks on who did not before. */
+bool remote_look_for_watch(struct remote *rm);
+/* A time between uploads, as it is by now. */
+uint64_t remote_interval_ns(const struct remote *rm, uint64_t seconds);
+/* Of a follower: it is read, or was just now. */
+bool remote_is_used(struct remote *rm);
+/* Somebody reads; any thread. Does nothing for stores that don't follow a bucket. */
+void remote_note_use(struct ropefs *fs);
+/* After a look that went well: tells the writer that somebody reads, if it is so, and time. */
+void remote_announce(struct remote *rm);
 
 /* --- remote_cache.c --- */
 void remote_room_open(struct remote *rm);

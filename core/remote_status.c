@@ -31,6 +31,13 @@ static void tell_troubles_locked(struct remote *rm, struct ropefs_remote_status 
 	st->fenced = rm->fenced;
 	st->full = rm->full_for > 0;
 	st->resting = rm->resting;
+	st->watched = !rm->cfg.reader && rm->started && remote_is_watched(rm);
+	st->announced = rm->announced;
+	snprintf(st->announce_error, sizeof(st->announce_error), "%s",
+		 rm->announce_error);
+	st->live_s = (unsigned)rm->cfg.live_s;
+	st->interval_s = (unsigned)rm->cfg.interval_s;
+	st->interval_most_s = (unsigned)MAX(rm->cfg.interval_s, rm->cfg.interval_most_s);
 	st->refused = rm->refused;
 	st->dropped = rm->dropped;
 	st->dropped_bytes = rm->dropped_bytes;

@@ -714,6 +714,7 @@ int ropefs_event_line(const struct ropefs_event *ev, char **ret_line);
 void ropefs_place_like(struct ropefs *fs, uint64_t ino, uint64_t like);
 
 /* --- a bucket (docs/REMOTE.md) --- */
+#define ROPEFS_LIVE_OFF (~0u)
 /* Strings may be NULL but url. */
 struct ropefs_remote_opts {
 	const char *url; /* s3://BUCKET[/PREFIX] or file:///FOLDER */
@@ -725,6 +726,9 @@ struct ropefs_remote_opts {
 	/* Between manifests, and, while less than a pack waits, at most; 0 and 0: 60 and 300.
 	 * interval_most_s has no meaning unless it is the greater one. */
 	unsigned interval_s, interval_most_s;
+	/* Between uploads while somebody looks on, ROPEFS_LIVE_OFF: as ever, 0: 3; and between
+	 * looks for whoever does, while something waits to go up, 0: 20. */
+	unsigned live_s, look_s;
 	unsigned keep_s; /* of what newer manifests don't need; 0: a day */
 	uint64_t local_bytes; /* of packs in the store's folder; 0: no limit */
 	uint64_t min_free_bytes; /* of the disk below it */
@@ -763,6 +767,10 @@ struct ropefs_remote_status {
 	uint64_t packs_left, bytes_left, evicted, local_bytes, remote_packs, remote_bytes;
 	uint64_t cycles, cycle_errors;
 	bool resting; /* it is not the hour */
+	bool watched; /* somebody looks on, so uploads come each live_s (0: never for that) */
+	bool announced; /* of one that follows: its writer may know that somebody reads */
+	char announce_error[256]; /* why it can't be told */
+	unsigned interval_s, interval_most_s, live_s;
 	uint64_t refused, dropped,
 		dropped_bytes; /* packs; the latter two since opening */
 	char refused_why[256];
@@ -795,8 +803,10 @@ struct ropefs_clone {
 };
 int ropefs_clone(const char *store, struct ropefs_clone *c);
 /* Opens what a bucket holds of a store, to be read only, without a folder for it, and follows
- * its writer: every interval_s (0: 5) it looks for a newer state, and goes on with that. An
- * inode stays the same file; one that is gone then gives -ESTALE. opts->key_file must be given. */
+ * its writer: every interval_s (0: 2 while somebody reads, else 30) it looks for a newer state,
+ * and goes on with that. While somebody reads it says so in the bucket, unless remote.live_s is
+ * ROPEFS_LIVE_OFF: then the writer uploads more often. An inode stays the same file; one that is
+ * gone then gives -ESTALE. opts->key_file must be given. */
 struct ropefs_bucket {
 	struct ropefs_remote_opts remote; /* how it is reached */
 	const char *cache; /* a folder for a temporary copy of all names; NULL: memory */

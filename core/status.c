@@ -156,8 +156,14 @@ static cJSON *remote_to_json(struct ropefs *fs)
 	cJSON_AddBoolToObject(o, "ended", st.ended);
 	cJSON_AddBoolToObject(o, "full", st.full);
 	cJSON_AddBoolToObject(o, "resting", st.resting);
+	cJSON_AddBoolToObject(o, "watched", st.watched);
+	cJSON_AddBoolToObject(o, "announced", st.announced);
+	cJSON_AddStringToObject(o, "announce_error", st.announce_error);
 	cJSON_AddStringToObject(o, "refused_why", st.refused_why);
 #define NUMBER(field) cJSON_AddNumberToObject(o, #field, (double)st.field)
+	NUMBER(interval_s);
+	NUMBER(interval_most_s);
+	NUMBER(live_s);
 	NUMBER(epoch);
 	NUMBER(manifest);
 	NUMBER(wanted_lsn);

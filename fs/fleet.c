@@ -36,7 +36,7 @@ enum {
 	ERRANDS = 4, /* threads that wait for the bucket or for a mount */
 	LOOK_S = 30, /* between looks for new instances */
 	MEMBER_FIRST = 2, /* node ids */
-	ARGS_MAX = 32,
+	ARGS_MAX = 40,
 	WRONG_KEY_STATUS = 3,
 	AGAIN_S = 10, /* a walk anew comes at once, but machines may be slow */
 	FAILED_S = 3, /* so long a failure is not tried again */
@@ -332,6 +332,7 @@ static int mount_on(struct fleet *f, const struct member *m, const char *place)
 	arg_add(&a, "--instance", m->in.instance);
 	arg_add(&a, "--memory", o->opts.memory_bytes ? memory : NULL);
 	arg_add(&a, "--interval", o->interval_s ? interval : NULL);
+	arg_add(&a, "--quiet", o->quiet ? "" : NULL);
 	arg_add(&a, "--endpoint", o->endpoint);
 	arg_add(&a, "--region", o->region);
 	arg_add(&a, "--ca-file", o->ca_file);

@@ -234,6 +234,7 @@ static void put_store_metrics(FILE *out, struct daemon *d)
 	X(cache_bytes, "remote_cache_bytes", "gauge", "got bytes kept on the disk")      \
 	X(cache_hits, "remote_cache_hits_total", "counter", "reads that those served")   \
 	X(manifest, "remote_manifest", "gauge", "number of the last manifest")           \
+	X(watched, "remote_watched", "gauge", "somebody looks on: uploads come often")   \
 	X(packs_left, "remote_packs_left", "gauge", "packs to upload")                   \
 	X(bytes_left, "remote_bytes_left", "gauge", "their bytes")                       \
 	X(evicted, "remote_evicted_total", "counter", "packs that left the disk")        \

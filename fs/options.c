@@ -25,7 +25,11 @@ static const char usage[] =
 	"      --memory SIZE    bytes of memory, with K, M or G; 256M (-o memory=SIZE)\n"
 	"      --cache DIR      of a bucket: a folder for its names, else memory\n"
 	"                       (-o cache=DIR)\n"
-	"      --interval S     of a bucket: seconds between looks; 5 (-o interval=S)\n"
+	"      --interval S     of a bucket: seconds between looks; 2 while somebody\n"
+	"                       reads, else 30 (-o interval=S)\n"
+	"      --quiet          of a bucket: its writer is not told that somebody "
+	"reads,\n"
+	"                       and uploads no sooner (-o quiet)\n"
 	"      --fleet          all stores of a bucket, a folder each (-o fleet)\n"
 	"      --keys DIR       their key files, which name them (-o keys=DIR)\n"
 	"      --instance ID    of a bucket: which store (-o instance=ID)\n"
@@ -263,6 +267,12 @@ static void opt_interval(struct parser *p, const char *value)
 			 value);
 }
 
+static void opt_quiet(struct parser *p, const char *value)
+{
+	(void)value;
+	p->o.quiet = true;
+}
+
 static void opt_virtual_host(struct parser *p, const char *value)
 {
 	(void)value;
@@ -334,6 +344,7 @@ static const struct opt {
 	{ "fleet", opt_fleet },
 	{ "keys=", opt_keys },
 	{ "interval=", opt_interval },
+	{ "quiet", opt_quiet },
 	{ "virtual_host", opt_virtual_host },
 	{ "signature_v2", opt_signature_v2 },
 	{ "ro", opt_ro },
@@ -435,6 +446,7 @@ static const struct {
 	{ "fleet", opt_fleet, false },
 	{ "keys", opt_keys, true },
 	{ "interval", opt_interval, true },
+	{ "quiet", opt_quiet, false },
 	{ "virtual-host", opt_virtual_host, false },
 	{ "signature-v2", opt_signature_v2, false },
 };

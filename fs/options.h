@@ -13,6 +13,7 @@ struct options {
 	bool fleet; /* all of its stores (fleet.h) */
 	char *key_dir;
 	unsigned interval_s; /* 0: the default */
+	bool quiet; /* its writer is not told that somebody reads */
 	bool virtual_host, signature_v2;
 	struct ropefs_opts opts; /* key_file is filled in by the reader */
 	bool foreground, allow_other, no_views, remount;

@@ -25,7 +25,8 @@
 struct words {
 	const char *key_file, *endpoint, *region, *credentials, *ca_file, *take_over;
 	const char *virtual_host, *signature_v2, *interval, *keep, *local, *min_free,
-		*rate, *profile, *hours, *when_full, *new_credentials, *json;
+		*rate, *profile, *hours, *when_full, *new_credentials, *json, *live,
+		*look;
 	struct ropefs_credentials who; /* ours to release */
 };
 
@@ -94,6 +95,13 @@ static int take_words(const struct verb *verb, struct words *w, const char *url,
 	if (!take_interval(w->interval, ret))
 		return term_usage(verb->name, "'%s' is no time such as 60s or 1m..5m",
 				  w->interval);
+	if (w->live && !strcmp(w->live, "off"))
+		ret->live_s = ROPEFS_LIVE_OFF;
+	else if (!take_time(w->live, &ret->live_s))
+		return term_usage(verb->name, "'%s' is no time such as 3s, nor off",
+				  w->live);
+	if (!take_time(w->look, &ret->look_s))
+		return term_usage(verb->name, "'%s' is no time such as 20s", w->look);
 	if (!take_time(w->keep, &ret->keep_s))
 		return term_usage(verb->name, "'%s' is no time such as 1d", w->keep);
 	if (strncmp(url, "s3://", 5) == 0)
@@ -172,6 +180,8 @@ static bool put_options(struct ropefs_ioc_remote *c, const struct ropefs_remote_
 	NUMBER(take_over);
 	NUMBER(interval_s);
 	NUMBER(interval_most_s);
+	NUMBER(live_s);
+	NUMBER(look_s);
 	NUMBER(keep_s);
 	NUMBER(local_bytes);
 	NUMBER(min_free_bytes);
@@ -316,6 +326,7 @@ static bool put_changes(struct ropefs_ioc_remote *c, const struct words *w,
 	TEXT(upload_hours, w->hours);
 	NUMBER(interval_s, w->interval);
 	NUMBER(interval_most_s, w->interval);
+	NUMBER(look_s, w->look);
 	NUMBER(keep_s, w->keep);
 	NUMBER(local_bytes, w->local);
 	NUMBER(min_free_bytes, w->min_free);
@@ -323,6 +334,9 @@ static bool put_changes(struct ropefs_ioc_remote *c, const struct words *w,
 	NUMBER(drop_oldest, w->when_full);
 #undef TEXT
 #undef NUMBER
+	if (w->live)
+		fits = fits && put_digits(c, "live_s",
+					  o->live_s == ROPEFS_LIVE_OFF ? 0 : o->live_s);
 	/* New keys may come without a token. */
 	if (o->access_key)
 		fits = fits && put_line(c, "session_token",
@@ -486,6 +500,8 @@ int verb_remote(const struct verb *verb, int argc, char **argv)
 		{ "virtual-host", 0, false, &w.virtual_host },
 		{ "signature-v2", 0, false, &w.signature_v2 },
 		{ "interval", 'i', true, &w.interval },
+		{ "live", 0, true, &w.live },
+		{ "look", 0, true, &w.look },
 		{ "keep", 0, true, &w.keep },
 		{ "local", 'l', true, &w.local },
 		{ "min-free", 0, true, &w.min_free },
@@ -558,6 +574,16 @@ static int print_state(const char *text)
 		printf("role        a copy: it is only read\n");
 	if (truth(o, "fenced"))
 		printf("role        another writer has taken over\n");
+	if (truth(o, "watched"))
+		printf("watched     somebody looks on: an upload each %.0f s\n",
+		       number(o, "live_s"));
+	if (truth(o, "announced"))
+		printf("live        its writer is told that somebody reads\n");
+	if (*string(o, "announce_error"))
+		printf("not live    its writer can't be told that somebody reads, so it "
+		       "is "
+		       "as far behind as the writer's --interval says: %s\n",
+		       string(o, "announce_error"));
 	if (!truth(o, "creates"))
 		printf("take-over   refused: the bucket has no atomic conditional put\n");
 	if (truth(o, "versions"))

@@ -27,6 +27,7 @@ enum key_purpose { /* sub-key ids: never renumber */
 		   KEY_REMOTE =
 			   7, /* with its salt: where the bucket is, and its credentials */
 		   KEY_SCRUB = 8, /* with its salt: how far a scrub is */
+		   KEY_WATCH = 71, /* with its salt: until when a bucket is looked at */
 };
 
 struct keys;

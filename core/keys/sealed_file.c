@@ -12,34 +12,42 @@ struct sealed_head {
 };
 static_assert(sizeof(struct sealed_head) == 24, "the head is 24 bytes on disk");
 
-int sealed_file_write(struct io *io, const struct keys *keys,
-		      const struct sealed_kind *kind, struct span text)
+int sealed_make(struct io *io, const struct keys *keys, const struct sealed_kind *kind,
+		struct span text, struct buf *ret)
 {
-	_cleanup_(buf_release) struct buf file = BUF_INIT;
 	struct nonce nonce = nonce_counter(0);
 	struct aead *aead = NULL;
 	struct sealed_head head;
+	uint8_t *p;
 	int r;
 
 	memcpy(head.magic, kind->magic, sizeof(head.magic));
 	io_random(io, head.salt, sizeof(head.salt));
 	r = keys_aead(keys, kind->purpose, head.salt, &aead);
 	if (r >= 0)
-		r = buf_reserve(&file, sizeof(head) + text.n + AEAD_TAG_BYTES);
+		r = buf_reserve(ret, sizeof(head) + text.n + AEAD_TAG_BYTES);
 	if (r >= 0) {
-		memcpy(file.p, &head, sizeof(head));
-		file.n = sizeof(head) + text.n + AEAD_TAG_BYTES;
+		p = ret->p + ret->n;
+		memcpy(p, &head, sizeof(head));
+		ret->n += sizeof(head) + text.n + AEAD_TAG_BYTES;
 		aead_seal(aead, &nonce, span_of(&head, sizeof(head)), text.p, text.n,
-			  file.p + sizeof(head), file.p + sizeof(head) + text.n);
-		r = io_publish(io, kind->name, file.p, file.n);
+			  p + sizeof(head), p + sizeof(head) + text.n);
 	}
 	aead_free(aead);
 	secret_forget();
 	return r;
 }
 
-static int unseal(const struct keys *keys, const struct sealed_kind *kind,
-		  struct buf *file)
+int sealed_file_write(struct io *io, const struct keys *keys,
+		      const struct sealed_kind *kind, struct span text)
+{
+	_cleanup_(buf_release) struct buf file = BUF_INIT;
+	int r = sealed_make(io, keys, kind, text, &file);
+
+	return r < 0 ? r : io_publish(io, kind->name, file.p, file.n);
+}
+
+int sealed_open(const struct keys *keys, const struct sealed_kind *kind, struct buf *file)
 {
 	struct nonce nonce = nonce_counter(0);
 	struct sealed_head head;
@@ -75,7 +83,7 @@ int sealed_file_read(struct io *io, const struct keys *keys,
 		kind->bytes_max + sizeof(struct sealed_head) + AEAD_TAG_BYTES, &file);
 
 	if (r == 0)
-		r = unseal(keys, kind, &file);
+		r = sealed_open(keys, kind, &file);
 	if (r == -EBADMSG || r == -EFBIG)
 		return err_set(E_CORRUPT, "the store's file %s does not verify",
 			       kind->name);

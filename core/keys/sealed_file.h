@@ -21,6 +21,12 @@ struct sealed_kind {
 	size_t bytes_max; /* of its text */
 };
 
+/* The same bytes in memory, for what is no file of the folder: appended to ret; opened in place,
+ * -EBADMSG. */
+int sealed_make(struct io *io, const struct keys *keys, const struct sealed_kind *kind,
+		struct span text, struct buf *ret);
+int sealed_open(const struct keys *keys, const struct sealed_kind *kind, struct buf *b);
+
 /* The old file or the new one is there after a power cut. */
 int sealed_file_write(struct io *io, const struct keys *keys,
 		      const struct sealed_kind *kind, struct span text);

@@ -302,6 +302,14 @@ struct object_key key_header(const char *instance)
 	return k;
 }
 
+struct object_key key_watch(const char *instance)
+{
+	struct object_key k;
+
+	snprintf(k.text, sizeof(k.text), "%.32s/w", instance);
+	return k;
+}
+
 struct object_key key_manifest(const char *instance, uint64_t number)
 {
 	struct object_key k;

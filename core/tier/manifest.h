@@ -61,6 +61,7 @@ struct object_key {
 	char text[128];
 };
 struct object_key key_header(const char *instance);
+struct object_key key_watch(const char *instance);
 struct object_key key_manifest(const char *instance, uint64_t number);
 /* kind 'p' or 's' */
 struct object_key key_of(const char *instance, char kind, uint64_t number,

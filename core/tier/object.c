@@ -69,6 +69,25 @@ int object_pause(unsigned ms, const atomic_bool *cancel)
 	return cancel && atomic_load(cancel) ? -ECANCELED : 0;
 }
 
+static int64_t mono_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec;
+}
+
+void object_clock_set(struct object_clock *c, int64_t now_s)
+{
+	atomic_store(&c->ahead_s, now_s - mono_s());
+	atomic_store(&c->known, true);
+}
+
+int64_t object_clock_now_s(const struct object_clock *c)
+{
+	return atomic_load(&c->known) ? mono_s() + atomic_load(&c->ahead_s) : time(NULL);
+}
+
 static int bad_url(const char *url, const char *why)
 {
 	return err_set(E_REMOTE,

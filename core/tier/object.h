@@ -81,6 +81,9 @@ struct object_ops {
 	int (*del)(struct object_store *os,
 		   const char *key); /* 0 too when it is not there */
 	unsigned (*capabilities)(struct object_store *os);
+	/* Seconds since 1970 by the clock of whoever keeps the objects, as its last answer
+	 * told; before one by this machine's. */
+	int64_t (*now_s)(struct object_store *os);
 	void (*free)(struct object_store *os);
 };
 
@@ -129,12 +132,25 @@ static inline unsigned object_capabilities(struct object_store *os)
 	return os->ops->capabilities(os);
 }
 
+static inline int64_t object_now_s(struct object_store *os)
+{
+	return os->ops->now_s(os);
+}
+
 static inline struct object_store *object_free(struct object_store *os)
 {
 	if (os)
 		os->ops->free(os);
 	return NULL;
 }
+
+/* A clock that is not ours: by how much it is ahead of our monotonic one. */
+struct object_clock {
+	_Atomic int64_t ahead_s;
+	atomic_bool known;
+};
+void object_clock_set(struct object_clock *c, int64_t now_s);
+int64_t object_clock_now_s(const struct object_clock *c);
 
 /* --- which store --- */
 

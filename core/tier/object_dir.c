@@ -37,6 +37,7 @@ struct object_dir {
 	struct object_store os;
 	uint64_t first; /* the folder of the opening, as folder_id() */
 	_Atomic uint64_t known; /* in which a key was found last */
+	struct object_clock clock; /* of its disk: NFS has another one than we */
 	char path[PATH_BYTES];
 };
 
@@ -213,6 +214,14 @@ static int publish(int folder, const char *tmp, const char *name, unsigned flags
 	return 0;
 }
 
+static void note_time(struct object_dir *d, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0)
+		object_clock_set(&d->clock, st.st_mtime);
+}
+
 static int dir_put(struct object_store *os, const char *key,
 		   const struct object_body *body, unsigned flags)
 {
@@ -235,6 +244,7 @@ static int dir_put(struct object_store *os, const char *key,
 	if (fd < 0)
 		return failed(d, errno, "written", key);
 	r = write_body(fd, body);
+	note_time(d, fd);
 	if (r == 0)
 		r = publish(folder, tmp, name, flags);
 	if (r < 0)
@@ -458,6 +468,11 @@ static unsigned dir_capabilities(struct object_store *os)
 	return OBJECT_CREATES;
 }
 
+static int64_t dir_now_s(struct object_store *os)
+{
+	return object_clock_now_s(&dir_of(os)->clock);
+}
+
 static void dir_free(struct object_store *os)
 {
 	free(dir_of(os));
@@ -470,6 +485,7 @@ static const struct object_ops dir_ops = {
 	.list = dir_list,
 	.del = dir_del,
 	.capabilities = dir_capabilities,
+	.now_s = dir_now_s,
 	.free = dir_free,
 };
 

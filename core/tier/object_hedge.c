@@ -358,6 +358,11 @@ static unsigned hedge_capabilities(struct object_store *os)
 	return object_capabilities(hedge_of(os)->inner);
 }
 
+static int64_t hedge_now_s(struct object_store *os)
+{
+	return object_now_s(hedge_of(os)->inner);
+}
+
 static void hedge_free(struct object_store *os)
 {
 	struct object_hedge *h = hedge_of(os);
@@ -382,6 +387,7 @@ static const struct object_ops hedge_ops = {
 	.list = hedge_list,
 	.del = hedge_del,
 	.capabilities = hedge_capabilities,
+	.now_s = hedge_now_s,
 	.free = hedge_free,
 };
 

@@ -127,6 +127,11 @@ static unsigned meter_capabilities(struct object_store *os)
 	return object_capabilities(meter_of(os)->inner);
 }
 
+static int64_t meter_now_s(struct object_store *os)
+{
+	return object_now_s(meter_of(os)->inner);
+}
+
 static void meter_free(struct object_store *os)
 {
 	struct object_meter *m = meter_of(os);
@@ -143,6 +148,7 @@ static const struct object_ops meter_ops = {
 	.list = meter_list,
 	.del = meter_del,
 	.capabilities = meter_capabilities,
+	.now_s = meter_now_s,
 	.free = meter_free,
 };
 

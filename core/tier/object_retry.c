@@ -153,6 +153,11 @@ static unsigned retry_capabilities(struct object_store *os)
 	return object_capabilities(retry_of(os)->inner);
 }
 
+static int64_t retry_now_s(struct object_store *os)
+{
+	return object_now_s(retry_of(os)->inner);
+}
+
 static void retry_free(struct object_store *os)
 {
 	object_free(retry_of(os)->inner);
@@ -166,6 +171,7 @@ static const struct object_ops retry_ops = {
 	.list = retry_list,
 	.del = retry_del,
 	.capabilities = retry_capabilities,
+	.now_s = retry_now_s,
 	.free = retry_free,
 };
 

@@ -238,6 +238,11 @@ static unsigned s3_capabilities(struct object_store *os)
 	return OBJECT_CREATES | keeps;
 }
 
+static int64_t s3_now_s(struct object_store *os)
+{
+	return object_clock_now_s(&s3_of(os)->clock);
+}
+
 /* --- new, free --- */
 
 static void s3_free(struct object_store *os)
@@ -262,6 +267,7 @@ static const struct object_ops s3_ops = {
 	.list = s3_list,
 	.del = s3_del,
 	.capabilities = s3_capabilities,
+	.now_s = s3_now_s,
 	.free = s3_free,
 };
 

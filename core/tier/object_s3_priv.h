@@ -20,6 +20,7 @@ struct object_s3 {
 	/* A server that says our clock is wrong tells its own (object_opts). */
 	_Atomic int64_t *skew_s, own_skew_s;
 	atomic_bool keeps_versions;
+	struct object_clock clock;
 };
 
 /* One request, from the call of libs3 to its end. */

@@ -529,6 +529,8 @@ int s3_call_judge(struct call *c, const char *key)
 {
 	int r = 0;
 
+	if (c->date > 0)
+		object_clock_set(&c->s3->clock, c->date);
 	if (!c->performed)
 		r = err_set(E_REMOTE, "libs3 makes no request for %s in bucket '%s'", key,
 			    c->s3->bucket);

@@ -64,6 +64,11 @@ static unsigned faulty_capabilities(struct object_store *os)
 	return object_capabilities(faulty_of(os)->inner);
 }
 
+static int64_t faulty_now_s(struct object_store *os)
+{
+	return object_now_s(faulty_of(os)->inner);
+}
+
 static void faulty_free(struct object_store *os)
 {
 	object_free(faulty_of(os)->inner);
@@ -77,6 +82,7 @@ static const struct object_ops faulty_ops = {
 	.list = faulty_list,
 	.del = faulty_del,
 	.capabilities = faulty_capabilities,
+	.now_s = faulty_now_s,
 	.free = faulty_free,
 };
 
