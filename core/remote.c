@@ -466,6 +466,7 @@ static void *uploader_main(void *arg)
 	uint64_t next = io_mono_ns(rm->fs->io);
 
 	pthread_setname_np(pthread_self(), "ropefs-upload");
+	remote_orphans_begin(rm);
 	lock_take(&rm->lock);
 	while (!rm->stopping && !rm->ended) {
 		bool now = begins_watch(rm) || io_mono_ns(rm->fs->io) >= next;
@@ -490,6 +491,7 @@ static void *uploader_main(void *arg)
 	lock_drop(&rm->lock);
 	tell_room(rm);
 	answer_waiters(rm, rm->ended ? rm->ended : -ESHUTDOWN);
+	remote_orphans_end(rm);
 	return NULL;
 }
 

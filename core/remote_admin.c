@@ -13,7 +13,8 @@
 
 static const char *const remote_files[] = { "config",  "manifest",    "next",
 					    "pages",   "orphans",     "cache.0",
-					    "cache.1", "cache.index", "passed" };
+					    "cache.1", "cache.index", "passed",
+					    "clean",   "looked" };
 
 /* --- probe --- */
 

@@ -1,12 +1,16 @@
 /* remote_orphans.c - objects that an upload left when it was broken off for good: packs, segments
  * and probes that nothing names.
  *
- *	the first good upload of a life, and of a day, and the first after one that failed
+ *	the first good upload after a life that did not end well, or after a failure that may have
+ *	left something (once in the time that manifests are kept)
  *	    ─▶ one LIST; what nothing names is noted, with the time: remote/orphans
  *	    ─▶ what the last manifest names and is not listed is asked for, and put again
  *	    (remote_mend.c)
  *	noted twice as long as manifests are kept, a manifest of ours came since, and it is still
- *	listed ─▶ nobody else has written; removed
+ *	named by nothing ─▶ nobody else has written; removed
+ *
+ * A life that ends with nothing left says so: the file remote/clean, with the number of its last
+ * manifest. So there is no LIST in steady state.
  *
  * Most of what is noted was dropped by a manifest and goes with an older one before that.
  * Why that is safe from another device that thinks it is the writer: what it puts counts with a
@@ -23,7 +27,7 @@
 
 #define ORPHANS_NAME REMOTE_FOLDER "/orphans"
 #define SECOND_NS    UINT64_C(1000000000)
-#define FULL_LOOK_S  86400u /* a listing, even when nothing failed */
+#define CLEAN_NAME   REMOTE_FOLDER "/clean"
 
 struct orphan {
 	char key[sizeof(((struct object_key *)0)->text)];
@@ -137,7 +141,6 @@ static int notes_write(struct io *io, const struct buf *notes)
 
 struct looking {
 	struct remote *rm;
-	bool adds; /* else what is known is looked for again */
 	struct named named;
 	struct htab seen; /* bytes + 1 of each named key that is there */
 	struct buf old, notes;
@@ -171,8 +174,8 @@ static int look_at_key(void *arg, const char *key, uint64_t bytes)
 	    strncmp(name, "probe-", 6) != 0)
 		return 0;
 	if (is_named(&k->named, key))
-		return k->adds ? note_seen(k, key, bytes) : 0;
-	if (strlen(key) >= sizeof(o.key) || (!known && !k->adds))
+		return note_seen(k, key, bytes);
+	if (strlen(key) >= sizeof(o.key))
 		return 0;
 	if (known)
 		o = *known;
@@ -240,6 +243,15 @@ static int missing_segments(struct looking *k, struct buf *harmed)
 	return MIN(r, 0);
 }
 
+int remote_tell_harmed(struct remote *rm, struct span harmed)
+{
+	event_raise(rm->fs, "remote-harmed", 0,
+		    "%zu objects are gone from the bucket or have another length: what "
+		    "is still here is put again; ropectl verify names the rest",
+		    harmed.n / sizeof(struct harmed));
+	return remote_note_harmed(rm, harmed);
+}
+
 static int tell_missing(struct looking *k)
 {
 	_cleanup_(buf_release) struct buf harmed = BUF_INIT;
@@ -247,13 +259,7 @@ static int tell_missing(struct looking *k)
 
 	if (r == 0)
 		r = missing_packs(k, &harmed);
-	if (r < 0 || !harmed.n)
-		return r;
-	event_raise(k->rm->fs, "remote-harmed", 0,
-		    "%zu objects are gone from the bucket or have another length: what "
-		    "is still here is put again; ropectl verify names the rest",
-		    harmed.n / sizeof(struct harmed));
-	return remote_note_harmed(k->rm, buf_span(&harmed));
+	return r < 0 || !harmed.n ? r : remote_tell_harmed(k->rm, buf_span(&harmed));
 }
 
 /* --- removing --- */
@@ -299,44 +305,80 @@ static uint64_t next_due(const struct remote *rm, const struct buf *notes)
 	return first;
 }
 
+/* What is there by a LIST; without one what is known of it. */
+static int gather(struct looking *k, bool wanted)
+{
+	int r = notes_read(k->rm->fs->io, &k->old);
+
+	if (r == 0)
+		r = name_all(k->rm, &k->named);
+	if (r == 0 && !wanted)
+		return buf_append(&k->notes, k->old.p, k->old.n);
+	if (r == 0)
+		r = look(k);
+	return r < 0 ? r : tell_missing(k);
+}
+
+static void note_turn(struct remote *rm, const struct buf *notes, bool wanted)
+{
+	rm->orphans_due_ns = next_due(rm, notes);
+	rm->orphans_wanted &= !wanted;
+	if (wanted)
+		rm->orphans_look_ns = io_real_ns(rm->fs->io) + rm->cfg.keep_s * SECOND_NS;
+}
+
 int remote_orphans(struct remote *rm)
 {
-	struct io *io = rm->fs->io;
-	uint64_t now = io_real_ns(io);
-	bool wanted =
-		rm->orphans_wanted ? now >= rm->orphans_look_ns : now >= rm->full_look_ns;
-	struct looking k = { .rm = rm, .adds = wanted };
-	uint64_t last;
+	uint64_t now = io_real_ns(rm->fs->io), newer;
+	bool wanted = rm->orphans_wanted && now >= rm->orphans_look_ns;
+	struct looking k = { .rm = rm };
 	int r;
 
 	if (!wanted && now < rm->orphans_due_ns)
 		return 0;
-	r = notes_read(io, &k.old);
-	if (r == 0)
-		r = name_all(rm, &k.named);
-	if (r == 0)
-		r = look(&k);
-	if (r == 0 && wanted)
-		r = tell_missing(&k);
+	r = gather(&k, wanted);
 	/* Whoever was superseded removes nothing. */
 	if (r == 0 && k.notes.n) {
-		r = remote_find_last(rm->up.os, rm->instance, rm->man.number, &last);
+		r = remote_find_newer(rm, &newer);
 		r = r == -ENOENT ? remove_due(&k) : r == 0 ? -E_FENCED : r;
 	}
 	if (r == 0 && (k.old.n || k.notes.n))
-		r = notes_write(io, &k.notes);
-	if (r == 0) {
-		rm->orphans_due_ns = next_due(rm, &k.notes);
-		rm->orphans_wanted &= !wanted;
-		if (wanted)
-			rm->orphans_look_ns = now + rm->cfg.keep_s * SECOND_NS;
-		if (wanted)
-			rm->full_look_ns = now + FULL_LOOK_S * SECOND_NS;
-	}
+		r = notes_write(rm->fs->io, &k.notes);
+	if (r == 0)
+		note_turn(rm, &k.notes, wanted);
 	htab_release(&k.named.keys);
 	htab_release(&k.seen);
 	buf_release(&k.old);
 	buf_release(&k.notes);
 	/* The next cycle finds out who has taken over, and says so. */
 	return r == -E_FENCED ? 0 : r;
+}
+
+/* --- from one life to the next --- */
+
+void remote_orphans_begin(struct remote *rm)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	struct io *io = rm->fs->io;
+	int r = remote_file_read(io, CLEAN_NAME, &text);
+
+	if (r < 0)
+		return;
+	text.p[text.n] = '\0'; /* room is left for it */
+	/* Nothing is put before the word is gone for good. */
+	r = io->ops->unlink(io, CLEAN_NAME);
+	if (r == 0)
+		r = io->ops->sync_dir(io, REMOTE_FOLDER);
+	if (r == 0 && strtoull((char *)text.p, NULL, 10) == rm->man.number)
+		rm->orphans_wanted = false;
+}
+
+void remote_orphans_end(struct remote *rm)
+{
+	char text[32];
+	int n = snprintf(text, sizeof(text), "%" PRIu64 "\n", rm->man.number);
+
+	if (rm->man.number && !rm->orphans_wanted && !rm->strays && !rm->unanswered &&
+	    !rm->fails && !rm->ended && !remote_has_strays(rm))
+		io_publish(rm->fs->io, CLEAN_NAME, text, (size_t)n);
 }

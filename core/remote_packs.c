@@ -88,6 +88,7 @@ static struct remote_done *note_of(struct remote *rm, const struct pack_info *in
 		}
 	}
 	if (d && memcmp(d->id, info->id, sizeof(d->id)) != 0) {
+		rm->orphans_wanted |= d->there; /* it was rewritten before it was named */
 		*d = (struct remote_done) { 0 };
 		memcpy(d->id, info->id, sizeof(d->id));
 	}
@@ -224,6 +225,7 @@ static int put_pack(struct remote *rm, const struct pack_info *info)
 	r = rm->map_trusted || is_harmed(rm, info)
 		    ? -ENOENT
 		    : object_head(rm->up.os, key.text, &there);
+	rm->unanswered |= r != 0 || there != body.bytes;
 	if (r != 0 || there != body.bytes)
 		r = r == 0 || r == -ENOENT ? object_put(rm->up.os, key.text, &body, 0)
 					   : r;
@@ -317,6 +319,17 @@ uint64_t remote_bytes_waiting(struct remote *rm)
 	return bytes;
 }
 
+bool remote_has_strays(const struct remote *rm)
+{
+	struct htab_slot *slot;
+	size_t at = 0;
+
+	while ((slot = htab_next(&rm->done, &at)))
+		if (((struct remote_done *)slot->value)->there)
+			return true;
+	return false;
+}
+
 void remote_forget_done(struct remote *rm)
 {
 	struct htab_slot *slot;
@@ -326,7 +339,10 @@ void remote_forget_done(struct remote *rm)
 		struct remote_done *d = slot->value;
 		const struct manifest_pack *p = manifest_find_pack(&rm->man, slot->key);
 
-		if (d->poisoned || !p || p->lost)
+		/* It was put, and then rewritten or removed: nothing names what was put. */
+		if (d->there && (!p || memcmp(p->id, d->id, sizeof(p->id)) != 0))
+			rm->orphans_wanted = true;
+		else if (d->poisoned || !p || p->lost)
 			continue;
 		free(d);
 		htab_del(&rm->done, slot->key);

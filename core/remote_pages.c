@@ -240,6 +240,7 @@ static int put_new(struct remote *rm, const struct page_state *st, struct manife
 		if (r <= 0)
 			return r;
 		hash256(buf_span(&b), seg.hash);
+		rm->strays = true;
 		r = remote_put_bytes(rm->up.os,
 				     key_of(rm->instance, 's', seg.number, seg.hash).text,
 				     buf_span(&b), 0);

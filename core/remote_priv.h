@@ -69,6 +69,13 @@ struct harmed {
 	uint8_t id[HASH_ID_BYTES];
 };
 
+/* How far the round over all objects is (remote_look.c). */
+struct remote_looked {
+	bool known; /* its file was read */
+	char kind; /* of the last object that was asked for */
+	uint64_t number, began_ns, left;
+};
+
 struct remote {
 	struct ropefs *fs;
 	struct remote_config cfg;
@@ -109,7 +116,10 @@ struct remote {
 		look_ns; /* when to look for who looks on; a follower: to say that it does */
 	/* Orphans are to be looked for, not before then; and when the first may be removed. */
 	bool orphans_wanted;
-	uint64_t orphans_look_ns, orphans_due_ns, full_look_ns;
+	uint64_t orphans_look_ns, orphans_due_ns;
+	bool unanswered; /* a pack's put may have come to something, or not */
+	bool strays; /* segments were put that no manifest may come to name */
+	struct remote_looked looked;
 	bool retry_refused; /* somebody asks for what the bucket refused */
 
 	struct lock lock; /* RANK_REMOTE; guards all below */
@@ -279,6 +289,9 @@ int remote_get_manifest(struct object_store *os, const char *instance, uint64_t 
 			struct manifest *ret);
 int remote_put_bytes(struct object_store *os, const char *key, struct span bytes,
 		     unsigned flags);
+/* A manifest that comes after our own last one: its number, or -ENOENT. Without a LIST unless our
+ * own is gone. */
+int remote_find_newer(struct remote *rm, uint64_t *ret_number);
 /* Puts the store's header where another one is, or none, and looks at what is there then. */
 int remote_put_header(struct remote *rm, struct object_store *os);
 
@@ -302,6 +315,8 @@ uint64_t remote_bytes_waiting(struct remote *rm);
 /* All that may go up is there: none waits, none is refused. */
 bool remote_is_whole(const struct remote *rm, const struct pack_list *l);
 void remote_retry_refused(struct remote *rm);
+/* Packs were put that no manifest names. */
+bool remote_has_strays(const struct remote *rm);
 /* A manifest was committed: what it names needs no note of its own. */
 void remote_forget_done(struct remote *rm);
 
@@ -333,6 +348,16 @@ int remote_passed_write(struct remote *rm, const struct buf *rows, uint64_t olde
 /* --- remote_orphans.c (uploader) --- */
 /* After a good cycle: notes, and later removes, what an upload left that was broken off. */
 int remote_orphans(struct remote *rm);
+/* The uploader's thread begins: whether the life before left something that nothing names is known
+ * by its last word, which goes. And ends: leaves that word, if it is true. */
+void remote_orphans_begin(struct remote *rm);
+void remote_orphans_end(struct remote *rm);
+/* Objects (struct harmed) are gone, or have another length: an event, and they are mended. */
+int remote_tell_harmed(struct remote *rm, struct span harmed);
+
+/* --- remote_look.c (uploader) --- */
+/* After a good cycle: asks for some of the objects that are to be there, a part of all each day. */
+int remote_look_at_objects(struct remote *rm);
 
 /* --- remote_thin.c --- */
 /* A collection begins: what it finds takes the place of what was noted. */

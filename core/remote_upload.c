@@ -227,6 +227,26 @@ bool remote_is_folder(const struct remote *rm)
 	return !strncmp(rm->cfg.url, "file://", strlen("file://"));
 }
 
+/* Manifests are removed from the oldest on. So where our own is there, and the next is not, nobody
+ * has put one; where ours is gone somebody may be far ahead. */
+int remote_find_newer(struct remote *rm, uint64_t *ret_number)
+{
+	uint64_t mine = rm->man.number, bytes;
+	int r;
+
+	if (!mine)
+		return remote_find_last(rm->up.os, rm->instance, 0, ret_number);
+	r = object_head(rm->up.os, key_manifest(rm->instance, mine + 1).text, &bytes);
+	if (r == 0)
+		*ret_number = mine + 1;
+	if (r != -ENOENT)
+		return r;
+	r = object_head(rm->up.os, key_manifest(rm->instance, mine).text, &bytes);
+	if (r == -ENOENT)
+		return remote_find_last(rm->up.os, rm->instance, mine, ret_number);
+	return r < 0 ? r : -ENOENT;
+}
+
 /* Manifests stay in the bucket for keep_s after a newer one came. Whoever has not looked for
  * that long could create a number again that was removed: so it looks first. */
 static int check_writer(struct remote *rm)
@@ -240,7 +260,7 @@ static int check_writer(struct remote *rm)
 	    now - rm->checked_ns < rm->cfg.keep_s * SECOND_NS / 2)
 		return remote_is_folder(rm) ? check_same_bucket(rm)
 					    : 0; /* costs nothing */
-	r = remote_find_last(rm->up.os, rm->instance, rm->man.number, &last);
+	r = remote_find_newer(rm, &last);
 	if (r == 0 && last > rm->man.number)
 		return settle_newer(rm, last);
 	if (r < 0 && r != -ENOENT)
@@ -415,6 +435,7 @@ static int commit(struct remote *rm, struct held *h)
 	manifest_release(&next);
 	if (r < 0)
 		return r;
+	rm->strays = rm->unanswered = false;
 	remote_map_save(rm);
 	remote_forget_done(rm);
 	return 0;
@@ -621,7 +642,7 @@ int remote_cycle(struct remote *rm)
 		r = upload(rm);
 	if (r == 0)
 		remote_mended(rm);
-	rm->orphans_wanted |= r < 0;
+	rm->orphans_wanted |= r < 0 && rm->strays;
 	for (unsigned i = 0; r == 0 && i < REMOVE_STEPS; i++) {
 		r = remove_oldest(rm);
 		if (r <= 0)
@@ -632,6 +653,8 @@ int remote_cycle(struct remote *rm)
 		r = remote_thin(rm);
 	if (r == 0)
 		r = remote_orphans(rm);
+	if (r == 0)
+		r = remote_look_at_objects(rm);
 	/* A disk that is unmounted, and mounted again. */
 	if (r == -E_REMOTE_AWAY && remote_is_folder(rm))
 		remote_close_up(rm);

@@ -317,6 +317,48 @@ START_TEST(the_first_upload_of_a_life_finds_what_is_missing)
 }
 END_TEST
 
+/* A file goes up, and the upload with all that follows it is over. */
+static void put_and_wait(struct ropefs *fs, unsigned i)
+{
+	uint64_t before = status_of(fs).cycles;
+
+	put_files(fs, i, 1);
+	for (unsigned tries = 0; tries < 1200 && status_of(fs).cycles == before; tries++)
+		usleep(50000);
+	ck_assert_uint_gt(status_of(fs).cycles, before);
+}
+
+START_TEST(what_goes_missing_is_found_in_its_turn_and_there_is_no_list)
+{
+	struct place p = place_new();
+	struct ropefs *fs = open_with_bucket(&p);
+	uint64_t heads;
+
+	put_segments(fs);
+	put_files(fs, 0, FILES);
+	put_and_wait(fs, FILES);
+	ck_ok(ropefs_close(fs));
+	fs = open_at(&p, p.store);
+	put_and_wait(fs, FILES + 1);
+	find_objects(&p, "/p/");
+	do_harm(objects[0], REMOVED);
+	find_objects(&p, "/s/");
+	do_harm(objects[0], CUT);
+	heads = status_of(fs).heads;
+	put_and_wait(fs, FILES + 2);
+	ck_assert_uint_le(status_of(fs).heads, heads + 2); /* enough for that day */
+	ck_assert_uint_eq(verify(fs, false), 2);
+	fs->remote->looked.began_ns = 0;
+	put_and_wait(fs, FILES + 3);
+	for (unsigned i = 0; i < 600 && verify(fs, false); i++)
+		usleep(100000);
+	ck_assert_msg(verify(fs, false) == 0, "%s", told);
+	ck_assert_uint_eq(status_of(fs).lists, 0);
+	ck_ok(ropefs_close(fs));
+	ck_clone_has_all(&p, FILES + 4);
+}
+END_TEST
+
 START_TEST(a_bucket_put_back_gets_what_it_lacks_and_an_empty_folder_nothing)
 {
 	struct place p = place_new();
@@ -432,6 +474,7 @@ int main(void)
 	tcase_add_test(t, what_was_only_there_is_told_with_the_names_of_its_files);
 	tcase_add_test(t, a_pack_that_is_gone_from_the_bucket_does_not_leave_the_disk);
 	tcase_add_test(t, the_first_upload_of_a_life_finds_what_is_missing);
+	tcase_add_test(t, what_goes_missing_is_found_in_its_turn_and_there_is_no_list);
 	tcase_add_test(t,
 		       a_bucket_put_back_gets_what_it_lacks_and_an_empty_folder_nothing);
 	tcase_add_test(t, a_damaged_manifest_goes_with_its_time_and_stops_nothing);

@@ -311,7 +311,7 @@ START_TEST(what_an_upload_left_that_was_broken_off_is_removed_later)
 	struct place p = place_new();
 	struct ropefs *fs = open_at(&p, p.store);
 	struct ropefs_remote_opts opts = bucket_of(&p);
-	char line[64];
+	char line[64], clean[4300];
 
 	ck_ok(ropefs_remote_add(fs, &opts));
 	put_file(fs, "a", 1, 300000);
@@ -320,6 +320,8 @@ START_TEST(what_an_upload_left_that_was_broken_off_is_removed_later)
 	ck_ok(ropefs_close(fs));
 	for (size_t i = 0; i < ARRAY_LEN(strays); i++)
 		put_stray(&p, stray_instance, strays[i]);
+	snprintf(clean, sizeof(clean), "%s/remote/clean", p.store);
+	ck_ok(unlink(clean)); /* as if it had been killed */
 	put_stray(&p, stray_instance, "readme"); /* not of a kind that uploads leave */
 
 	fs = open_at(&p, p.store); /* keeps for a day */
