@@ -20,6 +20,18 @@ static void name_it_locked(const struct remote *rm, struct ropefs_remote_status 
 	st->epoch = rm->cfg.epoch;
 }
 
+/* How live it is. */
+static void tell_watch_locked(const struct remote *rm, struct ropefs_remote_status *st)
+{
+	st->watched = !rm->cfg.reader && rm->started && remote_is_watched(rm);
+	st->announced = rm->announced;
+	snprintf(st->announce_error, sizeof(st->announce_error), "%s",
+		 rm->announce_error);
+	st->live_s = (unsigned)rm->cfg.live_s;
+	st->interval_s = (unsigned)rm->cfg.interval_s;
+	st->interval_most_s = (unsigned)MAX(rm->cfg.interval_s, rm->cfg.interval_most_s);
+}
+
 /* What somebody may have to look at. */
 static void tell_troubles_locked(struct remote *rm, struct ropefs_remote_status *st)
 {
@@ -31,13 +43,6 @@ static void tell_troubles_locked(struct remote *rm, struct ropefs_remote_status 
 	st->fenced = rm->fenced;
 	st->full = rm->full_for > 0;
 	st->resting = rm->resting;
-	st->watched = !rm->cfg.reader && rm->started && remote_is_watched(rm);
-	st->announced = rm->announced;
-	snprintf(st->announce_error, sizeof(st->announce_error), "%s",
-		 rm->announce_error);
-	st->live_s = (unsigned)rm->cfg.live_s;
-	st->interval_s = (unsigned)rm->cfg.interval_s;
-	st->interval_most_s = (unsigned)MAX(rm->cfg.interval_s, rm->cfg.interval_most_s);
 	st->refused = rm->refused;
 	st->dropped = rm->dropped;
 	st->dropped_bytes = rm->dropped_bytes;
@@ -108,6 +113,7 @@ int ropefs_remote_status(struct ropefs *fs, struct ropefs_remote_status *ret)
 	lock_take(&rm->lock);
 	name_it_locked(rm, &st);
 	tell_troubles_locked(rm, &st);
+	tell_watch_locked(rm, &st);
 	tell_progress_locked(rm, &st);
 	count_requests_locked(rm, &st);
 	lock_drop(&rm->lock);

@@ -79,9 +79,6 @@ if ((${LINES_MORE:-0} > 0)); then
 		"$(($(of "$FAR" gets) - far)) gets, $(($(of "$FAR" puts) - says)) puts"
 fi
 stop_reading
-if ! is_rgw; then
-	ok "what says so is sealed" test "$(wc -c <"$(find "$T/bucket" -name w)")" = 48
-fi
 far_stop
 
 # Keys that may only read, where there are such.

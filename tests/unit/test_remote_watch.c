@@ -154,6 +154,7 @@ START_TEST(what_is_said_is_believed_for_minutes_only_and_of_key_holders)
 	struct looked_at l;
 	struct object_key key;
 	struct remote *rm;
+	uint64_t bytes;
 
 	begin(&l);
 	rm = l.writer->remote;
@@ -161,6 +162,8 @@ START_TEST(what_is_said_is_believed_for_minutes_only_and_of_key_holders)
 	put_file(l.writer, "b", 2, 1000);
 	l.clock.ahead_s = 10 * YEARS_S;
 	read_and_say(&l);
+	ck_ok(object_head(l.clock.inner, key.text, &bytes));
+	ck_assert_uint_eq(bytes, 48); /* a time, sealed */
 	l.clock.ahead_s = YEARS_S;
 	ck_assert(look(&l));
 	ck_assert_uint_le(atomic_load(&rm->watched_ns),
