@@ -210,7 +210,7 @@ static int64_t ask(struct task *t, struct txn *x, struct ropefs_ioc_txn_use *u)
 }
 
 /* What the request asks of the transaction, while nobody else uses it; u is told what a
- * file's use is told. Drops x. Negative: it is answered. */
+ * file's use is told. Negative: it is answered, and x dropped. */
 static int step(struct task *t, struct txn *x, struct ropefs_ioc_txn_use *u)
 {
 	struct ropefs_ioc_txn_name *name =
@@ -230,11 +230,21 @@ static int step(struct task *t, struct txn *x, struct ropefs_ioc_txn_use *u)
 		txn_request_end(x, t->r, name ? name->file : 0);
 	}
 	pthread_mutex_unlock(&x->mutex);
-	put(&t->d->txns, x);
 	if (t->r >= 0)
 		return 0;
+	put(&t->d->txns, x);
 	task_reply_err(t);
 	return -1;
+}
+
+/* After the reply to a step. */
+static void step_end(struct task *t, struct txn *x)
+{
+	pthread_mutex_lock(&x->mutex);
+	txn_replied(x);
+	pthread_mutex_unlock(&x->mutex);
+	put(&t->d->txns, x);
+	task_free(t);
 }
 
 static void file_waiting(struct task *t)
@@ -253,7 +263,7 @@ static void file_waiting(struct task *t)
 	u.txn = id;
 	fuse_reply_ioctl(t->req, 0, t->n == ROPEFS_IOC_NR_TXN_USE ? &u : NULL,
 			 t->n == ROPEFS_IOC_NR_TXN_USE ? sizeof(u) : 0);
-	task_free(t);
+	step_end(t, x);
 }
 
 bool txn_takes(unsigned cmd)
@@ -320,7 +330,7 @@ static void handle_waiting(struct task *t)
 	if (step(t, x, NULL) < 0)
 		return;
 	fuse_reply_ioctl(t->req, 0, names ? name : NULL, names ? sizeof(*name) : 0);
-	task_free(t);
+	step_end(t, x);
 }
 
 static void change_by_handle(fuse_req_t req, struct txn *x, unsigned cmd, const void *in,

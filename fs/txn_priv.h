@@ -95,6 +95,8 @@ enum txn_record_what {
 
 /* Whether the request at hand has been answered by a daemon before this one. *ret: as it was. */
 bool txn_was_answered(const struct txn *x, uint32_t *ret);
+/* The reply to the request at hand is out. */
+void txn_replied(const struct txn *x);
 /* The request at hand begins, which brings n bytes, or names. -ENOMEM. */
 int txn_request_begin(struct txn *x, size_t n, bool names);
 /* It has ended, well if r is not negative. */

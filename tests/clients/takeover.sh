@@ -128,6 +128,20 @@ out=$(timeout 400 python3 "$here/takeover_work.py" once "$MNT/once" 0 "$T/enough
 result $? "what was done before the daemon died is done once: $(tail -n 1 <<<"$out")" "$out"
 each_died 20
 ok "umount" ended
+export ROPEFS_TEST_DIE_UNANSWERED=20
+fs_start -o supervise=on,memory=64M || exit 1
+unset ROPEFS_TEST_DIE_UNANSWERED
+out=$(timeout 400 python3 "$here/takeover_work.py" crowd "$MNT/crowd" 0 "$T/enough" 2>&1)
+result $? "a hundred threads edit in one transaction, each edit once: $(tail -n 1 <<<"$out")" "$out"
+each_died 2
+ok "umount" ended
+
+export ROPEFS_TEST_TXN_LOST=1
+fs_start -o supervise=on,memory=64M || exit 1
+unset ROPEFS_TEST_TXN_LOST
+out=$(timeout 200 python3 "$here/takeover_work.py" lost "$MNT/lost" 0 "$T/enough" 2>&1)
+result $? "one that can't be taken over is refused, and begun again: $(tail -n 1 <<<"$out")" "$out"
+ok "umount" ended
 
 # Killed at each step of a transaction: between two changes of one edit, before each answer.
 for how in CHANGED UNANSWERED; do

@@ -11,7 +11,9 @@ import fcntl
 import json
 import os
 import random
+import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -355,6 +357,60 @@ def steps(path, end):
     got = text_of(name)
     assert got == sent, "%d bytes of records instead of %d" % (len(got), len(sent))
     return n
+
+
+def crowd(path, end):
+    """Many threads edit in one transaction, while one daemon dies after the other between a change
+    and its answer: each edit is made once."""
+    fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    txn = Txn(os.path.dirname(path))
+    words = [b"<%d>" % n for n in range(400)]
+
+    def edits(mine):
+        for word in mine:
+            txn.edit(fd, 0, 0, word)
+
+    threads = [threading.Thread(target=edits, args=(words[n::100],)) for n in range(100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    txn.commit()
+    text = text_of(path)
+    for word in words:
+        assert text.count(word) == 1, "%r is there %d times" % (word, text.count(word))
+    return len(words)
+
+
+def refused(call):
+    try:
+        call()
+    except OSError as e:
+        assert e.errno == errno.EBUSY, e
+        return
+    raise AssertionError("it went on")
+
+
+def lost(path, end):
+    """A transaction that the next daemon has no memory for: it is refused, says so, and changes
+    nothing; and another one goes on."""
+    fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    txn = Txn(os.path.dirname(path))
+    txn.edit(fd, 0, 0, b"lost")
+    status = os.path.dirname(path) + "/.ropefs/status"
+    before = re.search(rb'"pid": (\d+), "uptime', text_of(status)).group(1)
+    os.kill(int(before), signal.SIGKILL)
+    refused(lambda: txn.edit(fd, 0, 0, b"more"))
+    why = bytearray(256)
+    fcntl.ioctl(txn.fd, ioc(2, 54, len(why)), why)
+    assert b"begin again" in why, bytes(why[:80])
+    refused(txn.commit)
+    assert text_of(path) == b"", text_of(path)
+    again = Txn(os.path.dirname(path))
+    again.edit(fd, 0, 0, b"kept")
+    again.commit()
+    assert text_of(path) == b"kept", text_of(path)
+    return "it is refused"
 
 
 def begun(path, end):
