@@ -56,7 +56,8 @@ static enum may controlling(const void *body, size_t n)
 		       : MAY_NOTHING;
 }
 
-/* The last two of a file without a name free it. */
+/* The last two free a file without a name. Not RELEASE: the kernel does not wait for it, but who
+ * opens the file next must find it done. */
 static enum may what_may(uint32_t opcode, const void *body, size_t n)
 {
 	switch (opcode) {
@@ -65,7 +66,6 @@ static enum may what_may(uint32_t opcode, const void *body, size_t n)
 	case FUSE_RMDIR:
 	case FUSE_RENAME:
 	case FUSE_RENAME2:
-	case FUSE_RELEASE:
 	case FUSE_FORGET:
 	case FUSE_BATCH_FORGET:
 		return MAY_FREE;
