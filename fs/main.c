@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,6 +170,14 @@ static int run_in_background(const struct options *o, char **argv)
 	return status;
 }
 
+/* glibc gives each thread a heap of its own, up to eight times as many as there are cores, and what
+ * is freed in one is not there for the others. Writes go through many threads while memory is
+ * short: with memory=64M the peak of a stream of writes was 150 MB, and is 95. */
+static void share_heaps(void)
+{
+	mallopt(M_ARENA_MAX, 2);
+}
+
 int main(int argc, char **argv)
 {
 	struct options o;
@@ -179,6 +188,7 @@ int main(int argc, char **argv)
 	if (status != OPTIONS_RUN)
 		return status;
 	report_fuse();
+	share_heaps();
 	if (o.remount)
 		status = remount(&o);
 	else if (seated)
