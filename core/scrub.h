@@ -40,7 +40,7 @@ struct scrub_report {
 	bool keep_mounted; /* what the log has lost is in memory only */
 	struct finding *found; /* the first FINDINGS_MAX */
 	size_t n_found;
-	struct htab others; /* hashes of the next OTHERS_MAX; not in the file */
+	struct htab others; /* hashes of the next OTHERS_MAX */
 };
 
 struct bad_chunk {

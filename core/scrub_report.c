@@ -203,6 +203,25 @@ static cJSON *bad_json(const struct buf *bad)
 	return list;
 }
 
+enum { HASH_DIGITS = 16 };
+
+/* What is counted and not kept, so that a pass that goes on after an opening counts it once. */
+static void add_others(cJSON *to, const struct htab *others)
+{
+	static const char digits[] = "0123456789abcdef";
+	char *text = malloc(others->n * HASH_DIGITS + 1), *p = text;
+	const struct htab_slot *slot;
+
+	for (size_t at = 0; text && (slot = htab_next(others, &at)) != NULL;)
+		for (unsigned i = 0; i < HASH_DIGITS; i++)
+			*p++ = digits[slot->key >> (60 - 4 * i) & 15];
+	if (text) {
+		*p = '\0';
+		cJSON_AddStringToObject(to, "others", text);
+	}
+	free(text);
+}
+
 static char *state_text(const struct scrub *s)
 {
 	cJSON *o = cJSON_CreateObject();
@@ -217,6 +236,7 @@ static char *state_text(const struct scrub *s)
 	cJSON_AddItemToObject(o, "bad", bad_json(&s->bad));
 	cJSON_AddItemToObject(o, "now", report_json(&s->now, true, true));
 	cJSON_AddItemToObject(o, "last", report_json(&s->last, true, true));
+	add_others(o, &s->now.others);
 	text = cJSON_PrintUnformatted(o);
 	cJSON_Delete(o);
 	return text;
@@ -299,6 +319,23 @@ static int load_bad(const cJSON *list, struct buf *ret)
 	return r;
 }
 
+/* Without memory some may count twice. */
+static void load_others(const char *text, struct scrub_report *ret)
+{
+	char one[HASH_DIGITS + 1] = "";
+
+	for (; text && strnlen(text, HASH_DIGITS) == HASH_DIGITS &&
+	       ret->others.n < OTHERS_MAX;
+	     text += HASH_DIGITS) {
+		uint64_t h;
+
+		memcpy(one, text, HASH_DIGITS);
+		h = strtoull(one, NULL, 16);
+		if (!htab_get(&ret->others, h))
+			htab_put(&ret->others, h, ret);
+	}
+}
+
 int scrub_load(struct scrub *s)
 {
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
@@ -315,6 +352,7 @@ int scrub_load(struct scrub *s)
 	s->packs_done = is_true(o, "packs_done");
 	load_report(cJSON_GetObjectItemCaseSensitive(o, "now"), &s->now);
 	load_report(cJSON_GetObjectItemCaseSensitive(o, "last"), &s->last);
+	load_others(string(o, "others"), &s->now);
 	r = load_bad(cJSON_GetObjectItemCaseSensitive(o, "bad"), &s->bad);
 	s->unnamed = s->bad.n > 0;
 	cJSON_Delete(o);
