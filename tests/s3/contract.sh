@@ -188,8 +188,29 @@ kill -STOP "$PROXY"
 interrupted() { timeout 60 bash -c 'timeout -s INT 2 cat "$0" >"$1"; echo $?' "$MNT/$1" /dev/null; }
 is "a reader that waits can be interrupted" "$(interrupted f1)" 124
 is "one of a queue, too" "$(interrupted q/lines)" 124
+is "one of a view, too" "$(interrupted "f1@bytes=0..1000")" 124
 ok "what is local waits for nothing" timeout 100 ls -l "$MNT/q"
+if ((${TEST_SECONDS:-0} >= 60)); then
+	many() {	# readers of what is not here; prints how they ended
+		local i pids=()
+		for i in {1..48}; do
+			(timeout 100 cat "$MNT/f$((i % 3 + 1))" >/dev/null 2>&1; echo $?) &
+			pids+=($!)
+		done
+		wait "${pids[@]}"
+	}
+	many >"$T/many" &
+	many=$!
+	ok "while many wait, files that are here don't" timeout 30 bash -c '
+		for i in {1..100}; do
+			stat "$0/f1" && ls "$0/q" && cat "$0/.ropefs/status" || exit 1
+		done' "$MNT"
+	wait $many
+	is "each has its failure in time" "$(sort "$T/many" | uniq -c | xargs)" "48 1"
+	ok "and events say why" grep -q '"event":"remote-read"' <(events_so_far)
+fi
 kill -CONT "$PROXY"
+is "they can be read when it goes on" "$(cd "$MNT" && sha256sum -- f[0-9]* q/*)" "$before"
 fs_stop
 
 # A server of which each fourth answer does not come: what is read is asked for again.

@@ -352,9 +352,11 @@ static void *user_main(void *arg)
 
 START_TEST(sixteen_threads_get_what_is_theirs)
 {
-	struct object_store *os = store_open_again();
+	const struct object_retry_opts opts = { .tries = 5, .base_ms = 10, .seed = 7 };
+	struct object_store *os;
 	struct user users[THREADS];
 
+	ck_ok(object_retry_new(&opts, store_open_again(), &os));
 	for (unsigned i = 0; i < THREADS; i++) {
 		users[i].os = os;
 		snprintf(users[i].text, sizeof(users[i].text), "user-%04u", i);
