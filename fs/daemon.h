@@ -153,6 +153,7 @@ struct task {
 	void (*gone)(struct task *t); /* or NULL: who waited for it does not any more */
 	uint64_t asked_ns; /* far_run() */
 	bool far_listed;
+	bool passed; /* a signal came that ends nothing (far.c) */
 	bool is_far; /* a sync that waits for the bucket */
 	bool landed; /* a write that is done but for its sync, elsewhere than the kernel thinks */
 

@@ -1,5 +1,6 @@
 /* far.h - reads and syncs that may wait for the bucket: reads in threads of their own, and all
- * answered at once with EINTR when a signal comes for whoever waits.
+ * answered at once with EINTR when a signal comes for whoever waits, unless it is one after which
+ * a program goes on (it was stopped, a child ended).
  *
  * Invariant: a request on the list is answered by the one who takes it off: its thread or the
  * signal. Locks: libfuse's lock of a request, then ours. */

@@ -184,6 +184,26 @@ fs_stop
 rm "$STORE"/remote/cache.* # else what was just read is here
 fs_start
 kill -STOP "$PROXY"
+# One that is stopped and goes on, or has children, sees no error, as with any file; and dies of
+# what comes later. (Of views, as the kernel keeps nothing of them.)
+asleep() { grep -q request_wait_answer "/proc/$1/wchan"; }
+goes_on() {	# FILE COMMAND...: which has to do with the reader, whose pid is $reader
+	reader= signal=
+	md5sum "$MNT/$1@bytes=0..1000" >"$T/went-on" 2>&1 &
+	reader=$!
+	shift
+	until_true 60 asleep $reader || return 1
+	for signal in STOP CONT CHLD URG WINCH; do kill -$signal $reader; done
+	sleep 1
+	asleep $reader || { cat "$T/went-on"; return 1; }
+	"$@"
+	wait $reader
+}
+ends() { kill -TERM "$reader"; until_true 30 has_ended "$reader"; }
+goes_on f3 ends >"$T/out" 2>&1
+is "one that is stopped and goes on waits, and can be ended then" $? 143
+ok "or has its bytes" goes_on f2 kill -CONT "$PROXY"
+kill -STOP "$PROXY"
 # A reader that waits for the bucket dies of ^C, whether the kernel's cache is between or not.
 interrupted() { timeout 60 bash -c 'timeout -s INT 2 cat "$0" >"$1"; echo $?' "$MNT/$1" /dev/null; }
 is "a reader that waits can be interrupted" "$(interrupted f1)" 124
