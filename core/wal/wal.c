@@ -632,42 +632,41 @@ static bool push_is_quick_locked(const struct wal *w)
 	       w->unsynced_bytes + w->pending_bytes <= UNSYNCED_MAX;
 }
 
-int wal_push_now(struct wal *w)
+static int push_locked(struct wal *w, bool quick)
 {
-	uint64_t lsn;
+	uint64_t lsn = w->last_lsn;
 	int r = 0;
 
-	lock_take(&w->lock);
 	assert(w->started);
-	lsn = w->last_lsn;
 	while (r == 0 && w->pushed_lsn < lsn) {
 		if (w->failed)
 			r = log_failed_locked(w);
-		else if (!push_is_quick_locked(w))
+		else if (quick && !push_is_quick_locked(w))
 			r = -EAGAIN;
+		else if (w->busy)
+			lock_wait(&w->lock, &w->done, 0);
 		else
 			flush_locked(w, false);
 	}
+	return r;
+}
+
+int wal_push_now(struct wal *w)
+{
+	int r;
+
+	lock_take(&w->lock);
+	r = push_locked(w, true);
 	lock_drop(&w->lock);
 	return r;
 }
 
 int wal_push(struct wal *w)
 {
-	uint64_t lsn;
-	int r = 0;
+	int r;
 
 	lock_take(&w->lock);
-	assert(w->started);
-	lsn = w->last_lsn;
-	while (r == 0 && w->pushed_lsn < lsn) {
-		if (w->failed)
-			r = log_failed_locked(w);
-		else if (w->busy)
-			lock_wait(&w->lock, &w->done, 0);
-		else
-			flush_locked(w, false);
-	}
+	r = push_locked(w, false);
 	spare_ahead_locked(w);
 	lock_drop(&w->lock);
 	return r;

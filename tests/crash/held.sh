@@ -4,30 +4,17 @@
 # shellcheck source-path=SCRIPTDIR disable=SC2317
 TEST_LIMIT_S=${TEST_LIMIT_S:-400}
 . "$(dirname "$0")/../lib/mount.sh"
+. "$(dirname "$0")/traced.sh"
 needs strace python3
 here=$(cd "$(dirname "$0")" && pwd)
 
-# The daemon's calls CALL on FILES stand still from the next one on, until let_go.
+# The daemon's calls CALL on FILES stand still from the next one on, until untraced.
 hold() {	# CALL FILE...
 	local call=$1 file paths=()
 	shift
-	: >"$T/trace"
 	for file; do paths+=(-P "$file"); done
-	pid=$(fs_pid)
-	strace -qq -f -p "$pid" -o "$T/trace" "${paths[@]}" -e "trace=$call" \
-		-e "inject=$call:delay_enter=1000000000" >/dev/null 2>&1 &
-	tracer=$!
-	for ((i = 0; i < 1200; i++)); do
-		grep -q 'TracerPid:.*[1-9]' "/proc/$pid/status" && return
-		sleep 0.05
-	done
-	return 1
-}
-
-let_go() {
-	kill "$tracer"
-	wait "$tracer" 2>/dev/null
-	return 0
+	traced "$(fs_pid)" "${paths[@]}" -e "trace=$call" \
+		-e "inject=$call:delay_enter=1000000000"
 }
 
 held() {	# waits until a call stands still
@@ -97,7 +84,7 @@ read -r -t 100 said <&4
 is "who follows is polled, and read once more, without a wait" "$said" "asked 0"
 ok "others go on then" goes_on
 ok "and append" line_to more 0
-let_go
+untraced
 read -r -t 100 said <&4
 is "they read when they can" "$said" "read $((2 * FOLLOWED))"
 wait $asker
@@ -116,7 +103,7 @@ many 4 bash -c 'rm "$0.$1"' "$MNT/busy/gone"
 many 4 bash -c ': >"$0.$1"' "$MNT/busy/cut"
 many 4 bash -c 'mv "$0/cut.$1" "$0/moved.$1"' "$MNT/busy"
 ok "where memory is full, others go on" goes_on
-let_go
+untraced
 all_done
 result $? "and what waited is done"
 ok "unmount then" fs_stop
@@ -130,7 +117,7 @@ held
 many 12 line_to log
 many 12 folder log_folder
 ok "others go on meanwhile" goes_on
-let_go
+untraced
 all_done
 result $? "what waited is done then"
 ok "unmount the supervised" fs_stop
@@ -141,7 +128,7 @@ result $? "each change waits for the log"
 many 24 folder durable
 held
 ok "others don't" goes_on
-let_go
+untraced
 all_done
 result $? "and all are done"
 ok "the last unmount" fs_stop

@@ -4,6 +4,7 @@
 # shellcheck source-path=SCRIPTDIR disable=SC2317
 TEST_LIMIT_S=${TEST_LIMIT_S:-580}
 . "$(dirname "$0")/../lib/mount.sh"
+. "$(dirname "$0")/traced.sh"
 needs strace
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -15,22 +16,6 @@ with() {	# LIMIT...: mounts under it; works, or fails with a sentence
 		return; }
 	cat "$T/said"
 	[[ $status -lt 124 && -s $T/said ]] && ! grep -q 'died' "$T/said"
-}
-
-slowly() {	# STRACE-OPTION...: the daemon's calls, until calm
-	strace -qq -f -p "$pid" -o "$T/trace" "$@" >/dev/null 2>&1 &
-	tracer=$!
-	for ((i = 0; i < 1200; i++)); do
-		grep -q 'TracerPid:.*[1-9]' "/proc/$pid/status" && return
-		sleep 0.05
-	done
-	return 1
-}
-
-calm() {
-	kill "$tracer"
-	wait "$tracer" 2>/dev/null
-	return 0
 }
 
 seq 1000 >"$T/lines"
@@ -67,17 +52,17 @@ others_meanwhile() {
 	done
 	wait $syncer
 }
-slowly -e trace=fdatasync -e inject=fdatasync:delay_exit=10000000
+traced "$pid" -e trace=fdatasync -e inject=fdatasync:delay_exit=10000000
 result $? "the disk gets slow"
 ok "a sync that takes 10 s delays those who wait for it only" others
-calm
+untraced
 
 # A sync that fails is said once to who waits, and the next one goes to another file.
 cp "$T/lines" "$MNT/failing"
-slowly -e trace=fdatasync -e inject=fdatasync:error=EIO:when=1
+traced "$pid" -e trace=fdatasync -e inject=fdatasync:error=EIO:when=1
 result $? "a sync is going to fail"
 dd if="$T/lines" of="$MNT/failing" conv=fsync,notrunc status=none 2>"$T/said"
-calm
+untraced
 ok "what was written is there" cmp "$MNT/failing" "$T/lines"
 is "the daemon is the same" "$(fs_pid)" "$pid"
 

@@ -7,18 +7,20 @@ BUCKET=rgw
 # Even ones kill the gateway, all but each fourth ropefs, too. Plainly: both, and the gateway.
 ROUNDS=(0 2)
 ((${TEST_SECONDS:-0} < 60)) || mapfile -t ROUNDS < <(seq 0 $((TEST_SECONDS / 5 - 1)))
-ACKED=$T/acked SUMS=$T/sums WRITER='' READER=''
+ACKED=$T/acked BEGUN=$T/begun SUMS=$T/sums WRITER='' READER=''
 : >"$ACKED"
+: >"$BEGUN"
 : >"$SUMS"
 bucket_start kills/one
 
 # Numbered lines, each noted here when it is durable.
 writer() {
-	exec timeout 300 python3 - "$MNT/lines" "$ACKED" <<-'END'
+	exec timeout 300 python3 - "$MNT/lines" "$ACKED" "$BEGUN" <<-'END'
 	import os, sys
 	f = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT | os.O_APPEND)
 	noted = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND)
 	n = os.fstat(f).st_size // 200
+	with open(sys.argv[3], "a") as begun: print(n, file=begun)
 	while True:
 	    n += 1
 	    line = b"%09d " % n
@@ -69,6 +71,7 @@ timeout 100 "$ROPECTL" clone "$URL" "$T/clone" "${ENDPOINT[@]}" --key-file "$KEY
 STORE=$T/clone
 fs_start || exit 1
 there=$(cut -c1-9 "$MNT/lines")
+echo "# writers began behind: $(paste -sd ' ' "$BEGUN")"
 is "each line is there once, in its order" "$there" "$(seq -f %09g "$(wc -l <<<"$there")")"
 (($(wc -l <<<"$there") >= n && n > 0))
 result $? "and all that were synced" "$(wc -l <<<"$there") of $n"
@@ -77,6 +80,10 @@ result $? "large ones were synced, too"
 ok "and are as they were" bash -c "cd '$MNT' && sha256sum --quiet -c '$SUMS'"
 fs_stop
 STORE=$T/store
+fs_start || exit 1
+is "the store itself has them, too" "$(head -n "$(wc -l <<<"$there")" "$MNT/lines" | cut -c1-9)" \
+	"$there"
+fs_stop
 ok "the bucket has all that was put there" timeout 100 "$ROPECTL" verify --data "$STORE" \
 	--key-file "$KEY"
 bucket_stop
