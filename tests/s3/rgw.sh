@@ -4,7 +4,8 @@
 # shellcheck shell=bash
 
 export AWS_ACCESS_KEY_ID=testaccess AWS_SECRET_ACCESS_KEY=testsecret1234567890
-RGW=$T/rgw RGW_PIDS=()
+RGW=$T/rgw
+declare -gA RGW_PIDS=() # by name; of those that run, as others get the numbers of those that don't
 
 rgw_needs() {
 	local program
@@ -89,8 +90,7 @@ rgw_run() {	# NAME PROGRAM...: in the background, its pid noted
 	local name=$1
 	shift
 	"$@" >"$RGW/log/$name.out" 2>&1 9>&- &
-	eval "RGW_PID_$name=$!"
-	RGW_PIDS+=($!)
+	RGW_PIDS[$name]=$!
 }
 
 rgw_again() {	# the gateway alone
@@ -103,7 +103,12 @@ rgw_again() {	# the gateway alone
 	rgw_failed gateway
 }
 
-rgw_kill() { kill -KILL "$RGW_PID_gateway"; wait "$RGW_PID_gateway" 2>/dev/null; }
+rgw_kill() {	# [NAME]: the gateway, if no other is named
+	local name=${1:-gateway}
+	kill -KILL "${RGW_PIDS[$name]}"
+	wait "${RGW_PIDS[$name]}" 2>/dev/null
+	unset "RGW_PIDS[$name]"
+}
 
 rgw_start() {
 	local conf=$RGW/ceph.conf fsid osd ports
@@ -136,10 +141,8 @@ rgw_start() {
 }
 
 rgw_stop() {
-	local pid
-	for pid in "${RGW_PIDS[@]}"; do
-		kill -KILL "$pid" 2>/dev/null
-		wait "$pid" 2>/dev/null
+	local name
+	for name in "${!RGW_PIDS[@]}"; do
+		rgw_kill "$name"
 	done
-	RGW_PIDS=()
 }
