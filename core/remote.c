@@ -426,19 +426,40 @@ static int turn(struct remote *rm, enum turn why)
 	return r;
 }
 
-/* A turn, with what comes of it. Returns true when an upload is to come at once. */
+/* Who waits for room, and what has left the disk. */
+struct shortage {
+	bool waits;
+	uint64_t evicted;
+};
+
+static struct shortage shortage_now(struct remote *rm)
+{
+	struct shortage s;
+
+	lock_take(&rm->lock);
+	s = (struct shortage) { rm->short_of > 0, rm->evicted };
+	lock_drop(&rm->lock);
+	return s;
+}
+
+/* A turn, with what comes of it. Returns true when an upload is to come at once.
+ *
+ * Who waits for room is refused when the bucket takes nothing, or when an upload that began after
+ * him has let nothing leave. Others may have taken what did: then he waits on. */
 static bool take_turn(struct remote *rm, enum turn why, uint64_t *next)
 {
-	bool due = why != TURN_LIMITS, more;
+	struct shortage before = shortage_now(rm);
+	bool due = why != TURN_LIMITS, tried, more;
 	int r = turn(rm, why);
 
-	remote_answer_short(rm, due || remote_is_stuck(rm));
+	tried = due && before.waits && shortage_now(rm).evicted == before.evicted;
+	remote_answer_short(rm, tried || remote_is_stuck(rm));
 	tell_room(rm);
 	if (due) {
 		answer_waiters(rm, 0);
 		*next = remote_next_turn(rm);
 	}
-	more = !due && remote_wants_upload(rm);
+	more = (!due && remote_wants_upload(rm)) || shortage_now(rm).waits;
 	lock_take(&rm->lock);
 	rm->ended = r == -E_FENCED || r == -E_READ_ONLY ? r : 0;
 	/* More was written while the cycle ran. */
