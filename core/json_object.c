@@ -32,19 +32,9 @@ static uint64_t key_of(const cJSON *object)
 	return (uint64_t)(uintptr_t)object;
 }
 
-/* FNV-1a (Fowler, Noll, Vo). */
-static uint64_t hash_of(const char *name)
-{
-	uint64_t h = 0xcbf29ce484222325u;
-
-	for (; *name; name++)
-		h = (h ^ (uint8_t)*name) * 0x100000001b3u;
-	return h;
-}
-
 static int index_add(struct index *x, cJSON *member)
 {
-	uint64_t h = hash_of(member->string);
+	uint64_t h = htab_hash_text(member->string);
 
 	if (x->plain || htab_get(&x->by_name, h)) {
 		x->plain = true;
@@ -106,7 +96,7 @@ int json_object_get(struct json_objects *o, cJSON *object, const char *name, cJS
 		if (!x)
 			return -ENOMEM;
 		member = x->plain ? cJSON_GetObjectItemCaseSensitive(object, name)
-				  : htab_get(&x->by_name, hash_of(name));
+				  : htab_get(&x->by_name, htab_hash_text(name));
 		if (member && strcmp(member->string, name))
 			member = NULL;
 	}
@@ -118,7 +108,7 @@ int json_object_get(struct json_objects *o, cJSON *object, const char *name, cJS
 static void index_del(struct json_objects *o, const cJSON *object, const cJSON *member)
 {
 	struct index *x = htab_get(&o->indexes, key_of(object));
-	uint64_t h = hash_of(member->string);
+	uint64_t h = htab_hash_text(member->string);
 
 	if (x && htab_get(&x->by_name, h) == member)
 		htab_del(&x->by_name, h);

@@ -284,14 +284,13 @@ static bool is_there(struct remote *rm, const struct pack_info *info, bool *asks
 {
 	struct object_key key = key_of(rm->instance, 'p', info->pack, info->id);
 	struct harmed h = { .kind = 'p', .number = info->pack };
-	uint64_t bytes = 0;
 	int r;
 
 	if (!*asks)
 		return true;
-	r = object_head(rm->up.os, key.text, &bytes);
-	*asks = r == 0 || r == -ENOENT;
-	if (!*asks || (r == 0 && bytes == info->file_bytes))
+	r = remote_is_gone(rm, key.text, info->file_bytes);
+	*asks = r >= 0;
+	if (r <= 0)
 		return true;
 	memcpy(h.id, info->id, sizeof(h.id));
 	event_raise(rm->fs, "remote-harmed", 0,

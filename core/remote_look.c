@@ -20,47 +20,53 @@
 #define MOST	    1000u
 #define A_TURN	    100u /* with one upload */
 
-/* One of the last manifest's objects that are to be there. */
-struct object_at {
-	char kind;
-	uint64_t number, bytes;
-	uint8_t id[HASH_ID_BYTES];
-};
-
-struct objects {
-	struct object_at *at;
-	size_t n;
-};
-
-/* In the order of the round: packs by number, then segments. */
-static int objects_of(const struct manifest *m, struct objects *ret)
+int remote_wanted_objects(const struct remote *rm, struct wanted_object **ret,
+			  size_t *ret_n)
 {
-	struct objects o = { calloc(m->n_packs + m->n_segments + 1, sizeof(*o.at)), 0 };
+	const struct manifest *m = &rm->man;
+	struct wanted_object *all = calloc(m->n_packs + m->n_segments + 1, sizeof(*all));
+	struct wanted_object *to = all;
 
-	if (!o.at)
+	if (!all)
 		return -ENOMEM;
 	for (size_t i = 0; i < m->n_packs; i++) {
 		const struct manifest_pack *p = &m->packs[i];
-		struct object_at *to = &o.at[o.n];
 
 		if (p->lost)
 			continue;
-		*to = (struct object_at) { 'p', p->pack, p->bytes, { 0 } };
-		memcpy(to->id, p->id, sizeof(to->id));
-		o.n++;
+		*to = (struct wanted_object) { { 'p', p->pack, { 0 } }, p->bytes };
+		memcpy(to++->is.id, p->id, sizeof(to->is.id));
 	}
 	for (size_t i = 0; i < m->n_segments; i++) {
 		const struct manifest_segment *s = &m->segments[i];
-		struct object_at *to = &o.at[o.n++];
 
-		*to = (struct object_at) {
-			's', s->number, remote_segment_bytes(s), { 0 }
-		};
-		memcpy(to->id, s->hash, sizeof(to->id));
+		*to = (struct wanted_object) { { 's', s->number, { 0 } },
+					       remote_segment_bytes(s) };
+		memcpy(to++->is.id, s->hash, sizeof(to->is.id));
 	}
-	*ret = o;
+	*ret = all;
+	*ret_n = (size_t)(to - all);
 	return 0;
 }
+
+struct object_key remote_wanted_key(const struct remote *rm,
+				    const struct wanted_object *o)
+{
+	return key_of(rm->instance, o->is.kind, o->is.number, o->is.id);
+}
+
+int remote_is_gone(struct remote *rm, const char *key, uint64_t bytes)
+{
+	uint64_t there;
+	int r = object_head(rm->up.os, key, &there);
+
+	return r == -ENOENT ? 1 : r < 0 ? r : there != bytes;
+}
+
+struct round {
+	struct wanted_object *at;
+	size_t n;
+};
 
 static void read_looked(struct remote *rm, struct remote_looked *l)
 {
@@ -87,44 +93,34 @@ static void write_looked(struct remote *rm, const struct remote_looked *l)
 }
 
 /* The first that comes behind the last one of the turn before. */
-static size_t first_after(const struct objects *o, const struct remote_looked *l)
+static size_t first_after(const struct round *all, const struct remote_looked *l)
 {
-	for (size_t i = 0; i < o->n; i++)
-		if (o->at[i].kind > l->kind ||
-		    (o->at[i].kind == l->kind && o->at[i].number > l->number))
+	for (size_t i = 0; i < all->n; i++) {
+		const struct harmed *h = &all->at[i].is;
+
+		if (h->kind > l->kind || (h->kind == l->kind && h->number > l->number))
 			return i;
+	}
 	return 0;
 }
 
-/* 1: it is gone, or has another length. */
-static int is_gone(struct remote *rm, const struct object_at *at)
-{
-	struct object_key key = key_of(rm->instance, at->kind, at->number, at->id);
-	uint64_t bytes;
-	int r = object_head(rm->up.os, key.text, &bytes);
-
-	return r == -ENOENT ? 1 : r < 0 ? r : bytes != at->bytes;
-}
-
 static int look_at_some(struct remote *rm, struct remote_looked *l,
-			const struct objects *o, struct buf *harmed)
+			const struct round *all, struct buf *harmed)
 {
-	size_t first = first_after(o, l), n = (size_t)MIN(l->left, (uint64_t)A_TURN);
+	size_t first = first_after(all, l), n = (size_t)MIN(l->left, (uint64_t)A_TURN);
 
 	for (size_t i = 0; i < n; i++) {
-		const struct object_at *at = &o->at[(first + i) % o->n];
-		struct harmed h = { .kind = at->kind, .number = at->number };
+		const struct wanted_object *o = &all->at[(first + i) % all->n];
 		int r = remote_may_go_on(rm);
 
 		if (r == 0)
-			r = is_gone(rm, at);
-		memcpy(h.id, at->id, sizeof(h.id));
+			r = remote_is_gone(rm, remote_wanted_key(rm, o).text, o->bytes);
 		if (r > 0)
-			r = buf_append(harmed, &h, sizeof(h));
+			r = buf_append(harmed, &o->is, sizeof(o->is));
 		if (r < 0)
 			return r;
-		l->kind = at->kind;
-		l->number = at->number;
+		l->kind = o->is.kind;
+		l->number = o->is.number;
 		l->left--;
 	}
 	return 0;
@@ -150,20 +146,20 @@ int remote_look_at_objects(struct remote *rm)
 {
 	_cleanup_(buf_release) struct buf harmed = BUF_INIT;
 	struct remote_looked *l = &rm->looked;
-	struct objects o;
+	struct round all;
 	int r;
 
 	if (l->known && !l->left && io_real_ns(rm->fs->io) - l->began_ns < DAY_NS)
 		return 0;
-	r = objects_of(&rm->man, &o);
+	r = remote_wanted_objects(rm, &all.at, &all.n);
 	if (r < 0)
 		return r;
-	begin_part(rm, l, o.n);
+	begin_part(rm, l, all.n);
 	if (l->left) {
-		r = look_at_some(rm, l, &o, &harmed);
+		r = look_at_some(rm, l, &all, &harmed);
 		write_looked(rm, l);
 	}
-	free(o.at);
+	free(all.at);
 	if (harmed.n && remote_tell_harmed(rm, buf_span(&harmed)) < 0)
 		r = -ENOMEM;
 	return r == -ECANCELED ? 0 : r;

@@ -196,51 +196,11 @@ static int look(struct looking *k)
 /* --- what is not there --- */
 
 /* 1: it is neither listed nor found. */
-static int is_missing(struct looking *k, const struct object_key *key, uint64_t bytes)
+static int is_missing(struct looking *k, const char *key, uint64_t bytes)
 {
-	uint64_t there;
-	int r;
-
-	if ((uintptr_t)htab_get(&k->seen, key_hash(key->text)) == bytes + 1)
+	if ((uintptr_t)htab_get(&k->seen, key_hash(key)) == bytes + 1)
 		return 0;
-	r = object_head(k->rm->up.os, key->text, &there);
-	return r == -ENOENT ? 1 : r < 0 ? r : there != bytes;
-}
-
-static int missing_packs(struct looking *k, struct buf *harmed)
-{
-	const struct manifest *m = &k->rm->man;
-	int r = 0;
-
-	for (size_t i = 0; r >= 0 && i < m->n_packs; i++) {
-		const struct manifest_pack *p = &m->packs[i];
-		struct object_key key = key_of(k->rm->instance, 'p', p->pack, p->id);
-		struct harmed h = { .kind = 'p', .number = p->pack };
-
-		memcpy(h.id, p->id, sizeof(h.id));
-		r = p->lost ? 0 : is_missing(k, &key, p->bytes);
-		if (r > 0)
-			r = buf_append(harmed, &h, sizeof(h));
-	}
-	return MIN(r, 0);
-}
-
-static int missing_segments(struct looking *k, struct buf *harmed)
-{
-	const struct manifest *m = &k->rm->man;
-	int r = 0;
-
-	for (size_t i = 0; r >= 0 && i < m->n_segments; i++) {
-		const struct manifest_segment *s = &m->segments[i];
-		struct object_key key = key_of(k->rm->instance, 's', s->number, s->hash);
-		struct harmed h = { .kind = 's', .number = s->number };
-
-		memcpy(h.id, s->hash, sizeof(h.id));
-		r = is_missing(k, &key, remote_segment_bytes(s));
-		if (r > 0)
-			r = buf_append(harmed, &h, sizeof(h));
-	}
-	return MIN(r, 0);
+	return remote_is_gone(k->rm, key, bytes);
 }
 
 int remote_tell_harmed(struct remote *rm, struct span harmed)
@@ -255,11 +215,19 @@ int remote_tell_harmed(struct remote *rm, struct span harmed)
 static int tell_missing(struct looking *k)
 {
 	_cleanup_(buf_release) struct buf harmed = BUF_INIT;
-	int r = missing_segments(k, &harmed);
+	_cleanup_free_ struct wanted_object *all = NULL;
+	size_t n = 0;
+	int r = remote_wanted_objects(k->rm, &all, &n);
 
-	if (r == 0)
-		r = missing_packs(k, &harmed);
-	return r < 0 || !harmed.n ? r : remote_tell_harmed(k->rm, buf_span(&harmed));
+	for (size_t i = 0; r >= 0 && i < n; i++) {
+		const struct wanted_object *o = &all[i];
+
+		r = is_missing(k, remote_wanted_key(k->rm, o).text, o->bytes);
+		if (r > 0)
+			r = buf_append(&harmed, &o->is, sizeof(o->is));
+	}
+	return r < 0 || !harmed.n ? MIN(r, 0)
+				  : remote_tell_harmed(k->rm, buf_span(&harmed));
 }
 
 /* --- removing --- */

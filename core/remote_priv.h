@@ -69,6 +69,12 @@ struct harmed {
 	uint8_t id[HASH_ID_BYTES];
 };
 
+/* An object that the bucket is to have, and its length. */
+struct wanted_object {
+	struct harmed is; /* if it is not there */
+	uint64_t bytes;
+};
+
 /* How far the round over all objects is (remote_look.c). */
 struct remote_looked {
 	bool known; /* its file was read */
@@ -356,6 +362,14 @@ void remote_orphans_end(struct remote *rm);
 int remote_tell_harmed(struct remote *rm, struct span harmed);
 
 /* --- remote_look.c (uploader) --- */
+/* What the last manifest names and the bucket is to have: packs by number, then segments. The
+ * caller frees *ret. */
+int remote_wanted_objects(const struct remote *rm, struct wanted_object **ret,
+			  size_t *ret_n);
+struct object_key remote_wanted_key(const struct remote *rm,
+				    const struct wanted_object *o);
+/* By a HEAD. 1: it is gone, or has another length. */
+int remote_is_gone(struct remote *rm, const char *key, uint64_t bytes);
 /* After a good cycle: asks for some of the objects that are to be there, a part of all each day. */
 int remote_look_at_objects(struct remote *rm);
 

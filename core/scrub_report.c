@@ -66,11 +66,7 @@ static void renew(struct finding *f, const char *what)
 
 static uint64_t hash_of(const char *path, const char *what)
 {
-	uint64_t h = 14695981039346656037u; /* FNV-1a */
-
-	for (const char *p = path ? path : what; *p; p++)
-		h = (h ^ (uint8_t)*p) * 1099511628211u;
-	return h ^ !path;
+	return htab_hash_text(path ? path : what) ^ !path;
 }
 
 /* Of those that are counted and not kept; from now on it is one. */

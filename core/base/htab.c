@@ -9,6 +9,15 @@ static size_t slot_of(const struct htab *t, uint64_t key)
 	return (size_t)(key >> 20) & (t->cap - 1);
 }
 
+uint64_t htab_hash_text(const char *text)
+{
+	uint64_t h = 0xcbf29ce484222325u;
+
+	for (; *text; text++)
+		h = (h ^ (uint8_t)*text) * 0x100000001b3u;
+	return h;
+}
+
 void htab_release(struct htab *t)
 {
 	free(t->slots);

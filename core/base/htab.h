@@ -19,6 +19,8 @@ struct htab {
 #define HTAB_INIT ((struct htab) { 0 })
 
 void htab_release(struct htab *t);
+/* A key made of a text: FNV-1a (Fowler, Noll, Vo). Not for texts that an enemy chooses. */
+uint64_t htab_hash_text(const char *text);
 void *htab_get(const struct htab *t, uint64_t key);
 /* The key must not be there yet. -ENOMEM leaves t as it was. */
 int htab_put(struct htab *t, uint64_t key, void *value);

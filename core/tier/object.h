@@ -89,6 +89,7 @@ struct object_ops {
 
 struct object_store {
 	const struct object_ops *ops;
+	struct object_store *inner; /* of a wrapper: does what its ops leave out (NULL) */
 };
 
 /* Bytes in memory as a body. */
@@ -99,6 +100,8 @@ static inline int object_put(struct object_store *os, const char *key,
 			     const struct object_body *body, unsigned flags)
 {
 	assert(object_key_ok(key));
+	while (!os->ops->put)
+		os = os->inner;
 	return os->ops->put(os, key, body, flags);
 }
 
@@ -106,6 +109,8 @@ static inline int object_get(struct object_store *os, const char *key,
 			     struct object_range range, struct buf *ret)
 {
 	assert(object_key_ok(key));
+	while (!os->ops->get)
+		os = os->inner;
 	return os->ops->get(os, key, range, ret);
 }
 
@@ -113,34 +118,48 @@ static inline int object_head(struct object_store *os, const char *key,
 			      uint64_t *ret_bytes)
 {
 	assert(object_key_ok(key));
+	while (!os->ops->head)
+		os = os->inner;
 	return os->ops->head(os, key, ret_bytes);
 }
 
 static inline int object_list(struct object_store *os, const struct object_listing *what)
 {
+	while (!os->ops->list)
+		os = os->inner;
 	return os->ops->list(os, what);
 }
 
 static inline int object_del(struct object_store *os, const char *key)
 {
 	assert(object_key_ok(key));
+	while (!os->ops->del)
+		os = os->inner;
 	return os->ops->del(os, key);
 }
 
 static inline unsigned object_capabilities(struct object_store *os)
 {
+	while (!os->ops->capabilities)
+		os = os->inner;
 	return os->ops->capabilities(os);
 }
 
 static inline int64_t object_now_s(struct object_store *os)
 {
+	while (!os->ops->now_s)
+		os = os->inner;
 	return os->ops->now_s(os);
 }
 
 static inline struct object_store *object_free(struct object_store *os)
 {
-	if (os)
+	while (os) {
+		struct object_store *inner = os->inner;
+
 		os->ops->free(os);
+		os = inner;
+	}
 	return NULL;
 }
 
@@ -183,7 +202,7 @@ struct object_place {
 int object_s3_new(const struct object_opts *opts, const struct object_place *place,
 		  struct object_store **ret);
 
-/* --- wrappers: own inner, free it, and pass on what they don't change --- */
+/* --- wrappers: own inner, which is freed after them, and does what they don't change --- */
 
 struct object_retry_opts {
 	unsigned tries; /* of each request, at least 1 */

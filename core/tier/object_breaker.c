@@ -33,7 +33,7 @@ struct failure {
 
 struct object_breaker {
 	struct object_store os;
-	struct object_store *inner, *hedge;
+	struct object_store *hedge;
 	unsigned probe_ms;
 	pthread_mutex_t mutex; /* guards what follows */
 	struct failure failures[FAILURES];
@@ -168,7 +168,7 @@ static int breaker_get(struct object_store *os, const char *key,
 	if (away == PERHAPS_AWAY)
 		r = probe(b, key, range);
 	if (r != -E_REMOTE_AWAY && r != -ECANCELED)
-		r = object_get(b->inner, key, range, ret);
+		r = object_get(b->os.inner, key, range, ret);
 	if (r == -E_REMOTE_AWAY)
 		note(b, key);
 	else if (away != NOT_AWAY && r != -ECANCELED)
@@ -176,48 +176,16 @@ static int breaker_get(struct object_store *os, const char *key,
 	return r;
 }
 
-static int breaker_put(struct object_store *os, const char *key,
-		       const struct object_body *body, unsigned flags)
-{
-	return object_put(breaker_of(os)->inner, key, body, flags);
-}
-
-static int breaker_head(struct object_store *os, const char *key, uint64_t *ret_bytes)
-{
-	return object_head(breaker_of(os)->inner, key, ret_bytes);
-}
-
-static int breaker_list(struct object_store *os, const struct object_listing *what)
-{
-	return object_list(breaker_of(os)->inner, what);
-}
-
-static int breaker_del(struct object_store *os, const char *key)
-{
-	return object_del(breaker_of(os)->inner, key);
-}
-
-static unsigned breaker_capabilities(struct object_store *os)
-{
-	return object_capabilities(breaker_of(os)->inner);
-}
-
 static void breaker_free(struct object_store *os)
 {
 	struct object_breaker *b = breaker_of(os);
 
-	object_free(b->inner);
 	pthread_mutex_destroy(&b->mutex);
 	free(b);
 }
 
 static const struct object_ops breaker_ops = {
-	.put = breaker_put,
 	.get = breaker_get,
-	.head = breaker_head,
-	.list = breaker_list,
-	.del = breaker_del,
-	.capabilities = breaker_capabilities,
 	.free = breaker_free,
 };
 
@@ -229,7 +197,7 @@ int object_breaker_new(unsigned probe_ms, struct object_store *hedge,
 	if (!b)
 		return -ENOMEM;
 	b->os.ops = &breaker_ops;
-	b->inner = inner;
+	b->os.inner = inner;
 	b->hedge = hedge;
 	b->probe_ms = probe_ms;
 	pthread_mutex_init(&b->mutex, NULL);

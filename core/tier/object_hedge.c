@@ -60,7 +60,6 @@ struct latency {
 
 struct object_hedge {
 	struct object_store os;
-	struct object_store *inner;
 	struct object_hedge_opts opts;
 	pthread_mutex_t mutex; /* guards what follows */
 	pthread_cond_t work, done;
@@ -145,7 +144,7 @@ static void run_locked(struct object_hedge *h, struct try *t)
 
 	pthread_mutex_unlock(&h->mutex);
 	err_clear();
-	r = object_get(h->inner, race->key, race->range, &t->got);
+	r = object_get(h->os.inner, race->key, race->range, &t->got);
 	why = err_detail();
 	pthread_mutex_lock(&h->mutex);
 	t->r = r;
@@ -332,37 +331,6 @@ static int hedge_get(struct object_store *os, const char *key, struct object_ran
 	return object_hedge_get_within(os, key, range, hedge_of(os)->opts.most_ms, ret);
 }
 
-static int hedge_put(struct object_store *os, const char *key,
-		     const struct object_body *body, unsigned flags)
-{
-	return object_put(hedge_of(os)->inner, key, body, flags);
-}
-
-static int hedge_head(struct object_store *os, const char *key, uint64_t *ret_bytes)
-{
-	return object_head(hedge_of(os)->inner, key, ret_bytes);
-}
-
-static int hedge_list(struct object_store *os, const struct object_listing *what)
-{
-	return object_list(hedge_of(os)->inner, what);
-}
-
-static int hedge_del(struct object_store *os, const char *key)
-{
-	return object_del(hedge_of(os)->inner, key);
-}
-
-static unsigned hedge_capabilities(struct object_store *os)
-{
-	return object_capabilities(hedge_of(os)->inner);
-}
-
-static int64_t hedge_now_s(struct object_store *os)
-{
-	return object_now_s(hedge_of(os)->inner);
-}
-
 static void hedge_free(struct object_store *os)
 {
 	struct object_hedge *h = hedge_of(os);
@@ -373,7 +341,6 @@ static void hedge_free(struct object_store *os)
 	pthread_mutex_unlock(&h->mutex);
 	for (unsigned i = 0; i < h->n_threads; i++)
 		pthread_join(h->threads[i], NULL);
-	object_free(h->inner);
 	pthread_cond_destroy(&h->work);
 	pthread_cond_destroy(&h->done);
 	pthread_mutex_destroy(&h->mutex);
@@ -381,13 +348,7 @@ static void hedge_free(struct object_store *os)
 }
 
 static const struct object_ops hedge_ops = {
-	.put = hedge_put,
 	.get = hedge_get,
-	.head = hedge_head,
-	.list = hedge_list,
-	.del = hedge_del,
-	.capabilities = hedge_capabilities,
-	.now_s = hedge_now_s,
 	.free = hedge_free,
 };
 
@@ -399,7 +360,7 @@ int object_hedge_new(const struct object_hedge_opts *opts, struct object_store *
 	if (!h)
 		return -ENOMEM;
 	h->os.ops = &hedge_ops;
-	h->inner = inner;
+	h->os.inner = inner;
 	h->opts = *opts;
 	h->tokens = TOKENS_MAX;
 	STAILQ_INIT(&h->queue);

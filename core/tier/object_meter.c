@@ -12,7 +12,6 @@
 
 struct object_meter {
 	struct object_store os;
-	struct object_store *inner;
 	struct object_meter_opts opts;
 	pthread_mutex_t mutex; /* guards what follows */
 	uint64_t
@@ -82,7 +81,7 @@ static int meter_put(struct object_store *os, const char *key,
 		paced.pace_bytes =
 			(size_t)MIN(MAX(rate / PIECES_A_SECOND, PIECE_MIN), PIECE_MAX);
 	}
-	r = object_put(m->inner, key, &paced, flags);
+	r = object_put(m->os.inner, key, &paced, flags);
 	return note(m, &m->counts.puts, &m->counts.put_bytes, body->bytes, r);
 }
 
@@ -91,7 +90,7 @@ static int meter_get(struct object_store *os, const char *key, struct object_ran
 {
 	struct object_meter *m = meter_of(os);
 	size_t before = ret->n;
-	int r = object_get(m->inner, key, range, ret), paced;
+	int r = object_get(m->os.inner, key, range, ret), paced;
 
 	if (r == 0) {
 		paced = hold_back(m, m->opts.got_per_s, ret->n - before);
@@ -103,7 +102,7 @@ static int meter_get(struct object_store *os, const char *key, struct object_ran
 static int meter_head(struct object_store *os, const char *key, uint64_t *ret_bytes)
 {
 	struct object_meter *m = meter_of(os);
-	int r = object_head(m->inner, key, ret_bytes);
+	int r = object_head(m->os.inner, key, ret_bytes);
 
 	return note(m, &m->counts.heads, NULL, 0, r);
 }
@@ -112,31 +111,20 @@ static int meter_list(struct object_store *os, const struct object_listing *what
 {
 	struct object_meter *m = meter_of(os);
 
-	return note(m, &m->counts.lists, NULL, 0, object_list(m->inner, what));
+	return note(m, &m->counts.lists, NULL, 0, object_list(m->os.inner, what));
 }
 
 static int meter_del(struct object_store *os, const char *key)
 {
 	struct object_meter *m = meter_of(os);
 
-	return note(m, &m->counts.dels, NULL, 0, object_del(m->inner, key));
-}
-
-static unsigned meter_capabilities(struct object_store *os)
-{
-	return object_capabilities(meter_of(os)->inner);
-}
-
-static int64_t meter_now_s(struct object_store *os)
-{
-	return object_now_s(meter_of(os)->inner);
+	return note(m, &m->counts.dels, NULL, 0, object_del(m->os.inner, key));
 }
 
 static void meter_free(struct object_store *os)
 {
 	struct object_meter *m = meter_of(os);
 
-	object_free(m->inner);
 	pthread_mutex_destroy(&m->mutex);
 	free(m);
 }
@@ -147,8 +135,6 @@ static const struct object_ops meter_ops = {
 	.head = meter_head,
 	.list = meter_list,
 	.del = meter_del,
-	.capabilities = meter_capabilities,
-	.now_s = meter_now_s,
 	.free = meter_free,
 };
 
@@ -160,7 +146,7 @@ int object_meter_new(const struct object_meter_opts *opts, struct object_store *
 	if (!m)
 		return -ENOMEM;
 	m->os.ops = &meter_ops;
-	m->inner = inner;
+	m->os.inner = inner;
 	m->opts = *opts;
 	pthread_mutex_init(&m->mutex, NULL);
 	*ret = &m->os;

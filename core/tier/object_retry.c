@@ -7,7 +7,6 @@
 
 struct object_retry {
 	struct object_store os;
-	struct object_store *inner;
 	struct object_retry_opts opts;
 	_Atomic uint64_t state; /* of the jitter */
 };
@@ -74,7 +73,7 @@ static int retry_put(struct object_store *os, const char *key,
 	int r;
 
 	do
-		r = object_put(o->inner, key, body, flags);
+		r = object_put(o->os.inner, key, body, flags);
 	while (again(o, &r, &t));
 	return r;
 }
@@ -87,7 +86,7 @@ static int retry_get(struct object_store *os, const char *key, struct object_ran
 	int r;
 
 	do
-		r = object_get(o->inner, key, range, ret);
+		r = object_get(o->os.inner, key, range, ret);
 	while (again(o, &r, &t));
 	return r;
 }
@@ -99,7 +98,7 @@ static int retry_head(struct object_store *os, const char *key, uint64_t *ret_by
 	int r;
 
 	do
-		r = object_head(o->inner, key, ret_bytes);
+		r = object_head(o->os.inner, key, ret_bytes);
 	while (again(o, &r, &t));
 	return r;
 }
@@ -131,7 +130,7 @@ static int retry_list(struct object_store *os, const struct object_listing *what
 					       *l.last ? l.last : what->after, retry_each,
 					       &l, what->folders };
 
-		r = object_list(o->inner, &rest);
+		r = object_list(o->os.inner, &rest);
 	} while (again(o, &r, &t));
 	return r;
 }
@@ -143,24 +142,13 @@ static int retry_del(struct object_store *os, const char *key)
 	int r;
 
 	do
-		r = object_del(o->inner, key);
+		r = object_del(o->os.inner, key);
 	while (again(o, &r, &t));
 	return r;
 }
 
-static unsigned retry_capabilities(struct object_store *os)
-{
-	return object_capabilities(retry_of(os)->inner);
-}
-
-static int64_t retry_now_s(struct object_store *os)
-{
-	return object_now_s(retry_of(os)->inner);
-}
-
 static void retry_free(struct object_store *os)
 {
-	object_free(retry_of(os)->inner);
 	free(retry_of(os));
 }
 
@@ -170,8 +158,6 @@ static const struct object_ops retry_ops = {
 	.head = retry_head,
 	.list = retry_list,
 	.del = retry_del,
-	.capabilities = retry_capabilities,
-	.now_s = retry_now_s,
 	.free = retry_free,
 };
 
@@ -184,7 +170,7 @@ int object_retry_new(const struct object_retry_opts *opts, struct object_store *
 		return -ENOMEM;
 	assert(opts->tries > 0);
 	o->os.ops = &retry_ops;
-	o->inner = inner;
+	o->os.inner = inner;
 	o->opts = *opts;
 	o->state = opts->seed;
 	*ret = &o->os;

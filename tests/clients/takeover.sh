@@ -61,15 +61,13 @@ work restarted
 # A mount of its own: what the jobs left goes with theirs, not while it is counted.
 ok "umount" ended
 fs_start -o supervise=on,memory=64M || exit 1
-inodes() { sed -n 's/.*"inodes":[[:space:]]*\([0-9]*\).*/\1/p' "$MNT/.ropefs/status" | head -n 1; }
+field() { sed -n "s/.*\"$1\":[[:space:]]*\([0-9]*\).*/\1/p" "$MNT/.ropefs/status" | head -n 1; }
+inodes() { field inodes; }
 echo edited >"$MNT/edited"
 before=$(inodes)
 python3 "$here/takeover_work.py" begun "$MNT/edited" 0 "$T/enough" >"$T/begun" 2>&1 &
 begun=$!
-for ((i = 0; i < 1200; i++)); do
-	grep -q edited "$T/begun" && break
-	sleep 0.05
-done
+until_true 60 grep -q edited "$T/begun"
 more=$(inodes)
 ((more > before))
 result $? "a transaction has a copy of its file" "$before inodes, then $more"
@@ -80,10 +78,8 @@ after=$(inodes)
 result $? "which stays when the daemon dies" "$more inodes, then $after"
 kill $begun
 wait $begun 2>/dev/null
-for ((i = 0; i < 2400; i++)); do
-	(($(inodes) <= before)) && break
-	sleep 0.05
-done
+is_back() { (($(inodes) <= before)); }
+until_true 120 is_back
 after=$(inodes)
 ((after <= before))
 result $? "and goes with the transaction" "$before inodes before, $after then"
@@ -108,56 +104,31 @@ result $? "by another daemon"
 wait $reader
 is "the size is right" "$(stat -c %s "$MNT/cached")" 20002
 ok "umount" ended
-export ROPEFS_TEST_DIE_UNTOLD=1
-fs_start -o supervise=on,memory=64M || exit 1
-unset ROPEFS_TEST_DIE_UNTOLD
-out=$(timeout 120 python3 "$here/takeover_work.py" names "$MNT/named" 0 "$T/enough" 2>&1)
-result $? "a commit that moved a name is seen: $(tail -n 1 <<<"$out")" "$out"
-ok "umount" ended
-# So many daemons at least.
-each_died() {
+# The work is done by daemons of which each dies as SETTING says, or that lose something so.
+done_by() {	# SETTING=VALUE JOB FILE TEXT [DEATHS]: so many at least
 	local deaths
-	deaths=$(sed -n 's/.*"takeovers":[[:space:]]*\([0-9]*\).*/\1/p' "$MNT/.ropefs/status")
-	((deaths >= $1))
-	result $? "each died: $deaths"
+	export "ROPEFS_TEST_$1"
+	fs_start -o supervise=on,memory=64M || exit 1
+	unset "ROPEFS_TEST_${1%%=*}"
+	out=$(timeout 400 python3 "$here/takeover_work.py" "$2" "$MNT/$3" 0 "$T/enough" 2>&1)
+	result $? "$4: $(tail -n 1 <<<"$out")" "$out"
+	if [[ -n ${5-} ]]; then
+		deaths=$(field takeovers)
+		((deaths >= $5))
+		result $? "each died: $deaths"
+	fi
+	ok "umount" ended
 }
-export ROPEFS_TEST_DIE_UNANSWERED=60
-fs_start -o supervise=on,memory=64M || exit 1
-unset ROPEFS_TEST_DIE_UNANSWERED
-out=$(timeout 400 python3 "$here/takeover_work.py" once "$MNT/once" 0 "$T/enough" 2>&1)
-result $? "what was done before the daemon died is done once: $(tail -n 1 <<<"$out")" "$out"
-each_died 20
-ok "umount" ended
+done_by DIE_UNTOLD=1 names named "a commit that moved a name is seen"
+done_by DIE_UNANSWERED=60 once once "what was done before the daemon died is done once" 20
 # More at once than the answers that a row of a transaction has: one in some twenty runs still
 # finds an edit that was done twice (docs/ARCHITECTURE.md).
-if ((${TEST_SECONDS:-0} >= 60)); then
-	export ROPEFS_TEST_DIE_UNANSWERED=20
-	fs_start -o supervise=on,memory=64M || exit 1
-	unset ROPEFS_TEST_DIE_UNANSWERED
-	out=$(timeout 400 python3 "$here/takeover_work.py" crowd "$MNT/crowd" 0 "$T/enough" 2>&1)
-	result $? "a hundred threads edit in one transaction: $(tail -n 1 <<<"$out")" "$out"
-	each_died 2
-	ok "umount" ended
-fi
-
-export ROPEFS_TEST_TXN_LOST=1
-fs_start -o supervise=on,memory=64M || exit 1
-unset ROPEFS_TEST_TXN_LOST
-out=$(timeout 200 python3 "$here/takeover_work.py" lost "$MNT/lost" 0 "$T/enough" 2>&1)
-result $? "one that can't be taken over is refused, and begun again: $(tail -n 1 <<<"$out")" "$out"
-ok "umount" ended
-
+((${TEST_SECONDS:-0} < 60)) ||
+	done_by DIE_UNANSWERED=20 crowd crowd "a hundred threads edit in one transaction" 2
+done_by TXN_LOST=1 lost lost "one that can't be taken over is refused, and begun again"
 # Killed at each step of a transaction: between two changes of one edit, before each answer.
-for how in CHANGED UNANSWERED; do
-	export ROPEFS_TEST_DIE_$how=200
-	fs_start -o supervise=on,memory=64M || exit 1
-	unset ROPEFS_TEST_DIE_$how
-	mkdir "$MNT/$how"
-	out=$(timeout 400 python3 "$here/takeover_work.py" steps "$MNT/$how" 0 "$T/enough" 2>&1)
-	result $? "transactions go on, killed $how: $(tail -n 1 <<<"$out")" "$out"
-	each_died 6
-	ok "umount" ended
-done
+done_by DIE_CHANGED=200 steps changed "transactions go on, killed between changes" 6
+done_by DIE_UNANSWERED=200 steps unanswered "transactions go on, killed before answers" 6
 fs_start -o supervise=on,memory=64M || exit 1
 
 # --- more open files than there are rows for ---
@@ -165,10 +136,7 @@ fs_start -o supervise=on,memory=64M || exit 1
 ulimit -n 8000
 python3 "$here/takeover_work.py" many "$MNT/cached@bytes=0..3" 0 "$T/killed" >"$T/many" 2>&1 &
 many=$!
-for ((i = 0; i < 2400; i++)); do
-	grep -q opened "$T/many" && break
-	sleep 0.05
-done
+until_true 120 grep -q opened "$T/many"
 killed
 : >"$T/killed"
 wait $many

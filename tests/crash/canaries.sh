@@ -32,10 +32,7 @@ shown() {	# PID...: none of them is in their environments
 "$ROPEFS" -f --memory 32M --key-file "$KEY" "$STORE" "$MNT" 2>>"$T/words" &
 daemon=$!
 unset LD_PRELOAD AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
-for ((i = 0; i < 2400; i++)); do
-	grep -q " $MNT fuse" /proc/self/mounts && break
-	sleep 0.05
-done
+until_true 120 grep -q " $MNT fuse" /proc/self/mounts
 yes canary-in-a-file-4711 | head -n 3000 >"$MNT/canary-in-a-name-4712"
 setfattr -n user.a -v canary-in-an-xattr-4713 "$MNT/canary-in-a-name-4712"
 ok "a bucket has it" timeout 100 "$ROPECTL" sync --remote "$MNT"

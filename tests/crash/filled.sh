@@ -32,12 +32,7 @@ refused() {
 }
 
 written() {
-	local i
-	for ((i = 0; i < 100; i++)); do
-		timeout 60 dd if="$PLAIN/kept" of="$MNT/again" bs=64K conv=fsync status=none 2>/dev/null && return
-		sleep 0.2
-	done
-	return 1
+	until_true 60 timeout 60 dd if="$PLAIN/kept" of="$MNT/again" bs=64K conv=fsync status=none
 }
 
 on_disk || { echo "1..0 # SKIP needs a loop device"; exit 0; }

@@ -15,10 +15,7 @@ fio --name=v --directory="$MNT" --size=8M --rw=randrw --bs=4k --verify=crc32c --
 	--verify_backlog=256 --verify_state_save=0 --fsync=64 --loops=1000 --time_based \
 	--runtime=5 >"$T/fio" 2>&1 &
 fio=$!
-for ((i = 0; i < 200; i++)); do	# until it works
-	[[ -s $MNT/v.0.0 ]] && break
-	sleep 0.05
-done
+until_true 60 test -s "$MNT/v.0.0"	# it works
 first=$(fs_pid)
 kill -STOP "$first"
 second=$(timeout 120 sed -n 's/.*"pid": \([0-9]*\), "uptime.*/\1/p' "$MNT/.ropefs/status")

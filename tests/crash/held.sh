@@ -17,14 +17,7 @@ hold() {	# CALL FILE...
 		-e "inject=$call:delay_enter=1000000000"
 }
 
-held() {	# waits until a call stands still
-	local i
-	for ((i = 0; i < 1000; i++)); do
-		[[ -s $T/trace ]] && return
-		sleep 0.05
-	done
-	return 1
-}
+held() { until_true 60 test -s "$T/trace"; }	# waits until a call stands still
 
 # What all others do: had a loop to wait for who waits, the time limit would say so. Not in the same
 # folder: the kernel has one change of a folder wait for the other, and who lists it, too.

@@ -9,6 +9,7 @@ if ((${TEST_SECONDS:-0} < 60)); then
 fi
 TEST_LIMIT_S=${TEST_LIMIT_S:-3000}
 . "$(dirname "$0")/../lib/mount.sh"
+. "$(dirname "$0")/traced.sh"
 needs strace
 
 # --- groups of processes, by either version of cgroups ---
@@ -116,20 +117,13 @@ all_right() {
 }
 
 failing() {	# CALL ERROR WHEN
-	local pid tracer i
+	local pid
 	fs_start --memory 64M || return 1
 	pid=$(fs_pid)
-	strace -qq -f -p "$pid" -o "$T/trace" -e "trace=$1" -e "inject=$1:error=$2:when=$3" \
-		>/dev/null 2>&1 &
-	tracer=$!
-	for ((i = 0; i < 600; i++)); do
-		grep -q 'TracerPid:.*[1-9]' "/proc/$pid/status" && break
-		sleep 0.05
-	done
+	traced "$pid" -e "trace=$1" -e "inject=$1:error=$2:when=$3"
 	work "$1$2"
 	local status=$?
-	kill "$tracer" 2>/dev/null
-	wait "$tracer" 2>/dev/null
+	untraced 2>/dev/null
 	unmount "$MNT" >/dev/null || { kill -KILL "$pid"; umount -l "$MNT"; }
 	wait_gone "$pid" 60 || return 1
 	return $status

@@ -15,14 +15,8 @@ status() {	# FILTER of jq
 	timeout 60 cat "$MNT/.ropefs/status" | jq -r "$1"
 }
 
-wait_for() {	# FILTER of jq: until it is true of the status
-	local i
-	for ((i = 0; i < 1200; i++)); do
-		[[ $(status "$1") != true ]] || return 0
-		sleep 0.1
-	done
-	return 1
-}
+is_true() { [[ $(status "$1") == true ]]; }
+wait_for() { until_true 120 is_true "$1"; }	# FILTER of jq: until it is true of the status
 
 seed_files() {
 	mkdir -p "$MNT/logs/old" || return 1

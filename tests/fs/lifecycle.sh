@@ -79,7 +79,7 @@ ok "and ends the daemon" wait_gone "$pid" 60
 
 timeout 60 "${fs[@]}" -f "$STORE" "$MNT" &
 front=$!
-for ((i = 0; i < 1200; i++)); do [[ -e $MNT/.ropefs/status ]] && break; sleep 0.05; done
+until_true 60 test -e "$MNT/.ropefs/status"
 is "-f stays in front" "$(cat "$MNT/f")" data
 unmount "$MNT"
 wait "$front"
@@ -117,15 +117,8 @@ ok "after kill -9 it mounts" fs_start
 pid=$(fs_pid)
 kill -STOP "$pid"
 timeout 60 "$ROPECTL" status "$MNT" >"$T/waits" 2>&1 &
-told() {
-	local i
-	for ((i = 0; i < 600; i++)); do
-		grep -q "no answer for 10 seconds" "$T/waits" && return
-		sleep 0.1
-	done
-	return 1
-}
-ok "who waits for a daemon that hangs is told so" told
+ok "who waits for a daemon that hangs is told so" \
+	until_true 60 grep -q "no answer for 10 seconds" "$T/waits"
 ok "a mount whose daemon hangs can be taken away" timeout 60 "$ROPECTL" umount --lazy "$MNT"
 is "and is gone" "$(findmnt -no FSTYPE "$MNT")" ""
 kill -CONT "$pid"

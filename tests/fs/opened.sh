@@ -8,15 +8,10 @@ digits() { printf '0123456789' >f; }
 
 # --- removed ---
 
+inodes() { tr -d '\t\n ' <.ropefs/status | grep -o '"inodes":[0-9]*'; }
+are_inodes() { [[ $(inodes) == "\"inodes\":$1" ]]; }
 store_has() {	# INODES: waits until there are so many, the root's among them
-	local i got
-	for ((i = 0; i < 1000; i++)); do
-		got=$(tr -d '\t\n ' <.ropefs/status | grep -o '"inodes":[0-9]*')
-		[[ ${got#*:} == "$1" ]] && return 0
-		sleep 0.1
-	done
-	echo "inodes: $got, wanted $1"
-	return 1
+	until_true 100 are_inodes "$1" || { echo "$(inodes), wanted $1"; return 1; }
 }
 digits; exec 5<>f; rm f; exec 5>&-
 ok "a removed file's bytes go with its last user" store_has 1

@@ -83,10 +83,7 @@ is "records of a length: no part of one is kept" "$(cat fixed/f)" abcdefgh
 (tail -n +1 -f -s 0.05 lines/followed 2>/dev/null >"$T/tail") &
 tailing=$!
 for i in {1..20}; do echo "line $i" >>lines/followed; sleep 0.01; done
-for ((i = 0; i < 1200; i++)); do
-	grep -q "line 20" "$T/tail" && break
-	sleep 0.05
-done
+until_true 60 grep -q "line 20" "$T/tail"
 kill $tailing; wait $tailing 2>/dev/null
 ok "tail -f follows" grep -q "line 20" "$T/tail"
 

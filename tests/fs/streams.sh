@@ -48,13 +48,8 @@ printf 'a\nb\nc' >f
 is "lines of an ordinary file" "$(cat f@lines=1..2 | xargs) $(cat f@lines=-1..)" "b c"
 
 # Followers.
-read_lines() {	# FILE N: until it has so many
-	local i
-	for ((i = 0; i < 1200; i++)); do
-		[[ $(wc -l <"$1") -ge $2 ]] && return
-		sleep 0.05
-	done
-}
+has_lines() { (($(wc -l <"$1") >= $2)); }
+read_lines() { until_true 120 has_lines "$@"; }	# FILE N: until it has so many
 timeout 100 sed -u 110q q/a@follow >"$T/followed" &
 follower=$!
 timeout 100 sed -u 12q 'q/a@last=3,follow' >"$T/tail" &

@@ -2,7 +2,6 @@
 
 struct faulty {
 	struct object_store os;
-	struct object_store *inner;
 	struct object_fault fault;
 };
 
@@ -25,7 +24,7 @@ static struct faulty *faulty_of(struct object_store *os)
 static int faulty_put(struct object_store *os, const char *key,
 		      const struct object_body *body, unsigned flags)
 {
-	AROUND("put", key, object_put(f->inner, key, body, flags));
+	AROUND("put", key, object_put(f->os.inner, key, body, flags));
 }
 
 static int faulty_get(struct object_store *os, const char *key, struct object_range range,
@@ -36,7 +35,7 @@ static int faulty_get(struct object_store *os, const char *key, struct object_ra
 	int r = f->fault.fails(f->fault.arg, "get", key, false);
 
 	if (r == 0)
-		r = object_get(f->inner, key, range, ret);
+		r = object_get(f->os.inner, key, range, ret);
 	if (r == 0)
 		r = f->fault.fails(f->fault.arg, "get", key, true);
 	if (r < 0)
@@ -46,32 +45,21 @@ static int faulty_get(struct object_store *os, const char *key, struct object_ra
 
 static int faulty_head(struct object_store *os, const char *key, uint64_t *ret_bytes)
 {
-	AROUND("head", key, object_head(f->inner, key, ret_bytes));
+	AROUND("head", key, object_head(f->os.inner, key, ret_bytes));
 }
 
 static int faulty_list(struct object_store *os, const struct object_listing *what)
 {
-	AROUND("list", what->prefix, object_list(f->inner, what));
+	AROUND("list", what->prefix, object_list(f->os.inner, what));
 }
 
 static int faulty_del(struct object_store *os, const char *key)
 {
-	AROUND("del", key, object_del(f->inner, key));
-}
-
-static unsigned faulty_capabilities(struct object_store *os)
-{
-	return object_capabilities(faulty_of(os)->inner);
-}
-
-static int64_t faulty_now_s(struct object_store *os)
-{
-	return object_now_s(faulty_of(os)->inner);
+	AROUND("del", key, object_del(f->os.inner, key));
 }
 
 static void faulty_free(struct object_store *os)
 {
-	object_free(faulty_of(os)->inner);
 	free(faulty_of(os));
 }
 
@@ -81,8 +69,6 @@ static const struct object_ops faulty_ops = {
 	.head = faulty_head,
 	.list = faulty_list,
 	.del = faulty_del,
-	.capabilities = faulty_capabilities,
-	.now_s = faulty_now_s,
 	.free = faulty_free,
 };
 
@@ -94,7 +80,7 @@ struct object_store *object_fault_new(const struct object_fault *fault,
 	if (!f)
 		abort();
 	f->os.ops = &faulty_ops;
-	f->inner = inner;
+	f->os.inner = inner;
 	f->fault = *fault;
 	return &f->os;
 }

@@ -15,15 +15,11 @@ stop_proxy() {
 }
 
 proxy() {	# KINDS RATE: sets PROXY_URL
-	local i
 	stop_proxy
 	rm -f "$T/port"
 	"$HERE/proxy.py" "${RGW_URL##*:}" "$1" "$2" 7 >"$T/port" 2>"$T/proxy.log" &
 	PROXY=$!
-	for ((i = 0; i < 600; i++)); do
-		[[ -s $T/port ]] && break
-		sleep 0.05
-	done
+	until_true 60 test -s "$T/port"
 	PROXY_URL=http://127.0.0.1:$(cat "$T/port")
 }
 
@@ -138,15 +134,12 @@ fails "they would be found" "has the key" sent <(echo "canary-in-a-name")
 
 # A real core of a daemon that has asked the bucket, and been given its credentials anew.
 core_of() {	# COMMAND...: works, in a folder for cores of its own, until it is told to die
-	local i daemon
+	local daemon
 	mkdir "$T/cores" && cd "$T/cores" || return 1
 	env -u AWS_SECRET_ACCESS_KEY LD_PRELOAD="$ALLOW_CORE_SO" "$ROPEFS" -f --memory 32M \
 		--key-file "$KEY" "$STORE" "$MNT" 2>>"$T/said" &
 	daemon=$!
-	for ((i = 0; i < 2400; i++)); do
-		grep -q " $MNT fuse" /proc/self/mounts && break
-		sleep 0.05
-	done
+	until_true 120 grep -q " $MNT fuse" /proc/self/mounts
 	"$@"
 	kill -SEGV "$daemon"
 	wait "$daemon" 2>/dev/null

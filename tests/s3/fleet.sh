@@ -42,10 +42,8 @@ is "each has its own state" \
 	"$(sed -n 's/.*"follows":[[:space:]]*\(true\).*/\1/p' "$FLEET/r2/.ropefs/remote")" true
 mv "$T/r3.key" "$T/keys/r3.key"
 ok "a new robot uploads" robot r4
-for ((i = 0; i < 600; i++)); do
-	[[ $(ls "$FLEET" | sort | xargs) == "r1 r2 r3 r4" ]] && break
-	sleep 0.1
-done
+all_there() { [[ $(ls "$FLEET" | sort | xargs) == "r1 r2 r3 r4" ]]; }
+until_true 60 all_there
 is "and is there, as is one whose key came" "$(ls "$FLEET" | sort | xargs)" "r1 r2 r3 r4"
 is "with its files" "$(timeout 60 cat "$FLEET/r3/name" "$FLEET/r4/name")" "I am r3
 I am r4"

@@ -94,13 +94,8 @@ rgw_run() {	# NAME PROGRAM...: in the background, its pid noted
 }
 
 rgw_again() {	# the gateway alone
-	local i
 	rgw_run gateway radosgw -c "$RGW/ceph.conf" -n client.admin -f
-	for ((i = 0; i < 1800; i++)); do
-		curl -s -o /dev/null "$RGW_URL/" && return 0
-		sleep 0.1
-	done
-	rgw_failed gateway
+	until_true 180 curl -s -o /dev/null "$RGW_URL/" || rgw_failed gateway
 }
 
 rgw_kill() {	# [NAME]: the gateway, if no other is named

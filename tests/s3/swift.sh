@@ -97,7 +97,7 @@ log_level = WARNING"
 }
 
 swift_start() {
-	local name port ports i
+	local name port ports
 	swift_needs
 	export AWS_ACCESS_KEY_ID=test:tester AWS_SECRET_ACCESS_KEY=testsecret1234567890
 	mkdir -p "$SWIFT"/{etc,log,node/d1}
@@ -114,11 +114,8 @@ swift_start() {
 		SWIFT_PIDS+=($!)
 	done
 	for port in "${ports[@]:0:4}"; do
-		for ((i = 0; i < 1800; i++)); do
-			curl -s -o /dev/null --max-time 10 "http://127.0.0.1:$port/" && continue 2
-			sleep 0.1
-		done
-		swift_failed "port $port"
+		until_true 180 curl -s -o /dev/null --max-time 10 "http://127.0.0.1:$port/" ||
+			swift_failed "port $port"
 	done
 }
 

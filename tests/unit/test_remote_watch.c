@@ -16,7 +16,7 @@
 
 /* A bucket whose clock is what a test says. */
 struct shifted {
-	struct object_store os, *inner;
+	struct object_store os;
 	int64_t ahead_s;
 	unsigned puts, gets;
 };
@@ -30,14 +30,14 @@ static int shifted_put(struct object_store *os, const char *key,
 		       const struct object_body *body, unsigned flags)
 {
 	shifted_of(os)->puts++;
-	return object_put(shifted_of(os)->inner, key, body, flags);
+	return object_put(os->inner, key, body, flags);
 }
 
 static int shifted_get(struct object_store *os, const char *key,
 		       struct object_range range, struct buf *ret)
 {
 	shifted_of(os)->gets++;
-	return object_get(shifted_of(os)->inner, key, range, ret);
+	return object_get(os->inner, key, range, ret);
 }
 
 static int64_t shifted_now_s(struct object_store *os)
@@ -78,8 +78,8 @@ static void begin(struct looked_at *l)
 	put_file(l->writer, "a", 1, 1000);
 	ck_ok(ropefs_remote_sync(l->writer));
 	l->reader = open_reader(&l->p);
-	l->clock = (struct shifted) { .os.ops = &shifted_ops,
-				      .inner = l->writer->remote->up.meter,
+	l->clock = (struct shifted) { .os = { .ops = &shifted_ops,
+					      .inner = l->writer->remote->up.meter },
 				      .ahead_s = YEARS_S };
 }
 
@@ -169,17 +169,17 @@ START_TEST(what_is_said_is_believed_for_minutes_only_and_of_key_holders)
 	put_file(l.writer, "b", 2, 1000);
 	l.clock.ahead_s = 10 * YEARS_S;
 	read_and_say(&l);
-	ck_ok(object_head(l.clock.inner, key.text, &bytes));
+	ck_ok(object_head(l.clock.os.inner, key.text, &bytes));
 	ck_assert_uint_eq(bytes, 48); /* a time, sealed */
 	l.clock.ahead_s = YEARS_S;
 	ck_assert(look(&l));
 	ck_assert_uint_le(atomic_load(&rm->watched_ns),
 			  io_mono_ns(l.writer->io) + BELIEVED_S * SECOND_NS);
-	ck_ok(remote_put_bytes(l.clock.inner, key.text,
+	ck_ok(remote_put_bytes(l.clock.os.inner, key.text,
 			       SPAN_STR("somebody without the key"), 0));
 	ck_assert(!look(&l));
 	ck_assert(!status_of(l.writer).watched);
-	ck_ok(object_del(l.clock.inner, key.text));
+	ck_ok(object_del(l.clock.os.inner, key.text));
 	ck_assert(!look(&l));
 	ck_assert(!status_of(l.writer).watched);
 	end(&l);
