@@ -15,6 +15,9 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+enum { PUT_OFF_US = 1000 };
 
 static void txn_free(struct txn *x)
 {
@@ -237,6 +240,21 @@ static int step(struct task *t, struct txn *x, struct ropefs_ioc_txn_use *u)
 	return -1;
 }
 
+/* True: it will be tried again a little later. */
+static bool put_off(struct task *t, struct txn *x, void (*again)(struct task *t))
+{
+	bool waits;
+
+	pthread_mutex_lock(&x->mutex);
+	waits = txn_waits_for_other(x);
+	pthread_mutex_unlock(&x->mutex);
+	if (!waits)
+		return false;
+	usleep(PUT_OFF_US);
+	task_run_held(t, again);
+	return true;
+}
+
 /* After the reply to a step. */
 static void step_end(struct task *t, struct txn *x)
 {
@@ -256,6 +274,10 @@ static void file_waiting(struct task *t)
 	if (!x) {
 		t->r = -EINVAL;
 		task_reply_err(t);
+		return;
+	}
+	if (put_off(t, x, file_waiting)) {
+		put(&t->d->txns, x);
 		return;
 	}
 	if (step(t, x, &u) < 0)
@@ -327,7 +349,7 @@ static void handle_waiting(struct task *t)
 	struct ropefs_ioc_txn_name *name = (void *)t->data;
 	bool names = t->n == ROPEFS_IOC_NR_TXN_NAME;
 
-	if (step(t, x, NULL) < 0)
+	if (put_off(t, x, handle_waiting) || step(t, x, NULL) < 0)
 		return;
 	fuse_reply_ioctl(t->req, 0, names ? name : NULL, names ? sizeof(*name) : 0);
 	step_end(t, x);

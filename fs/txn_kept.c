@@ -21,8 +21,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define ANSWERS 64u
+#define HALF_S	2 /* one that had failed, and been told so, does not come again */
 #define LOST_ENV                                                                         \
 	"ROPEFS_TEST_TXN_LOST" /* for tests: there is no memory to go on with one */
 #define LOST (-ESTALE) /* the result of one that could not be taken over */
@@ -164,13 +166,13 @@ static bool has_answers(const struct txn *x)
 	return x->kept.row && sizeof(struct area) <= x->kept.area_n;
 }
 
-/* That to the request at hand; NULL: there is none. */
-static struct answer *find_answer(const struct txn *x)
+/* That to the request; NULL: there is none. */
+static struct answer *find_answer(const struct txn *x, uint64_t request)
 {
 	for (unsigned i = 0; has_answers(x) && i < ANSWERS; i++) {
 		struct answer *a = &area_of(x)->answers[i];
 
-		if (a->at && a->at <= x->now.answers && a->request == request_now())
+		if (a->at && a->at <= x->now.answers && a->request == request)
 			return a;
 	}
 	return NULL;
@@ -178,16 +180,39 @@ static struct answer *find_answer(const struct txn *x)
 
 bool txn_was_answered(const struct txn *x, uint32_t *ret)
 {
-	const struct answer *a = is_resent() ? find_answer(x) : NULL;
+	const struct answer *a = is_resent() ? find_answer(x, request_now()) : NULL;
 
 	if (a)
 		*ret = a->file;
 	return a;
 }
 
+static int64_t now_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return t.tv_sec;
+}
+
+static void note_half(struct txn *x)
+{
+	if (x->now.over || !x->now.steps || find_answer(x, x->now.request))
+		return;
+	x->half = x->now.request;
+	x->half_until_s = now_s() + HALF_S;
+}
+
+bool txn_waits_for_other(struct txn *x)
+{
+	if (x->half && now_s() > x->half_until_s)
+		x->half = 0;
+	return x->half && x->half != request_now();
+}
+
 void txn_replied(const struct txn *x)
 {
-	struct answer *a = find_answer(x);
+	struct answer *a = find_answer(x, request_now());
 
 	if (a)
 		a->replied = true;
@@ -225,6 +250,7 @@ static void put_answer(struct txn *x, uint32_t file)
 int txn_request_begin(struct txn *x, size_t n, bool names)
 {
 	x->skip = is_resent() && x->now.request == request_now() ? x->now.steps : 0;
+	x->half = 0;
 	x->now.request = request_now();
 	x->now.steps = 0;
 	return x->kept.row || names ? make_room(x, TXN_ROOM + n + x->part_n) : 0;
@@ -392,6 +418,7 @@ void txn_restore_state(struct daemon *d, struct txn *x, const struct txn_state *
 		x->held = sizeof(struct area) + x->now.used;
 		staged_inherit(x->held);
 		r = resume(d, x);
+		note_half(x);
 	} else if (!is->over) {
 		r = ropefs_txn_begin(d->fs, &x->core);
 	}

@@ -61,6 +61,9 @@ struct txn {
 	struct txn_state now;
 	bool redoing; /* what records say */
 	unsigned skip; /* changes of the request at hand that a daemon before made */
+	uint64_t
+		half; /* the request that one died in the middle of; 0: none, or it has come */
+	int64_t half_until_s; /* it is waited for */
 	size_t held; /* of what staged.h counts, for records */
 	size_t files_n, staged_n; /* of the core's state, that records have */
 	uint64_t part_at, part_end; /* records of the append: from, to */
@@ -95,6 +98,9 @@ enum txn_record_what {
 
 /* Whether the request at hand has been answered by a daemon before this one. *ret: as it was. */
 bool txn_was_answered(const struct txn *x, uint32_t *ret);
+/* A daemon before died between changes of another request than the one at hand: which changes that
+ * one has made is known only as long as none else begins. It comes again at once. */
+bool txn_waits_for_other(struct txn *x);
 /* The reply to the request at hand is out. */
 void txn_replied(const struct txn *x);
 /* The request at hand begins, which brings n bytes, or names. -ENOMEM. */
