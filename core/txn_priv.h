@@ -16,6 +16,8 @@ struct txn_file {
 	uint64_t copy; /* the inode that is edited; 0: only read so far */
 	bool created; /* by the transaction: copy is ino */
 };
+static_assert(sizeof(struct txn_file) == 32,
+	      "a process leaves it to the next: raise KEEP_VERSION (fs/keep.h)");
 
 struct ropefs_txn {
 	struct ropefs *fs;

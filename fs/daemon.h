@@ -54,7 +54,8 @@ enum op {
 #define DOT_FIRST  ((uint64_t)1 << 61) /* .ropefs/ */
 #define VIEW_FIRST ((uint64_t)1 << 62)
 
-/* fuse_file_info.fh of a file of the store: bits, so that nothing has to be rebuilt. */
+/* fuse_file_info.fh of a file of the store: bits, so that nothing has to be rebuilt. The next
+ * daemon is given them back: KEEP_VERSION (keep.h) rises when one gets another meaning. */
 enum {
 	FH_WRITE = 1, /* open for writing */
 	FH_SIZE = 2, /* of sizes.h: truncation only tells the size */

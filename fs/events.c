@@ -24,6 +24,7 @@ struct event_file {
 		uint32_t uid; /* who reads */
 	} now, given; /* given: as of the last reply */
 };
+KEPT_SIZE(struct event_place, 24);
 
 /* Those of the daemon before, or new ones. */
 static void init_lines(struct events *e)

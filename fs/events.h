@@ -32,6 +32,7 @@ struct event_lines {
 		char text[EVENT_BYTES]; /* with its newline */
 	} lines[EVENTS_KEPT];
 };
+KEPT_SIZE(struct event_lines, 4198408);
 
 struct events {
 	pthread_mutex_t mutex; /* a leaf */

@@ -1,10 +1,12 @@
 #include "fs/keep.h"
 
 #include "core/ropefs.h"
+#include "fs/daemon.h"
 #include "fs/kept.h"
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,6 +14,9 @@
 /* A reply may be out although its slot was not freed, by a kill in between. After so many workers
  * the request would have come again. */
 #define LIVES_MAX 32u
+
+#define VERSION_ENV                                                                      \
+	"ROPEFS_TEST_KEEP_VERSION" /* for tests: this program is another one */
 
 struct slot {
 	atomic_ullong unique; /* 0: free */
@@ -26,7 +31,8 @@ struct edit {
 };
 
 struct shared {
-	atomic_ullong takeovers;
+	uint64_t stamp; /* first, in all versions */
+	atomic_ullong takeovers, restarts_refused;
 	uint64_t dev;
 	uint32_t init_n;
 	uint8_t init[256];
@@ -55,11 +61,29 @@ static size_t keep_bytes(void)
 	return (sizeof(struct shared) + 4095) / 4096 * 4096;
 }
 
+uint64_t keep_stamp(void)
+{
+	const char *other = getenv(VERSION_ENV);
+	const uint64_t parts[] = {
+		other ? strtoull(other, NULL, 10) : KEEP_VERSION,
+		sizeof(struct shared),
+		kept_bytes(),
+		FH_BITS,
+	};
+	uint64_t stamp = 0;
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		stamp = (stamp ^ parts[i]) * 0x9e3779b97f4a7c15u;
+	return stamp;
+}
+
 int keep_new(void)
 {
 	int fd = memfd_create("ropefs-keep", MFD_CLOEXEC);
+	const uint64_t stamp = keep_stamp();
 
-	if (fd < 0 || ftruncate(fd, (off_t)(keep_bytes() + kept_bytes())) < 0) {
+	if (fd < 0 || ftruncate(fd, (off_t)(keep_bytes() + kept_bytes())) < 0 ||
+	    pwrite(fd, &stamp, sizeof(stamp), 0) != sizeof(stamp)) {
 		int r = -errno;
 
 		if (fd >= 0)
@@ -76,6 +100,8 @@ int keep_open(int fd, bool took_over)
 	if (p == MAP_FAILED)
 		return -errno;
 	shared = p;
+	if (shared->stamp != keep_stamp())
+		return -EPROTO;
 	if (took_over) {
 		memset(shared->waits, 0, sizeof(shared->waits));
 		atomic_fetch_add(&shared->takeovers, 1);
@@ -289,6 +315,17 @@ bool keep_next_edit(unsigned *at, uint64_t *ret_ino, uint64_t *ret_from)
 			return true;
 	}
 	return false;
+}
+
+void keep_refuse_restart(void)
+{
+	if (shared)
+		atomic_fetch_add(&shared->restarts_refused, 1);
+}
+
+uint64_t keep_restarts_refused(void)
+{
+	return shared ? atomic_load(&shared->restarts_refused) : 0;
 }
 
 void keep_beat(void)

@@ -22,6 +22,11 @@
 
 struct ropefs_log_mark;
 
+/* Daemons of one mount may be of different versions of this program. Raise this with each change of
+ * what one finds of the one before: a structure here or in a row (kept.h), or what the bits of
+ * fuse_file_info.fh mean (daemon.h). */
+#define KEEP_VERSION 1
+
 enum {
 	KEEP_SLOTS = 1024,
 	KEEP_PROBE = 32, /* places a request may have */
@@ -30,10 +35,13 @@ enum {
 };
 #define UNIQUE_RESENT ((uint64_t)1 << 63) /* the kernel's mark on a request sent again */
 
+/* What this program takes over: KEEP_VERSION, and sizes. */
+uint64_t keep_stamp(void);
 /* A memfd; the caller's. Negative errno. */
 int keep_new(void);
 /* Maps it into this process, as the one that takes requests from now on. took_over: another
- * worker did before. 0 or a negative errno. Without it all below does nothing. */
+ * worker did before. 0 or a negative errno; -EPROTO: of a program with another stamp. Without it
+ * all below does nothing. */
 int keep_open(int fd, bool took_over);
 /* The same for the rows of kept.h, by workers. */
 int keep_open_files(int fd);
@@ -83,6 +91,11 @@ void keep_edit_begin(uint64_t ino, uint64_t from);
 void keep_edit_end(uint64_t ino, uint64_t from);
 /* The next one from *at on that a worker before has begun, and not ended; false: no more. */
 bool keep_next_edit(unsigned *at, uint64_t *ret_ino, uint64_t *ret_from);
+
+/* --- restarts --- */
+/* How many the supervisor refused: the program as it is installed now can't take over. */
+void keep_refuse_restart(void);
+uint64_t keep_restarts_refused(void);
 
 /* --- life --- */
 void keep_beat(void);

@@ -47,6 +47,7 @@ struct kept_row {
 	atomic_uint now; /* which step counts */
 	struct step steps[2];
 };
+KEPT_SIZE(struct kept_row, 1528);
 
 struct shared {
 	atomic_uint high; /* rows from here on were never in use, and take no memory */

@@ -19,6 +19,7 @@
 #ifndef ROPEFS_FS_KEPT_H
 #define ROPEFS_FS_KEPT_H
 
+#include <assert.h>
 #include <fuse_lowlevel.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,6 +46,11 @@ enum kept_kind {
 	KEPT_HELD, /* a program that runs, or a file of a snapshot */
 	KEPT_NODE, /* not open: a view whose number the kernel knows */
 };
+
+/* What lies in a row, or in its area, is read by the next daemon, perhaps of another version. */
+#define KEPT_SIZE(type, bytes)                                                           \
+	static_assert(sizeof(void *) != 8 || sizeof(type) == (bytes),                    \
+		      "a daemon leaves this to the next: raise KEEP_VERSION (keep.h)")
 
 struct kept_row;
 

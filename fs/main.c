@@ -83,7 +83,12 @@ static int serve_seat(const struct options *o, const struct seat *seat)
 	r = keep_open(seat->keep, seat->took_over);
 	if (r >= 0)
 		r = keep_open_files(seat->keep);
-	if (r < 0)
+	if (r == -EPROTO)
+		report("%s: this program, " ROPEFS_VERSION
+		       ", can't take over from the version "
+		       "that the mount was made with; to use it, unmount and mount again",
+		       o->mountpoint);
+	else if (r < 0)
 		report("the supervisor's memory: %s", strerror(-r));
 	else
 		status = mount_start(o, seat, &m);
@@ -183,8 +188,11 @@ int main(int argc, char **argv)
 	struct options o;
 	struct seat seat;
 	bool seated = supervise_seat(&seat);
-	int status = options_parse(argc, argv, seated, &o);
+	int status;
 
+	if (supervise_asked(argc, argv, &status))
+		return status;
+	status = options_parse(argc, argv, seated, &o);
 	if (status != OPTIONS_RUN)
 		return status;
 	report_fuse();

@@ -42,9 +42,11 @@ static void put_mount(FILE *out, const struct daemon *d)
 {
 	fprintf(out,
 		"\"mount\": {\"pid\": %d, \"uptime_s\": %lld, \"supervisor\": %d, "
-		"\"takeovers\": %" PRIu64 ", \"mountpoint\": ",
+		"\"takeovers\": %" PRIu64 ", \"restarts_refused\": %" PRIu64
+		", \"mountpoint\": ",
 		(int)getpid(), (long long)(time(NULL) - d->started),
-		keep_is_open() ? (int)getppid() : 0, keep_takeovers());
+		keep_is_open() ? (int)getppid() : 0, keep_takeovers(),
+		keep_restarts_refused());
 	put_json_string(out, d->mountpoint);
 	fprintf(out,
 		", \"requests\": %" PRIu64 ", \"deferred\": %" PRIu64

@@ -29,6 +29,7 @@ struct queue_file {
 		bool cut; /* the line before was cut by a sync: what comes is its rest */
 	} now;
 };
+KEPT_SIZE(struct queue_state, 32);
 
 /* A write that is under way: n bytes at p, for the offset off. */
 struct queue_write {

@@ -33,6 +33,7 @@ struct position {
 	uint8_t now, reading; /* places: of the newest file; of the text at hand */
 	bool text; /* is there one? */
 };
+KEPT_SIZE(struct position, 240);
 
 struct stream {
 	struct source source; /* first: they are one */

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,7 +19,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SEAT_ENV "ROPEFS_SEAT" /* SUPERVISOR,CONNECTION,LOCK,KEEP */
+#define SEAT_ENV    "ROPEFS_SEAT" /* SUPERVISOR,CONNECTION,LOCK,KEEP */
+#define ASK_OPTION  "--takes-over"
+#define OWN_PROGRAM "/proc/self/exe" /* also when another one is installed in its place */
 
 enum {
 	LOOK_MS = 250, /* how soon a worker that is stuck while it dies is noticed */
@@ -39,6 +42,7 @@ struct supervisor {
 	int ours, theirs; /* ends of the workers' socket */
 	int connection, lock, keep;
 	pid_t worker;
+	pid_t asked; /* whether the program can take over, before a restart; 0: nobody */
 	bool ready; /* the worker serves */
 	bool ending; /* it will end by itself, or has been asked to */
 	unsigned failures;
@@ -119,8 +123,28 @@ static void worker_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+bool supervise_asked(int argc, char **argv, int *ret)
+{
+	if (argc != 3 || strcmp(argv[1], ASK_OPTION) != 0)
+		return false;
+	*ret = strtoull(argv[2], NULL, 16) != keep_stamp();
+	return true;
+}
+
+static void exec_question(struct supervisor *s)
+{
+	char stamp[32];
+	char *const argv[] = { s->argv[0], (char *)(uintptr_t)ASK_OPTION, stamp, NULL };
+
+	snprintf(stamp, sizeof(stamp), "%" PRIx64, keep_stamp());
+	worker_signals();
+	execv(s->exe, argv);
+	_exit(1);
+}
+
 static void exec_worker(struct supervisor *s)
 {
+	const char *program = s->failures ? OWN_PROGRAM : s->exe;
 	char words[64];
 
 	snprintf(words, sizeof(words), "%d,%d,%d,%d", s->theirs, s->connection, s->lock,
@@ -131,8 +155,8 @@ static void exec_worker(struct supervisor *s)
 	fcntl(s->keep, F_SETFD, 0);
 	setenv(SEAT_ENV, words, 1);
 	worker_signals();
-	execv(s->exe, s->argv);
-	report("%s: %s", s->exe, strerror(errno));
+	execv(program, s->argv);
+	report("%s: %s", program, strerror(errno));
 	_exit(1);
 }
 
@@ -327,6 +351,38 @@ static int worker_ended(struct supervisor *s, int status)
 	return go_on(s) ? -1 : 1;
 }
 
+static void refuse_restart(struct supervisor *s)
+{
+	report("%s: not restarted: %s can't take over from the version that runs; "
+	       "unmount "
+	       "and mount again",
+	       s->o->mountpoint, s->exe);
+	keep_refuse_restart();
+}
+
+/* A new daemon is wanted: can it go on? Else this one had better stay. */
+static void ask(struct supervisor *s)
+{
+	if (s->asked)
+		return;
+	s->asked = fork();
+	if (s->asked == 0)
+		exec_question(s);
+	if (s->asked > 0)
+		return;
+	s->asked = 0;
+	refuse_restart(s);
+}
+
+static void answered(struct supervisor *s, int status)
+{
+	s->asked = 0;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		refuse_restart(s);
+	else if (s->worker)
+		kill(s->worker, SIGUSR1);
+}
+
 static int reap(struct supervisor *s)
 {
 	int status, r = -1;
@@ -335,6 +391,8 @@ static int reap(struct supervisor *s)
 	while (r < 0 && (pid = waitpid(-1, &status, WNOHANG)) > 0)
 		if (pid == s->worker)
 			r = worker_ended(s, status);
+		else if (pid == s->asked)
+			answered(s, status);
 	if (r < 0 && s->ready && s->worker && is_stuck(s->worker)) {
 		report("%s: the daemon was killed; another takes over", s->o->mountpoint);
 		r = go_on(s) ? -1 : 1;
@@ -370,9 +428,12 @@ static void take_signals(struct supervisor *s)
 	while (read(s->signals, &got, sizeof(got)) == sizeof(got)) {
 		if (got.ssi_signo == SIGCHLD || !s->worker)
 			continue;
-		/* One that makes place for another may die, or hang, as at any other time. */
-		s->ending |= got.ssi_signo != SIGUSR1;
-		kill(s->worker, got.ssi_signo == SIGUSR1 ? SIGUSR1 : SIGTERM);
+		if (got.ssi_signo == SIGUSR1) {
+			ask(s);
+			continue;
+		}
+		s->ending = true;
+		kill(s->worker, SIGTERM);
 	}
 }
 

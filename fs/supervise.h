@@ -10,6 +10,10 @@
  *	          ends with the worker that ends by itself; when none comes up, closes the
  *	          connection, so that nobody waits for ever
  *
+ * The next worker is the program as it is installed by then. It may be of a version that can't go
+ * on with what this one leaves (keep_stamp()): a restart is refused before anything is ended, and
+ * after a death the supervisor's own program goes on, as when the installed one does not come up.
+ *
  * Programs see a pause. What they were told is done was in the log's file before they were told
  * (ropefs_opts.push), so a kill loses none of it; each request is done once (keep.h). Inodes
  * that the kernel knows stay until it forgets them (inodes_inherit(), keep_orphans).
@@ -35,6 +39,10 @@ int supervise(const struct options *o, char **argv, int first_word, int ready_fd
 	      int (*first)(const struct options *o, const struct seat *seat));
 /* Is this process a worker that a supervisor started to take over? *ret is filled then. */
 bool supervise_seat(struct seat *ret);
+
+/* Is this process the question of a supervisor, whether this program can take over (the command
+ * line is "ropefs --takes-over STAMP")? *ret: the exit status. */
+bool supervise_asked(int argc, char **argv, int *ret);
 
 /* For workers. The mount answers: connection and lock are -1 where the supervisor has them. */
 void seat_ready(const struct seat *seat, int connection, int lock);

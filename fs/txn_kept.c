@@ -44,11 +44,13 @@ struct record {
 	uint64_t arg;
 	uint8_t p[]; /* n bytes, up to a multiple of 8 */
 };
+KEPT_SIZE(struct record, 16);
 
 struct area {
 	struct answer answers[ANSWERS];
 	uint8_t records[];
 };
+KEPT_SIZE(struct area, 1536);
 
 static uint64_t request_now(void)
 {

@@ -24,12 +24,14 @@ struct member {
 	bool edited;
 	bool is_dir;
 };
+KEPT_SIZE(struct member, 24);
 
 /* A name that the commit changes: the kernel forgets what it knows of it then. */
 struct txn_name {
 	uint64_t dir, ino; /* ino: of what has, or had it; 0: nothing */
 	char name[ROPEFS_NAME_MAX + 1];
 };
+KEPT_SIZE(struct txn_name, 272);
 
 /* What the row of a transaction says (kept.h). */
 struct txn_state {
@@ -41,6 +43,7 @@ struct txn_state {
 	int32_t result; /* of the commit */
 	bool over;
 };
+KEPT_SIZE(struct txn_state, 48);
 
 struct txn {
 	uint64_t id;

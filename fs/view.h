@@ -61,6 +61,7 @@ struct view_kept {
 	uint32_t uid, gid; /* who opened it */
 	char name[ROPEFS_NAME_MAX + 1];
 };
+KEPT_SIZE(struct view_kept, 280);
 
 void views_init(struct views *v);
 void views_release(struct views *v);

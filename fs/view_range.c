@@ -98,6 +98,7 @@ struct range_kept {
 	uint64_t stage;
 	bool cut_if_unwritten;
 };
+KEPT_SIZE(struct range_kept, 296);
 
 struct range_state {
 	uint64_t from, placed;
@@ -105,6 +106,7 @@ struct range_state {
 	bool etag_is_old; /* that of before a commit that is made */
 	char etag[ROPEFS_ETAG_MAX];
 };
+KEPT_SIZE(struct range_state, 64);
 
 static struct range_state state_of(const struct view_file *f)
 {

@@ -19,6 +19,8 @@ struct stream_kept {
 	uint64_t from;
 	uint64_t n_groups; /* of who opened it; in the row's area */
 };
+KEPT_SIZE(struct stream_kept, 296);
+KEPT_SIZE(struct noted, 280);
 
 static struct stream *stream_of(const struct fuse_file_info *fi)
 {

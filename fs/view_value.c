@@ -43,6 +43,7 @@ struct value_file {
 		bool dirty; /* written, and not yet taken effect */
 	} now, before; /* before: as of the request that is under way */
 };
+KEPT_SIZE(struct value_state, 16);
 
 static uint8_t *bytes_of(const struct value_file *f)
 {
@@ -295,6 +296,7 @@ struct value_kept {
 	struct view_kept view; /* first */
 	bool writes, stride;
 };
+KEPT_SIZE(struct value_kept, 288);
 
 static void keep_row(struct value_file *f)
 {

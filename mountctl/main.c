@@ -42,7 +42,8 @@ static const struct verb verbs[] = {
 	{ "restart", "MOUNT", "replace the daemon of a supervised mount",
 	  "A new daemon, of the program as it is installed now, takes the mount over.\n"
 	  "Programs that use it see a pause. The mount must have been made with\n"
-	  "-o supervise=on.\n"
+	  "-o supervise=on. A version that can't take over from the one that runs is\n"
+	  "refused, and nothing changes: then unmount and mount again.\n"
 	  "\n"
 	  "Example: ropectl restart /mnt/data\n",
 	  verb_restart },

@@ -256,18 +256,24 @@ int verb_umount(const struct verb *verb, int argc, char **argv)
 }
 
 /* Until another daemon answers. */
-static int wait_for_next(const struct mount *m, pid_t before)
+static int wait_for_next(const struct mount *m, const struct mount_processes *before)
 {
 	const struct timespec pause = { 0, 50000000 };
 
 	for (unsigned i = 0; i < RESTART_TRIES; i++) {
-		pid_t now = mount_processes(m).daemon;
+		struct mount_processes now = mount_processes(m);
 
-		if (now > 0 && now != before) {
-			printf("%s: daemon %ld took over from %ld\n", m->dir, (long)now,
-			       (long)before);
+		if (now.daemon > 0 && now.daemon != before->daemon) {
+			printf("%s: daemon %ld took over from %ld\n", m->dir,
+			       (long)now.daemon, (long)before->daemon);
 			return EXIT_DONE;
 		}
+		if (now.refused > before->refused)
+			return term_say(
+				"%s: the ropefs that is installed now can't take "
+				"over this mount from the version that runs, which "
+				"goes on; unmount and mount again",
+				m->dir);
 		nanosleep(&pause, NULL);
 	}
 	return term_say("%s: no other daemon came up; the system's log may say why",
@@ -293,7 +299,7 @@ int verb_restart(const struct verb *verb, int argc, char **argv)
 	else if (kill(p.supervisor, SIGUSR1) < 0)
 		status = term_fail_errno(errno, "telling the supervisor");
 	else
-		status = wait_for_next(&m, p.daemon);
+		status = wait_for_next(&m, &p);
 	mount_release(&m);
 	return status;
 }

@@ -338,11 +338,11 @@ char *mount_read_file(const struct mount *m, const char *name)
 	return text;
 }
 
-static pid_t pid_of(const cJSON *json, const char *name)
+static int64_t number_of(const cJSON *json, const char *name)
 {
-	const cJSON *pid = cJSON_GetObjectItemCaseSensitive(json, name);
+	const cJSON *number = cJSON_GetObjectItemCaseSensitive(json, name);
 
-	return cJSON_IsNumber(pid) ? (pid_t)pid->valuedouble : 0;
+	return cJSON_IsNumber(number) ? (int64_t)number->valuedouble : 0;
 }
 
 struct mount_processes mount_processes(const struct mount *m)
@@ -351,7 +351,9 @@ struct mount_processes mount_processes(const struct mount *m)
 	char *text = mount_read_file(m, "status");
 	cJSON *json = text ? cJSON_Parse(text) : NULL;
 	const cJSON *mount = cJSON_GetObjectItemCaseSensitive(json, "mount");
-	struct mount_processes p = { pid_of(mount, "pid"), pid_of(mount, "supervisor") };
+	struct mount_processes p = { (pid_t)number_of(mount, "pid"),
+				     (pid_t)number_of(mount, "supervisor"),
+				     number_of(mount, "restarts_refused") };
 
 	cJSON_Delete(json);
 	free(text);

@@ -41,6 +41,7 @@ char *mount_read_file(const struct mount *m, const char *name);
 struct mount_processes {
 	pid_t daemon;
 	pid_t supervisor; /* 0: none */
+	int64_t refused; /* restarts, as the program installed now can't take over */
 };
 struct mount_processes mount_processes(const struct mount *m);
 /* The process that ends when the store has been closed. */

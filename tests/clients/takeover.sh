@@ -128,6 +128,37 @@ done_by TXN_LOST=1 lost lost "one that can't be taken over is refused, and begun
 # Killed at each step of a transaction: between two changes of one edit, before each answer.
 done_by DIE_CHANGED=200 steps changed "transactions go on, killed between changes" 6
 done_by DIE_UNANSWERED=200 steps unanswered "transactions go on, killed before answers" 6
+
+# --- another version is installed meanwhile ---
+
+installed=$(for_others "$ROPEFS")
+ROPEFS=$installed fs_start -o supervise=on,memory=64M || exit 1
+mv "$installed" "$T/before"
+installs() {	# TEXT: of the program
+	printf '#!/bin/sh\n%s\n' "$1" >"$installed.new"
+	chmod 755 "$installed.new"
+	mv "$installed.new" "$installed"
+}
+exec 7>>"$MNT/held"
+first=$(fs_pid)
+installs 'exit 1'
+fails "a program that does not know of takeovers takes none over" "unmount and mount again" \
+	timeout 100 "$ROPECTL" restart "$MNT"
+installs "ROPEFS_TEST_KEEP_VERSION=0 exec '$T/before' \"\$@\""
+fails "nor does a version that reads other memory" "unmount and mount again" \
+	timeout 100 "$ROPECTL" restart "$MNT"
+is "the daemon goes on" "$(fs_pid)" "$first"
+ok "and open files with it" eval 'echo before >&7'
+killed
+ok "after its death that version is not let at it" eval 'echo after >&7'
+[[ $(fs_pid) != "$first" ]] && ! grep -q KEEP_VERSION "/proc/$(fs_pid)/environ"
+result $? "but one of the version before" "$first, then $(fs_pid)"
+installs "exec '$T/before' \"\$@\""
+ok "the same version takes over" timeout 100 "$ROPECTL" restart "$MNT"
+echo last >&7
+exec 7>&-
+is "and all is there" "$(tr '\n' ' ' <"$MNT/held")" "before after last "
+ok "umount" ended
 fs_start -o supervise=on,memory=64M || exit 1
 
 # --- more open files than there are rows for ---
