@@ -2,14 +2,9 @@
 
 #include "fs/daemon.h"
 #include "fs/notify.h"
+#include "fs/signals.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <signal.h>
-#include <stdio.h>
-#include <unistd.h>
-
-enum { LOOK_US = 200000 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static TAILQ_HEAD(, task) waiting = TAILQ_HEAD_INITIALIZER(waiting);
@@ -22,31 +17,6 @@ static bool take_off_locked(struct task *t)
 		TAILQ_REMOVE(&waiting, t, far);
 	t->far_listed = false;
 	return listed;
-}
-
-/* What a program goes on after as if nothing had been. */
-static const int passing[] = { SIGCHLD, SIGCONT, SIGIO,	 SIGPROF,   SIGSTOP, SIGTSTP,
-			       SIGTTIN, SIGTTOU, SIGURG, SIGVTALRM, SIGWINCH };
-
-/* Do only such signals wait for the thread? One that dies has SIGKILL, whatever it dies of. */
-static bool goes_on(pid_t thread)
-{
-	uint64_t set, pending = 0;
-	char path[64], line[256];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)thread);
-	f = thread > 0 ? fopen(path, "re") : NULL;
-	if (!f)
-		return false;
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "SigPnd: %" SCNx64, &set) == 1 ||
-		    sscanf(line, "ShdPnd: %" SCNx64, &set) == 1)
-			pending |= set;
-	fclose(f);
-	for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
-		pending &= ~(UINT64_C(1) << (passing[i] - 1));
-	return !pending;
 }
 
 static struct task *find_locked(fuse_req_t req)
@@ -80,8 +50,6 @@ static void end_locked(struct task *t)
 		pages_drop(d, ino, from);
 }
 
-static bool watched; /* there is a thread that looks after those with `passed` */
-
 /* One that does not go on after all. *ret_left: others might. */
 static struct task *find_ended_locked(bool *ret_left)
 {
@@ -90,60 +58,42 @@ static struct task *find_ended_locked(bool *ret_left)
 	*ret_left = false;
 	TAILQ_FOREACH(t, &waiting, far)
 	{
-		if (t->passed && !goes_on(fuse_req_ctx(t->req)->pid))
+		if (t->passed && !signals_pass(fuse_req_ctx(t->req)->pid, SIGNALS_ANSWER))
 			break;
 		*ret_left |= t->passed;
 	}
 	return t;
 }
 
-static void *watch(void *arg)
+static bool look(struct signals_watch *w)
 {
-	bool left = true;
+	struct task *t;
+	bool left;
 
-	(void)arg;
-	pthread_setname_np(pthread_self(), "ropefs-signals");
-	while (left) {
-		struct task *t;
-
-		usleep(LOOK_US);
-		pthread_mutex_lock(&mutex);
-		t = find_ended_locked(&left);
-		watched = left || t;
-		left = watched;
-		if (t)
-			end_locked(t);
-		else
-			pthread_mutex_unlock(&mutex);
-	}
-	return NULL;
+	pthread_mutex_lock(&mutex);
+	t = find_ended_locked(&left);
+	left |= t != NULL;
+	w->on = left;
+	if (t)
+		end_locked(t);
+	else
+		pthread_mutex_unlock(&mutex);
+	return left;
 }
 
-/* False: there is no thread to look after it. */
-static bool pass_locked(struct task *t)
-{
-	pthread_t thread;
+static struct signals_watch watch = { .look = look };
 
-	if (!watched && pthread_create(&thread, NULL, watch, NULL) == 0) {
-		pthread_detach(thread);
-		watched = true;
-	}
-	t->passed = watched;
-	return watched;
-}
-
-/* A program is not ready for EINTR of a file: who stops one and lets it go on, or who has timers
- * and children, does not mean the read. The kernel tells of the first signal only, so that we look
- * for those that come after one that passes. */
 static void interrupted(fuse_req_t req, void *arg)
 {
-	bool passes = goes_on(fuse_req_ctx(req)->pid);
+	bool passes = signals_pass(fuse_req_ctx(req)->pid, SIGNALS_ANSWER);
 	struct task *t;
 
 	(void)arg;
 	pthread_mutex_lock(&mutex);
 	t = find_locked(req);
-	if (t && !(passes && pass_locked(t)))
+	if (t)
+		t->passed = passes && signals_watch_locked(&watch);
+	if (t && !t->passed)
 		end_locked(t);
 	else
 		pthread_mutex_unlock(&mutex);

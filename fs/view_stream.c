@@ -2,6 +2,7 @@
 
 #include "fs/daemon.h"
 #include "fs/events.h"
+#include "fs/far.h"
 #include "fs/handles.h"
 #include "fs/ops.h"
 #include "fs/queue_ioctl.h"
@@ -42,24 +43,37 @@ static void back_to(struct place *at, const struct position *before)
 	at->next = at->at = 0;
 }
 
+static void go_back(struct stream *s, const struct position *before)
+{
+	for (unsigned i = 0; i < PLACES; i++)
+		back_to(&s->p.places[i], before);
+	s->p.given = before->given;
+	s->p.delivered = before->delivered;
+	s->p.text_from = before->text_from;
+	s->p.text_at = before->text_at;
+	s->p.reading = before->reading;
+	s->p.text = s->remake = before->text;
+	s->was = s->p;
+	s->out.n = 0;
+	stream_say_place(s);
+}
+
 static void again(struct source *source)
 {
 	struct stream *s = (struct stream *)source;
 	struct position before;
 	bool done;
 
-	if (!kept_resent(&s->kept, &done, &before, sizeof(before)))
-		return;
-	for (unsigned i = 0; i < PLACES; i++)
-		back_to(&s->p.places[i], &before);
-	s->p.given = before.given;
-	s->p.delivered = before.delivered;
-	s->p.text_from = before.text_from;
-	s->p.text_at = before.text_at;
-	s->p.reading = before.reading;
-	s->p.text = s->remake = before.text;
-	s->was = s->p;
-	s->out.n = 0;
+	if (kept_resent(&s->kept, &done, &before, sizeof(before)))
+		go_back(s, &before);
+}
+
+static void undo(struct source *source)
+{
+	struct stream *s = (struct stream *)source;
+	struct position before = s->was;
+
+	go_back(s, &before);
 }
 
 static void stream_free(struct source *source)
@@ -72,6 +86,7 @@ static void stream_free(struct source *source)
 	caller_release(&s->caller);
 	free(s->out.p);
 	free(s->scratch);
+	pthread_mutex_destroy(&s->said_mutex);
 	free(s);
 }
 
@@ -186,11 +201,13 @@ static struct stream *stream_new(struct daemon *d, const struct view *v,
 	if (!s)
 		return NULL;
 	source_init(&s->source, d);
+	pthread_mutex_init(&s->said_mutex, NULL);
 	s->source.fill = stream_fill;
 	s->source.ready = stream_ready;
 	s->source.free = stream_free;
 	s->source.giving = stream_giving;
 	s->source.again = again;
+	s->source.undo = undo;
 	for (unsigned i = 0; i < PLACES; i++)
 		s->files[i].source = &s->source;
 	s->dir_entry.source = &s->source;
@@ -215,6 +232,7 @@ static void stream_keep(struct stream *s)
 	view_keep(&s->view, s->caller.uid, s->caller.gid, &fixed.view);
 	kept_new(&s->kept, &fixed, sizeof(fixed));
 	s->was = s->p;
+	stream_say_place(s);
 	if (s->kept.row && at + n && !kept_area(&s->kept, at + n))
 		kept_free(&s->kept);
 	if (s->kept.row && n)
@@ -262,6 +280,7 @@ int view_stream_restore(struct daemon *d, const struct kept_file *k)
 	s->from = fixed->from;
 	memcpy(&s->p, k->state, sizeof(s->p));
 	s->was = s->p;
+	stream_say_place(s);
 	s->remake = s->p.text;
 	r = s->follow ? start_following(s) : 0;
 	if (r >= 0 && s->follow)
@@ -372,40 +391,72 @@ static ssize_t fill_at(struct stream *s, uint64_t off, void *p, size_t n, bool f
 	return r > 0 ? stream_fill(&s->source, p, n, false) : r;
 }
 
-static void read_in(struct task *t, bool far);
-
-static void read_far(struct task *t)
+static ssize_t fill_task(struct stream *s, struct task *t, void *p, bool far)
 {
-	read_in(t, true);
-}
-
-static void read_waiting(struct task *t)
-{
-	read_in(t, false);
-}
-
-static void read_in(struct task *t, bool far)
-{
-	struct stream *s = stream_of(&t->fi);
 	size_t n = t->n < ROPEFS_WRITE_MAX ? t->n : ROPEFS_WRITE_MAX;
-	void *p = loop_buffer();
-	ssize_t r;
 
-	pthread_mutex_lock(&s->source.mutex);
-	again(&s->source);
-	r = p ? fill_at(s, t->off, p, n, far) : -ENOMEM;
-	if (r == -EREMOTE) {
-		pthread_mutex_unlock(&s->source.mutex);
-		task_run_far(t, read_far);
-		return;
-	}
+	return p ? fill_at(s, t->off, p, n, far) : -ENOMEM;
+}
+
+/* With the source's mutex. */
+static void send_locked(struct stream *s, struct task *t, const void *p, ssize_t r)
+{
 	if (r > 0) {
 		s->p.given += (uint64_t)r;
 		stream_giving(&s->source, t->unique);
 	}
 	reply_read(t->req, p, r);
-	pthread_mutex_unlock(&s->source.mutex);
 	task_free(t);
+}
+
+/* Without the mutex, as who waits for the bucket waits for long. */
+static void fill_far(struct stream *s, struct task *t)
+{
+	void *p = loop_buffer();
+	ssize_t r;
+
+	pthread_mutex_lock(&s->source.mutex);
+	source_fill_begin(&s->source);
+	again(&s->source);
+	ropefs_asked_at(t->asked_ns);
+	r = fill_task(s, t, p, true);
+	ropefs_asked_at(0);
+	source_fill_end(&s->source);
+	if (far_end(t))
+		send_locked(s, t, p, r);
+	else
+		undo(&s->source);
+	pthread_mutex_unlock(&s->source.mutex);
+}
+
+/* Once a signal has ended the read, the file may be closed. */
+static void read_far(struct task *t)
+{
+	struct stream *s = stream_of(&t->fi);
+
+	if (far_begin(t))
+		fill_far(s, t);
+	source_put(&s->source);
+}
+
+static void read_waiting(struct task *t)
+{
+	struct stream *s = stream_of(&t->fi);
+	void *p = loop_buffer();
+	ssize_t r = -EREMOTE;
+
+	pthread_mutex_lock(&s->source.mutex);
+	if (!s->source.filling) {
+		again(&s->source);
+		r = fill_task(s, t, p, false);
+	}
+	if (r != -EREMOTE)
+		send_locked(s, t, p, r);
+	pthread_mutex_unlock(&s->source.mutex);
+	if (r != -EREMOTE)
+		return;
+	source_get(&s->source);
+	far_run(t, read_far);
 }
 
 static void stream_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
@@ -440,13 +491,44 @@ static void stream_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 		poll_always(req, ph);
 }
 
+static void release(struct stream *s)
+{
+	stop_following(s);
+	source_put(&s->source);
+}
+
+/* A read that a signal has ended still waits for the bucket. */
+static void release_waiting(struct task *t)
+{
+	struct stream *s = stream_of(&t->fi);
+
+	pthread_mutex_lock(&s->source.mutex);
+	source_fill_begin(&s->source);
+	source_fill_end(&s->source);
+	pthread_mutex_unlock(&s->source.mutex);
+	release(s);
+	task_free(t);
+}
+
 static void stream_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct stream *s = stream_of(fi);
+	struct task *t = NULL;
+	bool filling;
 
 	(void)ino;
-	stop_following(s);
-	source_put(&s->source);
+	pthread_mutex_lock(&s->source.mutex);
+	s->closed = true;
+	filling = s->source.filling;
+	pthread_mutex_unlock(&s->source.mutex);
+	if (filling)
+		t = task_new(s->source.d, NULL, NULL, 0);
+	if (t) {
+		t->fi = *fi;
+		task_run_far(t, release_waiting);
+	} else if (!filling) { /* without memory it stays */
+		release(s);
+	}
 	fuse_reply_err(req, 0);
 }
 
@@ -472,10 +554,10 @@ static void stream_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg
 	(void)ino;
 	(void)arg;
 	(void)flags;
-	pthread_mutex_lock(&s->source.mutex);
-	q.ino = stream_now(s)->ino;
-	q.read_to = s->p.delivered;
-	source_unlock(&s->source);
+	pthread_mutex_lock(&s->said_mutex);
+	q.ino = s->said.ino;
+	q.read_to = s->said.read_to;
+	pthread_mutex_unlock(&s->said_mutex);
 	if (!queue_ioctl(req, &q))
 		fuse_reply_err(req, ENOTTY);
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 struct blocked {
@@ -18,18 +19,50 @@ struct blocked {
 	uint64_t unique; /* keep.h */
 	size_t n;
 	bool late; /* it came while another was read: again() has not been asked yet */
+	bool passed; /* a signal came that ends nothing */
 };
-
-void waits_init(struct waits *w)
-{
-	pthread_mutex_init(&w->mutex, NULL);
-	TAILQ_INIT(&w->all);
-}
 
 static void take_off_locked(struct waits *w, struct blocked *b)
 {
 	TAILQ_REMOVE(&w->all, b, all);
 	TAILQ_REMOVE(&b->source->reads, b, mine);
+}
+
+static bool goes_on(const struct blocked *b)
+{
+	return signals_pass(fuse_req_ctx(b->req)->pid, SIGNALS_NEWS);
+}
+
+/* Of struct signals_watch. */
+static bool look(struct signals_watch *watch)
+{
+	struct waits *w = (struct waits *)((char *)watch - offsetof(struct waits, watch));
+	struct blocked *b;
+	bool left = false;
+
+	pthread_mutex_lock(&w->mutex);
+	TAILQ_FOREACH(b, &w->all, all)
+	{
+		if (b->passed && !goes_on(b))
+			break;
+		left |= b->passed;
+	}
+	if (b)
+		take_off_locked(w, b);
+	left |= b != NULL;
+	watch->on = left;
+	pthread_mutex_unlock(&w->mutex);
+	if (b)
+		fuse_reply_err(b->req, EINTR);
+	free(b);
+	return left;
+}
+
+void waits_init(struct waits *w)
+{
+	pthread_mutex_init(&w->mutex, NULL);
+	TAILQ_INIT(&w->all);
+	w->watch = (struct signals_watch) { .look = look };
 }
 
 void waits_release(struct waits *w)
@@ -41,6 +74,7 @@ void waits_release(struct waits *w)
 		fuse_reply_err(b->req, ENOTCONN);
 		free(b);
 	}
+	signals_watch_stop(&w->watch);
 	pthread_mutex_destroy(&w->mutex);
 }
 
@@ -48,9 +82,11 @@ void source_init(struct source *s, struct daemon *d)
 {
 	s->d = d;
 	pthread_mutex_init(&s->mutex, NULL);
+	pthread_cond_init(&s->filled, NULL);
 	TAILQ_INIT(&s->reads);
 	s->giving = NULL;
 	s->again = NULL;
+	s->undo = NULL;
 	s->poll = NULL;
 	s->handed_on = s->filling = false;
 	atomic_init(&s->woken, false);
@@ -68,8 +104,16 @@ void source_put(struct source *s)
 		return;
 	if (s->poll)
 		fuse_pollhandle_destroy(s->poll);
+	pthread_cond_destroy(&s->filled);
 	pthread_mutex_destroy(&s->mutex);
 	s->free(s);
+}
+
+/* A signal has come: does the read wait on? */
+static bool passes_locked(struct waits *w, struct blocked *b)
+{
+	b->passed = goes_on(b) && signals_watch_locked(&w->watch);
+	return b->passed;
 }
 
 /* Called by libfuse with its lock of the request held; the request may be answered already. */
@@ -82,6 +126,8 @@ static void interrupted(fuse_req_t req, void *arg)
 	TAILQ_FOREACH(b, &w->all, all)
 	if (b->req == req)
 		break;
+	if (b && passes_locked(w, b))
+		b = NULL;
 	if (b)
 		take_off_locked(w, b);
 	pthread_mutex_unlock(&w->mutex);
@@ -98,7 +144,7 @@ static void block(struct blocked *b, bool first)
 	bool signal;
 
 	pthread_mutex_lock(&w->mutex);
-	signal = fuse_req_interrupted(b->req);
+	signal = fuse_req_interrupted(b->req) && !passes_locked(w, b);
 	if (!signal) {
 		TAILQ_INSERT_TAIL(&w->all, b, all);
 		if (first)
@@ -120,6 +166,36 @@ static struct blocked *unblock_first(struct source *s)
 
 	pthread_mutex_lock(&w->mutex);
 	b = TAILQ_FIRST(&s->reads);
+	if (b)
+		take_off_locked(w, b);
+	pthread_mutex_unlock(&w->mutex);
+	return b;
+}
+
+/* The oldest read, which stays on the lists. false: there is none. */
+static bool first_waiting(struct source *s, struct blocked *ret)
+{
+	struct waits *w = &s->d->waits;
+	struct blocked *b;
+
+	pthread_mutex_lock(&w->mutex);
+	b = TAILQ_FIRST(&s->reads);
+	if (b)
+		*ret = *b;
+	pthread_mutex_unlock(&w->mutex);
+	return b;
+}
+
+/* That read, if no signal has ended it. */
+static struct blocked *unblock(struct source *s, uint64_t unique)
+{
+	struct waits *w = &s->d->waits;
+	struct blocked *b;
+
+	pthread_mutex_lock(&w->mutex);
+	TAILQ_FOREACH(b, &s->reads, mine)
+	if (b->unique == unique)
+		break;
 	if (b)
 		take_off_locked(w, b);
 	pthread_mutex_unlock(&w->mutex);
@@ -152,6 +228,21 @@ static void ask_late_again(struct source *s)
 	keep_request(current);
 }
 
+void source_fill_begin(struct source *s)
+{
+	while (s->filling)
+		pthread_cond_wait(&s->filled, &s->mutex);
+	s->filling = true;
+	pthread_mutex_unlock(&s->mutex);
+}
+
+void source_fill_end(struct source *s)
+{
+	pthread_mutex_lock(&s->mutex);
+	s->filling = false;
+	pthread_cond_broadcast(&s->filled);
+}
+
 /* With the mutex, which is let go of while this waits. */
 static ssize_t fill_locked(struct source *s, void *p, size_t n, bool nowait)
 {
@@ -160,11 +251,9 @@ static ssize_t fill_locked(struct source *s, void *p, size_t n, bool nowait)
 	assert(!s->filling);
 	if (!p || nowait)
 		return p ? s->fill(s, p, fill_max(n), true) : -ENOMEM;
-	s->filling = true;
-	pthread_mutex_unlock(&s->mutex);
+	source_fill_begin(s);
 	r = s->fill(s, p, fill_max(n), false);
-	pthread_mutex_lock(&s->mutex);
-	s->filling = false;
+	source_fill_end(s);
 	ask_late_again(s);
 	return r;
 }
@@ -195,25 +284,50 @@ static void hand_on_locked(struct source *s, ssize_t r)
 	run_in_worker(t, r, run_waiting);
 }
 
+static void send_locked(struct source *s, struct blocked *b, const void *p, ssize_t r)
+{
+	if (r > 0 && s->giving)
+		s->giving(s, b->unique);
+	reply_read(b->req, p, r);
+	free(b);
+}
+
 /* With the source's mutex held. Whatever needs the disk goes on in a worker. */
-static void answer_locked(struct source *s, bool nowait)
+static void answer_locked(struct source *s)
 {
 	void *p = loop_buffer();
 	struct blocked *b;
 	ssize_t r;
 
 	while ((b = unblock_first(s))) {
-		r = fill_locked(s, p, b->n, nowait);
+		r = fill_locked(s, p, b->n, true);
 		if (r == -EAGAIN || is_for_worker(r)) {
 			block(b, true);
 			if (r != -EAGAIN)
 				hand_on_locked(s, r);
 			break;
 		}
-		if (r > 0 && s->giving)
-			s->giving(s, b->unique);
-		reply_read(b->req, p, r);
-		free(b);
+		send_locked(s, b, p, r);
+	}
+}
+
+/* The same in a worker, which waits for the disk or the bucket, and a read can end meanwhile. */
+static void answer_waiting_locked(struct source *s)
+{
+	void *p = loop_buffer();
+	struct blocked copy, *b;
+	ssize_t r;
+
+	while (first_waiting(s, &copy)) {
+		r = fill_locked(s, p, copy.n, false);
+		if (r == -EAGAIN)
+			break;
+		assert(!is_for_worker(r));
+		b = unblock(s, copy.unique);
+		if (b)
+			send_locked(s, b, p, r);
+		else if (s->undo)
+			s->undo(s);
 	}
 }
 
@@ -229,7 +343,10 @@ static void serve(struct source *s, bool nowait)
 			return;
 		}
 		atomic_store(&s->woken, false);
-		answer_locked(s, nowait);
+		if (nowait)
+			answer_locked(s);
+		else
+			answer_waiting_locked(s);
 		if (s->poll && s->ready(s)) {
 			told = s->poll;
 			s->poll = NULL;

@@ -202,6 +202,8 @@ interrupted() { timeout 60 bash -c 'timeout -s INT 2 cat "$0" >"$1"; echo $?' "$
 is "a reader that waits can be interrupted" "$(interrupted f1)" 124
 is "one of a queue, too" "$(interrupted q/lines)" 124
 is "one of a view, too" "$(interrupted "f1@bytes=0..1000")" 124
+is "one of records, too" "$(interrupted "q/lines@records=0..9")" 124
+is "one that follows, too" "$(interrupted "q/lines@records=0..,follow")" 124
 ok "what is local waits for nothing" timeout 100 ls -l "$MNT/q"
 if ((${TEST_SECONDS:-0} >= 60)); then
 	many() {	# readers of what is not here; prints how they ended

@@ -16,7 +16,7 @@
 
 /* --- what waits.c asks of others --- */
 
-static atomic_int answers, bytes, refused;
+static atomic_int answers, bytes, refused, ended;
 static unsigned polled; /* events of the last poll */
 static int told; /* who polls, of news */
 static sem_t answered;
@@ -29,6 +29,7 @@ static void answer(ssize_t r)
 	atomic_fetch_add(&answers, 1);
 	atomic_fetch_add(&bytes, r > 0 ? (int)r : 0);
 	atomic_fetch_add(&refused, r == -EAGAIN);
+	atomic_fetch_add(&ended, r == -EINTR);
 	sem_post(&answered);
 }
 
@@ -53,11 +54,42 @@ int fuse_reply_poll(fuse_req_t req, unsigned events)
 	return 0;
 }
 
+static fuse_interrupt_func_t interrupt; /* of the last read */
+static void *interrupt_arg;
+static bool passes; /* what a signal does */
+static struct signals_watch *watch;
+
 void fuse_req_interrupt_func(fuse_req_t req, fuse_interrupt_func_t f, void *arg)
 {
 	(void)req;
-	(void)f;
-	(void)arg;
+	interrupt = f;
+	interrupt_arg = arg;
+}
+
+const struct fuse_ctx *fuse_req_ctx(fuse_req_t req)
+{
+	static const struct fuse_ctx ctx;
+
+	(void)req;
+	return &ctx;
+}
+
+bool signals_pass(pid_t thread, enum signals_wait wait)
+{
+	(void)thread;
+	ck_assert_int_eq(wait, SIGNALS_NEWS);
+	return passes;
+}
+
+bool signals_watch_locked(struct signals_watch *w)
+{
+	watch = w;
+	return w->on = true;
+}
+
+void signals_watch_stop(struct signals_watch *w)
+{
+	(void)w;
 }
 
 int fuse_req_interrupted(fuse_req_t req)
@@ -141,6 +173,7 @@ struct file {
 	struct source source; /* first */
 	atomic_int put, given;
 	atomic_int late; /* is put when there is nothing, just behind the question */
+	int taken; /* by the last fill() */
 	atomic_bool cold;
 	sem_t at_disk, disk; /* a read has come there, and may go on */
 };
@@ -167,7 +200,15 @@ static ssize_t fill(struct source *s, void *p, size_t n, bool nowait)
 	}
 	memset(p, 'x', n < (size_t)left ? n : (size_t)left);
 	atomic_fetch_add(&f->given, left);
+	f->taken = left;
 	return left;
+}
+
+static void undo(struct source *s)
+{
+	struct file *f = (struct file *)s;
+
+	atomic_fetch_sub(&f->given, f->taken);
 }
 
 static bool ready(struct source *s)
@@ -200,6 +241,7 @@ static void setup(void)
 	f.source.fill = fill;
 	f.source.ready = ready;
 	f.source.free = not_freed;
+	f.source.undo = undo;
 }
 
 static void *run_task(void *arg)
@@ -301,6 +343,45 @@ START_TEST(a_read_that_does_not_block_leaves_the_disk_to_a_worker)
 }
 END_TEST
 
+START_TEST(a_signal_ends_a_read_at_the_disk_whose_bytes_are_for_the_next)
+{
+	pthread_t worker;
+
+	source_read(&f.source, NULL, 4096, 0);
+	put(10, true);
+	ck_assert_int_eq(pthread_create(&worker, NULL, run_task, take_task()), 0);
+	sem_wait(&f.at_disk);
+	interrupt(NULL, interrupt_arg);
+	ck_assert_int_eq(atomic_load(&ended), 1);
+	source_read(&f.source, NULL, 4096, 0); /* waits for its turn */
+	ck_assert_int_eq(atomic_load(&answers), 1);
+	sem_post(&f.disk);
+	pthread_join(worker, NULL);
+	ck_assert_int_eq(atomic_load(&answers), 2);
+	ck_assert_int_eq(atomic_load(&bytes), 10);
+}
+END_TEST
+
+/* The kernel tells of no other: it is looked for. */
+START_TEST(a_signal_that_passes_ends_no_read_but_one_that_comes_later_does)
+{
+	passes = true;
+	source_read(&f.source, NULL, 4096, 0);
+	source_read(&f.source, NULL, 4096, 0);
+	interrupt(NULL, interrupt_arg);
+	ck_assert_int_eq(atomic_load(&answers), 0);
+	ck_assert(watch && watch->look(watch));
+	ck_assert_int_eq(atomic_load(&answers), 0);
+	passes = false;
+	ck_assert(watch->look(watch));
+	ck_assert_int_eq(atomic_load(&ended), 1);
+	ck_assert(!watch->look(watch)); /* the other one had no signal */
+	put(10, false);
+	ck_assert_int_eq(atomic_load(&answers), 2);
+	ck_assert_int_eq(atomic_load(&bytes), 10);
+}
+END_TEST
+
 enum { RECORDS = 20000 };
 
 static void *writer_main(void *arg)
@@ -348,6 +429,9 @@ int main(void)
 	tcase_add_test(tc, who_asks_does_not_wait_for_a_reader_at_the_disk);
 	tcase_add_test(tc, no_news_is_lost_meanwhile);
 	tcase_add_test(tc, a_read_that_does_not_block_leaves_the_disk_to_a_worker);
+	tcase_add_test(tc, a_signal_ends_a_read_at_the_disk_whose_bytes_are_for_the_next);
+	tcase_add_test(tc,
+		       a_signal_that_passes_ends_no_read_but_one_that_comes_later_does);
 	tcase_add_test(threads, threads_lose_no_news);
 	suite_add_tcase(s, tc);
 	suite_add_tcase(s, threads);
