@@ -24,7 +24,8 @@ enum {
 };
 
 #define DIE_ENV                                                                          \
-	"ROPEFS_TEST_DIE_CHANGED" /* for tests: so many die, each having made a change */
+	"ROPEFS_TEST_DIE_CHANGED" /* for tests: so many die at a change, one after another */
+enum { DIE_BEFORE, DIE_MADE, DIE_NOTED, DIE_PLACES };
 
 struct step {
 	uint64_t unique; /* of the request; without UNIQUE_RESENT */
@@ -162,6 +163,13 @@ void kept_step(struct kept *k, uint64_t unique, const void *before, const void *
 	flip(k->row);
 }
 
+static void die_for_test(unsigned place)
+{
+	if (dying > keep_takeovers() && keep_takeovers() % DIE_PLACES == place &&
+	    !(keep_current() & UNIQUE_RESENT))
+		raise(SIGKILL);
+}
+
 void kept_change(struct kept *k, const void *before, const void *after, size_t n)
 {
 	struct step *s;
@@ -172,6 +180,7 @@ void kept_change(struct kept *k, const void *before, const void *after, size_t n
 	s->is_change = true;
 	flip(k->row);
 	ropefs_note_lsn(&s->lsn);
+	die_for_test(DIE_BEFORE);
 }
 
 void kept_changed(struct kept *k, bool made)
@@ -184,9 +193,9 @@ void kept_changed(struct kept *k, bool made)
 	s = step_now(k->row);
 	assert(s->is_change);
 	if (made) {
+		die_for_test(DIE_MADE);
 		s->done = true;
-		if (dying > keep_takeovers() && !(keep_current() & UNIQUE_RESENT))
-			raise(SIGKILL);
+		die_for_test(DIE_NOTED);
 		return;
 	}
 	put_step(k->row, s->unique, s->before, s->before, s->n);
