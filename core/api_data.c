@@ -215,12 +215,26 @@ static void note_damage(struct ropefs *fs, uint64_t ino)
 	event_raise_named(fs, "damage", ino, path, text);
 }
 
+static _Thread_local uint64_t asked_ns;
+static _Thread_local bool stays_near;
+
+void ropefs_asked_at(uint64_t mono_ns)
+{
+	asked_ns = mono_ns;
+}
+
+void ropefs_stay_near(bool near)
+{
+	stays_near = near;
+}
+
 static int read_once(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
 		     unsigned flags)
 {
 	struct remote *remote = fs->remote;
 	struct plan plan;
 	struct inode *in;
+	bool nowait;
 	int r;
 
 	remote_note_use(fs);
@@ -240,9 +254,11 @@ static int read_once(struct ropefs *fs, uint64_t ino, struct reading *rd, void *
 	if (r >= 0 && rd->n)
 		r = rope_each(&fs->env, &in->row.rope, rd->at, rd->n, plan_extent, &plan);
 	lock_drop(&fs->engine);
+	nowait = flags & ROPEFS_NOWAIT || (stays_near && plan_is_far(&plan));
 	if (r >= 0)
-		r = plan_read(&plan, flags & ROPEFS_NOWAIT);
-	if (r == -EAGAIN && flags & ROPEFS_FAR && plan_is_far(&plan))
+		r = plan_read(&plan, nowait);
+	if (r == -EAGAIN && (flags & ROPEFS_FAR || !(flags & ROPEFS_NOWAIT)) &&
+	    plan_is_far(&plan))
 		r = -EREMOTE;
 	if (r >= 0 && remote && atomic_load(&remote->reads_fail) && plan_is_far(&plan))
 		remote_note_read(remote, NULL);
@@ -258,13 +274,6 @@ static bool is_remote_error(int r)
 }
 
 #define RENEWALS_MAX 8u
-
-static _Thread_local uint64_t asked_ns;
-
-void ropefs_asked_at(uint64_t mono_ns)
-{
-	asked_ns = mono_ns;
-}
 
 ssize_t data_read(struct ropefs *fs, uint64_t ino, struct reading *rd, void *p,
 		  unsigned flags)

@@ -276,6 +276,9 @@ struct ropefs_range {
  * call), and has waited for the thread since: a bucket that was found to be away meanwhile is not
  * waited for again. */
 void ropefs_asked_at(uint64_t mono_ns);
+/* Whatever this thread calls that reads bytes gives -EREMOTE where the bucket may have to be asked,
+ * until it is told otherwise: for who calls it again in another thread, which may wait long. */
+void ropefs_stay_near(bool near);
 /* Reads up to n bytes at `at`; fewer only at the end of the file. Returns the count. */
 ssize_t ropefs_read(struct ropefs *fs, uint64_t ino, uint64_t at, void *p, size_t n,
 		    unsigned flags);

@@ -155,7 +155,7 @@ struct task {
 	uint64_t asked_ns; /* far_run() */
 	bool far_listed;
 	bool passed; /* a signal came that ends nothing (far.c) */
-	bool is_far; /* a sync that waits for the bucket */
+	bool is_far; /* a sync that waits for the bucket, or a step that may (far_step()) */
 	bool landed; /* a write that is done but for its sync, elsewhere than the kernel thinks */
 
 	fuse_ino_t ino;

@@ -109,12 +109,35 @@ void far_wait(struct task *t)
 	fuse_req_interrupt_func(t->req, interrupted, NULL);
 }
 
-void far_run(struct task *t, void (*step)(struct task *t))
+static uint64_t mono_ns(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	t->asked_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void far_step(struct task *t)
+{
+	ropefs_stay_near(!t->is_far);
+	ropefs_asked_at(t->is_far ? t->asked_ns : 0);
+}
+
+bool far_again(struct task *t, void (*step)(struct task *t))
+{
+	ropefs_stay_near(false);
+	ropefs_asked_at(0);
+	if (t->r != -EREMOTE || t->is_far)
+		return false;
+	t->is_far = true;
+	t->asked_ns = mono_ns();
+	task_run_far(t, step);
+	return true;
+}
+
+void far_run(struct task *t, void (*step)(struct task *t))
+{
+	t->asked_ns = mono_ns();
 	far_wait(t);
 	task_run_far(t, step);
 }

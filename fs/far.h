@@ -20,4 +20,10 @@ bool far_begin(struct task *t);
 /* The same when the result is there. True: the request is the caller's to answer. */
 bool far_end(struct task *t);
 
+/* Around what a step in a worker calls that may read bytes: by far_step() they are those that are
+ * here. When far_again() is true others were needed, t->r is nothing, and step(t) will run once
+ * more, in a thread that may wait for the bucket. */
+void far_step(struct task *t);
+bool far_again(struct task *t, void (*step)(struct task *t));
+
 #endif

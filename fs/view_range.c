@@ -37,8 +37,12 @@ static int stage_new(struct daemon *d, struct ropefs_range range, uint64_t *ret_
 	return 0;
 }
 
-static int resolve_locked(struct daemon *d, const struct view *v,
-			  struct ropefs_range *ret)
+struct found {
+	struct ropefs_range range;
+	uint64_t version; /* of the file in which it is that */
+};
+
+static int find_range(struct daemon *d, const struct view *v, struct found *ret)
 {
 	struct ropefs_attr a;
 	uint64_t from, to;
@@ -52,8 +56,23 @@ static int resolve_locked(struct daemon *d, const struct view *v,
 		    : ropefs_view_range(&v->selector, a.size, &from, &to);
 	if (r < 0)
 		return r;
-	*ret = (struct ropefs_range) { v->target, from, to - from };
+	*ret = (struct found) { { v->target, from, to - from }, a.version };
 	return 0;
+}
+
+/* What was found before edits were kept away; anew, if there was one since. */
+static int resolve_locked(struct daemon *d, const struct view *v,
+			  const struct found *before, struct ropefs_range *ret)
+{
+	struct found found = *before;
+	struct ropefs_attr a;
+	int r = ropefs_getattr(d->fs, v->target, &a);
+
+	if (r >= 0 && a.version != before->version)
+		r = find_range(d, v, &found);
+	if (r >= 0)
+		*ret = found.range;
+	return r;
 }
 
 /* The file must still be the one that was asked for. */
@@ -64,14 +83,14 @@ static int open_if(struct daemon *d, const struct view *v, struct view_file *f)
 	return r >= 0 && strcmp(f->etag, v->selector.etag) != 0 ? -EBUSY : r;
 }
 
-static int open_locked(struct daemon *d, const struct view *v, int flags,
-		       struct view_file *f)
+static int open_locked(struct daemon *d, const struct view *v, const struct found *found,
+		       int flags, struct view_file *f)
 {
 	struct ropefs_range range, copied;
 	struct ropefs_queue queue;
 	int r;
 
-	r = resolve_locked(d, v, &range);
+	r = resolve_locked(d, v, found, &range);
 	if (r >= 0 && v->selector.has & ROPEFS_SEL_IF)
 		r = open_if(d, v, f);
 	if (r < 0)
@@ -258,11 +277,14 @@ void view_edit_unlock(struct daemon *d, uint64_t ino, const struct view_file *f,
 int view_file_open(struct daemon *d, fuse_ino_t ino, int flags, uint32_t uid,
 		   struct view_file **ret)
 {
+	struct found found;
 	struct view_file *f;
 	struct view v;
 	int r;
 
 	r = view_target(d, ino, &v);
+	if (r >= 0)
+		r = find_range(d, &v, &found); /* lines: the bucket may have them */
 	if (r < 0)
 		return r;
 	f = calloc(1, sizeof(*f));
@@ -276,7 +298,7 @@ int view_file_open(struct daemon *d, fuse_ino_t ino, int flags, uint32_t uid,
 	}
 	/* Added before it is unlocked: edits from here on tell its row. */
 	inodes_edit_lock(&d->inodes, v.target);
-	r = open_locked(d, &v, flags, f);
+	r = open_locked(d, &v, &found, flags, f);
 	if (r >= 0) {
 		keep_new_file(&v, f);
 		add(d, f);
@@ -411,10 +433,13 @@ static int resize_place(struct daemon *d, const struct view *v, uint64_t size,
 {
 	struct moved m = { .ino = v->target };
 	struct ropefs_range range;
-	int r;
+	struct found found;
+	int r = find_range(d, v, &found);
 
+	if (r < 0)
+		return r;
 	inodes_edit_lock(&d->inodes, v->target);
-	r = resolve_locked(d, v, &range);
+	r = resolve_locked(d, v, &found, &range);
 	*ret_edits = inodes_edits(&d->inodes, v->target);
 	inodes_edit_unlock(&d->inodes, v->target);
 	if (r < 0)

@@ -81,8 +81,11 @@ static void open_waiting(struct task *t)
 		run_open(t, open_waiting);
 		return;
 	}
+	far_step(t);
 	if (t->r >= 0)
 		t->r = view_file_open(t->d, t->ino, t->fi.flags, t->flags, &f);
+	if (far_again(t, open_waiting))
+		return;
 	if (t->r < 0) {
 		task_reply_err(t);
 		return;

@@ -314,7 +314,13 @@ static void open_waiting(struct task *t)
 		task_reply_err(t);
 		return;
 	}
-	r = stream_start(s);
+	far_step(t);
+	t->r = r = stream_start(s);
+	if (far_again(t, open_waiting)) {
+		stop_following(s);
+		source_put(&s->source);
+		return;
+	}
 	if (r < 0)
 		stream_say(s, *ropefs_error() ? ropefs_error() : ropefs_error_text(r));
 	if (r >= 0)
@@ -394,8 +400,12 @@ static ssize_t fill_at(struct stream *s, uint64_t off, void *p, size_t n, bool f
 static ssize_t fill_task(struct stream *s, struct task *t, void *p, bool far)
 {
 	size_t n = t->n < ROPEFS_WRITE_MAX ? t->n : ROPEFS_WRITE_MAX;
+	ssize_t r;
 
-	return p ? fill_at(s, t->off, p, n, far) : -ENOMEM;
+	ropefs_stay_near(!far);
+	r = p ? fill_at(s, t->off, p, n, far) : -ENOMEM;
+	ropefs_stay_near(false);
+	return r;
 }
 
 /* With the source's mutex. */

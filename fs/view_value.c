@@ -9,6 +9,7 @@
 
 #include "fs/daemon.h"
 #include "fs/events.h"
+#include "fs/far.h"
 #include "fs/handles.h"
 #include "fs/keep.h"
 #include "fs/notify.h"
@@ -377,9 +378,12 @@ int view_value_restore(struct daemon *d, const struct kept_file *k)
 static void open_waiting(struct task *t)
 {
 	struct daemon *d = t->d;
-	struct value_file *f;
+	struct value_file *f = NULL;
 
+	far_step(t);
 	t->r = file_open_value(t, &f);
+	if (far_again(t, open_waiting))
+		return;
 	if (t->r < 0) {
 		task_reply_err(t);
 		return;
@@ -454,12 +458,17 @@ static void read_waiting(struct task *t)
 	struct value_file *f = file_of(&t->fi);
 	char *p = malloc(t->n);
 
+	far_step(t);
 	if (!p)
 		t->r = -ENOMEM;
 	else if (is_stride(f))
 		t->r = read_stride(t->d, f, t->off, p, t->n);
 	else
 		t->r = read_number(t->d, f, t->off, p, t->n);
+	if (far_again(t, read_waiting)) {
+		free(p);
+		return;
+	}
 	reply_read(t->req, p, t->r);
 	free(p);
 	task_free(t);

@@ -1,0 +1,116 @@
+#!/bin/bash
+# Files that are here are not delayed by who waits for what is only in the bucket, in whatever way
+# that is read: packs of the bucket, a folder, become pipes that nobody writes to.
+. "$(dirname "$0")/../lib/mount.sh"
+EACH=5 # in each way: more than the daemon has threads for what is here
+READERS=()
+mkdir "$T/bucket"
+trap 'let_go; cleanup' EXIT
+
+hang() {
+	local pack
+	for pack in "$T"/bucket/*/p/*; do
+		mv "$pack" "$T/${pack##*/}" && mkfifo "$pack"
+	done
+}
+let_go() {	# the packs are back, and who waits for a pipe finds its end
+	local pack
+	for pack in "$T"/bucket/*/p/*; do
+		[[ -p $pack ]] || continue
+		mv "$pack" "$T/pipe" && mv "$T/${pack##*/}" "$pack"
+		until_true 20 nobody_waits
+		rm "$T/pipe"
+	done
+	wait "${READERS[@]}" 2>/dev/null
+	READERS=()
+}
+nobody_waits() {	# or those who did don't any more
+	python3 -c '
+import errno, os, sys
+try:
+    os.close(os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK))
+except OSError as e:
+    sys.exit(e.errno != errno.ENXIO)
+sys.exit(1)' "$T/pipe"
+}
+readers() {	# COMMAND...
+	local i
+	for ((i = 0; i < EACH; i++)); do
+		"$@" >/dev/null 2>&1 &
+		READERS+=($!)
+	done
+}
+pread() {
+	exec python3 -c '
+import os, sys
+os.pread(os.open(sys.argv[1], os.O_RDONLY), 1000, 5000)' "$1"
+}
+all_wait() {
+	local pid
+	for pid in "${READERS[@]}"; do
+		grep -qE 'request_wait_answer|folio_wait' "/proc/$pid/wchan" 2>/dev/null ||
+			return 1
+	done
+}
+here() {	# all of it without what the kernel or the daemon has in memory
+	timeout 100 md5sum "$MNT/here" >"$T/sum" &&
+		timeout 100 cat "$MNT/here@lines=0..1" "$MNT/q/here@every=2" >/dev/null &&
+		echo new >"$MNT/new" && echo more >>"$MNT/here" && rm "$MNT/new"
+}
+# Should the machine stand still for as long as they wait, another round says more.
+without_delay() {	# COMMAND...: is done while all still wait
+	local round
+	for round in 1 2 3; do
+		fs_restart || exit 1
+		settled
+		hang
+		"$@"
+		if until_true 30 all_wait && here && all_wait; then
+			let_go
+			return 0
+		fi
+		echo "# round $round: local files waited, or nobody for the bucket"
+		let_go
+	done
+	return 1
+}
+packs() { (cd "$STORE/packs" && ls); }
+settled() { timeout 100 "$ROPECTL" sync --remote "$MNT" >/dev/null; }
+
+fs_start || exit 1
+mkdir "$MNT/q"
+"$ROPECTL" policy set "$MNT/q" kind=queue framing=line
+"$ROPECTL" remote add "$MNT" "file://$T/bucket" --local 2M --interval 1s >/dev/null
+echo 12345 >"$MNT/number"
+seq 100000 >"$MNT/q/far"
+head -c 1M /dev/urandom >"$MNT/far"
+sum=$(md5sum <"$MNT/far")
+settled
+packs >"$T/far_packs"
+some_left() { packs | grep -qFf "$T/far_packs"; }
+for ((i = 0; i < 20; i++)); do
+	some_left || break
+	head -c 900K /dev/urandom >"$MNT/filler"
+	settled
+done
+seq 50000 >"$MNT/here"
+seq 1000 >"$MNT/q/here"
+settled
+fails "what is to be far is" "" some_left
+
+ways() {
+	readers cat "$MNT/far@stride=10:100"
+	readers cat "$MNT/number@add"
+	readers cat "$MNT/far@lines=1..2"
+	readers pread "$MNT/q/far@every=2"
+	readers bash -c 'true >>"$0"' "$MNT/far@stride=10:100"
+	readers cat "$MNT/far"
+}
+ok "readers of all kinds that wait for the bucket delay nothing that is here" without_delay ways
+is "and it is as it was" "$(md5sum <"$MNT/far")" "$sum"
+is "a stride, too" "$(head -c 20 "$MNT/far@stride=10:100" | md5sum)" \
+	"$( (head -c 10; head -c 90 >/dev/null; head -c 10) <"$MNT/far" | md5sum)"
+is "and lines" "$(cat "$MNT/far@lines=1..2" | md5sum)" "$(sed -n 2p "$MNT/far" | md5sum)"
+is "and records of a queue" "$(sed -n 2501p "$MNT/q/far@every=2")" 5001
+fs_stop
+finish
