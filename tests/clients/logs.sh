@@ -7,7 +7,7 @@ needs logrotate
 fs_start || exit 1
 tail_pid=''
 stop_tail() {
-	[[ -z $tail_pid ]] || { kill "$tail_pid"; wait "$tail_pid"; } 2>/dev/null
+	[[ -z $tail_pid ]] || { signal_child TERM "$tail_pid"; wait "$tail_pid"; } 2>/dev/null
 	tail_pid=''
 }
 trap 'stop_tail; cleanup' EXIT

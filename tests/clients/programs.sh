@@ -11,9 +11,7 @@ rsyslog_pid='' logger_pid='' tail_pid='' bag_pid='' edit_pid=''
 stop() {	# SIGNAL PID...: and waits for them; they are children of this shell
 	local signal=$1 pid
 	shift
-	for pid in "$@"; do
-		[[ -z $pid ]] || kill "-$signal" "$pid" 2>/dev/null
-	done
+	signal_child "$signal" "$@"
 	for pid in "$@"; do
 		[[ -z $pid ]] || wait "$pid" 2>/dev/null
 	done
@@ -86,6 +84,6 @@ is_prefix() {	# FILE OF
 alive() {	# PID...
 	local pid
 	for pid in "$@"; do
-		[[ -n $pid ]] && kill -0 "$pid" 2>/dev/null || return 1
+		child_runs "${pid:-none}" || return 1
 	done
 }

@@ -6,7 +6,7 @@ needs sqlite3
 fs_start || exit 1
 writer=''
 stop_writer() {
-	[[ -z $writer ]] || { kill -KILL "$writer"; wait "$writer"; } 2>/dev/null
+	[[ -z $writer ]] || { signal_child KILL "$writer"; wait "$writer"; } 2>/dev/null
 	writer=''
 }
 trap 'stop_writer; cleanup' EXIT

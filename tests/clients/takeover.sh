@@ -76,7 +76,7 @@ sleep 4	# longer than it takes until what nobody has is let go
 after=$(inodes)
 ((after == more))
 result $? "which stays when the daemon dies" "$more inodes, then $after"
-kill $begun
+signal_child TERM "$begun"
 wait $begun 2>/dev/null
 is_back() { (($(inodes) <= before)); }
 until_true 120 is_back

@@ -41,7 +41,7 @@ cat "$MNT/.ropefs/status" "$MNT/.ropefs/metrics" "$MNT/.ropefs/remote" >>"$T/wor
 ok "what it was given by the environment is not there" shown "$daemon"
 fails "it would be found" "has the key" env CANARIES="$given" STORE="$STORE" \
 	python3 "$here/find_key.py" "$KEY" 0 <(echo AWS_SECRET_ACCESS_KEY=canary-secret-4715)
-kill -SEGV "$daemon"
+signal_child SEGV "$daemon"
 wait "$daemon" 2>/dev/null
 umount -l "$MNT"
 cd "$T" || exit 1

@@ -45,7 +45,7 @@ others_meanwhile() {
 	n=0
 	dd if="$T/lines" of="$MNT/slow" conv=fsync status=none &
 	local syncer=$!
-	while kill -0 $syncer 2>/dev/null; do
+	while child_runs "$syncer"; do
 		echo $n >"$MNT/other" && cmp -s "$MNT/read" "$T/lines" || return 1
 		n=$((n + 1))
 		sleep 0.01

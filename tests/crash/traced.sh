@@ -12,7 +12,7 @@ traced() {	# PID STRACE-OPTION...: until untraced
 }
 
 untraced() {
-	kill "$tracer"
+	signal_child TERM "$tracer"
 	wait "$tracer" 2>/dev/null
 	return 0
 }

@@ -22,7 +22,7 @@ timeout 60 sed -u 4q "$events" >"$T/four" &
 reader=$!
 for i in {1..100}; do
 	cat "f@bytes=y$i.." 2>/dev/null
-	kill -0 $reader 2>/dev/null || break
+	child_runs "$reader" || break
 	sleep 0.05
 done
 wait $reader

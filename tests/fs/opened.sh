@@ -42,7 +42,7 @@ is "not even by a descriptor for neither reading nor writing" \
 	"$("$FSOP" edit prog 0 0 x n)" EBADF
 is "its views are read" "$(head -c 4 prog@bytes=1..4)" ELF
 is "and it is as it was" "$(cksum <prog)" "$sum"
-kill "$sleeper"; wait "$sleeper" 2>/dev/null
+signal_child TERM "$sleeper"; wait "$sleeper" 2>/dev/null
 not_busy() { (exec 9>>prog@bytes=0..0); }
 ok "when it has ended, a view of it is opened again" until_true 100 not_busy
 is "nor is it written when the view was open before" \

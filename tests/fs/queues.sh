@@ -84,7 +84,7 @@ is "records of a length: no part of one is kept" "$(cat fixed/f)" abcdefgh
 tailing=$!
 for i in {1..20}; do echo "line $i" >>lines/followed; sleep 0.01; done
 until_true 60 grep -q "line 20" "$T/tail"
-kill $tailing; wait $tailing 2>/dev/null
+signal_child TERM "$tailing"; wait $tailing 2>/dev/null
 ok "tail -f follows" grep -q "line 20" "$T/tail"
 
 want=$(cat lines/many | sha256sum)

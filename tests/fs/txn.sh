@@ -128,7 +128,7 @@ is "and is kept, and nothing else" "$(cat a b)" "0123456789abcdefmore"
 files
 open_script
 printf 'cut a 0..4\n' >&7; seen
-kill -KILL "$editor"; wait "$editor" 2>/dev/null; exec 7>&-
+signal_child KILL "$editor"; wait "$editor" 2>/dev/null; exec 7>&-
 is "a killed program has changed nothing" "$(cat a)" 0123456789
 files; sync a
 open_script

@@ -92,6 +92,22 @@ wait_gone() {	# PID SECONDS: waits until the process has ended
 	return 1
 }
 
+# The number of a child that has ended may be another program's by now, of another test perhaps.
+child_runs() {	# PID: of this shell, or of the one whose subshell this is
+	local line
+	read -r line 2>/dev/null <"/proc/$1/stat" || return 1
+	read -r -a line <<<"${line##*) }"
+	[[ ${line[0]} != Z && (${line[1]} == "$$" || ${line[1]} == "$BASHPID") ]]
+}
+
+signal_child() {	# SIGNAL PID...: those that still run; "" is none
+	local signal=$1 pid
+	shift
+	for pid in "$@"; do
+		! child_runs "${pid:-none}" || kill "-$signal" "$pid"
+	done
+}
+
 # Whatever looks at the files of all the machine's programs (fuser, lsof, a monitor) keeps a mount
 # busy for the moment in which it looks, after the program that had the file has ended.
 unmount() {	# DIR: within 20 seconds

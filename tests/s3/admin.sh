@@ -63,7 +63,7 @@ is "and so for programs" "$("$ROPECTL" status --json "$MNT" | jq -r .remote.url)
 ok "who waits for it is told why" until_true 60 \
 	grep -q "^ropectl: waiting: .*is not in" "$T/sync"
 mv "$T/gone"/* "$T/bucket"
-kill "$syncing" 2>/dev/null
+signal_child TERM "$syncing"
 wait "$syncing"
 ok "and all goes on when it is there again" settled
 ok "settings change while it is mounted" remote set "$MNT" --local 2G --rate 50M --hours 22:00-06:00
@@ -96,7 +96,7 @@ until_far() { until_true 120 far "$1"; }
 "$ROPECTL" verify --data --rate 1K "$MNT" >/dev/null 2>&1 &
 verifying=$!
 ok "a verify tells how far it is" until_far '[1-9]'
-kill "$verifying"
+signal_child TERM "$verifying"
 wait "$verifying"
 ok "and ends with who asked" until_far 0
 ok "so that settings can change" remote set "$MNT" --local 3G
@@ -105,7 +105,7 @@ verifying=$! daemon=$(fs_pid)
 ok "another one" until_far '[1-9]'
 kill -TERM "$daemon"
 ok "ends with its mount" wait_gone "$daemon" 60
-kill "$verifying" 2>/dev/null
+signal_child TERM "$verifying"
 wait "$verifying"
 pack=$(objects p | head -n1)
 rm "$pack"

@@ -10,7 +10,7 @@ trap 'stop_proxy; rgw_stop; cleanup' EXIT
 PROXY=
 
 stop_proxy() {
-	[[ -z $PROXY ]] || { kill "$PROXY" 2>/dev/null; wait "$PROXY" 2>/dev/null; }
+	[[ -z $PROXY ]] || { signal_child TERM "$PROXY"; wait "$PROXY" 2>/dev/null; }
 	PROXY=
 }
 
@@ -141,7 +141,7 @@ core_of() {	# COMMAND...: works, in a folder for cores of its own, until it is t
 	daemon=$!
 	until_true 120 grep -q " $MNT fuse" /proc/self/mounts
 	"$@"
-	kill -SEGV "$daemon"
+	signal_child SEGV "$daemon"
 	wait "$daemon" 2>/dev/null
 	umount -l "$MNT"
 	cd "$T" || return 1
@@ -186,13 +186,13 @@ goes_on() {	# FILE COMMAND...: which has to do with the reader, whose pid is $re
 	reader=$!
 	shift
 	until_true 60 asleep $reader || return 1
-	for signal in STOP CONT CHLD URG WINCH; do kill -$signal $reader; done
+	for signal in STOP CONT CHLD URG WINCH; do signal_child "$signal" "$reader"; done
 	sleep 1
 	asleep $reader || { cat "$T/went-on"; return 1; }
 	"$@"
 	wait $reader
 }
-ends() { kill -TERM "$reader"; until_true 30 has_ended "$reader"; }
+ends() { signal_child TERM "$reader"; until_true 30 has_ended "$reader"; }
 goes_on f3 ends >"$T/out" 2>&1
 is "one that is stopped and goes on waits, and can be ended then" $? 143
 ok "or has its bytes" goes_on f2 kill -CONT "$PROXY"

@@ -69,12 +69,12 @@ exec 5<&-
 ok "a removed one that is open tells so" bash -c '! head -c1 <&6 2>/dev/null'
 exec 6<&-
 ok "@follow gives what comes" until_true 100 grep -q r3 "$T/followed"
-kill "$follower"
+signal_child TERM "$follower"
 is "and all of it once" "$(cat "$T/followed")" "r0
 r2
 r3"
 ok "tail -f too" until_true 100 grep -q 'line 3' "$T/tailed"
-kill "$tailer"
+signal_child TERM "$tailer"
 is "with no other byte" "$(cat "$T/tailed")" "one
 line 2
 line 3"

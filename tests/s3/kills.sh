@@ -59,7 +59,7 @@ for i in "${ROUNDS[@]}"; do
 		ok "a sync under way goes on when the gateway is back" until_more_acked
 		fs_kill
 	fi
-	kill "$WRITER" 2>/dev/null
+	signal_child TERM "$WRITER"
 	wait "$WRITER" "$READER" 2>/dev/null
 	start || exit 1
 done

@@ -122,7 +122,7 @@ swift_start() {
 swift_stop() {
 	local pid
 	for pid in "${SWIFT_PIDS[@]}"; do
-		kill -KILL "$pid" 2>/dev/null
+		signal_child KILL "$pid"
 		wait "$pid" 2>/dev/null
 	done
 	SWIFT_PIDS=()

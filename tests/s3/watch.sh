@@ -29,7 +29,7 @@ told() {	# FILE: the middle, 19 of 20, and the longest of the last LINES_MORE
 			END { print d[int((NR + 1) / 2)], d[int((NR * 19 + 19) / 20)], d[NR] }'
 }
 stop_reading() {
-	kill "$follower" "$tailer" 2>/dev/null
+	signal_child TERM "$follower" "$tailer"
 	wait "$follower" "$tailer" 2>/dev/null
 }
 
