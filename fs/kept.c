@@ -221,12 +221,12 @@ bool kept_resent(const struct kept *k, bool *ret_done, void *ret_before, size_t 
 
 bool kept_has_changed(uint64_t unique)
 {
-	for (unsigned i = 0; i < n_rows(); i++) {
+	for (unsigned i = 0; unique && i < n_rows(); i++) {
 		const struct step *s = step_now(&shared->rows[i]);
 		unsigned kind = atomic_load(&shared->rows[i].kind);
 
 		if (kind > KEPT_TAKEN && s->n && s->unique == unique &&
-		    ((s->is_change && s->lsn) || kind == KEPT_TXN))
+		    (!s->is_change || s->lsn))
 			return true;
 	}
 	return false;

@@ -116,7 +116,7 @@ bool kept_was_opened(struct fuse_file_info *fi);
 uint64_t kept_number(const struct kept *k);
 struct kept kept_numbered(uint64_t number, uint64_t fh);
 
-/* Has the request, not answered yet, made a change by kept_change()? */
+/* Has the request, not answered yet, changed a row, and the store if that belongs to it? */
 bool kept_has_changed(uint64_t unique);
 
 /* What the file stands for is about to be moved by somebody else; then whether it was. One that a

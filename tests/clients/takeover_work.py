@@ -485,6 +485,12 @@ def once(path, end):
         assert os.write(q, b"%d\n" % n) == 2
     assert text_of("q") == b"0\n1\n2\n"
     os.setxattr(".", "user.ropefs.kind", b"rope")
+    for name, step, text in ("q@records=0..", 1, b"0\n1\n2\n"), ("q@follow", 4, b"0\n1\n2\n"):
+        view, got = os.open(name, os.O_RDONLY | os.O_NONBLOCK), b""
+        while len(got) < len(text):
+            got += os.read(view, step) or b"nothing, too early"
+        assert got == text, got
+        os.close(view)
     with open("n", "w") as f:
         f.write("1\n")
     for _ in range(2):
