@@ -19,6 +19,7 @@ struct slow {
 	int late; /* what they give then */
 	bool let_go;
 	const char *fails; /* the key of which all gets fail; "": of all keys */
+	bool large_fail, large_hang; /* those of more than a byte */
 };
 
 static int slow_get(struct object_store *os, const char *key, struct object_range range,
@@ -31,11 +32,13 @@ static int slow_get(struct object_store *os, const char *key, struct object_rang
 	pthread_mutex_lock(&s->mutex);
 	mine = s->asked++;
 	pthread_cond_broadcast(&s->cond);
-	while (mine < s->hang && !s->let_go)
+	while ((mine < s->hang || (s->large_hang && range.n > 1)) && !s->let_go)
 		pthread_cond_wait(&s->cond, &s->mutex);
 	if (mine < s->hang)
 		r = s->late;
 	if (s->fails && (!*s->fails || !strcmp(s->fails, key)))
+		r = -E_REMOTE_AWAY;
+	if (s->large_fail && range.n > 1)
 		r = -E_REMOTE_AWAY;
 	s->ended++;
 	pthread_mutex_unlock(&s->mutex);
@@ -298,6 +301,46 @@ START_TEST(an_object_that_fails_does_not_keep_others_away)
 }
 END_TEST
 
+/* Its small gets are answered, so that a probe of a byte says nothing. */
+START_TEST(a_bucket_that_answers_a_byte_and_no_more_is_not_waited_for_with_all_tries)
+{
+	struct slow s = { .large_fail = true };
+	struct object_store *os = broken(&s, 20);
+	uint64_t before;
+	unsigned was;
+	char text[5];
+
+	ck_assert_int_eq(get(os, text), -E_REMOTE_AWAY);
+	do { /* until the byte was answered in time */
+		was = s.asked;
+		ck_assert_int_eq(get(os, text), -E_REMOTE_AWAY);
+	} while (s.asked - was < 1 + TRIES_OF_ONE);
+	pthread_mutex_lock(&s.mutex);
+	s.large_hang = true;
+	was = s.asked;
+	pthread_mutex_unlock(&s.mutex);
+	before = mono_ns();
+	ck_assert_int_eq(get(os, text), -E_REMOTE_AWAY);
+	ck_assert_ptr_nonnull(strstr(err_detail(), "no answer"));
+	ck_assert_int_eq(get_key(os, "other", text), -E_REMOTE_AWAY);
+	pthread_mutex_lock(&s.mutex);
+	ck_assert_uint_eq(s.asked, was + 2); /* once each */
+	pthread_mutex_unlock(&s.mutex);
+	object_asked_at(before); /* who waited meanwhile is told at once */
+	ck_assert_int_eq(get(os, text), -E_REMOTE_AWAY);
+	object_asked_at(0);
+	pthread_mutex_lock(&s.mutex);
+	ck_assert_uint_eq(s.asked, was + 2);
+	s.large_fail = s.large_hang = false;
+	pthread_mutex_unlock(&s.mutex);
+	let_go(&s);
+	while (get(os, text) < 0)
+		;
+	ck_assert_str_eq(text, "soon");
+	object_free(os);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("object_hedge");
@@ -315,6 +358,9 @@ int main(void)
 	tcase_add_test(t, a_probe_that_hangs_is_not_waited_for_long);
 	tcase_add_test(t, who_waited_while_it_failed_is_not_made_to_wait_again);
 	tcase_add_test(t, an_object_that_fails_does_not_keep_others_away);
+	tcase_add_test(
+		t,
+		a_bucket_that_answers_a_byte_and_no_more_is_not_waited_for_with_all_tries);
 	suite_add_tcase(s, t);
 	return suite_main(s);
 }
