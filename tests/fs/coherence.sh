@@ -7,6 +7,9 @@ cd "$MNT" || exit 1
 ms=${ROPEFS_COHERENCE_MS:-1500}
 
 is "a reader that follows a logger sees what it wrote" "$("$COHERENT" tail log "$ms")" ok
+is "so does one that opens it later" "$("$COHERENT" tail-late late "$ms")" ok
+is "on ext4 so does one by a map" "$("$COHERENT" tail-map "$PLAIN/mapped" $((ms / 4)))" ok
+is "here, too" "$("$COHERENT" tail-map mapped "$ms")" ok
 is "a read across the end after a cut and an append ends there" \
 	"$("$COHERENT" cut-append f $((ms / 4)))" ok
 for i in 1 2 3; do "$COHERENT" cut-append "f$i" $((ms / 8)) & done >"$T/out"

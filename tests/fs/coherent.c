@@ -3,6 +3,8 @@
  * what was written, and prints "ok" or what was wrong.
  *
  *   tail FILE MS           a reader follows a logger
+ *   tail-late FILE MS      so does one that opens it after him
+ *   tail-map FILE MS       so does one by a map
  *   rotate FILE MS         another cuts the log's older half all the time
  *   cut-append FILE N      cuts, appends, reads across the end, by one program
  *   map FILE view|ioctl    inserts before a page that a map has changed
@@ -28,6 +30,7 @@
 enum {
 	LINE = 14, /* "line 00000000\n" */
 	LINES_MIN = 100,
+	LAST_LINES = 8,
 	SETTLING_TRIES = 3000
 };
 
@@ -106,14 +109,25 @@ static int wait_all(void)
 	return bad;
 }
 
-static int cmd_tail(char **a)
+/* Opens what a logger has begun. */
+static int open_late(const char *file)
 {
-	long until = now_ms() + atol(a[1]);
-	int fd = open(a[0], O_RDWR | O_CREAT | O_TRUNC, 0644), status = 0;
+	struct stat st;
+
+	while (stat(file, &st) < 0 || !st.st_size)
+		usleep(1000);
+	return open(file, O_RDONLY);
+}
+
+static int tail(const char *file, long ms, bool late)
+{
+	int fd = late ? -1 : open(file, O_RDWR | O_CREAT | O_TRUNC, 0644), status = 0;
 	static char buf[65536], line[LINE];
-	pid_t logger = start_logger(a[0], until);
+	pid_t logger = start_logger(file, now_ms() + ms);
 	unsigned long long at = 0;
 	ssize_t n;
+
+	fd = late ? open_late(file) : fd;
 
 	/* Once more after the end, for what came last. */
 	for (bool last = false; !last;) {
@@ -127,6 +141,49 @@ static int cmd_tail(char **a)
 			}
 		if (n < 0)
 			return wrong("read: %s", strerror(errno));
+	}
+	if (status || at < LINES_MIN * LINE)
+		return wrong("only %llu bytes", at);
+	puts("ok");
+	return 0;
+}
+
+static int cmd_tail(char **a)
+{
+	return tail(a[0], atol(a[1]), false);
+}
+
+static int cmd_tail_late(char **a)
+{
+	return tail(a[0], atol(a[1]), true);
+}
+
+static int cmd_tail_map(char **a)
+{
+	enum { MAP_BYTES = 256 << 20 };
+	long until = now_ms() + atol(a[1]);
+	int fd, status = 0;
+	pid_t logger = start_logger(a[0], until);
+	unsigned long long at = 0;
+	char *map, line[LINE];
+	off_t size;
+
+	fd = open_late(a[0]);
+	map = mmap(NULL, MAP_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		return wrong("mmap: %s", strerror(errno));
+	for (bool last = false; !last;) {
+		last = waitpid(logger, &status, WNOHANG) == logger;
+		/* Not fstat(2): on any FUSE that tells a size which a map does not have yet. */
+		size = lseek(fd, 0, SEEK_END);
+		if (size < 0 || size > MAP_BYTES)
+			return wrong("size %lld", (long long)size);
+		for (; at < (unsigned long long)size; at++) {
+			line_of((unsigned)(at / LINE), line);
+			if (map[at] != line[at % LINE])
+				return wrong("byte %llu is 0x%02x", at,
+					     (unsigned char)map[at]);
+		}
 	}
 	if (status || at < LINES_MIN * LINE)
 		return wrong("only %llu bytes", at);
@@ -157,13 +214,16 @@ static ssize_t first_gap(const char *p, ssize_t n)
  * zeros. Nothing else may. */
 static bool is_settling(int fd, const char *p, ssize_t n, off_t at)
 {
-	char line[LINE];
+	ssize_t whole = (const char *)memchr(p, 0, (size_t)n) - p;
+	char tail[LAST_LINES * LINE];
+	size_t gone = (size_t)(n - whole);
 
-	if (n < LINE || memchr(p, 0, (size_t)n) != p + n - LINE)
+	if (gone % LINE || gone > sizeof(tail))
 		return false;
 	for (unsigned tries = 0; tries < SETTLING_TRIES; tries++) {
 		usleep(20000);
-		if (pread(fd, line, LINE, at + n - LINE) < LINE || !memchr(line, 0, LINE))
+		if (pread(fd, tail, gone, at + whole) < (ssize_t)gone ||
+		    !memchr(tail, 0, gone))
 			return true;
 	}
 	return false;
@@ -398,6 +458,8 @@ static const struct {
 	int (*run)(char **a);
 } commands[] = {
 	{ "tail", 2, cmd_tail },
+	{ "tail-late", 2, cmd_tail_late },
+	{ "tail-map", 2, cmd_tail_map },
 	{ "rotate", 2, cmd_rotate },
 	{ "cut-append", 2, cmd_cut_append },
 	{ "map", 2, cmd_map },
