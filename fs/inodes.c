@@ -101,6 +101,12 @@ static int entry_locked(struct inodes *t, uint64_t ino, struct known **ret)
 	return r;
 }
 
+/* The kernel may have found it before a takeover, and uses it now. */
+static void found_before(const struct inodes *t, struct known *k)
+{
+	k->inherited |= t->took_over && !k->lookups;
+}
+
 /* One use more of the inode, or inherited; its entry is made where there is none. */
 static int count_in(struct inodes *t, uint64_t ino, bool inherited)
 {
@@ -278,8 +284,7 @@ int inodes_run(struct inodes *t, uint64_t ino)
 	r = entry_locked(t, ino, &k);
 	if (r >= 0) {
 		k->runs++;
-		/* The kernel had found it before a takeover. */
-		k->inherited |= !k->lookups;
+		found_before(t, k);
 	}
 	pthread_mutex_unlock(&t->mutex);
 	return r;
@@ -338,8 +343,7 @@ bool inodes_opened(struct inodes *t, uint64_t ino, uint64_t fh, bool wants)
 		return false;
 	pthread_mutex_lock(&t->mutex);
 	if (entry_locked(t, ino, &k) >= 0) {
-		/* The kernel had found it before a takeover. */
-		k->inherited |= t->took_over && !k->lookups;
+		found_before(t, k);
 		if (reads)
 			direct = k->direct;
 		else
@@ -382,7 +386,7 @@ bool inodes_read_begin(struct inodes *t, uint64_t ino)
 	if (entry_locked(t, ino, &k) >= 0) {
 		counts = true;
 		k->reads++;
-		k->inherited |= t->took_over && !k->lookups;
+		found_before(t, k);
 	}
 	pthread_mutex_unlock(&t->mutex);
 	return counts;
@@ -443,7 +447,16 @@ double inodes_timeout(struct inodes *t, uint64_t ino, uint64_t *ret_aside)
 
 void inodes_set_less(struct inodes *t, uint64_t ino, uint64_t less)
 {
-	WITH_KNOWN(t, ino, k, k->less = less);
+	struct known *k;
+
+	if (is_uncounted(ino))
+		return;
+	pthread_mutex_lock(&t->mutex);
+	if (entry_locked(t, ino, &k) >= 0) {
+		found_before(t, k);
+		k->less = less;
+	}
+	pthread_mutex_unlock(&t->mutex);
 }
 
 uint64_t inodes_less(struct inodes *t, uint64_t ino)

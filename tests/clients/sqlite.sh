@@ -72,8 +72,8 @@ start_rows() {	# MODE: in a process group of its own, which ends with it
 	writer=$!
 	until_true 150 has_acked "$T/acks" 20	# each takes some syncs
 }
-rows_are_there() {	# MODE
-	local n=$(acked "$T/acks") got
+rows_are_there() {	# MODE ROWS: so many at least
+	local n=$2 got
 	got=$(sqlite3 "$MNT/$1k.db" "PRAGMA integrity_check;
 		SELECT count(*) = max(n) AND count(*) >= $n FROM r;")
 	[[ $got == $'ok\n1' ]] || { echo "$n rows acknowledged; $got"; return 1; }
@@ -91,14 +91,18 @@ for mode in delete wal; do
 	start_rows $mode
 	result $? "$mode: rows are written"
 	kill_sqlite
-	ok "$mode: after kill -9 of sqlite3 the committed ones are there" rows_are_there $mode
+	ok "$mode: after kill -9 of sqlite3 the committed ones are there" \
+		rows_are_there $mode "$(acked "$T/acks")"
 	start_rows $mode
 	result $? "$mode: rows are written again"
+	# Not later: sqlite takes a folder that it can't open to be synced (unixDelete()), and
+	# tells of a row whose journal it removed just before the daemon was killed.
+	told=$(acked "$T/acks")
 	ok "$mode: the daemon is killed" fs_kill
 	wait "$writer"
 	writer=''
 	ok "$mode: and the store mounted again" fs_start
-	ok "$mode: the committed rows are there" rows_are_there $mode
+	ok "$mode: the committed rows are there" rows_are_there $mode "$told"
 	is "$mode: the first database, too" \
 		"$(sqlite3 "$MNT/$mode.db" 'PRAGMA integrity_check;')" ok
 done

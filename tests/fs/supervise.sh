@@ -31,6 +31,22 @@ done
 [[ $kills -ge 3 && $(fs_pid) != "$first" ]]
 result $? "the daemon was killed and is another one now" "$kills kills"
 
+# --- one who reads what others append and cut sees neither zeros nor old bytes ---
+
+killed() {	# COMMAND...: the daemon is killed as long as that runs
+	local pid
+	"$@" &
+	while child_runs $!; do
+		sleep 0.7
+		pid=$(fs_pid)
+		[[ -z $pid ]] || kill -KILL "$pid"
+	done
+	wait $!
+}
+for how in rotate tail-late; do
+	is "a log is read meanwhile: $how" "$(killed timeout 200 "$COHERENT" $how "$MNT/$how" 2000)" ok
+done
+
 # --- on purpose (when it hangs: tests/crash/hangs.sh) ---
 
 exec 7>>"$MNT/held"
