@@ -102,8 +102,8 @@ all_say "a newer format" 7 "$T/newer" "$KEY" "$T/newer" "format 77" "newer ropef
 is "it was left as it is" "$(state_of "$T/newer")" "$newer"
 
 cp -r "$STORE" "$T/rotten"
-printf 'x' | dd of="$T/rotten/ropefs" bs=1 seek=100 conv=notrunc status=none
-printf 'x' | dd of="$T/rotten/ropefs" bs=1 seek=4196 conv=notrunc status=none
+flip "$T/rotten/ropefs" 100
+flip "$T/rotten/ropefs" 4196
 says "ropefs: both copies of the header damaged" 5 "$T/rotten" "backup" -- \
 	"$ROPEFS" --key-file "$KEY" "$T/rotten" "$MNT"
 says "ropectl status: both copies of the header damaged" 5 "$T/rotten" "backup" -- \
