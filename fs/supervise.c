@@ -354,8 +354,7 @@ static int worker_ended(struct supervisor *s, int status)
 static void refuse_restart(struct supervisor *s)
 {
 	report("%s: not restarted: %s can't take over from the version that runs; "
-	       "unmount "
-	       "and mount again",
+	       "unmount and mount again",
 	       s->o->mountpoint, s->exe);
 	keep_refuse_restart();
 }
