@@ -20,6 +20,7 @@
 #include "fs/names.h"
 #include "fs/queue_file.h"
 #include "fs/sizes.h"
+#include "fs/spin.h"
 #include "fs/txn.h"
 #include "fs/view.h"
 #include "fs/waits.h"
@@ -104,6 +105,8 @@ struct daemon {
 	struct queue_files queues;
 	struct counters counters;
 	struct awake awake;
+	struct spin spin;
+	bool asleep; /* no core's time for quick answers (awake=off) */
 
 	bool views_on;
 	double cache_s; /* that the kernel keeps names and attributes */

@@ -314,7 +314,8 @@ static void init_daemon(struct daemon *d, const struct options *o,
 	follows_init(&d->follows);
 	names_init(&d->names);
 	queue_files_init(&d->queues);
-	if (!o->asleep)
+	d->asleep = o->asleep;
+	if (!d->asleep)
 		awake_start(&d->awake);
 }
 

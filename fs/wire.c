@@ -133,7 +133,7 @@ static ssize_t wire_read(int fd, void *p, size_t n, void *userdata)
 
 	if (d->took_over && !atomic_exchange(&d->init_read, true))
 		return read_init_again(d, fd, p, n);
-	got = read(d->queue >= 0 ? d->queue : fd, p, n);
+	got = spin_read(&d->spin, d->queue >= 0 ? d->queue : fd, p, n);
 	if (got < (ssize_t)sizeof(in))
 		return got;
 	memcpy(&in, p, sizeof(in));
@@ -222,6 +222,7 @@ int wire_attach(struct daemon *d, int fd)
 	const char *die = getenv(DIE_ENV);
 	int r = fuse_session_custom_io(d->session, &io, fd);
 
+	spin_start(&d->spin, fd, !d->asleep && !d->sync);
 	dying = die && keep_is_open() ? strtoull(die, NULL, 10) : 0;
 
 	return r < 0 ? -EIO : 0;
@@ -363,5 +364,6 @@ void loops_stop(struct loops *l)
 			usleep(STOP_POLL_US);
 		}
 	sem_destroy(&l->turns);
+	spin_stop(&l->d->spin, fuse_session_fd(l->d->session));
 	l->n = 0;
 }
