@@ -1,26 +1,42 @@
-/* object_file.c - ranged gets with a window of bytes fetched ahead.
+/* object_file.c - ranged gets with windows of bytes fetched ahead.
  *
  *	the end of the object (a pack's directory and footer) comes at once
- *	reads that go on where the last window ended ─▶ the next window, twice as large
- *	any other read ─▶ a get of just its bytes; the window stays
+ *	reads that go on where the last window ends ─▶ the next window, twice as large
+ *	any other read ─▶ a get of just its bytes; the windows stay
  *
- * Readers come in any order, as the kernel reads ahead with many threads: so a read a little
- * behind the window's end counts as going on, and what was skipped is fetched along. One window
- * of a file is fetched at a time; who wants bytes of it waits, all others ask for themselves.
- * The room's lock guards the windows of all its files; no request is made under it.
+ * Readers come in any order, as the kernel reads ahead with many threads: so one window is kept
+ * while the next is on its way, and who wants bytes of one on its way waits for it. A read may get
+ * its bytes of several windows. What was skipped is fetched along, and nothing twice: a window ends
+ * where another begins. The room's lock guards the windows of all its files; no request is made
+ * under it.
  *
  * Invariants:
  *  1. What was given to forget() is asked for again: what turned out wrong gets a second chance.
- *  2. A window counts in the room from before it is fetched until it is released. */
+ *  2. A window counts in the room from before it is fetched until it is freed.
+ *  3. The windows of a file don't overlap. */
 #include "core/tier/object_file.h"
 
 #include <errno.h>
 #include <string.h>
 
+#include "core/pack/pack_format.h"
+
 #define TAIL_BYTES ((uint64_t)32 << 10)
 #define AHEAD_MIN  ((uint64_t)512 << 10)
 #define AHEAD_MAX  ((uint64_t)4 << 20)
 #define SKIP_BYTES ((uint64_t)256 << 10) /* that a reader going on may leave out */
+
+/* Bytes [at, end) of a file's object. */
+struct object_window {
+	struct object_file *file;
+	uint64_t at, end;
+	unsigned serial; /* of the file's, from 1 on */
+	bool fetching; /* else all of them are there */
+	struct buf bytes;
+	uint64_t
+		served; /* so many of them, with the heads of frames, which nobody reads */
+	TAILQ_ENTRY(object_window) in_room, in_file;
+};
 
 struct object_file {
 	struct io_file file;
@@ -28,17 +44,12 @@ struct object_file {
 	char key[OBJECT_KEY_MAX + 1];
 	/* The room's lock guards what follows. */
 	pthread_cond_t cond; /* a window came, or failed */
-	struct buf window;
-	uint64_t window_at;
-	uint64_t served; /* bytes of it */
-	uint64_t next; /* where the window ended that was fetched last */
+	unsigned serial; /* of the last window */
+	TAILQ_HEAD(, object_window) windows;
+	uint64_t next; /* where the last window ends that goes on from another */
 	uint64_t ahead; /* bytes of the next one */
-	bool fetching; /* [fetch_at, fetch_end) */
-	uint64_t fetch_at, fetch_end;
 	bool wrong; /* the bytes at wrong_at are asked for anew */
 	uint64_t wrong_at;
-	size_t taken; /* of the room */
-	TAILQ_ENTRY(object_file) link; /* while taken */
 };
 
 static struct object_file *file_of(struct io_file *f)
@@ -52,7 +63,7 @@ void object_room_init(struct object_room *room, size_t bytes_max)
 {
 	*room = (struct object_room) { .bytes_max = bytes_max };
 	lock_init(&room->lock, RANK_OBJECT);
-	TAILQ_INIT(&room->files);
+	TAILQ_INIT(&room->windows);
 }
 
 void object_room_release(struct object_room *room)
@@ -61,144 +72,164 @@ void object_room_release(struct object_room *room)
 	lock_release(&room->lock);
 }
 
-static void drop_window_locked(struct object_file *o)
+static uint64_t window_bytes(const struct object_window *w)
 {
-	struct object_room *room = o->o.room;
-
-	buf_release(&o->window);
-	o->served = 0;
-	if (!o->taken)
-		return;
-	assert(room->bytes >= o->taken);
-	room->bytes -= o->taken;
-	o->taken = 0;
-	TAILQ_REMOVE(&room->files, o, link);
+	return w->end - w->at;
 }
 
-/* The file that was read longest ago, and is not fetching, gives up its window. */
+static void window_free_locked(struct object_window *w)
+{
+	struct object_file *o = w->file;
+	struct object_room *room = o->o.room;
+
+	assert(!w->fetching && room->bytes >= window_bytes(w));
+	room->bytes -= window_bytes(w);
+	TAILQ_REMOVE(&room->windows, w, in_room);
+	TAILQ_REMOVE(&o->windows, w, in_file);
+	room->files -= TAILQ_EMPTY(&o->windows);
+	buf_release(&w->bytes);
+	free(w);
+}
+
+/* The window that was read longest ago, and is not on its way, goes. */
 static bool steal_locked(struct object_room *room)
 {
-	struct object_file *o;
+	struct object_window *w;
 
-	TAILQ_FOREACH_REVERSE(o, &room->files, object_files, link)
-	if (!o->fetching) {
-		drop_window_locked(o);
+	TAILQ_FOREACH_REVERSE(w, &room->windows, object_windows, in_room)
+	if (!w->fetching) {
+		window_free_locked(w);
 		return true;
 	}
 	return false;
 }
 
-/* Room for a window of `want` bytes, or of fewer. Returns how many. */
-static size_t take_locked(struct object_file *o, size_t want)
+/* Bytes that one window may have, so that each file that is read has room for two. */
+static uint64_t ahead_most(const struct object_file *o)
+{
+	const struct object_room *room = o->o.room;
+	unsigned files = room->files + TAILQ_EMPTY(&o->windows);
+
+	return MAX(AHEAD_MIN, MIN(AHEAD_MAX, room->bytes_max / (2 * files)));
+}
+
+/* --- the windows --- */
+
+/* The one that has the byte at off, or NULL. */
+static struct object_window *window_of(const struct object_file *o, uint64_t off)
+{
+	struct object_window *w;
+
+	TAILQ_FOREACH(w, &o->windows, in_file)
+	if (off >= w->at && off < w->end)
+		break;
+	return w;
+}
+
+/* Where the first window behind off begins, if that is before end. */
+static uint64_t end_before_others(const struct object_file *o, uint64_t off, uint64_t end)
+{
+	const struct object_window *w;
+
+	TAILQ_FOREACH(w, &o->windows, in_file)
+	if (w->at > off)
+		end = MIN(end, w->at);
+	return end;
+}
+
+/* Of [at, end), in which no window has the byte at off, what is around that and in none. */
+static struct object_range between_others(const struct object_file *o, uint64_t at,
+					  uint64_t off, uint64_t end)
+{
+	const struct object_window *w;
+
+	TAILQ_FOREACH(w, &o->windows, in_file)
+	if (w->at < off)
+		at = MAX(at, w->end);
+	return (struct object_range) { at, end_before_others(o, off, end) - at };
+}
+
+/* What to fetch for a read of which nothing is there; n of 0: just the bytes. */
+static struct object_range window_for(const struct object_file *o, uint64_t off, size_t n,
+				      bool *ret_goes_on)
+{
+	uint64_t tail = o->o.bytes - MIN(o->o.bytes, TAIL_BYTES);
+	uint64_t ahead = MIN(o->ahead, ahead_most(o));
+
+	*ret_goes_on = false;
+	if (off >= tail && o->next < tail && o->o.bytes > SKIP_BYTES)
+		return between_others(o, tail, off, o->o.bytes);
+	*ret_goes_on = off >= o->next && off <= o->next + SKIP_BYTES;
+	if (!*ret_goes_on)
+		return (struct object_range) { 0, 0 };
+	return between_others(o, o->next, off,
+			      MIN(o->o.bytes, MAX(off + n, o->next + ahead)));
+}
+
+/* A window of the range, shorter where there is no room; it is not fetched yet. NULL: there is no
+ * room for what it is needed for, the n bytes at off. */
+static struct object_window *window_new_locked(struct object_file *o,
+					       struct object_range range, uint64_t off,
+					       size_t n)
 {
 	struct object_room *room = o->o.room;
+	uint64_t least = MIN(off + n, range.off + range.n) - range.off;
+	struct object_window *w;
 
-	assert(!o->taken);
-	while (room->bytes + want > room->bytes_max && steal_locked(room))
+	while (room->bytes + range.n > room->bytes_max && steal_locked(room))
 		;
-	want = MIN(want, room->bytes_max - MIN(room->bytes, room->bytes_max));
-	if (want) {
-		o->taken = want;
-		room->bytes += want;
-		TAILQ_INSERT_HEAD(&room->files, o, link);
-	}
-	return want;
+	range.n = MIN(range.n, room->bytes_max - MIN(room->bytes, room->bytes_max));
+	w = range.n >= least ? calloc(1, sizeof(*w)) : NULL;
+	if (!w)
+		return NULL;
+	w->file = o;
+	w->serial = ++o->serial;
+	w->at = range.off;
+	w->end = range.off + range.n;
+	room->files += TAILQ_EMPTY(&o->windows);
+	room->bytes += range.n;
+	TAILQ_INSERT_HEAD(&room->windows, w, in_room);
+	TAILQ_INSERT_HEAD(&o->windows, w, in_file);
+	return w;
 }
 
-/* --- the window --- */
-
-static bool in_window(const struct object_file *o, uint64_t off, size_t n)
+/* Without the lock meanwhile. When it fails the window is gone. */
+static int window_fetch_locked(struct object_window *w, bool goes_on)
 {
-	return off >= o->window_at && off - o->window_at <= o->window.n &&
-	       n <= o->window.n - (off - o->window_at);
-}
-
-static bool is_wrong(const struct object_file *o, uint64_t off)
-{
-	return o->wrong && o->wrong_at == off;
-}
-
-static void serve_locked(struct object_file *o, void *p, size_t n, uint64_t off)
-{
-	memcpy(p, o->window.p + (off - o->window_at), n);
-	o->served += n;
-	TAILQ_REMOVE(&o->o.room->files, o, link);
-	TAILQ_INSERT_HEAD(&o->o.room->files, o, link);
-	/* But for the heads of frames all of it was read. Nobody comes back: a pack kept open
-	 * takes no memory. */
-	if (o->served >= o->window.n - o->window.n / 64)
-		drop_window_locked(o);
-}
-
-/* The window to fetch for a read; n of 0: none, just the bytes. */
-static struct object_range window_for(const struct object_file *o, uint64_t off, size_t n)
-{
-	uint64_t tail = o->o.bytes - MIN(o->o.bytes, TAIL_BYTES), end = off + n;
-
-	if (o->fetching || is_wrong(o, off))
-		return (struct object_range) { 0, 0 };
-	if (off >= tail && o->next < tail && o->o.bytes > SKIP_BYTES)
-		return (struct object_range) { tail, o->o.bytes - tail };
-	if (end <= o->next || off > o->next + SKIP_BYTES)
-		return (struct object_range) { 0, 0 };
-	end = MIN(o->o.bytes, MAX(end, o->next + o->ahead));
-	return (struct object_range) { o->next, end - o->next };
-}
-
-/* Gets range behind what b has, without the lock; then b is the window. */
-static int get_window_locked(struct object_file *o, struct object_range range,
-			     struct buf *b)
-{
-	uint64_t at = range.off - b->n;
+	struct object_file *o = w->file;
+	const struct object_range range = { w->at, window_bytes(w) };
+	uint64_t before = o->next;
 	int r;
 
-	o->fetching = true;
-	o->fetch_at = at;
-	o->fetch_end = range.off + range.n;
-	lock_drop(&o->o.room->lock);
-	r = object_get(o->o.os, o->key, range, b);
-	lock_take(&o->o.room->lock);
-	o->fetching = false;
-	pthread_cond_broadcast(&o->cond);
-	if (r < 0) {
-		drop_window_locked(o);
-		return r;
-	}
-	buf_swap(&o->window, b);
-	o->window_at = at;
-	if (range.off <= o->next) { /* not the object's end alone */
-		o->next = range.off + range.n;
+	if (goes_on) {
+		o->next = w->end;
 		o->ahead = MIN(2 * o->ahead, AHEAD_MAX);
 	}
-	return 0;
+	w->fetching = true;
+	lock_drop(&o->o.room->lock);
+	r = object_get(o->o.os, o->key, range, &w->bytes);
+	lock_take(&o->o.room->lock);
+	w->fetching = false;
+	pthread_cond_broadcast(&o->cond);
+	if (r < 0) {
+		if (goes_on && o->next == w->end)
+			o->next = before;
+		window_free_locked(w);
+	}
+	return r;
 }
 
-/* Fetches a window for the read; of the one before what the read begins with is taken along.
- * -ENOBUFS: there is no room. */
-static int fetch_window_locked(struct object_file *o, struct object_range range,
-			       uint64_t off, size_t n)
+static void serve_locked(struct object_window *w, void *p, size_t n, uint64_t off)
 {
-	_cleanup_(buf_release) struct buf b = BUF_INIT;
-	size_t kept = 0, room;
-	int r = 0;
+	struct object_room *room = w->file->o.room;
 
-	if (off < range.off && in_window(o, off, (size_t)(range.off - off))) {
-		kept = (size_t)(range.off - off);
-		r = buf_append(&b, o->window.p + (off - o->window_at), kept);
-	} else if (off < range.off) {
-		range.n += range.off - off;
-		range.off = off;
-	}
-	drop_window_locked(o);
-	if (r < 0)
-		return r;
-	room = take_locked(o, kept + range.n);
-	if (range.off + room < off + n + kept) {
-		drop_window_locked(o);
-		return -ENOBUFS;
-	}
-	range.n = room - kept;
-	return get_window_locked(o, range, &b);
+	memcpy(p, w->bytes.p + (off - w->at), n);
+	w->served += n + sizeof(struct frame_head);
+	TAILQ_REMOVE(&room->windows, w, in_room);
+	TAILQ_INSERT_HEAD(&room->windows, w, in_room);
+	/* All of it was read. Nobody comes back: a pack kept open takes no memory. */
+	if (w->served + sizeof(struct frame_head) >= window_bytes(w))
+		window_free_locked(w);
 }
 
 /* Just these bytes, without the lock. A reader may go on behind them; but not where one is only
@@ -221,23 +252,68 @@ static int fetch_plain_locked(struct object_file *o, void *p, size_t n, uint64_t
 	return r;
 }
 
-static int read_window_locked(struct object_file *o, void *p, size_t n, uint64_t off)
+/* The n bytes, the first ones of which no window has: those, so many more as one get brings along.
+ * Where another was waited for and did not bring them each of those who waited asks for itself:
+ * nobody waits for one after the other. Returns how many were read. */
+static ssize_t read_asked_locked(struct object_file *o, void *p, size_t n, uint64_t off,
+				 bool waited)
 {
-	struct object_range range;
-	int r = 0;
+	struct object_range range = { 0, 0 };
+	struct object_window *w = NULL;
+	bool goes_on = false;
+	int r;
 
-	while (o->fetching && off >= o->fetch_at && off + n <= o->fetch_end)
-		lock_wait(&o->o.room->lock, &o->cond, 0);
-	range = window_for(o, off, n);
-	if (!in_window(o, off, n) && range.n)
-		r = fetch_window_locked(o, range, off, n);
-	if (r == 0 && in_window(o, off, n) && !is_wrong(o, off)) {
-		serve_locked(o, p, n, off);
-		return 0;
+	if (!waited)
+		range = window_for(o, off, n, &goes_on);
+	if (range.n)
+		w = window_new_locked(o, range, off, n);
+	if (w) {
+		r = window_fetch_locked(w, goes_on);
+		return r < 0 ? r : (ssize_t)0;
 	}
-	if (r == 0 || r == -ENOBUFS)
-		r = fetch_plain_locked(o, p, n, off);
-	if (r == 0 && is_wrong(o, off))
+	n = (size_t)(end_before_others(o, off, off + n) - off);
+	r = fetch_plain_locked(o, p, n, off);
+	return r < 0 ? r : (ssize_t)n;
+}
+
+static int read_windows_locked(struct object_file *o, uint8_t *p, size_t n, uint64_t off)
+{
+	unsigned waited = 0; /* the window that did not bring it yet */
+
+	while (n) {
+		struct object_window *w = window_of(o, off);
+		ssize_t got = 0;
+
+		if (w && w->fetching && (!waited || waited == w->serial)) {
+			waited = w->serial;
+			lock_wait(&o->o.room->lock, &o->cond, 0);
+			continue;
+		}
+		if (w && !w->fetching) {
+			got = (ssize_t)MIN(n, w->end - off);
+			serve_locked(w, p, (size_t)got, off);
+		} else {
+			got = read_asked_locked(o, p, n, off, waited);
+		}
+		if (got < 0)
+			return (int)got;
+		if (got)
+			waited = 0;
+		p += got;
+		n -= (size_t)got;
+		off += (uint64_t)got;
+	}
+	return 0;
+}
+
+static int read_locked(struct object_file *o, void *p, size_t n, uint64_t off)
+{
+	int r;
+
+	if (!o->wrong || o->wrong_at != off)
+		return read_windows_locked(o, p, n, off);
+	r = fetch_plain_locked(o, p, n, off);
+	if (r == 0)
 		o->wrong = false;
 	return r;
 }
@@ -258,7 +334,7 @@ static ssize_t file_pread(struct io_file *f, void *p, size_t n, uint64_t off)
 	if (o->o.cache && range_cache_get(o->o.cache, &key, p))
 		return (ssize_t)n;
 	lock_take(&o->o.room->lock);
-	r = read_window_locked(o, p, n, off);
+	r = read_locked(o, p, n, off);
 	lock_drop(&o->o.room->lock);
 	if (r < 0)
 		return r;
@@ -288,9 +364,11 @@ static int file_size(struct io_file *f, uint64_t *ret_bytes)
 static void file_close(struct io_file *f)
 {
 	struct object_file *o = file_of(f);
+	struct object_window *w;
 
 	lock_take(&o->o.room->lock);
-	drop_window_locked(o);
+	while ((w = TAILQ_FIRST(&o->windows)))
+		window_free_locked(w);
 	lock_drop(&o->o.room->lock);
 	pthread_cond_destroy(&o->cond);
 	free(o);
@@ -315,6 +393,7 @@ int object_file_new(const struct object_file_opts *opts, struct io_file **ret)
 	o->o = *opts;
 	o->o.key = o->key;
 	o->ahead = AHEAD_MIN;
+	TAILQ_INIT(&o->windows);
 	lock_cond_init(&o->cond);
 	*ret = &o->file;
 	return 0;

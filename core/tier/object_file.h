@@ -11,14 +11,15 @@
 #include "core/tier/range_cache.h"
 
 struct object_file;
+struct object_window;
 
 /* The memory that files of one store may fill with bytes fetched ahead. When there is none left
- * the file that was read longest ago gives up its own. Outlives the files. */
+ * those go that were read longest ago. Outlives the files. */
 struct object_room {
 	struct lock lock; /* RANK_OBJECT; guards what follows, and the files' windows */
 	size_t bytes, bytes_max;
-	TAILQ_HEAD(object_files, object_file)
-	files; /* that have some; the last read first */
+	unsigned files; /* that have some */
+	TAILQ_HEAD(object_windows, object_window) windows; /* the last read first */
 };
 
 void object_room_init(struct object_room *room, size_t bytes_max);
@@ -33,8 +34,8 @@ struct object_file_opts {
 	struct range_cache *cache; /* or NULL */
 };
 
-/* Asks for nothing yet. A pread is at most one ranged get; reads that follow one another fetch
- * ahead, each time twice as far. Its forget() makes the next read of those bytes ask again. */
+/* Asks for nothing yet. Reads that follow one another fetch ahead, each time twice as far; any
+ * other one is a ranged get. Its forget() makes the next read of those bytes ask again. */
 int object_file_new(const struct object_file_opts *opts, struct io_file **ret);
 
 #endif

@@ -7,7 +7,8 @@
  *
  * Tries run in threads of their own, as a get blocks. The loser ends by itself; its answer is
  * thrown away, as is that of a try that nobody waits for any more. The delay is what 19 of 20 gets
- * of about that size took lately. */
+ * of about that size took lately, and at least twice what most took: each second try is paid for,
+ * with all of its bytes. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -26,6 +27,7 @@
 #define THREADS_MAX 64u
 #define SAMPLES	    64u
 #define SAMPLES_MIN 16u /* fewer tell nothing */
+#define SIZES	    4u /* of gets: up to 256 KiB, 1 MiB, 4 MiB, and more */
 #define SMALL_BYTES ((uint64_t)256 << 10)
 #define TOKENS_MAX  100u /* a second try takes 10, a get gives 1: so one in ten at most */
 #define TOKENS_TRY  10u
@@ -68,7 +70,7 @@ struct object_hedge {
 	pthread_t threads[THREADS_MAX];
 	unsigned n_threads, idle;
 	bool stopping;
-	struct latency small, large;
+	struct latency by_size[SIZES];
 	unsigned tokens;
 	struct object_hedge_counts counts;
 };
@@ -90,7 +92,12 @@ static uint64_t now_ns(void)
 
 static struct latency *latency_of(struct object_hedge *h, struct object_range range)
 {
-	return range.n && range.n <= SMALL_BYTES ? &h->small : &h->large;
+	uint64_t most = SMALL_BYTES;
+	unsigned i = 0;
+
+	for (; i < SIZES - 1 && (!range.n || range.n > most); i++)
+		most *= 4;
+	return &h->by_size[i];
 }
 
 static void latency_note(struct latency *l, uint64_t ns)
@@ -106,6 +113,8 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* Where all take about the same, 19 of 20 is no more than that: what takes twice as long as most is
+ * late. */
 static uint64_t delay_ns(const struct object_hedge *h, const struct latency *l)
 {
 	uint64_t sorted[SAMPLES];
@@ -114,7 +123,8 @@ static uint64_t delay_ns(const struct object_hedge *h, const struct latency *l)
 		return h->opts.first_ms * MS_NS;
 	memcpy(sorted, l->ns, l->n * sizeof(*sorted));
 	qsort(sorted, l->n, sizeof(*sorted), compare);
-	return MAX(sorted[l->n * 19 / 20], h->opts.least_ms * MS_NS);
+	return MAX(MAX(sorted[l->n * 19 / 20], 2 * sorted[l->n / 2]),
+		   h->opts.least_ms * MS_NS);
 }
 
 static uint64_t bounded_delay_ns(const struct object_hedge *h, const struct latency *l)

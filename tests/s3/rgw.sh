@@ -67,7 +67,7 @@ rgw_config() {
 	[osd]
 	osd data = $RGW/osd
 	osd objectstore = memstore
-	memstore device bytes = 1G
+	memstore device bytes = ${RGW_STORE:-1G}
 	osd memory target = 939524096
 	osd op num shards = 2
 	osd check max object name len on startup = false

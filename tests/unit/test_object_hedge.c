@@ -2,9 +2,11 @@
  * that is away: against a store whose gets hang until the test lets them go, or fail. */
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/base/err.h"
 #include "core/tier/object.h"
@@ -110,6 +112,50 @@ START_TEST(a_get_that_hangs_is_asked_for_again_and_the_first_answer_counts)
 	object_free(os); /* waits for the one that hung */
 	ck_assert_uint_eq(s.asked, 2);
 	ck_assert_uint_eq(s.ended, 2);
+}
+END_TEST
+
+/* Large gets take longer. */
+struct sized {
+	struct object_store os;
+	atomic_uint large;
+};
+
+static int sized_get(struct object_store *os, const char *key, struct object_range range,
+		     struct buf *ret)
+{
+	struct sized *s = container_of(os, struct sized, os);
+	bool large = range.n > MIB;
+
+	s->large += large;
+	usleep(large ? 40000 : 1000);
+	return buf_append(ret, "some", 4);
+}
+
+static void sized_free(struct object_store *os)
+{
+}
+
+START_TEST(a_large_get_is_not_late_because_smaller_ones_are_quick)
+{
+	static const struct object_ops ops = { .get = sized_get, .free = sized_free };
+	const struct object_hedge_opts opts = { .first_ms = 60000, .least_ms = 1 };
+	struct sized s = { .os = { .ops = &ops } };
+	struct object_store *os;
+	unsigned large = 0;
+
+	ck_ok(object_hedge_new(&opts, &s.os, &os));
+	for (unsigned i = 0; i < 100; i++) {
+		_cleanup_(buf_release) struct buf b = BUF_INIT;
+		bool is_large = i % 25 == 24;
+
+		large += is_large;
+		ck_ok(object_get(
+			os, "k",
+			(struct object_range) { 0, is_large ? 4 * MIB : MIB / 2 }, &b));
+	}
+	ck_assert_uint_eq(s.large, large);
+	object_free(os);
 }
 END_TEST
 
@@ -349,6 +395,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t,
 		       a_get_that_hangs_is_asked_for_again_and_the_first_answer_counts);
+	tcase_add_test(t, a_large_get_is_not_late_because_smaller_ones_are_quick);
 	tcase_add_test(t, what_both_say_is_said_when_both_fail);
 	tcase_add_test(t, a_bucket_that_hangs_whole_is_not_asked_twice_for_all);
 	tcase_add_test(t, who_does_not_wait_any_longer_is_told_so);
