@@ -31,7 +31,8 @@ static int look(struct ropefs *fs, struct like *like, size_t n)
 	return r;
 }
 
-/* 1: the source has these bytes; 0: it has not; -EAGAIN. */
+/* 1: the source has these bytes; 0: it has not, or they are only in the bucket: a write does not
+ * wait for that; -EAGAIN. */
 static int is_like(struct ropefs *fs, struct like *like, const void *p, size_t n,
 		   unsigned flags)
 {
@@ -44,7 +45,9 @@ static int is_like(struct ropefs *fs, struct like *like, const void *p, size_t n
 	r = look(fs, like, n);
 	if (r < 0 || !like->changed)
 		return 0;
+	ropefs_stay_near(true);
 	got = ropefs_read(fs, like->ino, like->at, bytes, n, flags & ROPEFS_NOWAIT);
+	ropefs_stay_near(false);
 	if (got == -EAGAIN)
 		return -EAGAIN;
 	return got == (ssize_t)n && !memcmp(bytes, p, n);

@@ -74,6 +74,26 @@ without_delay() {	# COMMAND...: is done while all still wait
 	done
 	return 1
 }
+# Who has a far file open to read, and writes to another, may be copying it.
+writes_beside_far() {
+	timeout 30 python3 -c '
+import os, sys
+os.open(sys.argv[1], os.O_RDONLY)
+new = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT)
+for i in range(8):
+    os.pwrite(new, b"x" * 65536, i * 65536)
+os.fsync(new)' "$MNT/far" "$MNT/beside"
+}
+takes_writes_beside_far() {
+	local status
+	fs_restart || exit 1
+	settled
+	hang
+	writes_beside_far
+	status=$?
+	let_go
+	return $status
+}
 packs() { (cd "$STORE/packs" && ls); }
 settled() { timeout 100 "$ROPECTL" sync --remote "$MNT" >/dev/null; }
 
@@ -107,6 +127,7 @@ ways() {
 	readers cat "$MNT/far"
 }
 ok "readers of all kinds that wait for the bucket delay nothing that is here" without_delay ways
+ok "a write waits for no bytes of the bucket that it may be a copy of" takes_writes_beside_far
 is "and it is as it was" "$(md5sum <"$MNT/far")" "$sum"
 is "a stride, too" "$(head -c 20 "$MNT/far@stride=10:100" | md5sum)" \
 	"$( (head -c 10; head -c 90 >/dev/null; head -c 10) <"$MNT/far" | md5sum)"
