@@ -7,7 +7,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-static char tmpdir[4096];
+static char all_tmpdirs[4096]; /* of a suite; empty: the process is none */
+static char tmpdir[4200];
 static pid_t tmpdir_owner;
 
 /* Check's own limit is 4 s, which a disk that stalls takes for one sync. Suites with more to do say
@@ -29,6 +30,36 @@ static void tell_failures(SRunner *runner)
 	free(failures);
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	return remove(path);
+}
+
+static void remove_tree(const char *path)
+{
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void remove_tmpdir(void)
+{
+	if (getpid() == tmpdir_owner)
+		remove_tree(tmpdir);
+}
+
+/* below: a folder; empty: where programs make theirs. */
+static void make_folder(char path[], size_t n, const char *below)
+{
+	const char *base = getenv("TMPDIR");
+
+	if (!*below)
+		below = base ? base : "/tmp";
+	if ((size_t)snprintf(path, n, "%s/ropefs-test-XXXXXX", below) >= n ||
+	    !mkdtemp(path)) {
+		perror(below);
+		abort();
+	}
+}
+
 int suite_main(Suite *suite)
 {
 	SRunner *runner = srunner_create(suite);
@@ -36,6 +67,7 @@ int suite_main(Suite *suite)
 	int failed;
 
 	suite_seed();
+	make_folder(all_tmpdirs, sizeof(all_tmpdirs), "");
 	if (no_fork && !strcmp(no_fork, "1"))
 		srunner_set_fork_status(runner, CK_NOFORK);
 	srunner_set_tap(runner, "-");
@@ -43,6 +75,7 @@ int suite_main(Suite *suite)
 	failed = srunner_ntests_failed(runner);
 	tell_failures(runner);
 	srunner_free(runner);
+	remove_tree(all_tmpdirs); /* with what is left of tests that were killed */
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -106,28 +139,11 @@ void rng_fill(struct rng *r, void *p, size_t n)
 	}
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-	return remove(path);
-}
-
-static void remove_tmpdir(void)
-{
-	if (getpid() == tmpdir_owner)
-		nftw(tmpdir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 const char *suite_tmpdir(void)
 {
-	const char *base = getenv("TMPDIR");
-
 	if (tmpdir_owner == getpid())
 		return tmpdir;
-	snprintf(tmpdir, sizeof(tmpdir), "%s/ropefs-test-XXXXXX", base ? base : "/tmp");
-	if (!mkdtemp(tmpdir)) {
-		perror("mkdtemp");
-		abort();
-	}
+	make_folder(tmpdir, sizeof(tmpdir), all_tmpdirs);
 	tmpdir_owner = getpid();
 	atexit(remove_tmpdir);
 	return tmpdir;

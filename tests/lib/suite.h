@@ -24,7 +24,8 @@ uint64_t rng_next(struct rng *r);
 uint64_t rng_below(struct rng *r, uint64_t n); /* 0..n-1; n > 0 */
 void rng_fill(struct rng *r, void *p, size_t n);
 
-/* A fresh folder below $TMPDIR; removed with all in it when the process ends well. */
+/* A fresh folder below $TMPDIR; removed with all in it when the process ends well, else when its
+ * suite does. */
 const char *suite_tmpdir(void);
 
 #define ck_ok(call)                                                                      \
