@@ -242,7 +242,7 @@ static void hear(struct supervisor *s)
 	take_fds(s, &m);
 	s->ready = true;
 	s->failures = 0;
-	s->looked_ms = s->ready_ms = now_ms();
+	s->ready_ms = now_ms();
 	s->still_ms = 0;
 	go_to_background(s->ready_fd);
 	s->ready_fd = -1;
@@ -251,7 +251,7 @@ static void hear(struct supervisor *s)
 
 /* --- how workers end --- */
 
-static char thread_state(pid_t pid, pid_t tid)
+static bool is_dead(pid_t pid, pid_t tid)
 {
 	char path[64], state = 'X';
 	FILE *f;
@@ -259,17 +259,17 @@ static char thread_state(pid_t pid, pid_t tid)
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, (int)tid);
 	f = fopen(path, "re");
 	if (!f)
-		return state;
+		return true;
 	if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
 		state = 'X';
 	fclose(f);
-	return state;
+	return state == 'Z' || state == 'X';
 }
 
-/* The threads of pid that are not dead yet, at most max; *ret_state: of the process. */
-static int threads_left(pid_t pid, pid_t *ret_tids, int max, char *ret_state)
+/* The threads of pid that are not dead yet, at most max. */
+static int threads_left(pid_t pid, pid_t *ret_tids, int max)
 {
-	char path[300], state;
+	char path[300];
 	struct dirent *e;
 	int n = 0;
 	DIR *tasks;
@@ -281,12 +281,7 @@ static int threads_left(pid_t pid, pid_t *ret_tids, int max, char *ret_state)
 	while (n < max && (e = readdir(tasks))) {
 		pid_t tid = (pid_t)strtol(e->d_name, NULL, 10);
 
-		if (tid <= 0)
-			continue;
-		state = thread_state(pid, tid);
-		if (tid == pid)
-			*ret_state = state;
-		if (state != 'Z' && state != 'X')
+		if (tid > 0 && !is_dead(pid, tid))
 			ret_tids[n++] = tid;
 	}
 	closedir(tasks);
@@ -294,14 +289,14 @@ static int threads_left(pid_t pid, pid_t *ret_tids, int max, char *ret_state)
 }
 
 /* Killed, but not dead: threads of it wait in the kernel for replies to requests of this mount,
- * which only the next worker can give. They touch nothing of the store. */
+ * which only the next worker can give. They touch nothing of the store. (One that lives, or is at
+ * work, has other threads.) */
 static bool is_stuck(pid_t pid)
 {
-	char state = 'X';
 	pid_t tids[KEEP_WAITS + 1];
-	int n = threads_left(pid, tids, KEEP_WAITS + 1, &state);
+	int n = threads_left(pid, tids, KEEP_WAITS + 1);
 
-	if (state != 'Z' || n <= 0 || n > KEEP_WAITS)
+	if (n <= 0)
 		return false;
 	for (int i = 0; i < n; i++)
 		if (!keep_waits(tids[i]))
@@ -309,10 +304,13 @@ static bool is_stuck(pid_t pid)
 	return true;
 }
 
-static bool go_on(struct supervisor *s)
+/* The next one, because this one died by a signal or ended. */
+static bool go_on(struct supervisor *s, bool killed)
 {
 	int r;
 
+	if (!s->ready)
+		s->failures += !killed || now_ms() - s->ready_ms > KILLED_MS;
 	if (s->failures) {
 		if (s->failures > FAILURES_MAX) {
 			report("%s: no daemon comes up any more; whoever uses the mount "
@@ -342,13 +340,11 @@ static int worker_ended(struct supervisor *s, int status)
 	}
 	if (s->ending && !again)
 		return 1;
-	if (!s->ready)
-		s->failures += !WIFSIGNALED(status) || now_ms() - s->ready_ms > KILLED_MS;
-	else if (!again)
+	if (s->ready && !again)
 		report("%s: the daemon died of signal %d; another takes over",
 		       s->o->mountpoint, WTERMSIG(status));
 	s->ending = false;
-	return go_on(s) ? -1 : 1;
+	return go_on(s, WIFSIGNALED(status)) ? -1 : 1;
 }
 
 static void refuse_restart(struct supervisor *s)
@@ -392,9 +388,9 @@ static int reap(struct supervisor *s)
 			r = worker_ended(s, status);
 		else if (pid == s->asked)
 			answered(s, status);
-	if (r < 0 && s->ready && s->worker && is_stuck(s->worker)) {
+	if (r < 0 && s->worker && is_stuck(s->worker)) {
 		report("%s: the daemon was killed; another takes over", s->o->mountpoint);
-		r = go_on(s) ? -1 : 1;
+		r = go_on(s, true) ? -1 : 1;
 	}
 	return r;
 }
