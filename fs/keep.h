@@ -31,7 +31,7 @@ enum {
 	KEEP_SLOTS = 1024,
 	KEEP_PROBE = 32, /* places a request may have */
 	KEEP_WAITS = 8,
-	KEEP_EDITS = 16,
+	KEEP_EDITS = 1024, /* a transaction edits many files at a time */
 };
 #define UNIQUE_RESENT ((uint64_t)1 << 63) /* the kernel's mark on a request sent again */
 

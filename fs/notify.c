@@ -15,7 +15,7 @@ static const uint64_t PAGE_MASK = ~(uint64_t)4095;
 
 #define DIE_ENV "ROPEFS_TEST_DIE_UNTOLD" /* for tests */
 
-enum { RESUME_S = 1, DIE_WAIT_US = 500000 };
+enum { RESUME_S = 1, DIE_WAIT_US = 100000 };
 
 /* Whether the store may give the threads of edits work: it does until it is closed. */
 static pthread_mutex_t blocks_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -38,6 +38,7 @@ int edits_start(struct daemon *d)
 /* An edit of the worker before, of which it may not have told the kernel. */
 struct untold {
 	struct job job;
+	struct daemon *d;
 	int connection;
 	uint64_t ino, from;
 };
@@ -58,6 +59,7 @@ static void tell(struct job *job)
 	if (write(u->connection, &all, sizeof(all)) >= 0 || errno == ENOENT)
 		keep_edit_end(u->ino, u->from);
 	keep_wait_end();
+	count(&u->d->counters.invalidations, 1);
 	sem_post(&told);
 	free(u);
 }
@@ -75,6 +77,7 @@ void edits_resume(struct daemon *d, int connection)
 		if (!u)
 			return;
 		*u = (struct untold) { .job.run = tell,
+				       .d = d,
 				       .connection = connection,
 				       .ino = ino,
 				       .from = from };

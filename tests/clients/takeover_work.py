@@ -397,9 +397,7 @@ def lost(path, end):
     fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
     txn = Txn(os.path.dirname(path))
     txn.edit(fd, 0, 0, b"lost")
-    status = os.path.dirname(path) + "/.ropefs/status"
-    before = re.search(rb'"pid": (\d+), "uptime', text_of(status)).group(1)
-    os.kill(int(before), signal.SIGKILL)
+    die(path)
     refused(lambda: txn.edit(fd, 0, 0, b"more"))
     why = bytearray(256)
     fcntl.ioctl(txn.fd, ioc(2, 54, len(why)), why)
@@ -411,6 +409,87 @@ def lost(path, end):
     again.commit()
     assert text_of(path) == b"kept", text_of(path)
     return "it is refused"
+
+
+def die(path):
+    """The daemon of the mount that has path is killed."""
+    while not os.path.ismount(path):
+        path = os.path.dirname(path)
+    pid = re.search(rb'"pid": (\d+), "uptime', text_of(path + "/.ropefs/status")).group(1)
+    os.kill(int(pid), signal.SIGKILL)
+
+
+def etag_of(path):
+    return os.getxattr(path, "user.ropefs.etag").decode()
+
+
+def unchanged(path, end):
+    """A file is written if nobody has changed it: the next daemon knows what it was."""
+    with open(path, "wb") as f:
+        f.write(b"first")
+    fd = os.open(path + "@if=" + etag_of(path), os.O_WRONLY | os.O_TRUNC)
+    for text in (b"second", b" third"):
+        assert os.write(fd, text) == len(text)
+        die(path)
+        os.fsync(fd)  # its own change is no other's
+        die(path)
+    os.close(fd)
+    assert text_of(path) == b"second third", text_of(path)
+    fd = os.open(path + "@if=" + etag_of(path), os.O_WRONLY | os.O_TRUNC)
+    os.write(fd, b"lost")
+    die(path)
+    with open(path, "ab") as f:
+        f.write(b" more")
+    refused(lambda: os.fsync(fd))
+    refused(lambda: os.close(fd))
+    assert text_of(path) == b"second third more", text_of(path)
+    return "only then"
+
+
+def privileged(path, end):
+    """A program that others edit has its set-id bits no more, whichever daemon commits."""
+    with open(path, "wb") as f:
+        f.write(b"program")
+    os.chmod(path, 0o6777)
+    os.seteuid(65534)
+    fd = os.open(path, os.O_RDWR)
+    txn = Txn(os.path.dirname(path))
+    txn.edit(fd, 0, 0, b"other ")
+    os.seteuid(0)
+    die(path)
+    txn.commit()
+    assert text_of(path) == b"other program"
+    mode = os.stat(path).st_mode & 0o7777
+    assert mode == 0o777, oct(mode)
+    return "taken away"
+
+
+def room(path, end):
+    """What transactions hold in memory is bounded, and counts in the next daemon as it did."""
+    fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+
+    def fill():
+        txns = []
+        while len(txns) < 100:
+            txns.append(Txn(os.path.dirname(path)))
+            try:
+                for _ in range(250):
+                    txns[-1].edit(fd, 0, 0, bytes(16000), flags=2 | 4)
+            except OSError as e:
+                assert e.errno == errno.ENOMEM, e
+                return txns
+        raise AssertionError("there is no bound")
+
+    first = fill()
+    die(path)
+    more = fill()
+    # Room that they had asked for and not used is free, what they have used is not.
+    assert len(more) <= 2, "room for %d beside %d" % (len(more), len(first))
+    for txn in first + more:
+        os.close(txn.fd)
+    again = fill()
+    assert len(again) == len(first), "%d, then %d" % (len(first), len(again))
+    return len(first)
 
 
 def begun(path, end):
@@ -448,6 +527,75 @@ def text_of(name):
         return f.read()
 
 
+def add_pieces(path):
+    """A number in pieces, and one that has no newline: it waits for the close."""
+    was = int(text_of(path))
+    fd = os.open(path + "@add", os.O_WRONLY)
+    for piece in (b"1", b"2", b"0\n", b"3"):
+        assert os.write(fd, piece) == len(piece)
+    assert text_of(path) == b"%d\n" % (was + 120), (was, text_of(path))
+    os.close(fd)
+    assert text_of(path) == b"%d\n" % (was + 123), (was, text_of(path))
+
+
+def pieces(path, end):
+    """Each of the changes is cut short at each of its three places."""
+    with open(path, "w") as f:
+        f.write("0\n")
+    for _ in range(3):
+        add_pieces(path)
+    return text_of(path).decode()
+
+
+def wide(path, end):
+    """A transaction of more files than there are threads or slots for, which others read."""
+    os.mkdir(path)
+    files = ["%s/%d" % (path, n) for n in range(20)]
+    for name in files:
+        with open(name, "wb") as f:
+            f.write(b"old")
+    over = threading.Event()
+
+    def reads():
+        while not over.is_set():
+            for name in files:
+                text_of(name)
+
+    reader = threading.Thread(target=reads)
+    reader.start()
+    txn = Txn(path)
+    for name in files:
+        fd = os.open(name, os.O_RDWR)
+        txn.edit(fd, 0, 3, b"new")
+        os.close(fd)
+    txn.commit()
+    over.set()
+    reader.join()
+    for name in files:
+        assert text_of(name) == b"new", (name, text_of(name))
+    return len(files)
+
+
+def requests(path, op):
+    """How many of this kind the kernel has made of the daemon."""
+    text = text_of(os.path.dirname(path) + "/.ropefs/metrics").decode()
+    return int(re.search(r'ropefs_requests_total{op="%s"} (\d+)' % op, text).group(1))
+
+
+def appender(path, end):
+    """A new file that is only appended to goes past the kernel's cache. Once it is closed it does
+    not, though its CREATE came twice."""
+    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o644)
+    assert os.write(fd, b"line\n") == 5
+    os.close(fd)
+    assert text_of(path) == b"line\n"
+    before = [requests(path, "read") for _ in range(2)]
+    assert text_of(path) == b"line\n"
+    reads = requests(path, "read") - before[1] - (before[1] - before[0])
+    assert reads == 0, "%d reads of what is cached" % reads
+    return "closed"
+
+
 def once(path, end):
     """Each daemon dies when it has made a change, and not said so: it is made once all the same."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -481,9 +629,10 @@ def once(path, end):
     assert text_of("a") == b"view ne-two"
     os.setxattr(".", "user.ropefs.kind", b"queue")
     q = os.open("q", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o644)
-    for n in range(3):
-        assert os.write(q, b"%d\n" % n) == 2
+    for piece in (b"0\n", b"1\n", b"2", b"\n"):
+        assert os.write(q, piece) == len(piece)
     assert text_of("q") == b"0\n1\n2\n"
+    assert text_of("q@last=1") == b"2\n", "half a record"
     os.setxattr(".", "user.ropefs.kind", b"rope")
     for name, step, text in ("q@records=0..", 1, b"0\n1\n2\n"), ("q@follow", 4, b"0\n1\n2\n"):
         view, got = os.open(name, os.O_RDONLY | os.O_NONBLOCK), b""
@@ -497,6 +646,7 @@ def once(path, end):
         with open("n@add", "wb", 0) as f:
             f.write(b"5\n")
     assert text_of("n") == b"11\n"
+    add_pieces("n")
     txn = Txn(path)
     txn.edit(fd, 0, 0, b"txn ")
     txn.commit()
