@@ -52,14 +52,10 @@ struct area {
 };
 KEPT_SIZE(struct area, 1536);
 
+/* No two have one number, so that of a request seen before is of one that comes again. */
 static uint64_t request_now(void)
 {
 	return keep_current() & ~UNIQUE_RESENT;
-}
-
-static bool is_resent(void)
-{
-	return keep_current() & UNIQUE_RESENT;
 }
 
 static struct area *area_of(const struct txn *x)
@@ -182,7 +178,7 @@ static struct answer *find_answer(const struct txn *x, uint64_t request)
 
 bool txn_was_answered(const struct txn *x, uint32_t *ret)
 {
-	const struct answer *a = is_resent() ? find_answer(x, request_now()) : NULL;
+	const struct answer *a = find_answer(x, request_now());
 
 	if (a)
 		*ret = a->file;
@@ -251,7 +247,7 @@ static void put_answer(struct txn *x, uint32_t file)
 
 int txn_request_begin(struct txn *x, size_t n, bool names)
 {
-	x->skip = is_resent() && x->now.request == request_now() ? x->now.steps : 0;
+	x->skip = x->now.request == request_now() ? x->now.steps : 0;
 	x->half = 0;
 	x->now.request = request_now();
 	x->now.steps = 0;
@@ -325,7 +321,7 @@ void txn_refused(struct txn *x, int r)
 bool txn_was_ended(const struct txn *x, int *ret)
 {
 	*ret = x->now.result;
-	return x->now.over && is_resent() && x->now.request == request_now();
+	return x->now.over && x->now.request == request_now();
 }
 
 /* --- after a takeover --- */
