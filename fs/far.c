@@ -117,24 +117,6 @@ static uint64_t mono_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-void far_step(struct task *t)
-{
-	ropefs_stay_near(!t->is_far);
-	ropefs_asked_at(t->is_far ? t->asked_ns : 0);
-}
-
-bool far_again(struct task *t, void (*step)(struct task *t))
-{
-	ropefs_stay_near(false);
-	ropefs_asked_at(0);
-	if (t->r != -EREMOTE || t->is_far)
-		return false;
-	t->is_far = true;
-	t->asked_ns = mono_ns();
-	task_run_far(t, step);
-	return true;
-}
-
 void far_run(struct task *t, void (*step)(struct task *t))
 {
 	t->asked_ns = mono_ns();
@@ -164,4 +146,26 @@ bool far_end(struct task *t)
 	if (!listed)
 		task_free(t);
 	return listed;
+}
+
+bool far_step(struct task *t)
+{
+	if (t->is_far && !far_begin(t))
+		return false;
+	ropefs_stay_near(!t->is_far);
+	ropefs_asked_at(t->is_far ? t->asked_ns : 0);
+	return true;
+}
+
+enum far_next far_again(struct task *t, void (*step)(struct task *t))
+{
+	ropefs_stay_near(false);
+	ropefs_asked_at(0);
+	if (t->is_far)
+		return far_end(t) ? FAR_ANSWER : FAR_ENDED;
+	if (t->r != -EREMOTE)
+		return FAR_ANSWER;
+	t->is_far = true;
+	far_run(t, step);
+	return FAR_AGAIN;
 }

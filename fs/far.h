@@ -21,9 +21,14 @@ bool far_begin(struct task *t);
 bool far_end(struct task *t);
 
 /* Around what a step in a worker calls that may read bytes: by far_step() they are those that are
- * here. When far_again() is true others were needed, t->r is nothing, and step(t) will run once
- * more, in a thread that may wait for the bucket. */
-void far_step(struct task *t);
-bool far_again(struct task *t, void (*step)(struct task *t));
+ * here. Where others are needed step(t) runs once more, in a thread that may wait for the bucket,
+ * and a signal answers the request from then on. far_step() false: it did, and t is freed. */
+bool far_step(struct task *t);
+enum far_next {
+	FAR_ANSWER, /* t->r is the result, the request is the caller's to answer */
+	FAR_AGAIN, /* it is nothing; t is another thread's */
+	FAR_ENDED, /* a signal has answered, t is freed */
+};
+enum far_next far_again(struct task *t, void (*step)(struct task *t));
 
 #endif

@@ -73,6 +73,7 @@ static void run_open(struct task *t, void (*step)(struct task *t))
 
 static void open_waiting(struct task *t)
 {
+	struct daemon *d = t->d;
 	struct view_file *f = NULL;
 	struct view v;
 
@@ -81,11 +82,15 @@ static void open_waiting(struct task *t)
 		run_open(t, open_waiting);
 		return;
 	}
-	far_step(t);
+	if (!far_step(t))
+		return;
 	if (t->r >= 0)
 		t->r = view_file_open(t->d, t->ino, t->fi.flags, t->flags, &f);
-	if (far_again(t, open_waiting))
+	if (far_again(t, open_waiting) != FAR_ANSWER) {
+		if (f)
+			view_file_free(d, f);
 		return;
+	}
 	if (t->r < 0) {
 		task_reply_err(t);
 		return;

@@ -294,31 +294,65 @@ int view_stream_restore(struct daemon *d, const struct kept_file *k)
 	return r;
 }
 
-static void open_waiting(struct task *t)
+static void stream_let_go(struct stream *s)
 {
-	struct stream *s = NULL;
+	stop_following(s);
+	source_put(&s->source);
+}
+
+/* The stream that the task is about; of its first run where this is the second. */
+static int stream_of_task(struct task *t, struct stream **ret)
+{
+	struct stream *first = stream_of(&t->fi);
 	struct caller caller;
 	struct view v;
 	int r = view_target(t->d, t->ino, &v);
 
-	if (r >= 0)
+	if (r >= 0 &&
+	    first) { /* a signal may have ended the request: it can't be asked */
+		caller = first->caller;
+		first->caller = (struct caller) { 0 };
+	} else if (r >= 0) {
 		r = caller_of(t->req, &caller);
-	if (r >= 0) {
-		s = stream_new(t->d, &v, &caller);
-		r = s ? 0 : -ENOMEM;
-		if (!s)
-			caller_release(&caller);
 	}
-	if (r < 0) {
-		t->r = r;
-		task_reply_err(t);
+	if (first)
+		stream_let_go(first);
+	t->fi.fh = 0;
+	if (r < 0)
+		return r;
+	*ret = stream_new(t->d, &v, &caller);
+	if (*ret)
+		return 0;
+	caller_release(&caller);
+	return -ENOMEM;
+}
+
+static void open_waiting(struct task *t)
+{
+	struct stream *s = stream_of(&t->fi);
+	int r;
+
+	if (!far_step(t)) {
+		stream_let_go(s);
 		return;
 	}
-	far_step(t);
-	t->r = r = stream_start(s);
-	if (far_again(t, open_waiting)) {
-		stop_following(s);
-		source_put(&s->source);
+	s = NULL;
+	t->r = r = stream_of_task(t, &s);
+	if (r >= 0)
+		t->r = r = stream_start(s);
+	t->fi.fh = (uintptr_t)s;
+	switch (far_again(t, open_waiting)) {
+	case FAR_AGAIN:
+		return;
+	case FAR_ENDED:
+		if (s)
+			stream_let_go(s);
+		return;
+	case FAR_ANSWER:
+		break;
+	}
+	if (!s) {
+		task_reply_err(t);
 		return;
 	}
 	if (r < 0)
@@ -337,10 +371,8 @@ static void open_waiting(struct task *t)
 			t->req, &t->fi,
 			&(struct opened) { s, &s->kept, KEPT_STREAM, t->ino });
 	}
-	if (r < 0) {
-		stop_following(s);
-		source_put(&s->source);
-	}
+	if (r < 0)
+		stream_let_go(s);
 	task_free(t);
 }
 

@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,8 @@ enum {
 
 struct value_file {
 	LIST_ENTRY(value_file) link; /* guarded by views.mutex */
+	atomic_uint
+		refs; /* the open file, and reads: a signal ends one before its thread */
 	struct view view;
 	uint32_t uid;
 	bool writes;
@@ -222,6 +225,14 @@ static void value_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 
 /* --- opening and closing --- */
 
+static void file_put(struct value_file *f)
+{
+	if (atomic_fetch_sub(&f->refs, 1) > 1)
+		return;
+	pthread_mutex_destroy(&f->mutex);
+	free(f);
+}
+
 static void file_free(struct daemon *d, struct value_file *f)
 {
 	pthread_mutex_lock(&d->views.mutex);
@@ -230,8 +241,7 @@ static void file_free(struct daemon *d, struct value_file *f)
 	inodes_unuse(&d->inodes, f->view.target);
 	staged_let(f->kept.area_n);
 	kept_free(&f->kept);
-	pthread_mutex_destroy(&f->mutex);
-	free(f);
+	file_put(f);
 }
 
 static int reserve(struct value_file *f, size_t n)
@@ -310,6 +320,7 @@ static void keep_row(struct value_file *f)
 static void add(struct daemon *d, struct value_file *f)
 {
 	pthread_mutex_init(&f->mutex, NULL);
+	f->refs = 1;
 	pthread_mutex_lock(&d->views.mutex);
 	LIST_INSERT_HEAD(&d->views.values, f, link);
 	pthread_mutex_unlock(&d->views.mutex);
@@ -380,10 +391,14 @@ static void open_waiting(struct task *t)
 	struct daemon *d = t->d;
 	struct value_file *f = NULL;
 
-	far_step(t);
-	t->r = file_open_value(t, &f);
-	if (far_again(t, open_waiting))
+	if (!far_step(t))
 		return;
+	t->r = file_open_value(t, &f);
+	if (far_again(t, open_waiting) != FAR_ANSWER) {
+		if (f)
+			file_free(d, f);
+		return;
+	}
 	if (t->r < 0) {
 		task_reply_err(t);
 		return;
@@ -456,22 +471,28 @@ static ssize_t read_stride(struct daemon *d, struct value_file *f, uint64_t off,
 static void read_waiting(struct task *t)
 {
 	struct value_file *f = file_of(&t->fi);
-	char *p = malloc(t->n);
+	enum far_next next;
+	char *p;
 
-	far_step(t);
+	if (!far_step(t)) {
+		file_put(f);
+		return;
+	}
+	p = malloc(t->n);
 	if (!p)
 		t->r = -ENOMEM;
 	else if (is_stride(f))
 		t->r = read_stride(t->d, f, t->off, p, t->n);
 	else
 		t->r = read_number(t->d, f, t->off, p, t->n);
-	if (far_again(t, read_waiting)) {
-		free(p);
-		return;
+	next = far_again(t, read_waiting);
+	if (next == FAR_ANSWER) {
+		reply_read(t->req, p, t->r);
+		task_free(t);
 	}
-	reply_read(t->req, p, t->r);
+	if (next != FAR_AGAIN)
+		file_put(f);
 	free(p);
-	task_free(t);
 }
 
 static void value_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
@@ -483,6 +504,7 @@ static void value_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 		return;
 	t->off = (uint64_t)off;
 	t->n = n;
+	file_of(fi)->refs++;
 	task_run(t, read_waiting);
 }
 

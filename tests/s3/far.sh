@@ -52,6 +52,12 @@ all_wait() {
 			return 1
 	done
 }
+none_waits() {
+	local pid
+	for pid in "${READERS[@]}"; do
+		has_ended "$pid" || return 1
+	done
+}
 here() {	# all of it without what the kernel or the daemon has in memory
 	timeout 100 md5sum "$MNT/here" >"$T/sum" &&
 		timeout 100 cat "$MNT/here@lines=0..1" "$MNT/q/here@every=2" >/dev/null &&
@@ -66,6 +72,9 @@ without_delay() {	# COMMAND...: is done while all still wait
 		hang
 		"$@"
 		if until_true 30 all_wait && here && all_wait; then
+			signal_child TERM "${READERS[@]}"
+			until_true 10 none_waits
+			echo $? >"$T/ended"
 			let_go
 			return 0
 		fi
@@ -127,6 +136,7 @@ ways() {
 	readers cat "$MNT/far"
 }
 ok "readers of all kinds that wait for the bucket delay nothing that is here" without_delay ways
+is "and end at a signal" "$(<"$T/ended")" 0
 ok "a write waits for no bytes of the bucket that it may be a copy of" takes_writes_beside_far
 is "and it is as it was" "$(md5sum <"$MNT/far")" "$sum"
 is "a stride, too" "$(head -c 20 "$MNT/far@stride=10:100" | md5sum)" \
