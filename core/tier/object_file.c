@@ -32,6 +32,7 @@ struct object_window {
 	uint64_t at, end;
 	unsigned serial; /* of the file's, from 1 on */
 	bool fetching; /* else all of them are there */
+	bool goes_on; /* from another one, or from the object's beginning */
 	struct buf bytes;
 	uint64_t
 		served; /* so many of them, with the heads of frames, which nobody reads */
@@ -77,16 +78,28 @@ static uint64_t window_bytes(const struct object_window *w)
 	return w->end - w->at;
 }
 
+/* Whether it is read in order: its end alone, which stays for a while, is not that. */
+static bool is_read_on(const struct object_file *o)
+{
+	const struct object_window *w;
+
+	TAILQ_FOREACH(w, &o->windows, in_file)
+	if (w->goes_on)
+		break;
+	return w;
+}
+
 static void window_free_locked(struct object_window *w)
 {
 	struct object_file *o = w->file;
 	struct object_room *room = o->o.room;
+	bool was = is_read_on(o);
 
 	assert(!w->fetching && room->bytes >= window_bytes(w));
 	room->bytes -= window_bytes(w);
 	TAILQ_REMOVE(&room->windows, w, in_room);
 	TAILQ_REMOVE(&o->windows, w, in_file);
-	room->files -= TAILQ_EMPTY(&o->windows);
+	room->files -= was && !is_read_on(o);
 	buf_release(&w->bytes);
 	free(w);
 }
@@ -108,7 +121,7 @@ static bool steal_locked(struct object_room *room)
 static uint64_t ahead_most(const struct object_file *o)
 {
 	const struct object_room *room = o->o.room;
-	unsigned files = room->files + TAILQ_EMPTY(&o->windows);
+	unsigned files = room->files + !is_read_on(o);
 
 	return MAX(AHEAD_MIN, MIN(AHEAD_MAX, room->bytes_max / (2 * files)));
 }
@@ -170,7 +183,7 @@ static struct object_range window_for(const struct object_file *o, uint64_t off,
  * room for what it is needed for, the n bytes at off. */
 static struct object_window *window_new_locked(struct object_file *o,
 					       struct object_range range, uint64_t off,
-					       size_t n)
+					       size_t n, bool goes_on)
 {
 	struct object_room *room = o->o.room;
 	uint64_t least = MIN(off + n, range.off + range.n) - range.off;
@@ -184,9 +197,10 @@ static struct object_window *window_new_locked(struct object_file *o,
 		return NULL;
 	w->file = o;
 	w->serial = ++o->serial;
+	w->goes_on = goes_on;
 	w->at = range.off;
 	w->end = range.off + range.n;
-	room->files += TAILQ_EMPTY(&o->windows);
+	room->files += goes_on && !is_read_on(o);
 	room->bytes += range.n;
 	TAILQ_INSERT_HEAD(&room->windows, w, in_room);
 	TAILQ_INSERT_HEAD(&o->windows, w, in_file);
@@ -194,14 +208,14 @@ static struct object_window *window_new_locked(struct object_file *o,
 }
 
 /* Without the lock meanwhile. When it fails the window is gone. */
-static int window_fetch_locked(struct object_window *w, bool goes_on)
+static int window_fetch_locked(struct object_window *w)
 {
 	struct object_file *o = w->file;
 	const struct object_range range = { w->at, window_bytes(w) };
 	uint64_t before = o->next;
 	int r;
 
-	if (goes_on) {
+	if (w->goes_on) {
 		o->next = w->end;
 		o->ahead = MIN(2 * o->ahead, AHEAD_MAX);
 	}
@@ -212,7 +226,7 @@ static int window_fetch_locked(struct object_window *w, bool goes_on)
 	w->fetching = false;
 	pthread_cond_broadcast(&o->cond);
 	if (r < 0) {
-		if (goes_on && o->next == w->end)
+		if (w->goes_on && o->next == w->end)
 			o->next = before;
 		window_free_locked(w);
 	}
@@ -266,9 +280,9 @@ static ssize_t read_asked_locked(struct object_file *o, void *p, size_t n, uint6
 	if (!waited)
 		range = window_for(o, off, n, &goes_on);
 	if (range.n)
-		w = window_new_locked(o, range, off, n);
+		w = window_new_locked(o, range, off, n, goes_on);
 	if (w) {
-		r = window_fetch_locked(w, goes_on);
+		r = window_fetch_locked(w);
 		return r < 0 ? r : (ssize_t)0;
 	}
 	n = (size_t)(end_before_others(o, off, off + n) - off);
