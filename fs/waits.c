@@ -20,6 +20,7 @@ struct blocked {
 	size_t n;
 	bool late; /* it came while another was read: again() has not been asked yet */
 	bool passed; /* a signal came that ends nothing */
+	bool once; /* it takes what there is: it only waits for the disk or the bucket */
 };
 
 static void take_off_locked(struct waits *w, struct blocked *b)
@@ -30,7 +31,8 @@ static void take_off_locked(struct waits *w, struct blocked *b)
 
 static bool goes_on(const struct blocked *b)
 {
-	return signals_pass(fuse_req_ctx(b->req)->pid, SIGNALS_NEWS);
+	return signals_pass(fuse_req_ctx(b->req)->pid,
+			    b->once ? SIGNALS_ANSWER : SIGNALS_NEWS);
 }
 
 /* Of struct signals_watch. */
@@ -137,7 +139,8 @@ static void interrupted(fuse_req_t req, void *arg)
 	free(b);
 }
 
-/* Puts a read on the lists, unless a signal has come for it: then it is answered. */
+/* Puts a read on the lists, unless a signal has come for it: then it is answered. Those that wait
+ * once are first. */
 static void block(struct blocked *b, bool first)
 {
 	struct waits *w = &b->source->d->waits;
@@ -301,7 +304,7 @@ static void answer_locked(struct source *s)
 
 	while ((b = unblock_first(s))) {
 		r = fill_locked(s, p, b->n, true);
-		if (r == -EAGAIN || is_for_worker(r)) {
+		if ((r == -EAGAIN && !b->once) || is_for_worker(r)) {
 			block(b, true);
 			if (r != -EAGAIN)
 				hand_on_locked(s, r);
@@ -320,7 +323,7 @@ static void answer_waiting_locked(struct source *s)
 
 	while (first_waiting(s, &copy)) {
 		r = fill_locked(s, p, copy.n, false);
-		if (r == -EAGAIN)
+		if (r == -EAGAIN && !copy.once)
 			break;
 		assert(!is_for_worker(r));
 		b = unblock(s, copy.unique);
@@ -385,78 +388,59 @@ void source_wake(struct source *s)
 		serve(s, true);
 }
 
-/* A read that takes what there is. nowait: when it is for a worker it is not answered. What another
- * thread is being given is not there. */
-static ssize_t read_some(struct source *s, fuse_req_t req, size_t n, bool nowait)
+/* Waits to be answered, until a signal comes. */
+static void wait_for_news(struct source *s, const struct blocked *b)
+{
+	struct blocked *mine = malloc(sizeof(*mine));
+
+	if (!mine) {
+		fuse_reply_err(b->req, ENOMEM);
+		return;
+	}
+	*mine = *b;
+	fuse_req_interrupt_func(b->req, interrupted, &s->d->waits);
+	block(mine, b->once);
+}
+
+/* A read that takes what there is. What another thread is being given is not there. */
+static void read_once(struct source *s, struct blocked *b)
 {
 	void *p = loop_buffer();
 	ssize_t r;
 
 	pthread_mutex_lock(&s->mutex);
-	r = s->filling ? -EAGAIN : fill_locked(s, p, n, nowait);
+	r = s->filling ? -EAGAIN : fill_locked(s, p, b->n, true);
 	if (r > 0 && s->giving)
-		s->giving(s, keep_current());
-	if (!is_for_worker(r))
-		reply_read(req, p, r);
-	source_unlock(s);
-	return r;
-}
-
-static void read_some_waiting(struct task *t)
-{
-	struct source *s = (struct source *)(uintptr_t)t->to_fh;
-
-	read_some(s, t->req, t->n, false);
-	source_put(s);
-	task_free(t);
-}
-
-/* The reply may let the file be closed by another loop: with a reference. */
-static void read_now(struct source *s, fuse_req_t req, size_t n)
-{
-	struct task *t;
-	ssize_t r;
-
-	source_get(s);
-	r = read_some(s, req, n, true);
-	if (is_for_worker(r) && (t = task_new(s->d, req, NULL, 0))) {
-		t->to_fh = (uintptr_t)s;
-		t->n = n;
-		run_in_worker(t, r, read_some_waiting);
-		return;
+		s->giving(s, b->unique);
+	if (is_for_worker(r)) {
+		b->once = true;
+		wait_for_news(s, b);
+		hand_on_locked(s, r);
+	} else {
+		reply_read(b->req, p, r);
 	}
-	source_put(s);
+	source_unlock(s);
 }
 
 void source_read(struct source *s, fuse_req_t req, size_t n, int flags)
 {
-	struct blocked *b;
-	bool late = false;
+	struct blocked b = { .source = s, .req = req, .unique = keep_current(), .n = n };
 
 	if (s->again) {
 		pthread_mutex_lock(&s->mutex);
-		late = s->filling;
-		if (!late)
+		b.late = s->filling;
+		if (!b.late)
 			s->again(s);
 		source_unlock(s);
 	}
-	if (flags & O_NONBLOCK) {
-		read_now(s, req, n);
-		return;
-	}
-	b = malloc(sizeof(*b));
-	if (!b) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	*b = (struct blocked) {
-		.source = s, .req = req, .unique = keep_current(), .n = n, .late = late
-	};
 	/* The reply may let the file be closed by another loop. */
 	source_get(s);
-	fuse_req_interrupt_func(req, interrupted, &s->d->waits);
-	block(b, false);
-	source_wake(s);
+	if (flags & O_NONBLOCK) {
+		read_once(s, &b);
+	} else {
+		wait_for_news(s, &b);
+		source_wake(s);
+	}
 	source_put(s);
 }
 

@@ -57,6 +57,7 @@ int fuse_reply_poll(fuse_req_t req, unsigned events)
 static fuse_interrupt_func_t interrupt; /* of the last read */
 static void *interrupt_arg;
 static bool passes; /* what a signal does */
+static enum signals_wait asked; /* of whom */
 static struct signals_watch *watch;
 
 void fuse_req_interrupt_func(fuse_req_t req, fuse_interrupt_func_t f, void *arg)
@@ -77,7 +78,7 @@ const struct fuse_ctx *fuse_req_ctx(fuse_req_t req)
 bool signals_pass(pid_t thread, enum signals_wait wait)
 {
 	(void)thread;
-	ck_assert_int_eq(wait, SIGNALS_NEWS);
+	asked = wait;
 	return passes;
 }
 
@@ -352,6 +353,7 @@ START_TEST(a_signal_ends_a_read_at_the_disk_whose_bytes_are_for_the_next)
 	ck_assert_int_eq(pthread_create(&worker, NULL, run_task, take_task()), 0);
 	sem_wait(&f.at_disk);
 	interrupt(NULL, interrupt_arg);
+	ck_assert_int_eq(asked, SIGNALS_NEWS);
 	ck_assert_int_eq(atomic_load(&ended), 1);
 	source_read(&f.source, NULL, 4096, 0); /* waits for its turn */
 	ck_assert_int_eq(atomic_load(&answers), 1);
@@ -359,6 +361,45 @@ START_TEST(a_signal_ends_a_read_at_the_disk_whose_bytes_are_for_the_next)
 	pthread_join(worker, NULL);
 	ck_assert_int_eq(atomic_load(&answers), 2);
 	ck_assert_int_eq(atomic_load(&bytes), 10);
+}
+END_TEST
+
+START_TEST(a_signal_ends_a_read_that_does_not_block_too)
+{
+	pthread_t worker;
+
+	f.put = 3;
+	f.cold = true;
+	source_read(&f.source, NULL, 4096, O_NONBLOCK);
+	ck_assert_int_eq(pthread_create(&worker, NULL, run_task, take_task()), 0);
+	sem_wait(&f.at_disk);
+	interrupt(NULL, interrupt_arg);
+	ck_assert_int_eq(asked, SIGNALS_ANSWER);
+	ck_assert_int_eq(atomic_load(&ended), 1);
+	sem_post(&f.disk);
+	pthread_join(worker, NULL);
+	source_read(&f.source, NULL, 4096, O_NONBLOCK);
+	ck_assert_int_eq(atomic_load(&answers), 2);
+	ck_assert_int_eq(atomic_load(&bytes), 3);
+	ck_assert_int_eq(atomic_load(&f.source.refs), 1);
+}
+END_TEST
+
+START_TEST(one_that_does_not_block_waits_for_no_news_behind_others)
+{
+	source_read(&f.source, NULL, 4096, 0);
+	ck_assert_ptr_null(take_task());
+	f.put = 3;
+	f.cold = true;
+	source_read(&f.source, NULL, 4096, O_NONBLOCK);
+	f.given = 3; /* somebody else had it */
+	f.cold = false;
+	run_task(take_task());
+	ck_assert_int_eq(atomic_load(&refused), 1);
+	ck_assert_int_eq(atomic_load(&answers), 1);
+	put(5, false);
+	ck_assert_int_eq(atomic_load(&answers), 2);
+	ck_assert_int_eq(atomic_load(&bytes), 5);
 }
 END_TEST
 
@@ -430,6 +471,8 @@ int main(void)
 	tcase_add_test(tc, no_news_is_lost_meanwhile);
 	tcase_add_test(tc, a_read_that_does_not_block_leaves_the_disk_to_a_worker);
 	tcase_add_test(tc, a_signal_ends_a_read_at_the_disk_whose_bytes_are_for_the_next);
+	tcase_add_test(tc, a_signal_ends_a_read_that_does_not_block_too);
+	tcase_add_test(tc, one_that_does_not_block_waits_for_no_news_behind_others);
 	tcase_add_test(tc,
 		       a_signal_that_passes_ends_no_read_but_one_that_comes_later_does);
 	tcase_add_test(threads, threads_lose_no_news);
