@@ -73,7 +73,7 @@ rgw_config() {
 	osd check max object name len on startup = false
 	[client]
 	rgw data = $RGW/rgw
-	rgw frontends = beast endpoint=127.0.0.1:$3 $tls
+	rgw frontends = beast endpoint=127.0.0.1:$3 $tls tcp_nodelay=1
 	rgw rados pool pg num min = 1
 	rgw dns name = s3.localhost
 	rgw thread pool size = 32
