@@ -7,8 +7,8 @@
  * Readers come in any order, as the kernel reads ahead with many threads: so one window is kept
  * while the next is on its way, and who wants bytes of one on its way waits for it. A read may get
  * its bytes of several windows. What was skipped is fetched along, and nothing twice: a window ends
- * where another begins. The room's lock guards the windows of all its files; no request is made
- * under it.
+ * where another begins. Who is ahead of those under way waits for a few. The room's lock guards
+ * the windows of all its files; no request is made under it.
  *
  * Invariants:
  *  1. What was given to forget() is asked for again: what turned out wrong gets a second chance.
@@ -24,7 +24,8 @@
 #define TAIL_BYTES ((uint64_t)32 << 10)
 #define AHEAD_MIN  ((uint64_t)512 << 10)
 #define AHEAD_MAX  ((uint64_t)4 << 20)
-#define SKIP_BYTES ((uint64_t)256 << 10) /* that a reader going on may leave out */
+#define SKIP_BYTES ((uint64_t)256 << 10) /* skip_most(), at least */
+#define EARLY_MAX  4u /* windows that a reader ahead of them waits for */
 
 /* Bytes [at, end) of a file's object. */
 struct object_window {
@@ -46,6 +47,7 @@ struct object_file {
 	/* The room's lock guards what follows. */
 	pthread_cond_t cond; /* a window came, or failed */
 	unsigned serial; /* of the last window */
+	unsigned failures; /* of windows */
 	TAILQ_HEAD(, object_window) windows;
 	uint64_t next; /* where the last window ends that goes on from another */
 	uint64_t ahead; /* bytes of the next one */
@@ -78,11 +80,19 @@ static uint64_t window_bytes(const struct object_window *w)
 	return w->end - w->at;
 }
 
-/* Whether it is read in order: its end alone, which stays for a while, is not that. */
-static bool is_read_on(const struct object_file *o)
+static uint64_t tail_of(const struct object_file *o)
+{
+	return o->o.bytes - MIN(o->o.bytes, TAIL_BYTES);
+}
+
+/* One of its windows while it is read in order, or NULL: the object's end alone, which stays for a
+ * while, is not that, nor what is left when the last window was fetched. */
+static const struct object_window *reads_on(const struct object_file *o)
 {
 	const struct object_window *w;
 
+	if (o->next >= tail_of(o))
+		return NULL;
 	TAILQ_FOREACH(w, &o->windows, in_file)
 	if (w->goes_on)
 		break;
@@ -93,13 +103,11 @@ static void window_free_locked(struct object_window *w)
 {
 	struct object_file *o = w->file;
 	struct object_room *room = o->o.room;
-	bool was = is_read_on(o);
 
 	assert(!w->fetching && room->bytes >= window_bytes(w));
 	room->bytes -= window_bytes(w);
 	TAILQ_REMOVE(&room->windows, w, in_room);
 	TAILQ_REMOVE(&o->windows, w, in_file);
-	room->files -= was && !is_read_on(o);
 	buf_release(&w->bytes);
 	free(w);
 }
@@ -121,8 +129,11 @@ static bool steal_locked(struct object_room *room)
 static uint64_t ahead_most(const struct object_file *o)
 {
 	const struct object_room *room = o->o.room;
-	unsigned files = room->files + !is_read_on(o);
+	unsigned files = !reads_on(o);
+	const struct object_window *w;
 
+	TAILQ_FOREACH(w, &room->windows, in_room)
+	files += reads_on(w->file) == w;
 	return MAX(AHEAD_MIN, MIN(AHEAD_MAX, room->bytes_max / (2 * files)));
 }
 
@@ -162,17 +173,23 @@ static struct object_range between_others(const struct object_file *o, uint64_t 
 	return (struct object_range) { at, end_before_others(o, off, end) - at };
 }
 
+/* That a reader who goes on may leave out. The further it has come in order the likelier it is one
+ * of several that do so together, and the others want that. */
+static uint64_t skip_most(const struct object_file *o)
+{
+	return MAX(SKIP_BYTES, MIN(o->ahead, ahead_most(o)) / 2);
+}
+
 /* What to fetch for a read of which nothing is there; n of 0: just the bytes. */
 static struct object_range window_for(const struct object_file *o, uint64_t off, size_t n,
 				      bool *ret_goes_on)
 {
-	uint64_t tail = o->o.bytes - MIN(o->o.bytes, TAIL_BYTES);
-	uint64_t ahead = MIN(o->ahead, ahead_most(o));
+	uint64_t tail = tail_of(o), ahead = MIN(o->ahead, ahead_most(o));
 
 	*ret_goes_on = false;
 	if (off >= tail && o->next < tail && o->o.bytes > SKIP_BYTES)
 		return between_others(o, tail, off, o->o.bytes);
-	*ret_goes_on = off >= o->next && off <= o->next + SKIP_BYTES;
+	*ret_goes_on = off >= o->next && off <= o->next + skip_most(o);
 	if (!*ret_goes_on)
 		return (struct object_range) { 0, 0 };
 	return between_others(o, o->next, off,
@@ -200,7 +217,6 @@ static struct object_window *window_new_locked(struct object_file *o,
 	w->goes_on = goes_on;
 	w->at = range.off;
 	w->end = range.off + range.n;
-	room->files += goes_on && !is_read_on(o);
 	room->bytes += range.n;
 	TAILQ_INSERT_HEAD(&room->windows, w, in_room);
 	TAILQ_INSERT_HEAD(&o->windows, w, in_file);
@@ -226,6 +242,7 @@ static int window_fetch_locked(struct object_window *w)
 	w->fetching = false;
 	pthread_cond_broadcast(&o->cond);
 	if (r < 0) {
+		o->failures++;
 		if (w->goes_on && o->next == w->end)
 			o->next = before;
 		window_free_locked(w);
@@ -290,9 +307,24 @@ static ssize_t read_asked_locked(struct object_file *o, void *p, size_t n, uint6
 	return r < 0 ? r : (ssize_t)n;
 }
 
+/* Whether the windows under way will soon come to the byte at off. Who reads there is one of
+ * several that read in order together, and the others' windows bring it. */
+static bool is_early(const struct object_file *o, uint64_t off)
+{
+	const struct object_window *w;
+
+	if (off <= o->next + skip_most(o) || off > o->next + AHEAD_MAX)
+		return false;
+	TAILQ_FOREACH(w, &o->windows, in_file)
+	if (w->fetching && w->goes_on)
+		break;
+	return w;
+}
+
 static int read_windows_locked(struct object_file *o, uint8_t *p, size_t n, uint64_t off)
 {
 	unsigned waited = 0; /* the window that did not bring it yet */
+	unsigned early = 0, failures = o->failures;
 
 	while (n) {
 		struct object_window *w = window_of(o, off);
@@ -300,6 +332,12 @@ static int read_windows_locked(struct object_file *o, uint8_t *p, size_t n, uint
 
 		if (w && w->fetching && (!waited || waited == w->serial)) {
 			waited = w->serial;
+			lock_wait(&o->o.room->lock, &o->cond, 0);
+			continue;
+		}
+		if (!w && !waited && early < EARLY_MAX && failures == o->failures &&
+		    is_early(o, off)) {
+			early++;
 			lock_wait(&o->o.room->lock, &o->cond, 0);
 			continue;
 		}

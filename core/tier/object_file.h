@@ -18,7 +18,6 @@ struct object_window;
 struct object_room {
 	struct lock lock; /* RANK_OBJECT; guards what follows, and the files' windows */
 	size_t bytes, bytes_max;
-	unsigned files; /* that have some and are read in order */
 	TAILQ_HEAD(object_windows, object_window) windows; /* the last read first */
 };
 
