@@ -3,8 +3,9 @@
  * A program that makes one call after the other asks again some microseconds after it has its
  * answer. A loop that went to sleep meanwhile has to be woken for it, on another core, which takes
  * about as long as all else of the call. So while requests come that fast the loop goes on asking
- * the kernel for them, and sleeps only when none has come for a while: what is known of locks that
- * spin before they sleep, and of hosts that poll before they halt a virtual core. */
+ * the kernel for them, and sleeps only when none has come for a while, or others want its core:
+ * what is known of locks that spin before they sleep, and of hosts that poll before they halt a
+ * virtual core. */
 #ifndef ROPEFS_FS_SPIN_H
 #define ROPEFS_FS_SPIN_H
 
@@ -28,6 +29,8 @@ struct spin {
 	bool on; /* one loop at a time, and another core for the program */
 	bool nonblocking; /* the connection is, for everybody who has it */
 	struct spin_rule rule;
+	unsigned looks; /* requests that were looked for since the core was found free */
+	int64_t not_before; /* it is wanted by others until then, at least */
 	atomic_llong looked; /* nanoseconds, for nothing */
 };
 
