@@ -51,26 +51,18 @@ bool again_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 		reply_err(req, r);
 		return true;
 	}
-	if (!kept_was_opened(fi)) {
+	if (!kept_was_opened(fi))
 		file_opened(req, fi, a.is_queue);
-		file_is_open(req, a.ino, fi);
-	}
-	if (fuse_reply_create(req, &e, fi) < 0) {
-		file_is_closed(d, a.ino, fi);
+	if (fuse_reply_create(req, &e, fi) < 0)
 		inodes_put(&d->inodes, a.ino, 1);
-	}
 	return true;
 }
 
-bool again_write(fuse_req_t req, fuse_ino_t ino, size_t n,
-		 const struct fuse_file_info *fi)
+bool again_write(fuse_req_t req, size_t n)
 {
 	if (!keep_was_done())
 		return false;
-	if (ino < DOT_FIRST)
-		file_written_before(req, ino, n, fi);
-	else
-		fuse_reply_write(req, n);
+	fuse_reply_write(req, n);
 	return true;
 }
 

@@ -14,8 +14,7 @@ bool again_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 		  struct fuse_file_info *fi);
 /* Any file that has a row (kept.h). */
 bool again_open(fuse_req_t req, struct fuse_file_info *fi);
-bool again_write(fuse_req_t req, fuse_ino_t ino, size_t n,
-		 const struct fuse_file_info *fi);
+bool again_write(fuse_req_t req, size_t n);
 bool again_ioctl(fuse_req_t req);
 
 #endif

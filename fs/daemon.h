@@ -66,11 +66,10 @@ enum {
 	FH_HELD = 32, /* in a snapshot, held by snap_opened() */
 	FH_COPY = 64, /* perhaps a copy of another file (copies.h) */
 	FH_QUEUE = 128, /* of a queue, open for writing; above: a number (queue_file.h) */
-	FH_DIRECT = 256, /* it goes past the page cache (inodes_opened()) */
-	FH_BITS = 9, /* above, of FH_RUN and FH_HELD: its row (kept_number()) */
+	FH_BITS = 8, /* above, of FH_RUN and FH_HELD: its row (kept_number()) */
 };
 
-enum { EDIT_THREADS = 4, DROP_THREADS = 4 };
+enum { EDIT_THREADS = 4 };
 
 struct counters {
 	atomic_ullong ops[OP_COUNT];
@@ -92,7 +91,6 @@ struct daemon {
 		far; /* reads that ask the bucket: what is local doesn't wait for them */
 	struct held held; /* changes that wait */
 	struct pool edits[EDIT_THREADS]; /* one thread each; by inode */
-	struct pool drops; /* of task_drop() */
 	struct sizes sizes;
 	struct waits waits;
 	struct copies copies;
@@ -120,7 +118,6 @@ struct daemon {
 	atomic_ullong init_unique; /* of the INIT to be answered; 0: none */
 	atomic_bool killpriv; /* clearing set-id bits on writes is ours to do */
 	bool acl; /* the kernel obeys ACLs */
-	bool direct; /* files may be open past the page cache, some of them mapped */
 	bool setxattr_ext; /* SETXATTR has its longer form (adapt.h) */
 	/* Of a supervised mount (supervise.h). */
 	bool took_over; /* from a worker that ended: the kernel knows what we don't */
@@ -169,7 +166,6 @@ struct task {
 	unsigned flags;
 	struct fuse_file_info fi;
 	bool has_fi;
-	bool reads_pages; /* counted by inodes_read_begin() */
 	bool privs; /* privs_drop() cleared some: attributes are dropped too */
 	/* a second file, of copy_file_range */
 	fuse_ino_t to_ino;

@@ -19,11 +19,6 @@ struct known {
 	unsigned pending;
 	unsigned runs;
 	int writers;
-	unsigned cached; /* open by so many who read through pages, as far as we know */
-	unsigned direct; /* and by so many who write past them */
-	bool made; /* by us: nobody had it open before a takeover */
-	unsigned reads; /* under way */
-	bool was_read;
 	bool plain;
 	bool inherited; /* the kernel knows it from before */
 };
@@ -56,7 +51,7 @@ static int add_locked(struct inodes *t, uint64_t ino, uint64_t lookups)
 
 	if (!k)
 		return -ENOMEM;
-	*k = (struct known) { .ino = ino, .lookups = lookups, .was_read = t->took_over };
+	*k = (struct known) { .ino = ino, .lookups = lookups };
 	r = map_put(&t->known, ino, k);
 	if (r < 0) {
 		free(k);
@@ -327,88 +322,6 @@ bool inodes_may_be_written(struct inodes *t, uint64_t ino)
 
 	WITH_KNOWN(t, ino, k, writers = k->writers);
 	return writers || t->took_over;
-}
-
-void inodes_made(struct inodes *t, uint64_t ino)
-{
-	WITH_KNOWN(t, ino, k, k->made = true);
-}
-
-bool inodes_opened(struct inodes *t, uint64_t ino, uint64_t fh, bool wants)
-{
-	bool reads = fh & FH_READ, writes = fh & FH_WRITE, direct = false;
-	struct known *k;
-
-	if (is_uncounted(ino))
-		return false;
-	pthread_mutex_lock(&t->mutex);
-	if (entry_locked(t, ino, &k) >= 0) {
-		found_before(t, k);
-		if (reads)
-			direct = k->direct;
-		else
-			direct = wants && !k->cached && (k->made || !t->took_over);
-		k->cached += reads && !direct;
-		k->direct += writes && direct;
-	}
-	pthread_mutex_unlock(&t->mutex);
-	return direct;
-}
-
-void inodes_closed(struct inodes *t, uint64_t ino, uint64_t fh)
-{
-	bool reads = fh & FH_READ, writes = fh & FH_WRITE, direct = fh & FH_DIRECT;
-
-	WITH_KNOWN(t, ino, k, {
-		/* After a takeover not all were counted. */
-		k->cached -= reads && !direct && k->cached;
-		k->direct -= direct && writes && k->direct;
-	});
-}
-
-int inodes_inherit_direct(struct inodes *t, uint64_t ino)
-{
-	int r = inodes_inherit(t, ino);
-
-	if (r >= 0)
-		WITH_KNOWN(t, ino, k, k->direct++);
-	return r;
-}
-
-bool inodes_read_begin(struct inodes *t, uint64_t ino)
-{
-	struct known *k;
-	bool counts = false;
-
-	if (is_uncounted(ino))
-		return false;
-	pthread_mutex_lock(&t->mutex);
-	if (entry_locked(t, ino, &k) >= 0) {
-		counts = true;
-		k->reads++;
-		found_before(t, k);
-	}
-	pthread_mutex_unlock(&t->mutex);
-	return counts;
-}
-
-void inodes_read_end(struct inodes *t, uint64_t ino)
-{
-	WITH_KNOWN(t, ino, k, {
-		k->reads--;
-		k->was_read = true;
-	});
-}
-
-bool inodes_was_read(struct inodes *t, uint64_t ino)
-{
-	bool was;
-
-	WITH_KNOWN(t, ino, k, {
-		was = k->reads || k->was_read || (t->took_over && !k->ino);
-		k->was_read = false;
-	});
-	return was;
 }
 
 bool inodes_plain(struct inodes *t, uint64_t ino)

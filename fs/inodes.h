@@ -69,28 +69,6 @@ bool inodes_writers(struct inodes *t, uint64_t ino, int change);
 /* Is there one now? After a takeover nobody knows, so: perhaps. */
 bool inodes_may_be_written(struct inodes *t, uint64_t ino);
 
-/* A file is made just now. */
-void inodes_made(struct inodes *t, uint64_t ino);
-/* The file is open by one more; fh: of FH_READ, FH_WRITE. wants: who only appends, and would write
- * past the kernel's page cache. True: reads and writes by it are to go past the cache.
- *
- * The two ways never meet in one file. A read takes a page first and then looks where the file
- * ends: with a direct write in between, which grows the file and touches no page, it would find
- * zeros there. So one appends directly only if nobody reads through the cache (after a takeover:
- * as far as we know, of what we made), and who opens the file to read it then goes past the cache,
- * too. Only maps have pages then, and look at them anew (inodes_was_read()). */
-bool inodes_opened(struct inodes *t, uint64_t ino, uint64_t fh, bool wants);
-/* FH_DIRECT: that was true. */
-void inodes_closed(struct inodes *t, uint64_t ino, uint64_t fh);
-/* After a takeover: a direct writer of before. */
-int inodes_inherit_direct(struct inodes *t, uint64_t ino);
-/* A READ, which may fill pages of the kernel, from before the store is asked until its reply is
- * out; only if that returns true. False: it is of what never is written. */
-bool inodes_read_begin(struct inodes *t, uint64_t ino);
-void inodes_read_end(struct inodes *t, uint64_t ino);
-/* Was there one since the last call, or is there one now? After a takeover, once: perhaps. */
-bool inodes_was_read(struct inodes *t, uint64_t ino);
-
 bool inodes_plain(struct inodes *t, uint64_t ino);
 void inodes_set_plain(struct inodes *t, uint64_t ino, bool plain);
 

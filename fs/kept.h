@@ -43,7 +43,7 @@ enum kept_kind {
 	KEPT_RANGE,
 	KEPT_VALUE,
 	KEPT_QUEUE,
-	KEPT_HELD, /* a program that runs, a file of a snapshot, or an appender */
+	KEPT_HELD, /* a program that runs, or a file of a snapshot */
 	KEPT_NODE, /* not open: a view whose number the kernel knows */
 };
 

@@ -27,8 +27,6 @@ int edits_start(struct daemon *d)
 
 	for (unsigned i = 0; r >= 0 && i < EDIT_THREADS; i++)
 		r = pool_start(&d->edits[i], "ropefs-edit", 1);
-	if (r >= 0)
-		r = pool_start(&d->drops, "ropefs-drop", DROP_THREADS);
 	pthread_mutex_lock(&blocks_mutex);
 	blocks_told = r >= 0;
 	pthread_mutex_unlock(&blocks_mutex);
@@ -97,17 +95,11 @@ void edits_stop(struct daemon *d)
 	pthread_mutex_unlock(&blocks_mutex);
 	for (unsigned i = 0; i < EDIT_THREADS; i++)
 		pool_stop(&d->edits[i]);
-	pool_stop(&d->drops);
 }
 
 void task_edit(struct task *t, fuse_ino_t ino, void (*step)(struct task *t))
 {
 	task_run_in(t, &t->d->edits[ino % EDIT_THREADS], step);
-}
-
-void task_drop(struct task *t, void (*step)(struct task *t))
-{
-	task_run_in(t, &t->d->drops, step);
 }
 
 static pthread_mutex_t park_mutex = PTHREAD_MUTEX_INITIALIZER;

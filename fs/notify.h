@@ -35,11 +35,7 @@ void edits_resume(struct daemon *d, int connection);
 
 /* step(t) will run in the thread that has the inode's edits. */
 void task_edit(struct task *t, fuse_ino_t ino, void (*step)(struct task *t));
-/* step(t) will run in a thread that may wait for the kernel before a write is answered. Not in
- * one of edits: those wait, for the kernel to take a size, until a write of the same file is
- * answered. */
-void task_drop(struct task *t, void (*step)(struct task *t));
-/* In the thread of edits. */
+/* In that thread. */
 void edit_begin(struct daemon *d, const struct moved *m);
 void edit_end(struct daemon *d, const struct moved *m);
 
@@ -61,8 +57,8 @@ void edits_unpark(unsigned mask, struct parked *others);
 void attrs_drop(struct daemon *d, fuse_ino_t ino);
 /* Pages, too. Waits for the kernel. */
 void inode_drop(struct daemon *d, fuse_ino_t ino);
-/* Only the pages of a range, of which maps may have changed some; those are written back first.
- * n 0: to the end. In a thread of edits or of task_drop(). */
+/* Only the pages of a range, of which maps may have changed some; those are written back first. In
+ * a thread of edits. */
 void range_drop(struct daemon *d, fuse_ino_t ino, uint64_t from, uint64_t n);
 /* For ropefs_opts.blocks; arg is the daemon: later, the attributes of these inodes go. */
 void blocks_changed(void *arg, const uint64_t *inos, size_t n);

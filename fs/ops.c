@@ -229,7 +229,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t off,
 		     struct fuse_file_info *fi)
 {
-	if (!again_write(req, ino, n, fi))
+	if (!again_write(req, n))
 		HAND_ON_FILE(write, EPERM, ino, p, n, off, fi);
 }
 

@@ -49,20 +49,18 @@ void file_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 /* Bytes: ops_file.c. */
 /* Fills in the handle. */
 void file_opened(fuse_req_t req, struct fuse_file_info *fi, bool is_queue);
-/* It is about to be open with this handle, just filled in: it is counted, in what it needs also for
- * the next daemon, and may turn out to be a copy (copies.h), or to go past the page cache. */
-void file_is_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-void file_is_closed(struct daemon *d, fuse_ino_t ino, const struct fuse_file_info *fi);
+/* It is open, or no longer (-1): as inodes_writers(). */
+void file_counted(struct daemon *d, fuse_ino_t ino, const struct fuse_file_info *fi,
+		  int change);
+/* Of a handle just filled in: it may be for copying (copies.h). */
+void copies_note(struct daemon *d, pid_t pid, fuse_ino_t ino, struct fuse_file_info *fi);
 void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-/* An open file that counts (KEPT_HELD), of a daemon before. */
+/* A program that runs, or an open file of a snapshot, of a daemon before (KEPT_HELD). */
 int file_restore(struct daemon *d, const struct kept_file *k);
 void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	       struct fuse_file_info *fi);
 void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t off,
 		struct fuse_file_info *fi);
-/* Answers a write that was done by a daemon before. */
-void file_written_before(fuse_req_t req, fuse_ino_t ino, size_t n,
-			 const struct fuse_file_info *fi);
 void file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);

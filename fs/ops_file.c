@@ -19,8 +19,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PAGE_BYTES = 4096 };
-
 enum { OPEN_TO_RUN = 0x20 }; /* the kernel's __FMODE_EXEC, of execve(2) */
 
 void file_opened(fuse_req_t req, struct fuse_file_info *fi, bool is_queue)
@@ -33,14 +31,18 @@ void file_opened(fuse_req_t req, struct fuse_file_info *fi, bool is_queue)
 		fi->fh |= FH_READ;
 	if (fi->flags & O_DSYNC)
 		fi->fh |= FH_SYNC;
+	/* All go through the page cache. Direct writes of an appender would be cheaper, but the
+	 * kernel grows the file only after their reply: a page that is read meanwhile ends in
+	 * zeros, and those are then taken for what was appended. Dropping such pages before the
+	 * reply is not enough: splice(2) and sendfile(2) use them even of a file that is open for
+	 * direct reads, and look for the file's end after they have the page. */
 	fi->keep_cache = 1;
 	fi->noflush = 1;
 	if (is_queue)
 		queue_file_opened(req, fi);
 }
 
-static void note_copy(struct daemon *d, pid_t pid, fuse_ino_t ino,
-		      struct fuse_file_info *fi)
+void copies_note(struct daemon *d, pid_t pid, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	if (!(fi->fh & FH_WRITE))
 		copies_reads(&d->copies, pid, ino);
@@ -66,16 +68,11 @@ static int open_truncate(struct daemon *d, fuse_ino_t ino, fuse_req_t req)
 }
 
 /* What is counted while the file is open, the next daemon must count, too. */
-static bool counts_on(const struct fuse_file_info *fi)
-{
-	return fi->fh & (FH_RUN | FH_HELD) || (fi->fh & FH_DIRECT && fi->fh & FH_WRITE);
-}
-
 static void note_held(fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct kept k;
 
-	if (!counts_on(fi) || fi->fh >> FH_BITS)
+	if (!(fi->fh & (FH_RUN | FH_HELD)))
 		return;
 	kept_new(&k, NULL, 0);
 	fi->fh |= kept_number(&k) << FH_BITS;
@@ -93,48 +90,18 @@ static bool forget_held(const struct fuse_file_info *fi)
 	return true;
 }
 
-static void count_writer(struct daemon *d, fuse_ino_t ino,
-			 const struct fuse_file_info *fi, int change)
+void file_counted(struct daemon *d, fuse_ino_t ino, const struct fuse_file_info *fi,
+		  int change)
 {
 	if (fi->fh & FH_WRITE && inodes_writers(&d->inodes, ino, change))
 		attrs_drop(d, ino);
 }
 
-/* An appender's bytes come straight from the program's memory, without a copy into pages of the
- * kernel, which costs more than all else. It is not read by its handle, and no map can be made. */
-static void choose_direct(struct daemon *d, fuse_ino_t ino, struct fuse_file_info *fi)
+static void opened_back(struct daemon *d, fuse_ino_t ino, const struct fuse_file_info *fi)
 {
-	bool wants = d->direct && !(fi->fh & FH_READ) && fi->flags & O_APPEND;
-
-	if (fi->fh & FH_QUEUE || !inodes_opened(&d->inodes, ino, fi->fh, wants))
+	file_counted(d, ino, fi, -1);
+	if (!(fi->fh & (FH_RUN | FH_HELD)) || !forget_held(fi))
 		return;
-	fi->fh |= FH_DIRECT;
-	fi->direct_io = 1;
-	note_held(ino, fi);
-	/* No row is left, so the next daemon would not know. */
-	if (wants && keep_is_open() && !(fi->fh >> FH_BITS)) {
-		inodes_closed(&d->inodes, ino, fi->fh);
-		fi->fh &= ~(uint64_t)FH_DIRECT;
-		fi->direct_io = 0;
-	}
-}
-
-void file_is_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	struct daemon *d = daemon_of(req);
-
-	note_copy(d, fuse_req_ctx(req)->pid, ino, fi);
-	choose_direct(d, ino, fi);
-	note_held(ino, fi);
-	count_writer(d, ino, fi, 1);
-}
-
-void file_is_closed(struct daemon *d, fuse_ino_t ino, const struct fuse_file_info *fi)
-{
-	count_writer(d, ino, fi, -1);
-	if (fi->fh & FH_QUEUE || (counts_on(fi) && !forget_held(fi)))
-		return;
-	inodes_closed(&d->inodes, ino, fi->fh);
 	if (fi->fh & FH_RUN)
 		inodes_ran(&d->inodes, ino);
 	snap_released(d, ino, fi);
@@ -151,8 +118,6 @@ int file_restore(struct daemon *d, const struct kept_file *k)
 		if (r >= 0)
 			r = inodes_run(&d->inodes, k->node);
 	}
-	if (k->fh & FH_DIRECT && r >= 0)
-		r = inodes_inherit_direct(&d->inodes, k->node);
 	return r;
 }
 
@@ -179,9 +144,11 @@ static void open_now(struct daemon *d, fuse_req_t req, fuse_ino_t ino,
 		queue_file_opened(req, fi);
 	if (privs > 0)
 		attrs_drop(d, ino);
-	file_is_open(req, ino, fi);
+	copies_note(d, fuse_req_ctx(req)->pid, ino, fi);
+	note_held(ino, fi);
+	file_counted(d, ino, fi, 1);
 	if (fuse_reply_open(req, fi) < 0)
-		file_is_closed(d, ino, fi);
+		opened_back(d, ino, fi);
 }
 
 static void open_settled(struct task *t)
@@ -284,13 +251,6 @@ void file_read_far(struct task *t)
 		free(p);
 }
 
-/* While a file is written past its pages, which only a map then has (inodes_opened()): of whole
- * pages, as other reads may be. */
-static bool may_fill_pages(const struct fuse_file_info *fi, size_t size, off_t off)
-{
-	return fi->fh & FH_DIRECT && !((size | (size_t)off) % PAGE_BYTES);
-}
-
 void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	       struct fuse_file_info *fi)
 {
@@ -298,25 +258,19 @@ void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	void *p = loop_buffer();
 	ssize_t r = -EAGAIN;
 	struct task *t;
-	bool counts;
 
-	counts = may_fill_pages(fi, size, off) && inodes_read_begin(&d->inodes, ino);
+	(void)fi;
 	if (p && size <= ROPEFS_WRITE_MAX)
 		r = ropefs_read(d->fs, ino, (uint64_t)off, p, size,
 				ROPEFS_NOWAIT | ROPEFS_FAR);
 	if (r != -EAGAIN && r != -EREMOTE) {
 		reply_read(req, p, r);
-		t = NULL;
-	} else {
-		t = task_new(d, req, NULL, 0);
-	}
-	if (!t) {
-		if (counts)
-			inodes_read_end(&d->inodes, ino);
 		return;
 	}
+	t = task_new(d, req, NULL, 0);
+	if (!t)
+		return;
 	t->ino = ino;
-	t->reads_pages = counts;
 	t->off = (uint64_t)off;
 	t->n = size;
 	if (r == -EREMOTE)
@@ -363,14 +317,15 @@ static void sync_far(struct task *t)
 		far_wait(t);
 }
 
-/* t->r bytes went to t->to_off, and are durable if r says so. */
+/* t->n bytes went to t->to_off, and are durable if r says so. */
 static void write_synced(void *arg, int r)
 {
 	struct task *t = arg;
 
 	if (t->is_far && !far_end(t))
 		return;
-	written(t->d, t->req, t->ino, r < 0 ? r : t->r, t->off, t->to_off, t->privs);
+	written(t->d, t->req, t->ino, r < 0 ? r : (ssize_t)t->n, t->off, t->to_off,
+		t->privs);
 	task_free(t);
 }
 
@@ -406,51 +361,13 @@ static ssize_t write_now(struct daemon *d, const struct writing *w, uint64_t *re
 	return n;
 }
 
-/* The kernel drops the pages of a direct write before it asks us, and grows the file after our
- * reply. A page that a map reads in between keeps what was there before: behind the old end,
- * zeros. But what a map has changed may be written back by any handle, and keeps its page. */
-static bool is_direct(const struct fuse_file_info *fi)
-{
-	return fi->fh & FH_DIRECT && !fi->writepage;
-}
-
 /* The bytes of a write with O_DSYNC are in the file, whatever comes of the sync. */
 static void write_far(struct task *t)
 {
 	if (t->privs && t->d->syncs_far)
 		attrs_drop(t->d, t->ino);
-	t->landed = t->to_off != t->off || is_direct(&t->fi);
+	t->landed = t->to_off != t->off;
 	sync_far(t);
-}
-
-static void write_made(struct task *t)
-{
-	if (t->r > 0 && t->fi.flags & O_DSYNC) {
-		write_far(t);
-		ropefs_sync_async(t->d->fs, write_synced, t);
-	} else {
-		write_synced(t, 0);
-	}
-}
-
-static bool is_over_pages(struct daemon *d, fuse_ino_t ino,
-			  const struct fuse_file_info *fi)
-{
-	return is_direct(fi) && inodes_was_read(&d->inodes, ino);
-}
-
-static void write_over_pages(struct task *t)
-{
-	range_drop(t->d, t->ino, t->off < t->to_off ? t->off : t->to_off, 0);
-	inodes_pending(&t->d->inodes, t->ino, -1);
-	write_made(t);
-}
-
-/* Until they are gone nobody is to see the new size. */
-static void drop_pages_first(struct task *t)
-{
-	inodes_pending(&t->d->inodes, t->ino, 1);
-	task_drop(t, write_over_pages);
 }
 
 static void write_waiting(struct task *t)
@@ -458,29 +375,14 @@ static void write_waiting(struct task *t)
 	const struct writing w = {
 		t->ino, t->off, t->data, t->n, t->flags & ROPEFS_APPEND, &t->fi
 	};
+	ssize_t n = write_now(t->d, &w, &t->to_off);
 
-	t->r = write_now(t->d, &w, &t->to_off);
-	if (is_over_pages(t->d, t->ino, &t->fi))
-		drop_pages_first(t);
-	else
-		write_made(t);
-}
-
-void file_written_before(fuse_req_t req, fuse_ino_t ino, size_t n,
-			 const struct fuse_file_info *fi)
-{
-	struct task *t;
-
-	if (!is_direct(fi)) {
-		fuse_reply_write(req, n);
-		return;
+	if (n > 0 && t->fi.flags & O_DSYNC) {
+		write_far(t);
+		ropefs_sync_async(t->d->fs, write_synced, t);
+	} else {
+		write_synced(t, n < 0 ? (int)n : 0);
 	}
-	t = task_new(daemon_of(req), req, NULL, 0);
-	if (!t)
-		return;
-	t->ino = ino;
-	t->r = (int64_t)n;
-	drop_pages_first(t);
 }
 
 void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t off,
@@ -493,7 +395,6 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 	uint64_t at = (uint64_t)off;
 	ssize_t done = -EAGAIN;
 	struct task *t;
-	bool over;
 	int privs;
 
 	/* By a map nothing is cleared, as anywhere. */
@@ -512,8 +413,7 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 
 		done = write_now(d, &w, &at);
 	}
-	over = done != -EAGAIN && is_over_pages(d, ino, fi);
-	if (done != -EAGAIN && !over && (done <= 0 || !(fi->flags & O_DSYNC))) {
+	if (done != -EAGAIN && (done <= 0 || !(fi->flags & O_DSYNC))) {
 		written(d, req, ino, done, (uint64_t)off, at, privs);
 		return;
 	}
@@ -524,18 +424,15 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 	t->off = (uint64_t)off;
 	t->to_off = at;
 	t->n = n;
-	t->r = done;
 	t->flags = flags;
 	t->fi = *fi;
 	t->privs = privs;
-	if (done == -EAGAIN) {
+	if (done < 0) {
 		task_run_held(t, write_waiting);
-	} else if (over) {
-		drop_pages_first(t);
-	} else {
-		write_far(t);
-		sync_here(t, write_synced);
+		return;
 	}
+	write_far(t);
+	sync_here(t, write_synced);
 }
 
 void file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -548,7 +445,7 @@ void file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	file_is_closed(daemon_of(req), ino, fi);
+	opened_back(daemon_of(req), ino, fi);
 	if (fi->fh & FH_QUEUE)
 		queue_file_release(req, fi);
 	else

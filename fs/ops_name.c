@@ -258,10 +258,10 @@ static void reply_created(fuse_req_t req, const struct ropefs_attr *a,
 		return;
 	}
 	file_opened(req, fi, a->is_queue);
-	inodes_made(&d->inodes, a->ino);
-	file_is_open(req, a->ino, fi);
+	copies_note(d, fuse_req_ctx(req)->pid, a->ino, fi);
+	file_counted(d, a->ino, fi, 1);
 	if (fuse_reply_create(req, &e, fi) < 0) {
-		file_is_closed(d, a->ino, fi);
+		file_counted(d, a->ino, fi, -1);
 		inodes_put(&d->inodes, a->ino, 1);
 	}
 }

@@ -122,7 +122,6 @@ void queue_file_opened(fuse_req_t req, struct fuse_file_info *fi)
 {
 	struct queue_files *q = &daemon_of(req)->queues;
 
-	fi->fh &= ~(uint64_t)FH_DIRECT;
 	fi->direct_io = 1;
 	fi->keep_cache = 0;
 	if (!(fi->fh & FH_WRITE)) {

@@ -31,8 +31,6 @@ void task_free(struct task *t)
 {
 	struct daemon *d = t->d;
 
-	if (t->reads_pages)
-		inodes_read_end(&d->inodes, t->ino);
 	free(t);
 	pthread_mutex_lock(&d->idle_mutex);
 	if (!--d->tasks)

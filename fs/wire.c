@@ -177,8 +177,6 @@ static ssize_t write_init(int fd, const struct iovec *iov, struct daemon *d)
 		out.flags |= (uint32_t)WIRE_INIT_EXT;
 	atomic_store(&d->killpriv, add & WIRE_KILLPRIV_V2);
 	d->setxattr_ext = add & WIRE_SETXATTR_EXT;
-	/* Since that is there (Linux 6.6), pages are dropped before a direct write, too. */
-	d->direct = add & WIRE_DIRECT_ALLOW_MMAP;
 	if (d->took_over)
 		return ask_again(d, fd, (ssize_t)(iov[0].iov_len + iov[1].iov_len));
 	own_queue(d, fd);
