@@ -21,11 +21,14 @@ struct piece {
 #define PIECES_INLINE 16
 #define PINS_INLINE   8
 #define HELD_CHUNKS   4 /* an edited file's bytes alternate between a few chunks */
+/* Who asks for so much goes through a file, and the kernel keeps what it asks for. */
+#define PAST_CACHE_BYTES (512 * KIB)
 
 struct plan {
 	struct ropefs *fs;
 	uint8_t *p;
 	uint64_t at; /* file offset of p[0] */
+	bool past_cache; /* chunks that are wanted whole are not kept */
 	struct piece first[PIECES_INLINE], *pieces;
 	size_t n, cap;
 	uint64_t first_pins[PINS_INLINE], *pins; /* packs, each pinned once or more */
@@ -160,19 +163,27 @@ static int plan_hold(struct plan *plan, const struct extent *e, bool nowait,
 	return 0;
 }
 
-static int plan_read(struct plan *plan, bool nowait)
+static int plan_piece(struct plan *plan, const struct piece *pc, bool nowait)
 {
+	uint32_t off = le32_get(pc->e.off), len = le32_get(pc->e.len);
 	const struct chunk_hold *h;
 	int r = 0;
 
-	for (size_t i = 0; i < plan->n && r >= 0; i++) {
-		const struct piece *pc = &plan->pieces[i];
+	if (plan->past_cache && !nowait && off == 0)
+		r = packs_read_whole(plan->fs->packs, extent_pack(&pc->e),
+				     extent_chunk_index(&pc->e), len, pc->to);
+	if (r)
+		return pack_error(MIN(r, 0));
+	r = plan_hold(plan, &pc->e, nowait, &h);
+	return r < 0 ? r : chunk_hold_copy(h, off, len, pc->to);
+}
 
-		r = plan_hold(plan, &pc->e, nowait, &h);
-		if (r >= 0)
-			r = chunk_hold_copy(h, le32_get(pc->e.off), le32_get(pc->e.len),
-					    pc->to);
-	}
+static int plan_read(struct plan *plan, bool nowait)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < plan->n && r >= 0; i++)
+		r = plan_piece(plan, &plan->pieces[i], nowait);
 	return r;
 }
 
@@ -251,6 +262,7 @@ static int read_once(struct ropefs *fs, uint64_t ino, struct reading *rd, void *
 	if (r >= 0)
 		r = rd->where(fs, in, rd);
 	plan.at = rd->at;
+	plan.past_cache = rd->n >= PAST_CACHE_BYTES;
 	if (r >= 0 && rd->n)
 		r = rope_each(&fs->env, &in->row.rope, rd->at, rd->n, plan_extent, &plan);
 	lock_drop(&fs->engine);

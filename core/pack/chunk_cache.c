@@ -59,6 +59,11 @@ void chunk_cache_set_max(struct chunk_cache *c, size_t bytes_max)
 	evict(c);
 }
 
+bool chunk_cache_has(const struct chunk_cache *c, uint64_t key)
+{
+	return htab_get(&c->table, key);
+}
+
 struct cached_chunk *chunk_cache_get(struct chunk_cache *c, uint64_t key)
 {
 	struct cached_chunk *e = htab_get(&c->table, key);

@@ -59,6 +59,7 @@ static inline uint64_t chunk_key(uint64_t pack, uint32_t index)
 void chunk_cache_init(struct chunk_cache *c, size_t bytes_max);
 void chunk_cache_release(struct chunk_cache *c); /* nothing is held any more */
 void chunk_cache_set_max(struct chunk_cache *c, size_t bytes_max);
+bool chunk_cache_has(const struct chunk_cache *c, uint64_t key); /* in whatever state */
 /* Holds the chunk, in whatever state, or returns NULL. */
 struct cached_chunk *chunk_cache_get(struct chunk_cache *c, uint64_t key);
 /* Adds and holds a loading chunk of n bytes; the key must not be there. -ENOMEM. */

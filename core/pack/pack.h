@@ -79,6 +79,12 @@ int packs_read(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
 int packs_read_cached(struct packs *ps, uint64_t pack, uint32_t index, uint32_t off,
 		      uint32_t len, uint8_t *out);
 
+/* A chunk of which all len bytes are wanted, decoded where they are: past the cache, which a long
+ * read would fill with what nobody asks for again. 0: in the cache, or of another length: it is
+ * to be read the other way; 1: done. Else the errors of packs_read(). */
+int packs_read_whole(struct packs *ps, uint64_t pack, uint32_t index, uint32_t len,
+		     uint8_t *out);
+
 /* A decoded chunk that stays in memory until packs_unhold(): for reading many pieces of it
  * without a look-up each. */
 struct chunk_hold {

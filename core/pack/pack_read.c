@@ -118,6 +118,42 @@ static int chunk_cached_locked(struct packs *ps, struct chunk_at at,
 	return 0;
 }
 
+/* As packs_read_whole(), of a pack that is held. Drops the lock meanwhile. */
+static int chunk_past_locked(struct packs *ps, const struct pack_image *img,
+			     uint32_t index, uint32_t len, uint8_t *out)
+{
+	int r = pack_image_has(img, index);
+
+	if (r < 0 || img->chunks[index].plain != len)
+		return MIN(r, 0);
+	ps->stats.misses++;
+	packs_lock_drop(ps);
+	r = chunk_decode(ps, img, index, out);
+	lock_take(&ps->lock);
+	return r < 0 ? r : 1;
+}
+
+int packs_read_whole(struct packs *ps, uint64_t pack, uint32_t index, uint32_t len,
+		     uint8_t *out)
+{
+	struct pack *p;
+	int r = 0;
+
+	if (index >= PACK_CHUNKS_MAX)
+		return chunk_unusable(pack, index, "no pack has so many chunks");
+	lock_take(&ps->lock);
+	if (!chunk_cache_has(&ps->cache, chunk_key(pack, index))) {
+		p = pack_find_locked(ps, pack);
+		r = p ? pack_hold_locked(ps, p) : pack_missing(pack);
+		if (r >= 0) {
+			r = chunk_past_locked(ps, pack_widest(p), index, len, out);
+			pack_unpin_locked(ps, p);
+		}
+	}
+	packs_lock_drop(ps);
+	return r;
+}
+
 int packs_hold(struct packs *ps, uint64_t pack, uint32_t index, bool nowait,
 	       struct chunk_hold *ret)
 {

@@ -288,6 +288,34 @@ START_TEST(few_packs_are_open_at_once)
 }
 END_TEST
 
+START_TEST(a_chunk_that_is_read_whole_leaves_the_cache_alone)
+{
+	struct fixture *f = fixture_new(8);
+	struct piece *p = f->model.pieces;
+	uint8_t *out = malloc(CHUNK_BYTES);
+
+	ck_ok(model_pack(f, 3, CHUNK_BYTES));
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(packs_read_whole(f->ps, 1, i, p[i].n, out), 1);
+		ck_assert_mem_eq(out, f->model.bytes.p + p[i].off, p[i].n);
+		ck_assert_int_eq(packs_read_cached(f->ps, 1, i, 0, 1, out), -EAGAIN);
+		ck_assert_int_eq(packs_read_whole(f->ps, 1, i, p[i].n - 1, out), 0);
+	}
+	ck_assert(piece_read(f, &p[1]));
+	ck_assert_int_eq(packs_read_whole(f->ps, 1, 1, p[1].n, out), 0);
+	ck_assert_int_eq(packs_read_whole(f->ps, 1, 3, 1, out), -E_CORRUPT);
+	ck_assert_int_eq(packs_read_whole(f->ps, 1, UINT32_MAX, 1, out), -E_CORRUPT);
+	ck_assert_int_eq(packs_read_whole(f->ps, 2, 0, 1, out), -ENOENT);
+
+	ck_ok(io_sim_flip(f->io, "packs/0000000001.pack",
+			  sizeof(struct pack_header) + sizeof(struct frame_head), 2));
+	ck_assert_int_eq(packs_read_whole(f->ps, 1, 0, p[0].n, out), -E_CORRUPT);
+	ck_assert_int_eq(packs_read_whole(f->ps, 1, 2, p[2].n, out), 1);
+	free(out);
+	fixture_free(f);
+}
+END_TEST
+
 /* --- damage --- */
 
 START_TEST(any_flipped_byte_costs_at_most_one_chunk)
@@ -511,6 +539,7 @@ static Suite *make_suite(void)
 	tcase_add_test(t, a_writer_that_got_nothing_makes_no_pack);
 	tcase_add_test(t, reading_beyond_a_chunk_or_what_is_not_there_is_refused);
 	tcase_add_test(t, the_cache_keeps_to_its_budget_and_serves_what_it_has);
+	tcase_add_test(t, a_chunk_that_is_read_whole_leaves_the_cache_alone);
 	tcase_add_test(t, the_least_recently_used_chunk_goes_first);
 	tcase_add_test(t, few_packs_are_open_at_once);
 	tcase_add_test(t, any_flipped_byte_costs_at_most_one_chunk);
