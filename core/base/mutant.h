@@ -26,6 +26,7 @@
 #define MUTANT_DROPPED_EARLY	19 /* objects go before the manifest without them is there */
 #define MUTANT_COPY_UNSYNCED	20 /* the copy of the page file is not synced in a commit */
 #define MUTANT_COPY_SUPER_EARLY 21 /* it gets superblocks before it has its pages */
+#define MUTANT_ACK_BESIDE	22 /* a sync is for what was written beside it, too */
 
 #ifdef ROPEFS_MUTANT
 #define MUTANT(name) (ROPEFS_MUTANT == MUTANT_##name)

@@ -167,12 +167,18 @@ static int sim_pwrite(struct io_file *file, const void *p, size_t n, uint64_t of
 static int sim_sync(struct io_file *file)
 {
 	struct sim_file *f = file_of(file);
-	struct verdict v = file_begin(f, IO_SIM_SYNC);
+	struct verdict v;
+	size_t n;
 
+	/* Not what others write while it is under way: watch() may let them. */
+	lock_take(&f->sim->lock);
+	n = sim_file_pending(f->node);
+	lock_drop(&f->sim->lock);
+	v = file_begin(f, IO_SIM_SYNC);
 	if (v.effect)
-		sim_file_sync(f->node);
+		sim_file_sync(f->node, n);
 	else if (v.fault)
-		sim_file_spoil(&f->sim->disk, f->node);
+		sim_file_spoil(&f->sim->disk, f->node, n);
 	return call_end(f->sim, v, 0);
 }
 

@@ -2,7 +2,7 @@
  *
  *            write, truncate, allocate            create, rename, unlink
  *  file:    pages + list of file_change          folder: now + list of folder_change
- *              | sim_file_sync   (all)                     | sim_folder_sync (all, in order)
+ *              | sim_file_sync   (first n)                   | sim_folder_sync (all, in order)
  *              | sim_file_spoil  (dropped)                 | sim_folder_spoil (dropped)
  *              | sim_disk_cut    (any subset, torn)        | sim_disk_cut (a prefix; any subset)
  *              v                                           v
@@ -526,37 +526,49 @@ int sim_file_allocate(struct sim_disk *d, struct sim_node *file, uint64_t bytes)
 	return 0;
 }
 
-void sim_file_sync(struct sim_node *file)
+size_t sim_file_pending(const struct sim_node *file)
 {
 	assert(!file->folder);
-	if (!file->n_changes)
-		return;
-	if (!file->spoilt)
-		sim_pages_copy(&file->durable, &file->now);
-	else
-		for (size_t i = 0; i < file->n_changes; i++)
-			sim_change_apply(&file->durable, &file->changes[i]);
-	sim_changes_clear(file);
+	return file->n_changes;
 }
 
-void sim_file_spoil(struct sim_disk *d, struct sim_node *file)
+/* Of the first n changes only `kept` are left, which have been moved to the front. */
+static void changes_close(struct sim_node *file, size_t kept, size_t n)
 {
-	size_t n = 0;
+	memmove(file->changes + kept, file->changes + n,
+		(file->n_changes - n) * sizeof(*file->changes));
+	file->n_changes -= n - kept;
+}
 
-	assert(!file->folder);
-	if (!file->n_changes)
+void sim_file_sync(struct sim_node *file, size_t n)
+{
+	n = MIN(n, sim_file_pending(file));
+	if (!n)
+		return;
+	if (!file->spoilt && n == file->n_changes)
+		sim_pages_copy(&file->durable, &file->now);
+	else
+		for (size_t i = 0; i < n; i++)
+			sim_change_apply(&file->durable, &file->changes[i]);
+	for (size_t i = 0; i < n; i++)
+		free(file->changes[i].bytes);
+	changes_close(file, 0, n);
+}
+
+void sim_file_spoil(struct sim_disk *d, struct sim_node *file, size_t n)
+{
+	size_t kept = 0;
+
+	n = MIN(n, sim_file_pending(file));
+	if (!n)
 		return;
 	file->spoilt = true;
-	if (!(d->lies & SIM_SPOIL_SOME)) {
-		sim_changes_clear(file);
-		return;
-	}
-	for (size_t i = 0; i < file->n_changes; i++)
-		if (sim_rng_below(&d->fates, 2))
-			file->changes[n++] = file->changes[i];
+	for (size_t i = 0; i < n; i++)
+		if ((d->lies & SIM_SPOIL_SOME) && sim_rng_below(&d->fates, 2))
+			file->changes[kept++] = file->changes[i];
 		else
 			free(file->changes[i].bytes);
-	file->n_changes = n;
+	changes_close(file, kept, n);
 }
 
 int sim_file_flip(struct sim_node *file, uint64_t off, unsigned bit)

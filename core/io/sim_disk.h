@@ -76,10 +76,12 @@ int sim_file_write(struct sim_disk *d, struct sim_node *file, const void *p, siz
 		   uint64_t off);
 int sim_file_truncate(struct sim_disk *d, struct sim_node *file, uint64_t bytes);
 int sim_file_allocate(struct sim_disk *d, struct sim_node *file, uint64_t bytes);
-void sim_file_sync(struct sim_node *file);
-/* A sync that failed: what is pending still reads, but never becomes durable; with
- * SIM_SPOIL_SOME a part of it may yet. */
-void sim_file_spoil(struct sim_disk *d, struct sim_node *file);
+size_t sim_file_pending(const struct sim_node *file); /* changes that are not durable */
+/* Of the first n of them. */
+void sim_file_sync(struct sim_node *file, size_t n);
+/* A sync of the first n that failed: they still read, but never become durable; with
+ * SIM_SPOIL_SOME a part of them may yet. */
+void sim_file_spoil(struct sim_disk *d, struct sim_node *file, size_t n);
 int sim_file_flip(struct sim_node *file, uint64_t off, unsigned bit);
 
 void sim_folder_sync(struct sim_disk *d, struct sim_node *folder);

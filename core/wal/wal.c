@@ -1,17 +1,21 @@
 /* wal.c - appending and group commit.
  *
- *	append ──▶ cur ──full──▶ full ──▶ batch ──write──▶ unsynced ──sync──▶ pool
- *	                          flush: whoever set busy, without the lock
+ *	append ──▶ cur ──full──▶ full ──▶ batch ──write──▶ unsynced ──▶ in_sync ──▶ pool
+ *	                          whoever set busy, without the lock   sync
  *
- * One thread at a time has `busy` and with it the right to write and sync; the others
- * append meanwhile, and wait for it when they want to sync themselves. So all that came in
- * during a sync shares the next one, and nobody hands work to another thread.
+ * One thread at a time has `busy` and with it the right to write; the others append
+ * meanwhile. Who syncs gives `busy` back before, and has `syncing`: a push goes on beside a
+ * sync, however long the disk takes for that, as long as it needs no other segment. Who wants
+ * to sync himself waits: so all that came in during a sync shares the next one, and nobody
+ * hands work to another thread.
  *
  * Invariants, besides those of wal.h:
  *  1. A frame stays in memory until it is durable.
- *  2. unsynced frames are all in the current segment: a segment is synced before the next
- *     one is begun, so that a segment's first LSN says what was durable.
- *  3. A place in a segment is sealed once: after a failed write the segment is left. */
+ *  2. Frames that are not durable are all in the current segment: a segment is synced before
+ *     the next one is begun, so that a segment's first LSN says what was durable.
+ *  3. A place in a segment is sealed once: after a failed write the segment is left.
+ *  4. After a failed sync (`poisoned`) nothing is synced in that segment again: whoever sets
+ *     busy next leaves it, with all that is not durable. */
 #include "core/wal/wal.h"
 
 #include <errno.h>
@@ -62,6 +66,7 @@ int wal_open(const struct wal_opts *opts, struct wal **ret)
 	STAILQ_INIT(&w->full);
 	STAILQ_INIT(&w->pool);
 	STAILQ_INIT(&w->unsynced);
+	STAILQ_INIT(&w->in_sync);
 	TAILQ_INIT(&w->segments);
 	TAILQ_INIT(&w->spares);
 	lock_init(&w->lock, RANK_WAL);
@@ -79,11 +84,12 @@ struct wal *wal_close(struct wal *w)
 {
 	if (!w)
 		return NULL;
-	assert(!w->busy);
+	assert(!w->busy && !w->syncing);
 	free(w->cur);
 	frames_free(&w->full);
 	frames_free(&w->pool);
 	frames_free(&w->unsynced);
+	frames_free(&w->in_sync);
 	segment_release(&w->seg);
 	files_free(&w->segments);
 	files_free(&w->spares);
@@ -380,33 +386,59 @@ int wal_append(struct wal *w, uint8_t type, unsigned flags, const struct iovec *
 	return r;
 }
 
-/* --- writing and syncing, by the thread that set busy --- */
+/* --- writing, by the thread that set busy, and syncing --- */
 
-static int sync_segment(struct wal *w)
+/* What has been written is to be synced; frames that come go to other blocks. */
+static void sync_begin_locked(struct wal *w)
 {
-	struct frame *f;
-	int r;
-
-	if (STAILQ_EMPTY(&w->unsynced))
-		return 0;
-	r = MUTANT(ACK_EARLY) ? 0 : io_sync(w->seg.file);
-	if (MUTANT(SYNC_RETRIED) && r < 0)
-		r = io_sync(w->seg.file);
-	if (r < 0)
-		return r;
+	assert(lock_held(&w->lock));
+	assert(STAILQ_EMPTY(&w->in_sync) && !STAILQ_EMPTY(&w->unsynced));
+	assert(w->durable_lsn < w->written_lsn);
+	STAILQ_CONCAT(&w->in_sync, &w->unsynced);
+	w->in_sync_lsn = w->written_lsn;
+	w->unsynced_bytes = 0;
 	if (!MUTANT(SHARED_BLOCK))
 		w->pos = align_up(w->pos, WAL_BLOCK);
-	w->unsynced_bytes = 0;
-	lock_take(&w->lock);
-	assert(w->durable_lsn < w->written_lsn);
-	w->durable_lsn = w->written_lsn;
+}
+
+static int sync_file(struct io_file *file)
+{
+	int r = MUTANT(ACK_EARLY) ? 0 : io_sync(file);
+
+	return MUTANT(SYNC_RETRIED) && r < 0 ? io_sync(file) : r;
+}
+
+static void sync_end_locked(struct wal *w, int r)
+{
+	struct frame *f;
+
+	assert(lock_held(&w->lock));
+	if (r < 0)
+		return; /* rescue() finds them */
+	w->durable_lsn = MUTANT(ACK_BESIDE) ? w->written_lsn : w->in_sync_lsn;
 	w->stats.syncs++;
-	while ((f = STAILQ_FIRST(&w->unsynced))) {
-		STAILQ_REMOVE_HEAD(&w->unsynced, link);
+	while ((f = STAILQ_FIRST(&w->in_sync))) {
+		STAILQ_REMOVE_HEAD(&w->in_sync, link);
 		frame_done_locked(w, f);
 	}
+}
+
+/* By the thread that set busy, and keeps it. */
+static int sync_segment(struct wal *w)
+{
+	int r;
+
+	assert(!w->syncing);
+	if (STAILQ_EMPTY(&w->unsynced))
+		return 0;
+	lock_take(&w->lock);
+	sync_begin_locked(w);
 	lock_drop(&w->lock);
-	return 0;
+	r = sync_file(w->seg.file);
+	lock_take(&w->lock);
+	sync_end_locked(w, r);
+	lock_drop(&w->lock);
+	return r;
 }
 
 static void note_pos_locked(struct wal *w)
@@ -443,7 +475,7 @@ static int write_frame(struct wal *w, struct frame *f)
 {
 	struct frame_info info = {
 		.first_lsn = f->first_lsn,
-		.durable_lsn = w->durable_lsn,
+		.durable_lsn = wal_durable_lsn(w),
 		.body_bytes = (uint32_t)f->body_bytes,
 		.records = f->records,
 	};
@@ -495,7 +527,7 @@ static bool segment_fits(const struct wal *w, const struct frame *f)
 }
 
 /* Moves frames from batch to unsynced one by one; those left were not written. */
-static int write_batch(struct wal *w, struct frame_list *batch, bool sync)
+static int write_batch(struct wal *w, struct frame_list *batch)
 {
 	struct frame *f;
 	int r;
@@ -516,10 +548,7 @@ static int write_batch(struct wal *w, struct frame_list *batch, bool sync)
 		STAILQ_REMOVE_HEAD(batch, link);
 		STAILQ_INSERT_TAIL(&w->unsynced, f, link);
 	}
-	if (!sync && w->unsynced_bytes <= UNSYNCED_MAX)
-		return 0;
-	r = fill_ahead(w);
-	return r < 0 ? r : sync_segment(w);
+	return 0;
 }
 
 /* Everything that is not durable, plain again and with no place. */
@@ -529,6 +558,7 @@ static int collect_unsynced(struct wal *w, struct frame_list *batch)
 	struct frame *f;
 	int r;
 
+	STAILQ_CONCAT(&all, &w->in_sync);
 	STAILQ_CONCAT(&all, &w->unsynced);
 	STAILQ_CONCAT(&all, batch);
 	STAILQ_CONCAT(batch, &all);
@@ -554,9 +584,9 @@ static int rewrite(struct wal *w, struct frame_list *batch)
 	assert(STAILQ_EMPTY(batch) ||
 	       STAILQ_FIRST(batch)->first_lsn == w->durable_lsn + 1);
 	r = segment_begin(w, w->durable_lsn + 1);
-	if (r < 0)
-		return r;
-	return write_batch(w, batch, true);
+	if (r == 0)
+		r = write_batch(w, batch);
+	return r < 0 ? r : sync_segment(w);
 }
 
 static void failure_note_locked(struct wal *w, uint64_t number, int why, int rescue)
@@ -582,6 +612,11 @@ static int rescue(struct wal *w, struct frame_list *batch, int why)
 	uint64_t number = w->next_number - 1;
 	int r;
 
+	lock_take(&w->lock);
+	while (w->syncing)
+		lock_wait(&w->lock, &w->done, 0);
+	w->poisoned = 0;
+	lock_drop(&w->lock);
 	r = rewrite(w, batch);
 	if (r < 0)
 		STAILQ_CONCAT(&w->unsynced, batch); /* kept until the log is closed */
@@ -591,13 +626,30 @@ static int rescue(struct wal *w, struct frame_list *batch, int why)
 	return r;
 }
 
-/* Writes all that was appended so far, and syncs it when asked to. Sets and clears busy;
- * the lock is dropped meanwhile. A failure is told by failures and failed. */
-static void flush_locked(struct wal *w, bool sync)
+/* The lock is dropped meanwhile; so others may write. */
+static void sync_beside_locked(struct wal *w)
+{
+	struct io_file *file = w->seg.file;
+	int r;
+
+	assert(w->syncing && !w->busy);
+	lock_drop(&w->lock);
+	r = sync_file(file);
+	lock_take(&w->lock);
+	sync_end_locked(w, r);
+	w->syncing = false;
+	w->poisoned = r;
+	pthread_cond_broadcast(&w->done);
+}
+
+/* Writes all that was appended so far and syncs it when asked to, or leaves a segment that is
+ * poisoned. Sets and clears busy; the lock is dropped meanwhile. A failure is told by failures
+ * and failed; but a sync that fails poisons the segment. */
+static void flush_once_locked(struct wal *w, bool sync)
 {
 	struct frame_list batch = STAILQ_HEAD_INITIALIZER(batch);
 	uint64_t body = w->pending_bytes, bytes = w->unwritten_bytes, last = w->last_lsn;
-	int r;
+	int r = w->poisoned;
 
 	assert(lock_held(&w->lock));
 	assert(!w->busy && !w->failed);
@@ -608,11 +660,21 @@ static void flush_locked(struct wal *w, bool sync)
 	STAILQ_CONCAT(&batch, &w->full);
 	lock_drop(&w->lock);
 
-	r = write_batch(w, &batch, sync);
+	if (r == 0)
+		r = write_batch(w, &batch);
+	sync |= w->unsynced_bytes > UNSYNCED_MAX;
+	if (r == 0 && sync)
+		r = fill_ahead(w);
 	if (r < 0)
 		r = rescue(w, &batch, r);
 
 	lock_take(&w->lock);
+	sync = sync && r == 0 && !STAILQ_EMPTY(&w->unsynced);
+	if (sync) {
+		assert(!w->syncing);
+		w->syncing = true;
+		sync_begin_locked(w);
+	}
 	w->busy = false;
 	if (r == 0) {
 		w->pending_bytes -= body;
@@ -623,27 +685,42 @@ static void flush_locked(struct wal *w, bool sync)
 		w->stats.pushes++;
 	}
 	pthread_cond_broadcast(&w->done);
+	if (sync)
+		sync_beside_locked(w);
 }
 
-/* Nobody else is at it, and neither a sync nor another segment is due. */
-static bool push_is_quick_locked(const struct wal *w)
+static void flush_locked(struct wal *w, bool sync)
 {
-	return !w->busy && !w->leave && w->unwritten_bytes <= w->room &&
+	flush_once_locked(w, sync);
+	while (w->poisoned && !w->failed) {
+		if (w->busy)
+			lock_wait(&w->lock, &w->done, 0);
+		else
+			flush_once_locked(w, false);
+	}
+}
+
+/* Neither a sync nor another segment is due: so it goes beside a sync that is under way. While
+ * nobody is busy. */
+static bool push_is_short_locked(const struct wal *w)
+{
+	assert(!w->busy);
+	return !w->leave && !w->poisoned && w->unwritten_bytes <= w->room &&
 	       w->unsynced_bytes + w->pending_bytes <= UNSYNCED_MAX;
 }
 
 static int push_locked(struct wal *w, bool quick)
 {
 	uint64_t lsn = w->last_lsn;
-	int r = 0;
+	int r = w->failed ? log_failed_locked(w) : 0;
 
 	assert(w->started);
 	while (r == 0 && w->pushed_lsn < lsn) {
 		if (w->failed)
 			r = log_failed_locked(w);
-		else if (quick && !push_is_quick_locked(w))
+		else if (quick && (w->busy || !push_is_short_locked(w)))
 			r = -EAGAIN;
-		else if (w->busy)
+		else if (w->busy || (w->syncing && !push_is_short_locked(w)))
 			lock_wait(&w->lock, &w->done, 0);
 		else
 			flush_locked(w, false);
@@ -684,7 +761,7 @@ int wal_sync(struct wal *w, uint64_t lsn)
 	while (r == 0 && w->durable_lsn < lsn) {
 		if (w->failed)
 			r = log_failed_locked(w);
-		else if (w->busy)
+		else if (w->busy || w->syncing)
 			lock_wait(&w->lock, &w->done, 0);
 		else
 			flush_locked(w, true);
@@ -698,7 +775,7 @@ int wal_sync(struct wal *w, uint64_t lsn)
 }
 
 /* What was promised room in this segment must have it in spare ones, and so must what another
- * thread has reserved by now. Leaves the lock taken, and nobody busy. */
+ * thread has reserved by now. Leaves the lock taken, and nobody busy or syncing. */
 static int give_up_room_locked(struct wal *w)
 {
 	int r = 0;
@@ -708,7 +785,7 @@ static int give_up_room_locked(struct wal *w)
 
 		if (w->failed)
 			return log_failed_locked(w);
-		if (w->busy) {
+		if (w->busy || w->syncing) {
 			lock_wait(&w->lock, &w->done, 0);
 			continue;
 		}

@@ -56,9 +56,14 @@ struct wal {
 	struct log_tail tail; /* of replay and start */
 
 	struct lock lock; /* guards all up to `why` */
-	pthread_cond_t done; /* busy became false */
+	pthread_cond_t done; /* busy or syncing became false */
 	bool replayed, started;
-	bool busy; /* a thread writes or syncs */
+	bool busy; /* a thread writes, or begins a segment */
+	bool syncing; /* a thread syncs seg, which stays; maybe another than the busy one */
+	struct frame_list
+		in_sync; /* what that is for; if it failed, until it is rescued */
+	uint64_t in_sync_lsn;
+	int poisoned; /* 0, or what a sync of this segment failed with */
 	bool trimming, sparing; /* a thread trims; a thread makes a spare ahead of need */
 	bool spare_refused; /* the last try to make one, in this segment, failed */
 	struct frame *cur; /* fills; NULL, or holds a record at least */
@@ -86,7 +91,8 @@ struct wal {
 	uint64_t unsynced_bytes;
 	bool leave; /* the segment, before the next frame is written */
 	uint64_t filled; /* up to here seg's file was written before, or holds zeros */
-	struct frame_list unsynced; /* written to seg, oldest first */
+	struct frame_list
+		unsynced; /* written to seg since the last sync began, oldest first */
 	uint64_t next_number;
 };
 

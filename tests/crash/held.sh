@@ -107,8 +107,10 @@ hold fdatasync "$STORE"/wal/*
 result $? "the log of a supervised mount can't be synced"
 many 1 bash -c 'sync "$0"' "$MNT/busy/synced"
 held
-many 12 line_to log
-many 12 folder log_folder
+for i in {1..12}; do
+	ok "who changes something doesn't wait for it, $i" timeout 100 bash -c \
+		'echo line >>"$0/busy/beside.$1" && mkdir "$0/busy/beside_folder.$1"' "$MNT" "$i"
+done
 ok "others go on meanwhile" goes_on
 untraced
 all_done

@@ -135,8 +135,11 @@ static void together_change(void *arg)
 {
 	struct world *w = arg;
 
-	for (unsigned n = 1 + (unsigned)rng_below(&w->rng, 8); n > 0; n--)
+	for (unsigned n = 1 + (unsigned)rng_below(&w->rng, 8); n > 0; n--) {
 		step_change(w);
+		if (rng_below(&w->rng, 3) == 0)
+			act_push(w); /* maybe beside a sync */
+	}
 }
 
 /* Durable is what was made before the sync began. */
@@ -146,8 +149,11 @@ static void together_sync(void *arg)
 
 	for (unsigned n = 1 + (unsigned)rng_below(&w->rng, 3); n > 0; n--) {
 		size_t made = w->past.n - 1;
+		int r = ropefs_sync(w->fs);
 
-		step_expect(w, ropefs_sync(w->fs));
+		step_expect(w, r);
+		if (r < 0)
+			continue;
 		w->floor = MAX(w->floor, made);
 		w->pushed = MAX(w->pushed, made);
 	}
@@ -185,9 +191,20 @@ void act_together(struct world *w)
 
 	if (w->faulty)
 		return;
-	tasks_run(rng_next(&w->rng), tasks, w->fs->remote ? 4 : 3);
+	if (w->budget->faults && rng_below(&w->rng, 3) == 0) {
+		sim_totals.faults++;
+		w->faulty = true;
+		io_sim_fail_at(w->io, IO_SIM_SYNC | IO_SIM_PWRITE,
+			       1 + rng_below(&w->rng, 8), EIO, false);
+	}
+	tasks_run(rng_next(&w->rng), tasks, w->fs->remote && !w->faulty ? 4 : 3);
 	w->doing = "together";
-	world_compare(w);
+	if (w->faulty) {
+		step_faults_end(w);
+		world_settle(w);
+	} else {
+		world_compare(w);
+	}
 }
 
 /* --- the bucket --- */

@@ -340,6 +340,62 @@ START_TEST(a_failed_sync_fails_its_waiters_and_a_new_segment_takes_over)
 }
 END_TEST
 
+/* While the log is synced, others append and push: records of 100 bytes. */
+static void push_beside(void *arg, unsigned call)
+{
+	struct fixture *f = arg;
+
+	if (call != IO_SIM_SYNC)
+		return;
+	io_sim_watch(f->io, NULL, NULL);
+	for (int i = 0; i < 3; i++) {
+		put(f, 100, false);
+		ck_ok(wal_push_now(f->w));
+	}
+}
+
+START_TEST(pushes_go_beside_a_sync_which_is_not_for_them)
+{
+	for (int kill = 0; kill < 2; kill++) {
+		struct fixture f = fixture_new(suite_seed());
+
+		put_synced(&f, 100);
+		put(&f, 100, false);
+		io_sim_watch(f.io, push_beside, &f);
+		ck_ok(wal_sync(f.w, f.n));
+		ck_assert_uint_eq(f.n, 5);
+		ck_assert_uint_eq(wal_durable_lsn(f.w), 2);
+		ck_assert_uint_eq(wal_pending_bytes(f.w), 0);
+		if (kill)
+			fixture_kill(&f);
+		else
+			fixture_cut(&f);
+		ck_assert(!f.stats.rot);
+		ck_assert_uint_ge(f.stats.last_lsn, kill ? 5 : 2);
+		fixture_free(&f);
+	}
+}
+END_TEST
+
+START_TEST(what_was_pushed_beside_a_sync_that_fails_is_in_the_new_segment_too)
+{
+	struct fixture f = fixture_new(suite_seed());
+
+	put_synced(&f, 100);
+	put(&f, 100, false);
+	io_sim_watch(f.io, push_beside, &f);
+	io_sim_fail_at(f.io, IO_SIM_SYNC, 1, EIO, false);
+	ck_assert_int_eq(wal_sync(f.w, f.n), -E_LOG_FAILED);
+	ck_ok(wal_failed(f.w));
+	ck_assert_uint_eq(wal_durable_lsn(f.w), 5);
+	put_synced(&f, 100);
+	fixture_cut(&f);
+	ck_assert(!f.stats.rot);
+	ck_assert_uint_eq(f.stats.last_lsn, 6);
+	fixture_free(&f);
+}
+END_TEST
+
 START_TEST(a_failed_write_is_made_good_in_a_new_segment)
 {
 	struct fixture f = fixture_new(suite_seed());
@@ -693,6 +749,10 @@ static Suite *make_suite(void)
 		       what_reserve_promised_fits_even_when_nothing_was_written_before);
 	tcase_add_test(segments,
 		       a_failed_sync_fails_its_waiters_and_a_new_segment_takes_over);
+	tcase_add_test(segments, pushes_go_beside_a_sync_which_is_not_for_them);
+	tcase_add_test(
+		segments,
+		what_was_pushed_beside_a_sync_that_fails_is_in_the_new_segment_too);
 	tcase_add_test(segments, a_failed_write_is_made_good_in_a_new_segment);
 	tcase_add_test(
 		segments,
