@@ -275,6 +275,14 @@ void ropefs_note_lsn(uint64_t *where)
 	noted_lsn = where;
 }
 
+uint64_t *noted_lsn_take(void)
+{
+	uint64_t *where = noted_lsn;
+
+	noted_lsn = NULL;
+	return where;
+}
+
 #define TOLD_MAX 3u
 
 /* Which watched inodes the change is one of: their number. */

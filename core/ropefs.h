@@ -478,7 +478,8 @@ void ropefs_sync_async(struct ropefs *fs, void (*done)(void *arg, int result), v
 bool ropefs_sync_join(struct ropefs *fs, void (*done)(void *arg, int result), void *arg);
 void ropefs_sync_lead(struct ropefs *fs);
 /* The next change that the calling thread makes stores its LSN at *where, before anybody can
- * see it; NULL: it does not. What a process that was killed had noted there is done if it
+ * see it; NULL: it does not. (Of a short transaction, as ropefs_move() and ropefs_stride_write()
+ * make, that is the commit.) What a process that was killed had noted there is done if it
  * is at most the `lsn` of ropefs_get_status() after the next opening. */
 void ropefs_note_lsn(uint64_t *where);
 /* A copy of the descriptor that holds the store's lock, the caller's to close. */

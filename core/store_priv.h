@@ -348,6 +348,9 @@ int change_begin(struct ropefs *fs, struct op *op, unsigned io_flags, bool frees
 int change_end(struct ropefs *fs, const struct op *op, uint64_t ino,
 	       struct ropefs_attr *ret);
 int change_abort(struct ropefs *fs, int r); /* drops the lock, returns r */
+/* Where the next change was to note its LSN (ropefs_note_lsn()): it does not, until that is said
+ * again. */
+uint64_t *noted_lsn_take(void);
 void attr_from_inode(const struct inode *in, struct ropefs_attr *ret);
 /* What of the disk's free bytes is not for new changes: see admit_space(). The log is open. */
 uint64_t space_reserved_locked(struct ropefs *fs);

@@ -6,8 +6,8 @@
 #include "core/base/err.h"
 #include "core/base/util.h"
 #include "core/ropefs.h"
+#include "core/txn.h"
 
-#define TRIES	   1000u /* of a change that others keep from happening */
 #define SPAN_BYTES (256 * KIB) /* read in one go, to take pieces from */
 
 static int check(const struct ropefs_stride *s)
@@ -108,45 +108,35 @@ ssize_t ropefs_stride_read(struct ropefs *fs, uint64_t ino, const struct ropefs_
 	return r < 0 ? r : (ssize_t)done;
 }
 
-/* What a change does with the file in a transaction; n bytes at p are what it brings. */
-typedef int (*change_fn)(struct ropefs_txn *t, uint64_t ino,
-			 const struct ropefs_stride *s, uint64_t size, const uint8_t *p,
-			 uint64_t n);
+struct change {
+	uint64_t ino;
+	const struct ropefs_stride *s;
+	/* What it does with a file of `size` bytes. */
+	int (*fn)(struct ropefs_txn *t, const struct change *c, uint64_t size);
+	const uint8_t *p; /* n bytes that it brings */
+	uint64_t n;
+};
 
-static int change_once(struct ropefs *fs, uint64_t ino, const struct ropefs_stride *s,
-		       change_fn fn, const void *p, uint64_t n)
+static int change_steps(struct ropefs_txn *t, const void *arg)
 {
+	const struct change *c = arg;
 	struct ropefs_attr a;
-	struct ropefs_txn *t;
-	int r = ropefs_txn_begin(fs, &t);
+	int r = ropefs_txn_getattr(t, c->ino, &a);
 
-	if (r < 0)
-		return r;
-	r = ropefs_txn_getattr(t, ino, &a);
-	if (r >= 0)
-		r = fn(t, ino, s, a.size, p, n);
-	if (r >= 0)
-		return ropefs_txn_commit(t);
-	ropefs_txn_abort(t);
-	return r;
+	return r < 0 ? r : c->fn(t, c, a.size);
 }
 
-static int change(struct ropefs *fs, uint64_t ino, const struct ropefs_stride *s,
-		  change_fn fn, const void *p, uint64_t n)
+static int change(struct ropefs *fs, const struct change *c)
 {
-	int r = check(s);
+	int r = check(c->s);
 
-	if (r < 0)
-		return r;
-	r = -E_CONFLICT;
-	for (unsigned i = 0; r == -E_CONFLICT && i < TRIES; i++)
-		r = change_once(fs, ino, s, fn, p, n);
-	return r;
+	return r < 0 ? r : txn_do(fs, change_steps, c);
 }
 
-static int write_pieces(struct ropefs_txn *t, uint64_t ino, const struct ropefs_stride *s,
-			uint64_t size, const uint8_t *p, uint64_t n)
+static int write_pieces(struct ropefs_txn *t, const struct change *c, uint64_t size)
 {
+	const struct ropefs_stride *s = c->s;
+	uint64_t n = c->n;
 	ssize_t r = 0;
 
 	if (n != bytes_in(s, size))
@@ -154,7 +144,7 @@ static int write_pieces(struct ropefs_txn *t, uint64_t ino, const struct ropefs_
 			EINVAL, "the stride has %llu bytes, and %llu were given for it",
 			(unsigned long long)bytes_in(s, size), (unsigned long long)n);
 	for (uint64_t i = 0; r >= 0 && i * s->size < n; i++)
-		r = ropefs_txn_write(t, ino, s->at + i * s->step, p + i * s->size,
+		r = ropefs_txn_write(t, c->ino, s->at + i * s->step, c->p + i * s->size,
 				     MIN(s->size, n - i * s->size), 0, NULL);
 	return r < 0 ? (int)r : 0;
 }
@@ -162,18 +152,18 @@ static int write_pieces(struct ropefs_txn *t, uint64_t ino, const struct ropefs_
 int ropefs_stride_write(struct ropefs *fs, uint64_t ino, const struct ropefs_stride *s,
 			const void *p, size_t n)
 {
-	return change(fs, ino, s, write_pieces, p, n);
+	return change(fs, &(struct change) { ino, s, write_pieces, p, n });
 }
 
-static int insert_pieces(struct ropefs_txn *t, uint64_t ino,
-			 const struct ropefs_stride *s, uint64_t size, const uint8_t *p,
-			 uint64_t n)
+static int insert_pieces(struct ropefs_txn *t, const struct change *c, uint64_t size)
 {
+	const struct ropefs_stride *s = c->s;
+	uint64_t n = c->n;
 	ssize_t r = 0;
 
 	(void)size;
 	for (uint64_t i = 0; r >= 0 && i * s->size < n; i++)
-		r = ropefs_txn_insert(t, ino, s->at + i * s->step, p + i * s->size,
+		r = ropefs_txn_insert(t, c->ino, s->at + i * s->step, c->p + i * s->size,
 				      MIN(s->size, n - i * s->size));
 	return r < 0 ? (int)r : 0;
 }
@@ -181,27 +171,25 @@ static int insert_pieces(struct ropefs_txn *t, uint64_t ino,
 int ropefs_stride_insert(struct ropefs *fs, uint64_t ino, const struct ropefs_stride *s,
 			 const void *p, size_t n)
 {
-	return change(fs, ino, s, insert_pieces, p, n);
+	return change(fs, &(struct change) { ino, s, insert_pieces, p, n });
 }
 
-static int cut_pieces(struct ropefs_txn *t, uint64_t ino, const struct ropefs_stride *s,
-		      uint64_t size, const uint8_t *p, uint64_t n)
+static int cut_pieces(struct ropefs_txn *t, const struct change *c, uint64_t size)
 {
+	const struct ropefs_stride *s = c->s;
 	uint64_t end = pieces(s, size);
 	int r = 0;
 
-	(void)p;
-	(void)n;
 	/* From the last to the first, which leaves the places of those before as they are. */
 	for (uint64_t i = end; r >= 0 && i-- > 0;) {
 		uint64_t at = s->at + i * s->step;
 
-		r = ropefs_txn_cut(t, ino, at, MIN(s->size, end_of(s, size) - at));
+		r = ropefs_txn_cut(t, c->ino, at, MIN(s->size, end_of(s, size) - at));
 	}
 	return r;
 }
 
 int ropefs_stride_cut(struct ropefs *fs, uint64_t ino, const struct ropefs_stride *s)
 {
-	return change(fs, ino, s, cut_pieces, NULL, 0);
+	return change(fs, &(struct change) { ino, s, cut_pieces, NULL, 0 });
 }

@@ -628,25 +628,49 @@ int ropefs_txn_commit(struct ropefs_txn *t)
 
 /* --- steps that are short transactions --- */
 
-static int move_once(struct ropefs *fs, struct ropefs_range dst, struct ropefs_range src)
+static int do_once(struct ropefs *fs, txn_steps_fn steps, const void *arg)
 {
 	struct ropefs_txn *t;
+	uint64_t *noted;
 	int r = ropefs_txn_begin(fs, &t);
 
 	if (r < 0)
 		return r;
-	r = ropefs_txn_move(t, dst, src);
+	/* Before the commit nothing is done that who is asked again may take for done. */
+	noted = noted_lsn_take();
+	r = steps(t, arg);
+	ropefs_note_lsn(noted);
 	if (r >= 0)
 		return ropefs_txn_commit(t);
+	noted = noted_lsn_take();
 	ropefs_txn_abort(t);
+	ropefs_note_lsn(noted);
 	return r;
 }
 
-int ropefs_move(struct ropefs *fs, struct ropefs_range dst, struct ropefs_range src)
+int txn_do(struct ropefs *fs, txn_steps_fn steps, const void *arg)
 {
 	int r = -E_CONFLICT;
 
 	for (unsigned i = 0; r == -E_CONFLICT && i < TRIES; i++)
-		r = move_once(fs, dst, src);
+		r = do_once(fs, steps, arg);
 	return r;
+}
+
+struct moving {
+	struct ropefs_range dst, src;
+};
+
+static int move_steps(struct ropefs_txn *t, const void *arg)
+{
+	const struct moving *m = arg;
+
+	return ropefs_txn_move(t, m->dst, m->src);
+}
+
+int ropefs_move(struct ropefs *fs, struct ropefs_range dst, struct ropefs_range src)
+{
+	const struct moving m = { dst, src };
+
+	return txn_do(fs, move_steps, &m);
 }

@@ -647,6 +647,13 @@ def once(path, end):
             f.write(b"5\n")
     assert text_of("n") == b"11\n"
     add_pieces("n")
+    with open("s", "wb") as f:
+        f.write(b"0123456789")
+    with open("s@stride=1:5", "wb") as f:
+        f.write(b"ab")
+    assert text_of("s") == b"a1234b6789"
+    os.unlink("s@stride=1:5")
+    assert text_of("s") == b"12346789"
     txn = Txn(path)
     txn.edit(fd, 0, 0, b"txn ")
     txn.commit()

@@ -192,6 +192,85 @@ START_TEST(a_refused_step_takes_everything_back)
 }
 END_TEST
 
+/* What the process before noted as its change is in the log exactly if the change is made: another
+ * one, asked again, goes by that (fs/keep.h). */
+static const struct ropefs_stride stride = { .at = 0, .size = 1, .step = 4 };
+
+static int stride_write(void)
+{
+	return ropefs_stride_write(f.fs, a, &stride, "wxyz", 4);
+}
+
+static int stride_insert(void)
+{
+	return ropefs_stride_insert(f.fs, a, &stride, "wxyz", 4);
+}
+
+static int stride_cut(void)
+{
+	return ropefs_stride_cut(f.fs, a, &stride);
+}
+
+static int move(void)
+{
+	return ropefs_move(f.fs, (struct ropefs_range) { a, 0, 0 },
+			   (struct ropefs_range) { b, 0, 4 });
+}
+
+static const struct short_txn {
+	int (*run)(void);
+	const char *a, *b;
+} short_txns[] = {
+	{ stride_write, "w123x567y9abzdef", "0123456789abcdef" },
+	{ stride_insert, "w012x345y678z9abcdef", "0123456789abcdef" },
+	{ stride_cut, "1235679abdef", "0123456789abcdef" },
+	{ move, "01230123456789abcdef", "456789abcdef" },
+};
+
+/* As the daemon that goes on: what it reads of the log is all that is in it. */
+static uint64_t open_as_next(void)
+{
+	struct store_opts o = { .segment_bytes = 10 * MIB };
+	struct ropefs_status is;
+
+	o.pub.memory_bytes = 32 * MIB;
+	o.pub.keep_orphans = true;
+	ck_ok(store_open(f.io, f.kf, &o, &f.fs));
+	ropefs_get_status(f.fs, &is);
+	return is.lsn;
+}
+
+START_TEST(what_was_noted_of_a_short_transaction_is_its_commit)
+{
+	const struct short_txn *s = &short_txns[_i];
+	unsigned done = 0, nothing = 0;
+	bool ended = false;
+
+	for (uint64_t n = 1; !ended; n++) {
+		uint64_t before, there, noted = 0;
+		bool counts;
+
+		begin_world();
+		before = io_sim_calls(f.io, IO_SIM_ANY & ~IO_SIM_PREAD);
+		io_sim_stop_at(f.io, IO_SIM_ANY & ~IO_SIM_PREAD, n);
+		ropefs_note_lsn(&noted);
+		s->run();
+		ropefs_note_lsn(NULL);
+		ended = io_sim_calls(f.io, IO_SIM_ANY & ~IO_SIM_PREAD) - before < n;
+		fixture_crash(false);
+		there = open_as_next();
+		counts = noted && noted <= there;
+		expect_text(a, counts ? s->a : "0123456789abcdef");
+		expect_text(b, counts ? s->b : "0123456789abcdef");
+		done += counts;
+		nothing += !counts;
+		fixture_release();
+	}
+	ck_assert_uint_gt(done, 0);
+	ck_assert_uint_gt(nothing, 2);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("txn_kill");
@@ -199,6 +278,8 @@ int main(void)
 
 	tcase_set_timeout(tc, 600);
 	tcase_add_loop_test(tc, a_kill_at_any_write_leaves_all_or_nothing, 0, 2);
+	tcase_add_loop_test(tc, what_was_noted_of_a_short_transaction_is_its_commit, 0,
+			    sizeof(short_txns) / sizeof(short_txns[0]));
 	tcase_add_test(tc, a_refused_step_takes_everything_back);
 	suite_add_tcase(s, tc);
 	return suite_main(s);
