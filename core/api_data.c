@@ -655,6 +655,20 @@ bool ropefs_sync_join(struct ropefs *fs, void (*done)(void *arg, int result), vo
 	return sync_join(fs, done, arg, false);
 }
 
+bool ropefs_sync_ahead(struct ropefs *fs)
+{
+	bool lead;
+
+	if (!fs->wal || !fs->threads || wal_last_lsn(fs->wal) <= wal_durable_lsn(fs->wal))
+		return false;
+	lock_take(&fs->engine);
+	lead = !fs->sync_led;
+	fs->sync_led = true;
+	fs->sync_ahead |= lead;
+	lock_drop(&fs->engine);
+	return lead;
+}
+
 void ropefs_sync_lead(struct ropefs *fs)
 {
 	lock_take(&fs->engine);

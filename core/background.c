@@ -88,6 +88,12 @@ void sync_lead_locked(struct ropefs *fs)
 {
 	assert(lock_held(&fs->engine));
 	assert(fs->sync_led);
+	if (fs->sync_ahead) {
+		fs->sync_ahead = false;
+		lock_drop(&fs->engine);
+		log_sync(fs, wal_last_lsn(fs->wal)); /* who joins asks, and is told */
+		lock_take(&fs->engine);
+	}
 	while (!STAILQ_EMPTY(&fs->waiters)) {
 		gather_locked(fs);
 		sync_waiters_locked(fs);

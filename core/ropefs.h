@@ -476,6 +476,10 @@ void ropefs_sync_async(struct ropefs *fs, void (*done)(void *arg, int result), v
 /* The same for who can lend a thread, which spares the way to another one: true asks the
  * caller to call ropefs_sync_lead() soon. That syncs for all who wait, as long as more join. */
 bool ropefs_sync_join(struct ropefs *fs, void (*done)(void *arg, int result), void *arg);
+/* For nobody yet, but somebody is going to ask for it: who joins meanwhile waits for the rest of
+ * it. True as above; false: somebody syncs already, or there is nothing to. A failure is told by
+ * the next sync. */
+bool ropefs_sync_ahead(struct ropefs *fs);
 void ropefs_sync_lead(struct ropefs *fs);
 /* The next change that the calling thread makes stores its LSN at *where, before anybody can
  * see it; NULL: it does not. (Of a short transaction, as ropefs_move() and ropefs_stride_write()

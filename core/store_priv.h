@@ -166,6 +166,7 @@ struct ropefs {
 	STAILQ_HEAD(, sync_waiter) waiters; /* for a sync; somebody has sync_led then */
 	bool sync_led,
 		flusher_leads; /* a thread syncs for them until none is left; which */
+	bool sync_ahead; /* who leads begins with a sync that nobody waits for yet */
 	unsigned n_waiters;
 	unsigned
 		gather; /* so many waiters are likely soon, as there were at the last sync */

@@ -9,6 +9,7 @@
 #define ROPEFS_FS_DAEMON_H
 
 #include "core/ropefs.h"
+#include "fs/ahead.h"
 #include "fs/awake.h"
 #include "fs/events.h"
 #include "fs/expire.h"
@@ -104,6 +105,7 @@ struct daemon {
 	struct counters counters;
 	struct awake awake;
 	struct spin spin;
+	struct ahead ahead;
 	bool asleep; /* no core's time for quick answers (awake=off) */
 
 	bool views_on;

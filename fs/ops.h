@@ -88,5 +88,7 @@ void poll_always(fuse_req_t req, struct fuse_pollhandle *ph);
 void file_read_far(struct task *t);
 /* Answers when all that was changed so far is durable; frees t. */
 void task_sync(struct task *t);
+/* A write of the file was answered by this loop: which syncs, if that is what comes next. */
+void write_answered(struct daemon *d, fuse_ino_t ino);
 
 #endif

@@ -308,6 +308,14 @@ static void sync_here(struct task *t, void (*done)(void *arg, int r))
 	ropefs_sync_lead(fs);
 }
 
+void write_answered(struct daemon *d, fuse_ino_t ino)
+{
+	if (!ahead_wrote(&d->ahead, ino) || !ropefs_sync_ahead(d->fs))
+		return;
+	loop_hand_over();
+	ropefs_sync_lead(d->fs);
+}
+
 /* Not even a kill ends what waits for an answer: so while the bucket is away a signal does. To be
  * called before done() can be. */
 static void sync_far(struct task *t)
@@ -415,6 +423,7 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, off_t o
 	}
 	if (done != -EAGAIN && (done <= 0 || !(fi->flags & O_DSYNC))) {
 		written(d, req, ino, done, (uint64_t)off, at, privs);
+		write_answered(d, ino);
 		return;
 	}
 	t = task_new(d, req, done < 0 ? p : NULL, done < 0 ? n : 0);
@@ -479,6 +488,7 @@ void file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_i
 	struct task *t;
 
 	(void)datasync;
+	ahead_synced(&daemon_of(req)->ahead, ino);
 	if (fi->fh & FH_QUEUE && queue_file_fsync(req, ino, fi))
 		return;
 	t = task_new(daemon_of(req), req, NULL, 0);

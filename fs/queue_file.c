@@ -5,6 +5,7 @@
 #include "fs/far.h"
 #include "fs/follow.h"
 #include "fs/keep.h"
+#include "fs/ops.h"
 #include "fs/reply.h"
 
 #include <assert.h>
@@ -468,6 +469,7 @@ void queue_file_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t n, o
 		done += (size_t)r;
 	if (!waits && ((r < 0 && r != -EAGAIN) || done == n)) {
 		written(d, req, r < 0 && !done ? r : (ssize_t)done);
+		write_answered(d, ino);
 		return;
 	}
 	follow_wake_later(); /* the rest may have to wait */

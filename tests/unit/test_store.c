@@ -379,6 +379,33 @@ static void damage_root(uint64_t ino)
 	close(fd);
 }
 
+static void note_sync(void *arg, int r)
+{
+	ck_ok(r);
+	++*(unsigned *)arg;
+}
+
+START_TEST(a_sync_begun_ahead_is_for_those_who_ask_meanwhile)
+{
+	unsigned done = 0;
+	uint64_t ino;
+
+	fixture_init(true);
+	ino = make("a");
+	do /* unless the flusher came first */
+		ck_ok(ropefs_write(f.fs, ino, 0, "x", 1, 0, NULL));
+	while (!ropefs_sync_ahead(f.fs));
+	ck_assert(!ropefs_sync_ahead(f.fs));
+	ck_assert(!ropefs_sync_join(f.fs, note_sync, &done));
+	ck_assert_uint_eq(done, 0);
+	ropefs_sync_lead(f.fs);
+	ck_assert_uint_eq(done, 1);
+	ck_assert_uint_eq(wal_durable_lsn(f.fs->wal), wal_last_lsn(f.fs->wal));
+	ck_assert(!ropefs_sync_ahead(f.fs));
+	fixture_release();
+}
+END_TEST
+
 /* A write that fails after its bytes were taken in leaves them to a checkpoint, though the log
  * has nothing new. */
 START_TEST(what_is_dead_is_known_after_reopening)
@@ -812,6 +839,7 @@ int main(void)
 	tc = tcase_create("threads");
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, writes_that_fail_do_not_fill_the_memory_for_good);
+	tcase_add_test(tc, a_sync_begun_ahead_is_for_those_who_ask_meanwhile);
 	tcase_add_test(tc, an_opening_that_filled_memory_makes_room_itself);
 	suite_add_tcase(s, tc);
 	return suite_main(s);
