@@ -84,7 +84,7 @@ void inode_touch(struct ropefs *fs, struct inode *in, int64_t time, uint64_t cam
 	fs->dead_bytes += went - MIN(went, fs->told_bytes);
 	fs->told_bytes = fs->told_hot_bytes = 0;
 	in->row.mtime = in->row.ctime = le64_put((uint64_t)time);
-	in->row.entries = le64_put(MAX(inode_version(in) + 1, (uint64_t)MAX(time, 0)));
+	in->row.entries = le64_put(inode_next_version(in, time));
 	inode_mark_dirty(fs, in);
 }
 

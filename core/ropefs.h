@@ -407,7 +407,8 @@ void ropefs_txn_each(struct ropefs_txn *t, void (*fn)(void *arg, uint64_t ino),
 int ropefs_etag(struct ropefs *fs, uint64_t ino, char ret[ROPEFS_ETAG_MAX]);
 /* The file's bytes become these (at most ROPEFS_WRITE_MAX) as one step, if its etag is still
  * that one; NULL: in any case. EBUSY (ropefs_error_errno) when somebody changed it. ret_etag
- * (may be NULL) has room for ROPEFS_ETAG_MAX: what it has now. */
+ * (may be NULL, and is not if_etag) has room for ROPEFS_ETAG_MAX: what it has then. That stands
+ * there before the change can be seen; after an error it says nothing. */
 int ropefs_put(struct ropefs *fs, uint64_t ino, const char *if_etag, const void *p,
 	       size_t n, char *ret_etag);
 /* The same with all bytes of another file, of any size; shares them. */

@@ -61,6 +61,11 @@ static inline uint64_t inode_version(const struct inode *in)
 {
 	return le64_get(in->row.entries);
 }
+/* What a change of its bytes at `time` leaves. */
+static inline uint64_t inode_next_version(const struct inode *in, int64_t time)
+{
+	return MAX(inode_version(in) + 1, (uint64_t)MAX(time, 0));
+}
 
 struct sync_waiter {
 	STAILQ_ENTRY(sync_waiter) link;

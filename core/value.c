@@ -56,16 +56,14 @@ static int etag_check(const struct inode *in, const char *want)
 		       want);
 }
 
-/* The end of a change of all bytes of a file; the etag is the one it leaves. */
-static int change_end_etag(struct ropefs *fs, const struct op *op,
+/* The end of a change of all bytes of a file. The etag that it leaves is told first: a process that
+ * finds the change made, by its LSN, is not to ask for what others may have changed since. */
+static int change_end_etag(struct ropefs *fs, const struct op *op, const struct inode *in,
 			   char ret_etag[ROPEFS_ETAG_MAX])
 {
-	struct ropefs_attr a;
-	int r = change_end(fs, op, op->ino, &a);
-
-	if (r >= 0 && ret_etag)
-		etag_put(a.ino, a.version, ret_etag);
-	return r;
+	if (ret_etag)
+		etag_put(op->ino, inode_next_version(in, op->time), ret_etag);
+	return change_end(fs, op, 0, NULL);
 }
 
 int ropefs_put(struct ropefs *fs, uint64_t ino, const char *if_etag, const void *p,
@@ -86,7 +84,7 @@ int ropefs_put(struct ropefs *fs, uint64_t ino, const char *if_etag, const void 
 	r = file_locked(fs, ino, &in);
 	if (r >= 0)
 		r = etag_check(in, if_etag);
-	return r < 0 ? change_abort(fs, r) : change_end_etag(fs, &op, ret_etag);
+	return r < 0 ? change_abort(fs, r) : change_end_etag(fs, &op, in, ret_etag);
 }
 
 int ropefs_replace_if(struct ropefs *fs, uint64_t ino, const char *if_etag, uint64_t from,
@@ -109,7 +107,7 @@ int ropefs_replace_if(struct ropefs *fs, uint64_t ino, const char *if_etag, uint
 		return change_abort(fs, r);
 	op.n = rope_bytes(&in->row.rope);
 	op.src_n = rope_bytes(&src->row.rope);
-	return change_end_etag(fs, &op, ret_etag);
+	return change_end_etag(fs, &op, in, ret_etag);
 }
 
 static int value_read(struct ropefs *fs, uint64_t ino, struct buf *ret,

@@ -25,7 +25,7 @@ struct ropefs_log_mark;
 /* Daemons of one mount may be of different versions of this program. Raise this with each change of
  * what one finds of the one before: a structure here or in a row (kept.h), or what the bits of
  * fuse_file_info.fh mean (daemon.h). */
-#define KEEP_VERSION 3
+#define KEEP_VERSION 4
 
 enum {
 	KEEP_SLOTS = 1024,

@@ -26,6 +26,7 @@ enum {
 #define DIE_ENV                                                                          \
 	"ROPEFS_TEST_DIE_CHANGED" /* for tests: so many die at a change, one after another */
 enum { DIE_BEFORE, DIE_MADE, DIE_NOTED, DIE_PLACES };
+enum { DIE_WAIT_US = 30000 }; /* for others to see the change, and act */
 
 struct step {
 	uint64_t unique; /* of the request; without UNIQUE_RESENT */
@@ -166,21 +167,25 @@ void kept_step(struct kept *k, uint64_t unique, const void *before, const void *
 static void die_for_test(unsigned place)
 {
 	if (dying > keep_takeovers() && keep_takeovers() % DIE_PLACES == place &&
-	    !(keep_current() & UNIQUE_RESENT))
+	    !(keep_current() & UNIQUE_RESENT)) {
+		if (place == DIE_MADE)
+			usleep(DIE_WAIT_US);
 		raise(SIGKILL);
+	}
 }
 
-void kept_change(struct kept *k, const void *before, const void *after, size_t n)
+void *kept_change(struct kept *k, const void *before, const void *after, size_t n)
 {
 	struct step *s;
 
 	if (!k->row)
-		return;
+		return NULL;
 	s = put_step(k->row, keep_current(), before, after, n);
 	s->is_change = true;
 	flip(k->row);
 	ropefs_note_lsn(&s->lsn);
 	die_for_test(DIE_BEFORE);
+	return s->after;
 }
 
 void kept_changed(struct kept *k, bool made)

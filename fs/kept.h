@@ -89,8 +89,9 @@ void *kept_area(struct kept *k, size_t n);
 void kept_step(struct kept *k, uint64_t unique, const void *before, const void *after,
 	       size_t n);
 /* The same of the next change that this thread makes of the store, for the request at hand; then
- * whether it was made. */
-void kept_change(struct kept *k, const void *before, const void *after, size_t n);
+ * whether it was made. What is only known as it is made may be put into the row's `after`, which is
+ * returned (NULL: there is no row), before it can be seen. */
+void *kept_change(struct kept *k, const void *before, const void *after, size_t n);
 void kept_changed(struct kept *k, bool made);
 
 /* Was the file's last step that of the request at hand, which the kernel has sent again? *ret_done:

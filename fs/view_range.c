@@ -122,7 +122,6 @@ KEPT_SIZE(struct range_kept, 296);
 struct range_state {
 	uint64_t from, placed;
 	bool wrote, dirty;
-	bool etag_is_old; /* that of before a commit that is made */
 	char etag[ROPEFS_ETAG_MAX];
 };
 KEPT_SIZE(struct range_state, 64);
@@ -175,7 +174,7 @@ static void add(struct daemon *d, struct view_file *f)
 	pthread_mutex_unlock(&d->views.mutex);
 }
 
-static void set_state(struct daemon *d, struct view_file *f, const struct range_state *s)
+static void set_state(struct view_file *f, const struct range_state *s)
 {
 	f->from = s->from;
 	f->placed = s->placed;
@@ -183,8 +182,6 @@ static void set_state(struct daemon *d, struct view_file *f, const struct range_
 	atomic_init(&f->dirty, s->dirty);
 	atomic_init(&f->kept_dirty, s->dirty);
 	memcpy(f->etag, s->etag, sizeof(f->etag));
-	if (*f->etag && s->etag_is_old)
-		ropefs_etag(d->fs, f->target, f->etag);
 }
 
 int view_file_restore(struct daemon *d, const struct kept_file *k)
@@ -205,7 +202,7 @@ int view_file_restore(struct daemon *d, const struct kept_file *k)
 	f->uid = fixed->view.uid;
 	f->cut_if_unwritten = fixed->cut_if_unwritten;
 	f->stale = kept_was_moved(&f->kept);
-	set_state(d, f, k->state);
+	set_state(f, k->state);
 	r = fixed->stage ? ropefs_hold(d->fs, fixed->stage) : 0;
 	if (r >= 0)
 		f->stage = fixed->stage;
@@ -345,21 +342,24 @@ bool view_is_stale(struct daemon *d, struct view_file *f)
 /* Puts the stage in its place, and lets the row follow. */
 static int replace(struct daemon *d, struct view_file *f, uint64_t size)
 {
-	struct range_state before = state_of(f), after = before;
+	struct range_state before = state_of(f), after = before, *kept;
 	int r;
 
 	before.dirty = true;
 	after.placed = size;
 	after.dirty = false;
 	after.wrote = true;
-	after.etag_is_old = *f->etag;
-	kept_change(&f->kept, &before, &after, sizeof(after));
+	kept = kept_change(&f->kept, &before, &after, sizeof(after));
+	if (!kept)
+		kept = &after;
 	if (*f->etag)
-		r = ropefs_replace_if(d->fs, f->target, f->etag, f->stage, f->etag);
+		r = ropefs_replace_if(d->fs, f->target, f->etag, f->stage, kept->etag);
 	else
 		r = ropefs_replace(
 			d->fs, (struct ropefs_range) { f->target, f->from, f->placed },
 			(struct ropefs_range) { f->stage, 0, size });
+	if (r >= 0)
+		memcpy(f->etag, kept->etag, sizeof(f->etag));
 	kept_changed(&f->kept, r >= 0);
 	return r;
 }

@@ -130,6 +130,7 @@ done_by DIE_UNANSWERED=60 once once "what was done before the daemon died is don
 done_by DIE_CHANGED=9 pieces pieces "numbers are added once, killed around each change" 3
 done_by DIE_UNANSWERED=9 appender appender "a file is made once" 1
 done_by DIE_CHANGED=3 unchanged unchanged "a file is written if nobody changed it"
+done_by DIE_CHANGED=3 overtaken overtaken "what others write meanwhile is not lost" 3
 done_by NONE= privileged privileged "what others edit loses its set-id bits"
 done_by NONE= room room "there is no more room than before"
 # More at once than the answers that a row of a transaction has.

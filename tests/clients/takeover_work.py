@@ -446,6 +446,33 @@ def unchanged(path, end):
     return "only then"
 
 
+def overtaken(path, end):
+    """What somebody writes as soon as the file has changed is not taken for the writer's own,
+    wherever the daemon dies."""
+    with open(path, "wb") as f:
+        f.write(b"first")
+    for _ in range(3):
+        was = etag_of(path)
+        fd = os.open(path + "@if=" + was, os.O_WRONLY | os.O_TRUNC)
+        os.write(fd, b"mine ")
+
+        def others():
+            while etag_of(path) == was:
+                pass
+            with open(path, "ab", 0) as f:
+                assert f.write(b"theirs") == 6
+
+        other = threading.Thread(target=others)
+        other.start()
+        os.fsync(fd)
+        other.join()
+        os.write(fd, b"lost")
+        refused(lambda: os.fsync(fd))
+        refused(lambda: os.close(fd))
+        assert text_of(path) == b"mine theirs", text_of(path)
+    return "refused"
+
+
 def privileged(path, end):
     """A program that others edit has its set-id bits no more, whichever daemon commits."""
     with open(path, "wb") as f:
