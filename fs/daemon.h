@@ -168,6 +168,7 @@ struct task {
 	unsigned flags;
 	struct fuse_file_info fi;
 	bool has_fi;
+	bool written_back; /* what maps had changed (txn.c) */
 	bool privs; /* privs_drop() cleared some: attributes are dropped too */
 	/* a second file, of copy_file_range */
 	fuse_ino_t to_ino;

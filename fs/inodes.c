@@ -18,7 +18,7 @@ struct known {
 	unsigned views; /* open for writing */
 	unsigned pending;
 	unsigned runs;
-	int writers;
+	int writers, mappers;
 	bool plain;
 	bool inherited; /* the kernel knows it from before */
 };
@@ -304,12 +304,14 @@ void inodes_set_aside(struct inodes *t, uint64_t ino, uint64_t n)
 	WITH_KNOWN(t, ino, k, k->aside = n > k->aside || !n ? n : k->aside);
 }
 
-bool inodes_writers(struct inodes *t, uint64_t ino, int change)
+bool inodes_writers(struct inodes *t, uint64_t ino, int change, bool reads)
 {
 	bool ends;
 
 	WITH_KNOWN(t, ino, k, {
 		k->writers += k->writers || change > 0 ? change : 0;
+		if (reads)
+			k->mappers += k->mappers || change > 0 ? change : 0;
 		ends = !k->writers && k->aside;
 		k->aside = k->writers ? k->aside : 0;
 	});
@@ -322,6 +324,14 @@ bool inodes_may_be_written(struct inodes *t, uint64_t ino)
 
 	WITH_KNOWN(t, ino, k, writers = k->writers);
 	return writers || t->took_over;
+}
+
+bool inodes_may_be_mapped(struct inodes *t, uint64_t ino)
+{
+	int mappers;
+
+	WITH_KNOWN(t, ino, k, mappers = k->mappers);
+	return mappers || t->took_over;
 }
 
 bool inodes_plain(struct inodes *t, uint64_t ino)

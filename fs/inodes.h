@@ -63,11 +63,13 @@ bool inodes_runs(struct inodes *t, uint64_t ino);
 
 /* Bytes that fallocate set aside, as it seems, until the last writer closes. 0: no more. */
 void inodes_set_aside(struct inodes *t, uint64_t ino, uint64_t n);
-/* One open for writing more (1) or less (-1); without one no map can change pages. Returns whether
- * that ends what was set aside. */
-bool inodes_writers(struct inodes *t, uint64_t ino, int change);
+/* One open for writing more (1) or less (-1); reads: for reading as well, without which no map can
+ * change pages. Returns whether that ends what was set aside. */
+bool inodes_writers(struct inodes *t, uint64_t ino, int change, bool reads);
 /* Is there one now? After a takeover nobody knows, so: perhaps. */
 bool inodes_may_be_written(struct inodes *t, uint64_t ino);
+/* One that reads, so that a map may have changed pages which are not written back? */
+bool inodes_may_be_mapped(struct inodes *t, uint64_t ino);
 
 bool inodes_plain(struct inodes *t, uint64_t ino);
 void inodes_set_plain(struct inodes *t, uint64_t ino, bool plain);

@@ -93,7 +93,8 @@ static bool forget_held(const struct fuse_file_info *fi)
 void file_counted(struct daemon *d, fuse_ino_t ino, const struct fuse_file_info *fi,
 		  int change)
 {
-	if (fi->fh & FH_WRITE && inodes_writers(&d->inodes, ino, change))
+	if (fi->fh & FH_WRITE &&
+	    inodes_writers(&d->inodes, ino, change, fi->fh & FH_READ))
 		attrs_drop(d, ino);
 }
 
@@ -546,7 +547,7 @@ void file_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 	int r;
 
 	(void)fi;
-	if (inodes_may_be_written(&d->inodes, ino)) {
+	if (inodes_may_be_mapped(&d->inodes, ino)) {
 		t = task_new(d, req, NULL, 0);
 		if (!t)
 			return;

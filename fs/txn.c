@@ -265,19 +265,46 @@ static void step_end(struct task *t, struct txn *x)
 	task_free(t);
 }
 
+static void file_waiting(struct task *t);
+
+static void file_written_back(struct task *t)
+{
+	range_drop(t->d, t->ino, 0, INT64_MAX);
+	task_run_held(t, file_waiting);
+}
+
+/* True: the file is about to join, and a map may have changed bytes of it that only the kernel has.
+ * They are written back first: the transaction would go on from the old ones, and then find
+ * that somebody changed the file meanwhile. */
+static bool write_back(struct task *t, struct txn *x)
+{
+	bool joined;
+
+	if (t->written_back || !inodes_may_be_mapped(&t->d->inodes, t->ino))
+		return false;
+	t->written_back = true;
+	pthread_mutex_lock(&x->mutex);
+	joined = txn_has(x, t->ino);
+	pthread_mutex_unlock(&x->mutex);
+	if (!joined)
+		task_edit(t, t->ino, file_written_back);
+	return !joined;
+}
+
 static void file_waiting(struct task *t)
 {
 	struct ropefs_ioc_txn_use u = { 0 };
 	uint64_t id = *(const uint64_t *)(const void *)t->data; /* both begin with it */
-	struct txn *x = get(&t->d->txns, id);
+	struct daemon *d = t->d;
+	struct txn *x = get(&d->txns, id);
 
 	if (!x) {
 		t->r = -EINVAL;
 		task_reply_err(t);
 		return;
 	}
-	if (put_off(t, x, file_waiting)) {
-		put(&t->d->txns, x);
+	if (put_off(t, x, file_waiting) || write_back(t, x)) {
+		put(&d->txns, x);
 		return;
 	}
 	if (step(t, x, &u) < 0)

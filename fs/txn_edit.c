@@ -40,6 +40,15 @@ int txn_join(struct txn *x, const struct member *m, uint32_t *ret)
 	return 0;
 }
 
+bool txn_has(const struct txn *x, uint64_t ino)
+{
+	size_t i = 0;
+
+	while (i < x->n && x->members[i].ino != ino)
+		i++;
+	return i < x->n;
+}
+
 void txn_mark_edited(struct txn *x, size_t member)
 {
 	if (member >= x->n || x->members[member].edited)

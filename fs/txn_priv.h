@@ -77,6 +77,8 @@ int txn_use(struct task *t, struct txn *x, struct ropefs_ioc_txn_use *u);
 int txn_edit(struct task *t, struct txn *x, const struct ropefs_ioc_txn_edit *e);
 /* The number of the member, from 1, added where it is not there yet. -ENOMEM. */
 int txn_join(struct txn *x, const struct member *m, uint32_t *ret);
+/* Is the file a member? */
+bool txn_has(const struct txn *x, uint64_t ino);
 void txn_mark_edited(struct txn *x, size_t member);
 /* What an append has so far, with n bytes more. */
 int txn_part(struct txn *x, uint64_t ino, const void *p, size_t n);

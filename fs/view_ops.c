@@ -41,12 +41,53 @@ static void view_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int wh
 		HAND_ON(setattr, EPERM, req, ino, st, what, fi);
 }
 
+/* The bytes that an open view shows, or begins with. */
+static void write_back(struct daemon *d, const struct view *v)
+{
+	uint64_t from = 0, to = INT64_MAX;
+	struct ropefs_attr a;
+
+	if (v->selector.has == ROPEFS_SEL_BYTES &&
+	    ropefs_getattr(d->fs, v->target, &a) >= 0)
+		ropefs_view_range(&v->selector, a.size, &from, &to);
+	if (from < to)
+		range_drop(d, v->target, from, to - from);
+}
+
+static void open_mapped(struct task *t)
+{
+	struct view v;
+
+	if (view_target(t->d, t->ino, &v) >= 0)
+		write_back(t->d, &v);
+	HAND_ON(open, EPERM, t->req, t->ino, &t->fi);
+	task_free(t);
+}
+
+/* A map of the target may have changed bytes that only the kernel has: they are written back first,
+ * or a view that is read would not show them, and one that is written put the old ones in their
+ * place. One that begins empty has none of them. */
 static void view_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	if ((fi->flags & O_ACCMODE) != O_RDONLY && is_fixed(req, ino))
+	struct daemon *d = daemon_of(req);
+	struct task *t;
+	struct view v;
+
+	if ((fi->flags & O_ACCMODE) != O_RDONLY && is_fixed(req, ino)) {
 		fuse_reply_err(req, EROFS);
-	else
+		return;
+	}
+	if (fi->flags & O_TRUNC || view_target(d, ino, &v) < 0 ||
+	    !inodes_may_be_mapped(&d->inodes, v.target)) {
 		HAND_ON(open, EPERM, req, ino, fi);
+		return;
+	}
+	t = task_new(d, req, NULL, 0);
+	if (!t)
+		return;
+	t->ino = ino;
+	t->fi = *fi;
+	task_edit(t, v.target, open_mapped);
 }
 
 static void view_read(fuse_req_t req, fuse_ino_t ino, size_t n, off_t off,
