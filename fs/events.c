@@ -244,13 +244,15 @@ static void giving(struct source *s, uint64_t unique)
 	f->given = f->now;
 }
 
-static void again(struct source *s)
+static bool again(struct source *s)
 {
 	struct event_file *f = (struct event_file *)s;
 	bool done;
 
-	if (kept_resent(&f->kept, &done, &f->given, sizeof(f->given)))
-		f->now = f->given;
+	if (!kept_resent(&f->kept, &done, &f->given, sizeof(f->given)))
+		return false;
+	f->now = f->given;
+	return true;
 }
 
 static void event_file_free(struct source *s)

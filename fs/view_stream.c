@@ -58,14 +58,16 @@ static void go_back(struct stream *s, const struct position *before)
 	stream_say_place(s);
 }
 
-static void again(struct source *source)
+static bool again(struct source *source)
 {
 	struct stream *s = (struct stream *)source;
 	struct position before;
 	bool done;
 
-	if (kept_resent(&s->kept, &done, &before, sizeof(before)))
-		go_back(s, &before);
+	if (!kept_resent(&s->kept, &done, &before, sizeof(before)))
+		return false;
+	go_back(s, &before);
+	return true;
 }
 
 static void undo(struct source *source)

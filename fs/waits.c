@@ -212,11 +212,13 @@ static size_t fill_max(size_t n)
 
 static void run_waiting(struct task *t);
 
-static void ask_late_again(struct source *s)
+/* True: some of them begin before what was last given. */
+static bool ask_late_again(struct source *s)
 {
 	struct waits *w = &s->d->waits;
 	uint64_t current = keep_current();
 	struct blocked *b;
+	bool back = false;
 
 	pthread_mutex_lock(&w->mutex);
 	TAILQ_FOREACH(b, &s->reads, mine)
@@ -225,10 +227,11 @@ static void ask_late_again(struct source *s)
 			continue;
 		b->late = false;
 		keep_request(b->unique);
-		s->again(s);
+		back |= s->again(s);
 	}
 	pthread_mutex_unlock(&w->mutex);
 	keep_request(current);
+	return back;
 }
 
 void source_fill_begin(struct source *s)
@@ -254,10 +257,11 @@ static ssize_t fill_locked(struct source *s, void *p, size_t n, bool nowait)
 	assert(!s->filling);
 	if (!p || nowait)
 		return p ? s->fill(s, p, fill_max(n), true) : -ENOMEM;
-	source_fill_begin(s);
-	r = s->fill(s, p, fill_max(n), false);
-	source_fill_end(s);
-	ask_late_again(s);
+	do { /* anew, where one that came meanwhile begins before what this gave */
+		source_fill_begin(s);
+		r = s->fill(s, p, fill_max(n), false);
+		source_fill_end(s);
+	} while (ask_late_again(s));
 	return r;
 }
 
@@ -402,13 +406,37 @@ static void wait_for_news(struct source *s, const struct blocked *b)
 	block(mine, b->once);
 }
 
-/* A read that takes what there is. What another thread is being given is not there. */
+/* Who is in a fill() that waits finds it on the list when that is over. */
+static void wait_in_turn(struct source *s, struct blocked *b)
+{
+	if (!s->again) {
+		wait_for_news(s, b);
+		return;
+	}
+	pthread_mutex_lock(&s->mutex);
+	b->late = s->filling;
+	if (!b->late)
+		s->again(s);
+	wait_for_news(s, b);
+	source_unlock(s);
+}
+
+/* A read that takes what there is. What another thread is being given is not there; but a read that
+ * was about to be answered by another daemon comes before it. */
 static void read_once(struct source *s, struct blocked *b)
 {
 	void *p = loop_buffer();
 	ssize_t r;
 
 	pthread_mutex_lock(&s->mutex);
+	if (s->filling && s->again && b->unique & UNIQUE_RESENT) {
+		b->once = b->late = true;
+		wait_for_news(s, b);
+		source_unlock(s);
+		return;
+	}
+	if (s->again && !s->filling)
+		s->again(s);
 	r = s->filling ? -EAGAIN : fill_locked(s, p, b->n, true);
 	if (r > 0 && s->giving)
 		s->giving(s, b->unique);
@@ -426,19 +454,12 @@ void source_read(struct source *s, fuse_req_t req, size_t n, int flags)
 {
 	struct blocked b = { .source = s, .req = req, .unique = keep_current(), .n = n };
 
-	if (s->again) {
-		pthread_mutex_lock(&s->mutex);
-		b.late = s->filling;
-		if (!b.late)
-			s->again(s);
-		source_unlock(s);
-	}
 	/* The reply may let the file be closed by another loop. */
 	source_get(s);
 	if (flags & O_NONBLOCK) {
 		read_once(s, &b);
 	} else {
-		wait_for_news(s, &b);
+		wait_in_turn(s, &b);
 		source_wake(s);
 	}
 	source_put(s);

@@ -43,9 +43,10 @@ struct source {
 	bool (*ready)(struct source *s); /* would fill() give something? */
 	void (*free)(struct source *s); /* frees the whole file */
 	/* What fill() gave is about to be sent to the request; and a READ has come: is it one that
-	 * was about to be answered when another daemon died (kept.h)? Either may be NULL. */
+	 * was about to be answered when another daemon died (kept.h)? True: it was, and what
+	 * fill() gives next is what that one would have got. Either may be NULL. */
 	void (*giving)(struct source *s, uint64_t unique);
-	void (*again)(struct source *s);
+	bool (*again)(struct source *s);
 	/* What fill() has given since giving() goes nowhere. May be NULL where none waits. */
 	void (*undo)(struct source *s);
 

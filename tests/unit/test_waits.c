@@ -111,14 +111,16 @@ void fuse_pollhandle_destroy(struct fuse_pollhandle *ph)
 	(void)ph;
 }
 
+static _Thread_local uint64_t current = 1;
+
 uint64_t keep_current(void)
 {
-	return 1;
+	return current;
 }
 
 void keep_request(uint64_t unique)
 {
-	(void)unique;
+	current = unique;
 }
 
 void *loop_buffer(void)
@@ -224,9 +226,21 @@ static void not_freed(struct source *s)
 	(void)s;
 }
 
-static void never_again(struct source *s)
+static bool never_again(struct source *s)
 {
 	(void)s;
+	return false;
+}
+
+/* The daemon before was about to give what is before `put` to the request. */
+static bool resent(struct source *s)
+{
+	struct file *f = (struct file *)s;
+
+	if (!(keep_current() & UNIQUE_RESENT))
+		return false;
+	atomic_store(&f->given, 0);
+	return true;
 }
 
 static struct daemon d;
@@ -309,6 +323,29 @@ START_TEST(who_asks_does_not_wait_for_a_reader_at_the_disk)
 	ck_assert_int_eq(told, 1);
 	source_poll(&f.source, NULL, NULL);
 	ck_assert_uint_ne(polled, 0);
+}
+END_TEST
+
+START_TEST(a_read_that_comes_again_gets_its_bytes_from_behind_a_reader_at_the_disk)
+{
+	pthread_t worker;
+
+	f.source.again = resent;
+	f.put = f.given = 10; /* by the daemon before */
+	source_read(&f.source, NULL, 4096, 0);
+	put(5, true);
+	ck_assert_int_eq(pthread_create(&worker, NULL, run_task, take_task()), 0);
+	sem_wait(&f.at_disk);
+	keep_request(UNIQUE_RESENT | 2);
+	source_read(&f.source, NULL, 4096, _i ? O_NONBLOCK : 0);
+	keep_request(1);
+	ck_assert_int_eq(atomic_load(&refused), 0);
+	sem_post(&f.disk);
+	pthread_join(worker, NULL);
+	/* All of it once: to one of the two, as this file gives what it has. */
+	ck_assert_int_eq(atomic_load(&bytes), 15);
+	ck_assert_int_eq(atomic_load(&refused), _i);
+	ck_assert_int_eq(atomic_load(&f.source.refs), 1);
 }
 END_TEST
 
@@ -468,6 +505,10 @@ int main(void)
 	tcase_set_timeout(threads, 100);
 	tcase_add_test(tc, who_brings_news_does_not_wait_for_a_reader_at_the_disk);
 	tcase_add_test(tc, who_asks_does_not_wait_for_a_reader_at_the_disk);
+	tcase_add_loop_test(
+		tc,
+		a_read_that_comes_again_gets_its_bytes_from_behind_a_reader_at_the_disk,
+		0, 2);
 	tcase_add_test(tc, no_news_is_lost_meanwhile);
 	tcase_add_test(tc, a_read_that_does_not_block_leaves_the_disk_to_a_worker);
 	tcase_add_test(tc, a_signal_ends_a_read_at_the_disk_whose_bytes_are_for_the_next);
