@@ -16,6 +16,7 @@
 
 #include "core/base/err.h"
 #include "core/base/mutant.h"
+#include "core/gather.h"
 #include "core/remote_priv.h"
 #include "core/store_priv.h"
 #include "core/stored.h"
@@ -27,10 +28,17 @@
 #define DEFRAG_MEAN_BYTES  128
 #define DEFRAG_EXTENTS_MIN 32
 
+#define GATHER_MOST                                                                      \
+	(64 * MIB) /* bytes that one checkpoint moves so; and of the disk's room */
+#define GATHER_PART 8
+#define GATHER_SIM  4u /* packs: so that simulations come to it */
+
 struct packing {
 	struct ropefs *fs;
 	struct pack_writer *writer;
 	bool defrag; /* the leaf under way: its cold bytes are packed too */
+	struct gather gather; /* of the leaf under way */
+	uint64_t gathered, may_gather; /* bytes */
 	uint64_t leaves_defragmented, moved_bytes, may_move; /* moved: cold ones */
 	struct stored *stored;
 	uint8_t cold[HOT_BLOCK_MAX];
@@ -82,6 +90,28 @@ bool checkpoint_due_locked(struct ropefs *fs)
 	       wal_bytes_since(fs->wal, fs->checkpoint_lsn) > fs->log_soft;
 }
 
+static int add_to_gather(void *arg, struct extent *e)
+{
+	gather_add(arg, e);
+	return 0;
+}
+
+static void begin_gather(struct packing *pk, const uint8_t *image)
+{
+	struct gather *g = &pk->gather;
+
+	g->n = g->n_chosen = 0;
+	g->bytes = 0;
+	if (!pk->may_gather)
+		return;
+	nodes_type(pk->fs->nodes, image)
+		->each_extent((uint8_t *)(uintptr_t)image, add_to_gather, g);
+	gather_choose(g, pk->fs->packs, pk->fs->threads ? GATHER_PACKS : GATHER_SIM);
+	if (pk->gathered + g->bytes > pk->may_gather ||
+	    pk->moved_bytes + g->bytes > pk->may_move)
+		g->n_chosen = 0;
+}
+
 static int add_bytes(void *arg, struct extent *e)
 {
 	uint64_t *sum = arg;
@@ -100,7 +130,10 @@ static void begin_node(void *arg, const uint8_t *image)
 
 	stored_begin(pk->stored, image);
 	pk->defrag = false;
-	if (head->kind != NODE_ROPE_LEAF || le16_get(head->n) < DEFRAG_EXTENTS_MIN)
+	if (head->kind != NODE_ROPE_LEAF)
+		return;
+	begin_gather(pk, image);
+	if (le16_get(head->n) < DEFRAG_EXTENTS_MIN)
 		return;
 	nodes_type(pk->fs->nodes, image)
 		->each_extent((uint8_t *)(uintptr_t)image, add_bytes, &bytes);
@@ -126,7 +159,8 @@ static int pack_extent(void *arg, struct extent *e)
 			return 0;
 		bytes = hot_frozen_bytes(pk->fs->hot, e);
 		lane = hot_lane(pk->fs->hot, e);
-	} else if (extent_kind(e) == EXTENT_CHUNK && pk->defrag && !extent_is_lost(e) &&
+	} else if (extent_kind(e) == EXTENT_CHUNK &&
+		   (pk->defrag || gather_moves(&pk->gather, e)) && !extent_is_lost(e) &&
 		   !packs_is_remote(pk->fs->packs, extent_pack(e))) {
 		r = packs_read(pk->fs->packs, extent_pack(e), extent_chunk_index(e),
 			       le32_get(e->off), len, pk->cold);
@@ -136,6 +170,7 @@ static int pack_extent(void *arg, struct extent *e)
 		bytes = pk->cold;
 		lane = packs_lane(pk->fs->packs, extent_pack(e));
 		pk->moved_bytes += len;
+		pk->gathered += pk->defrag ? 0 : len;
 		pk->stored->moved += len;
 	} else {
 		return 0;
@@ -155,7 +190,11 @@ static int pack_extent(void *arg, struct extent *e)
 
 static void end_node(void *arg, uint8_t *image, uint64_t page)
 {
-	stored_end(((struct packing *)arg)->stored, image, page);
+	struct packing *pk = arg;
+
+	pk->defrag = false; /* what comes next may be rows around this rope */
+	pk->gather.n_chosen = 0;
+	stored_end(pk->stored, image, page);
 }
 
 static int patch_extent(void *arg, struct extent *e)
@@ -189,7 +228,8 @@ struct frozen {
 	struct stored stored;
 	uint64_t lsn;
 	uint64_t leaves_defragmented, moved_bytes;
-	uint64_t drops;
+	uint64_t drops, gathered;
+	bool snapshots; /* there are some */
 };
 
 static void frozen_release(struct frozen *fz)
@@ -226,6 +266,7 @@ static int freeze(struct ropefs *fs, struct frozen *fz)
 	fz->super.snap_held = fs->snap_held;
 	fz->super.next_snap = fs->next_snap;
 	fz->drops = fs->drops;
+	fz->snapshots = fs->n_snaps;
 	fz->super.next_ino = fs->next_ino;
 	fz->super.inodes = fs->n_inodes;
 	fz->super.live_bytes = fs->data_bytes;
@@ -258,6 +299,9 @@ static int write_frozen(struct ropefs *fs, struct frozen *fz)
 		return -ENOMEM;
 	pk->fs = fs;
 	pk->may_move = remote_may_move(fs);
+	/* Snapshots would go on to hold what is moved where it was. */
+	if (!fz->snapshots)
+		pk->may_gather = MIN(GATHER_MOST, space_for_copies(fs) / GATHER_PART);
 	pk->stored = &fz->stored;
 
 	r = fs->replaying ? wal_sync_recovered(fs->wal) : log_sync(fs, fz->lsn);
@@ -279,6 +323,7 @@ static int write_frozen(struct ropefs *fs, struct frozen *fz)
 		return r;
 	fz->leaves_defragmented = pk->leaves_defragmented;
 	fz->moved_bytes = pk->moved_bytes;
+	fz->gathered = pk->gathered;
 	fz->super.next_pack = packs_next(fs->packs);
 	if (MUTANT(LOG_FREED_EARLY) && !fs->replaying)
 		wal_trim(fs->wal, fz->lsn + 1);
@@ -347,6 +392,7 @@ static int run(struct ropefs *fs)
 	fs->drops_committed = fz.drops;
 	fs->leaves_defragmented += fz.leaves_defragmented;
 	fs->dead_bytes += fz.moved_bytes;
+	fs->gathered_bytes += fz.gathered;
 	lock_drop(&fs->engine);
 	stored_finish(fs, &fz.stored);
 	return fs->replaying ? 0 : wal_trim(fs->wal, fz.lsn + 1);

@@ -24,6 +24,7 @@
 
 #define COLLECT_BYTES_MIN (16 * MIB)
 #define COLLECT_PAGES_MIN 1024u
+#define COLLECT_PACKS_MIN 64u /* new ones, if small ones may be empty */
 
 #define FULL_GAIN_MIN  (64 * MIB) /* of a collection for a full disk, and of the disk: */
 #define FULL_GAIN_PART 64
@@ -67,7 +68,9 @@ bool collect_due_locked(struct ropefs *fs)
 	packs_get_stats(fs->packs, &ps);
 	return (fs->dead_bytes > COLLECT_BYTES_MIN &&
 		fs->dead_bytes > fs->data_bytes / 4) ||
-	       ns.leaked_pages > COLLECT_PAGES_MIN || fs->drops_collected < fs->drops;
+	       ns.leaked_pages > COLLECT_PAGES_MIN || fs->drops_collected < fs->drops ||
+	       (fs->gathered_bytes &&
+		packs_next(fs->packs) >= fs->collected_pack + COLLECT_PACKS_MIN);
 }
 
 static int mark_page(struct walk *w, const struct noderef *ref)
@@ -344,8 +347,7 @@ static void marking_release(struct marking *m)
 	free(m->pages);
 }
 
-/* What a full disk has for copies of what is to be freed: some is set aside for that. */
-static uint64_t room_for_copies(struct ropefs *fs)
+uint64_t space_for_copies(struct ropefs *fs)
 {
 	struct io_space space;
 	uint64_t others;
@@ -384,7 +386,7 @@ static int compact(struct marking *m, struct gaining *g)
 
 	if (!m->compaction || g->gained >= FULL_GAIN_MIN || (g->round && !m->gained))
 		return 0;
-	r = compaction_run(m->compaction, room_for_copies(m->fs));
+	r = compaction_run(m->compaction, space_for_copies(m->fs));
 	g->moved = m->compaction->moved;
 	m->left += m->compaction->left;
 	return r;
@@ -431,6 +433,8 @@ static int collect(struct ropefs *fs, struct gaining *g)
 		nodes_reset_leaked(fs->nodes);
 		fs->snap_held = held;
 		fs->drops_collected = fs->drops_committed;
+		fs->gathered_bytes = 0;
+		fs->collected_pack = packs_next(fs->packs);
 		fs->collections++;
 	} else {
 		snprintf(fs->last_error, sizeof(fs->last_error), "collection: %s",

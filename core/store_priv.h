@@ -139,6 +139,9 @@ struct ropefs {
 	char read_only_why[256];
 	uint64_t dead_bytes; /* of chunks, about, since the last collection */
 	uint64_t
+		gathered_bytes; /* out of small packs (gather.h), since it, and since the opening */
+	uint64_t collected_pack; /* the next one when it was; 0: not since the opening */
+	uint64_t
 		left_bytes; /* of dead chunks that the last collection left where they are */
 	uint64_t told_bytes; /* of data that the op under way took out, told one by one */
 	uint64_t told_hot_bytes; /* of those, the hot ones */
@@ -381,6 +384,9 @@ bool log_crowds(struct ropefs *fs, unsigned times);
 
 /* --- collect.c --- */
 int collect_run_held(struct ropefs *fs);
+/* What the disk has for copies of what is to be freed: some is set aside for that. Without the
+ * engine lock. */
+uint64_t space_for_copies(struct ropefs *fs);
 /* For a full disk: gives back what it can do quickly. -ENOSPC: that is nothing. */
 int collect_for_space_held(struct ropefs *fs);
 bool collect_due_locked(struct ropefs *fs);

@@ -170,6 +170,8 @@ int packs_fetch_end(struct pack_fetch *f, bool keep);
 int packs_open_file(struct packs *ps, uint64_t pack, struct io_file **ret);
 /* Reading the pack asks the network. */
 bool packs_is_remote(struct packs *ps, uint64_t pack);
+/* It is here, and its file has fewer than `bytes`. */
+bool packs_is_small(struct packs *ps, uint64_t pack, uint64_t bytes);
 /* LANE_NORMAL for one that was not opened yet. */
 unsigned packs_lane(struct packs *ps, uint64_t pack);
 

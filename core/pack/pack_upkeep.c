@@ -331,6 +331,18 @@ bool packs_is_remote(struct packs *ps, uint64_t pack)
 	return remote;
 }
 
+bool packs_is_small(struct packs *ps, uint64_t pack, uint64_t bytes)
+{
+	struct pack *p;
+	bool small;
+
+	lock_take(&ps->lock);
+	p = pack_find_locked(ps, pack);
+	small = p && !p->removed && !p->remote && p->file_bytes < bytes;
+	packs_lock_drop(ps);
+	return small;
+}
+
 unsigned packs_lane(struct packs *ps, uint64_t pack)
 {
 	struct pack *p;
