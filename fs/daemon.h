@@ -170,6 +170,7 @@ struct task {
 	bool has_fi;
 	bool written_back; /* what maps had changed (txn.c) */
 	bool privs; /* privs_drop() cleared some: attributes are dropped too */
+	struct view_found found; /* of a view, before its edit */
 	/* a second file, of copy_file_range */
 	fuse_ino_t to_ino;
 	uint64_t to_off, to_fh;

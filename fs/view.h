@@ -21,6 +21,12 @@ struct daemon;
 struct view;
 struct view_file;
 
+/* Where a view's range was in one state of its file. */
+struct view_found {
+	struct ropefs_range range;
+	uint64_t version;
+};
+
 /* A kind of view: what it does with the requests on it. */
 struct view_kind {
 	/* Does it show these selectors of this file? */
@@ -30,8 +36,11 @@ struct view_kind {
 	int (*size)(struct daemon *d, const struct view *v,
 		    const struct ropefs_attr *target, uint64_t *ret);
 	const struct fuse_lowlevel_ops *ops; /* fi->fh is theirs */
+	/* For remove: what the view shows, which may have to be read (far.h). NULL: nothing. */
+	int (*find)(struct daemon *d, const struct view *v, struct view_found *ret);
 	/* What rm does, in the thread that has the target's edits; uid: who asks. NULL: EPERM. */
-	int (*remove)(struct daemon *d, const struct view *v, uint32_t uid);
+	int (*remove)(struct daemon *d, const struct view *v,
+		      const struct view_found *found, uint32_t uid);
 	/* One side of copy_file_range; NULL: the kernel copies by reading and writing. */
 	int (*copy_side)(uint64_t fh, bool write, struct ropefs_range *range);
 	void (*copied)(uint64_t fh);

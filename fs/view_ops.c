@@ -1,4 +1,5 @@
 /* view_ops.c - requests on views: handed on to the view's kind; and what is the same for all. */
+#include "fs/far.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
@@ -172,27 +173,54 @@ static int may_write(fuse_req_t req, const struct ropefs_attr *a)
 	return caller_may_now(req, a->ino, 2);
 }
 
+static void unlink_finding(struct task *t);
+
+/* In the thread of the edits of the file t->to_ino. */
 static void unlink_waiting(struct task *t)
 {
 	struct ropefs_attr a = { 0 };
 	struct view v;
 
-	t->r = view_find(t->d, t->ino, t->data, fuse_req_ctx(t->req)->uid, &v, &a);
+	t->r = view_find(t->d, t->ino, t->data, t->flags, &v, &a);
 	if (t->r == 0)
 		t->r = -ENOENT;
 	else if (t->r > 0)
 		t->r = may_write(t->req, &a);
-	if (t->r >= 0 && t->to_ino != a.ino) {
-		/* Once more, in the thread of that file's edits. */
-		t->to_ino = a.ino;
-		task_edit(t, a.ino, unlink_waiting);
+	if (t->r >= 0 && t->to_ino != a.ino) { /* the name is another file's by now */
+		t->is_far = false;
+		task_run(t, unlink_finding);
 		return;
 	}
 	if (t->r >= 0)
-		t->r = v.kind->remove
-			       ? v.kind->remove(t->d, &v, fuse_req_ctx(t->req)->uid)
-			       : -EPERM;
+		t->r = v.kind->remove ? v.kind->remove(t->d, &v, &t->found, t->flags)
+				      : -EPERM;
 	task_reply_err(t);
+}
+
+/* Before that, what has to be read for it: other edits don't wait for the bucket. A signal may have
+ * answered the request meanwhile, so that it is looked at before only. */
+static void unlink_finding(struct task *t)
+{
+	struct ropefs_attr a = { 0 };
+	struct view v;
+
+	if (!far_step(t))
+		return;
+	t->r = view_find(t->d, t->ino, t->data, t->flags, &v, &a);
+	if (t->r == 0)
+		t->r = -ENOENT;
+	else if (t->r > 0)
+		t->r = t->is_far ? 0 : may_write(t->req, &a);
+	if (t->r >= 0 && v.kind->find)
+		t->r = v.kind->find(t->d, &v, &t->found);
+	if (far_again(t, unlink_finding) != FAR_ANSWER)
+		return;
+	if (t->r < 0) {
+		task_reply_err(t);
+		return;
+	}
+	t->to_ino = a.ino;
+	task_edit(t, a.ino, unlink_waiting);
 }
 
 void view_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -202,7 +230,8 @@ void view_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (!t)
 		return;
 	t->ino = parent;
-	task_run(t, unlink_waiting);
+	t->flags = fuse_req_ctx(req)->uid;
+	task_run(t, unlink_finding);
 }
 
 const struct fuse_lowlevel_ops view_ops = {

@@ -37,12 +37,7 @@ static int stage_new(struct daemon *d, struct ropefs_range range, uint64_t *ret_
 	return 0;
 }
 
-struct found {
-	struct ropefs_range range;
-	uint64_t version; /* of the file in which it is that */
-};
-
-static int find_range(struct daemon *d, const struct view *v, struct found *ret)
+int view_range_find(struct daemon *d, const struct view *v, struct view_found *ret)
 {
 	struct ropefs_attr a;
 	uint64_t from, to;
@@ -56,23 +51,17 @@ static int find_range(struct daemon *d, const struct view *v, struct found *ret)
 		    : ropefs_view_range(&v->selector, a.size, &from, &to);
 	if (r < 0)
 		return r;
-	*ret = (struct found) { { v->target, from, to - from }, a.version };
+	*ret = (struct view_found) { { v->target, from, to - from }, a.version };
 	return 0;
 }
 
-/* What was found before edits were kept away; anew, if there was one since. */
-static int resolve_locked(struct daemon *d, const struct view *v,
-			  const struct found *before, struct ropefs_range *ret)
+/* What was found; anew, if there was an edit since. */
+static int renew(struct daemon *d, const struct view *v, struct view_found *found)
 {
-	struct found found = *before;
 	struct ropefs_attr a;
 	int r = ropefs_getattr(d->fs, v->target, &a);
 
-	if (r >= 0 && a.version != before->version)
-		r = find_range(d, v, &found);
-	if (r >= 0)
-		*ret = found.range;
-	return r;
+	return r >= 0 && a.version != found->version ? view_range_find(d, v, found) : r;
 }
 
 /* The file must still be the one that was asked for. */
@@ -83,21 +72,22 @@ static int open_if(struct daemon *d, const struct view *v, struct view_file *f)
 	return r >= 0 && strcmp(f->etag, v->selector.etag) != 0 ? -EBUSY : r;
 }
 
-static int open_locked(struct daemon *d, const struct view *v, const struct found *found,
-		       int flags, struct view_file *f)
+static int open_locked(struct daemon *d, const struct view *v,
+		       const struct view_found *found, int flags, struct view_file *f)
 {
-	struct ropefs_range range, copied;
+	struct view_found now = *found;
 	struct ropefs_queue queue;
+	struct ropefs_range copied;
 	int r;
 
-	r = resolve_locked(d, v, found, &range);
+	r = renew(d, v, &now);
 	if (r >= 0 && v->selector.has & ROPEFS_SEL_IF)
 		r = open_if(d, v, f);
 	if (r < 0)
 		return r;
 	f->target = v->target;
-	f->from = range.at;
-	f->placed = range.n;
+	f->from = now.range.at;
+	f->placed = now.range.n;
 	f->edits = inodes_edits(&d->inodes, v->target);
 	if ((flags & O_ACCMODE) == O_RDONLY && !(flags & O_TRUNC))
 		return 0;
@@ -106,7 +96,7 @@ static int open_locked(struct daemon *d, const struct view *v, const struct foun
 	if (inodes_runs(&d->inodes, v->target))
 		return -ETXTBSY;
 	f->cut_if_unwritten = flags & O_TRUNC;
-	copied = range;
+	copied = now.range;
 	if (flags & O_TRUNC)
 		copied.n = 0;
 	return stage_new(d, copied, &f->stage);
@@ -274,14 +264,14 @@ void view_edit_unlock(struct daemon *d, uint64_t ino, const struct view_file *f,
 int view_file_open(struct daemon *d, fuse_ino_t ino, int flags, uint32_t uid,
 		   struct view_file **ret)
 {
-	struct found found;
+	struct view_found found;
 	struct view_file *f;
 	struct view v;
 	int r;
 
 	r = view_target(d, ino, &v);
 	if (r >= 0)
-		r = find_range(d, &v, &found); /* lines: the bucket may have them */
+		r = view_range_find(d, &v, &found); /* lines: the bucket may have them */
 	if (r < 0)
 		return r;
 	f = calloc(1, sizeof(*f));
@@ -428,25 +418,24 @@ int view_commit(struct daemon *d, struct view_file *f)
 }
 
 /* What has to move for the view's range to have `size` bytes, at its end. */
-static int resize_place(struct daemon *d, const struct view *v, uint64_t size,
-			struct moved *ret_m, uint64_t *ret_edits)
+static int resize_place(struct daemon *d, const struct view *v, struct view_found *found,
+			uint64_t size, struct moved *ret_m, uint64_t *ret_edits)
 {
 	struct moved m = { .ino = v->target };
-	struct ropefs_range range;
-	struct found found;
-	int r = find_range(d, v, &found);
+	const struct ropefs_range *range = &found->range;
+	int r = renew(d, v, found);
 
 	if (r < 0)
 		return r;
 	inodes_edit_lock(&d->inodes, v->target);
-	r = resolve_locked(d, v, &found, &range);
+	r = renew(d, v, found);
 	*ret_edits = inodes_edits(&d->inodes, v->target);
 	inodes_edit_unlock(&d->inodes, v->target);
 	if (r < 0)
 		return r;
-	m.from = range.at + (size < range.n ? size : range.n);
-	m.gone = size < range.n ? range.n - size : 0;
-	m.come = size < range.n ? 0 : size - range.n;
+	m.from = range->at + (size < range->n ? size : range->n);
+	m.gone = size < range->n ? range->n - size : 0;
+	m.come = size < range->n ? 0 : size - range->n;
 	*ret_m = m;
 	return 0;
 }
@@ -474,8 +463,10 @@ static int resize_locked(struct daemon *d, const struct moved *m)
 	return r;
 }
 
-int view_resize(struct daemon *d, const struct view *v, uint64_t size, uint32_t uid)
+int view_resize(struct daemon *d, const struct view *v, const struct view_found *found,
+		uint64_t size, uint32_t uid)
 {
+	struct view_found now = *found;
 	uint64_t edits;
 	struct moved m;
 	bool stale;
@@ -484,7 +475,7 @@ int view_resize(struct daemon *d, const struct view *v, uint64_t size, uint32_t 
 	r = inodes_runs(&d->inodes, v->target) ? -ETXTBSY : privs_drop(d, v->target, uid);
 	do {
 		if (r >= 0)
-			r = resize_place(d, v, size, &m, &edits);
+			r = resize_place(d, v, &now, size, &m, &edits);
 		if (r < 0 || m.gone == m.come)
 			return r;
 		edit_begin(d, &m);

@@ -59,8 +59,12 @@ void view_edit_unlock(struct daemon *d, uint64_t ino, const struct view_file *f,
 /* Edits: in the thread that has those of the target (notify.h), the kernel's cache included.
  * Puts the stage in its place. */
 int view_commit(struct daemon *d, struct view_file *f);
-/* Makes the range of a view `size` bytes long: its end is cut, or zeros are put there. */
-int view_resize(struct daemon *d, const struct view *v, uint64_t size, uint32_t uid);
+/* Where the view's range is now. Of lines: the bucket may have to be asked (far_step()). */
+int view_range_find(struct daemon *d, const struct view *v, struct view_found *ret);
+/* Makes the range of a view `size` bytes long: its end is cut, or zeros are put there. It is found
+ * anew if the file is another one since. */
+int view_resize(struct daemon *d, const struct view *v, const struct view_found *found,
+		uint64_t size, uint32_t uid);
 /* One side of a copy: fh is a view's handle; range->at is within the view and becomes the
  * place in range->ino, range->n is cut to what is there. */
 int view_copy_side(uint64_t fh, bool write, struct ropefs_range *range);

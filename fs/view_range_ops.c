@@ -337,12 +337,30 @@ static void setattr_waiting(struct task *t)
 	} else {
 		t->r = view_target(t->d, t->ino, &v);
 		if (t->r >= 0)
-			t->r = view_resize(t->d, &v, t->n, t->flags);
+			t->r = view_resize(t->d, &v, &t->found, t->n, t->flags);
 	}
 	if (t->r < 0)
 		task_reply_err(t);
 	else
 		setattr_done(t);
+}
+
+/* Whoever edits the file meanwhile does not wait for what is read to find lines. */
+static void find_waiting(struct task *t)
+{
+	struct view v;
+
+	if (!far_step(t))
+		return;
+	t->r = view_target(t->d, t->ino, &v);
+	if (t->r >= 0 && !keep_was_done())
+		t->r = view_range_find(t->d, &v, &t->found);
+	if (far_again(t, find_waiting) != FAR_ANSWER)
+		return;
+	if (t->r < 0)
+		task_reply_err(t);
+	else
+		task_edit(t, v.target, setattr_waiting);
 }
 
 static void view_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what,
@@ -372,7 +390,10 @@ static void view_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int wh
 		return;
 	t->n = (uint64_t)st->st_size;
 	t->flags = fuse_req_ctx(req)->uid;
-	task_edit(t, v.target, setattr_waiting);
+	if (fi)
+		task_edit(t, v.target, setattr_waiting);
+	else
+		task_run(t, find_waiting);
 }
 
 /* Holes are those of the file, as far as the range goes. */
@@ -451,15 +472,18 @@ static int size_now(struct daemon *d, const struct view *v,
 	return r;
 }
 
-static int cut(struct daemon *d, const struct view *v, uint32_t uid)
+static int cut(struct daemon *d, const struct view *v, const struct view_found *found,
+	       uint32_t uid)
 {
-	return v->selector.has & ROPEFS_SEL_IF ? -EPERM : view_resize(d, v, 0, uid);
+	return v->selector.has & ROPEFS_SEL_IF ? -EPERM
+					       : view_resize(d, v, found, 0, uid);
 }
 
 const struct view_kind view_range = {
 	.takes = takes,
 	.size = size_now,
 	.ops = &range_ops,
+	.find = view_range_find,
 	.remove = cut,
 	.copy_side = view_copy_side,
 	.copied = view_copied,

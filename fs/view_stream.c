@@ -655,7 +655,8 @@ static int size_now(struct daemon *d, const struct view *v,
 }
 
 /* rm: a queue is cut at its head only. What is gone already is as it is wanted. */
-static int trim(struct daemon *d, const struct view *v, uint32_t uid)
+static int trim(struct daemon *d, const struct view *v, const struct view_found *found,
+		uint32_t uid)
 {
 	const unsigned whole = ROPEFS_SEL_RECORDS | ROPEFS_SEL_LINES | ROPEFS_SEL_TIME;
 	struct ropefs_selected sel;

@@ -690,7 +690,8 @@ static int stride_size(struct daemon *d, const struct view *v,
 	return r < 0 ? r : ropefs_stride_bytes(&s, target->size, ret);
 }
 
-static int stride_cut(struct daemon *d, const struct view *v, uint32_t uid)
+static int stride_cut(struct daemon *d, const struct view *v,
+		      const struct view_found *found, uint32_t uid)
 {
 	struct moved m = { .ino = v->target };
 	struct ropefs_stride s;

@@ -45,6 +45,11 @@ pread() {
 import os, sys
 os.pread(os.open(sys.argv[1], os.O_RDONLY), 1000, 5000)' "$1"
 }
+resize() {	# lines of the file, each time others
+	exec python3 -c '
+import os, sys
+os.truncate("%s@lines=1..%d" % (sys.argv[1], 2 + os.getpid() % 1000), 0)' "$1"
+}
 all_wait() {
 	local pid
 	for pid in "${READERS[@]}"; do
@@ -58,10 +63,16 @@ none_waits() {
 		has_ended "$pid" || return 1
 	done
 }
+edits() {	# of files in each of the threads that edit
+	local i
+	for i in {0..7}; do
+		timeout 10 truncate -s 1 "$MNT/edited$i@bytes=0..0" || return 1
+	done
+}
 here() {	# all of it without what the kernel or the daemon has in memory
 	timeout 100 md5sum "$MNT/here" >"$T/sum" &&
 		timeout 100 cat "$MNT/here@lines=0..1" "$MNT/q/here@every=2" >/dev/null &&
-		echo new >"$MNT/new" && echo more >>"$MNT/here" && rm "$MNT/new"
+		edits && echo new >"$MNT/new" && echo more >>"$MNT/here" && rm "$MNT/new"
 }
 # Should the machine stand still for as long as they wait, another round says more.
 without_delay() {	# COMMAND...: is done while all still wait
@@ -114,6 +125,9 @@ echo 12345 >"$MNT/number"
 seq 100000 >"$MNT/q/far"
 head -c 1M /dev/urandom >"$MNT/far"
 sum=$(md5sum <"$MNT/far")
+for i in {0..7}; do
+	echo here >"$MNT/edited$i"
+done
 settled
 packs >"$T/far_packs"
 some_left() { packs | grep -qFf "$T/far_packs"; }
@@ -133,6 +147,7 @@ ways() {
 	readers cat "$MNT/far@lines=1..2"
 	readers pread "$MNT/q/far@every=2"
 	readers bash -c 'true >>"$0"' "$MNT/far@stride=10:100"
+	readers resize "$MNT/far"
 	readers cat "$MNT/far"
 }
 ok "readers of all kinds that wait for the bucket delay nothing that is here" without_delay ways
